@@ -1,0 +1,173 @@
+package wire
+
+import "encoding/binary"
+
+// AppendQuery appends a query for the question as it goes upstream: RD and
+// AD set (AD: the answer's AD bit is understood, RFC 6840 section 5.7), CD
+// as given, the name in lower case, and an OPT record with nothing of the
+// client's in it unless edns is false.
+func AppendQuery(dst []byte, id uint16, name *Name, t Type, c Class, do, cd, edns bool, udpSize uint16) []byte {
+	base := len(dst)
+	flags := FlagRD | FlagAD
+	if cd {
+		flags |= FlagCD
+	}
+	dst = binary.BigEndian.AppendUint16(dst, id)
+	dst = binary.BigEndian.AppendUint16(dst, flags)
+	dst = append(dst, 0, 1, 0, 0, 0, 0, 0, 0)
+	dst = append(dst, name.Bytes()...)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(t))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(c))
+	if edns {
+		dst = AppendOPT(dst, base, OPT{UDPSize: udpSize, DO: do})
+	}
+	return dst
+}
+
+// Matches reports whether resp can be the response to query: id, QR, opcode
+// and the question are as they must be (RFC 5452 section 9.1). Both are whole
+// messages; query has one uncompressed question.
+func Matches(query, resp []byte) bool {
+	if len(query) < HeaderLen || len(resp) < HeaderLen || ID(query) != ID(resp) {
+		return false
+	}
+	f := Flags(resp)
+	if f&FlagQR == 0 || f>>11&0xF != Flags(query)>>11&0xF {
+		return false
+	}
+	end := skipName(query, HeaderLen)
+	if end < 0 || end+4 > len(query) {
+		return false
+	}
+	if Count(resp, Question) != 1 || len(resp) < end+4 {
+		return false
+	}
+	return EqualFold(query[HeaderLen:end], resp[HeaderLen:end]) &&
+		string(query[end:end+4]) == string(resp[end:end+4])
+}
+
+// Response is what a response says, read once by [Response.Parse].
+type Response struct {
+	Rcode       Rcode // with the upper bits of its OPT record
+	TC          bool
+	EDNS        bool
+	EDE         int    // info code of the first extended error, or -1
+	End         int    // offset after the last record that is kept
+	MinTTL      uint32 // smallest TTL of the records that are kept; 0 without records
+	NegativeTTL uint32 // RFC 2308 section 5; 0 without SOA
+	HasSOA      bool   // an SOA in the authority section
+	Answers     int    // records in the answer section
+}
+
+// Parse checks a response from end to end: one question, every record within
+// bounds, every name that policy looks at readable. It takes the OPT record
+// out of the message in place, with any record behind it, since it is valid
+// for one hop only (RFC 6891 section 6.2.1); what is kept of msg is
+// msg[:End].
+func (r *Response) Parse(msg []byte, scratch *Name) error {
+	*r = Response{EDE: -1}
+	if len(msg) < HeaderLen || Count(msg, Question) != 1 {
+		return ErrMessage
+	}
+	f := Flags(msg)
+	r.Rcode, r.TC = HeaderRcode(msg), f&FlagTC != 0
+	r.Answers = Count(msg, Answer)
+	w := NewWalk(msg)
+	if w.err != nil {
+		return w.err
+	}
+	r.End = w.Offset()
+	var rec Record
+	kept, first, opt := 0, true, false
+	for w.Next(&rec) {
+		if rec.Type == TypeOPT {
+			if r.EDNS || rec.Section != Additional || msg[rec.Off] != 0 {
+				return ErrMessage
+			}
+			r.EDNS, opt = true, true
+			r.Rcode |= Rcode(rec.TTL>>24) << 4
+			r.EDE = findEDE(msg[rec.DataOff:rec.End])
+			continue
+		}
+		if opt {
+			continue // behind the OPT record: let go with it
+		}
+		if err := checkNames(msg, &rec, scratch); err != nil {
+			return err
+		}
+		ttl := TTL(rec.TTL)
+		if rec.Section == Authority && rec.Type == TypeSOA && !r.HasSOA {
+			r.HasSOA = true
+			if rec.End-rec.DataOff < 22 {
+				return ErrMessage
+			}
+			r.NegativeTTL = min(ttl, TTL(binary.BigEndian.Uint32(msg[rec.End-4:])))
+		}
+		if first || ttl < r.MinTTL {
+			r.MinTTL, first = ttl, false
+		}
+		if rec.Section == Additional {
+			kept++
+		}
+		r.End = rec.End
+	}
+	if w.err != nil {
+		return w.err
+	}
+	SetCount(msg, Additional, kept)
+	return nil
+}
+
+// checkNames reads the names of a record that policy or a cache would read
+// later, so that later nothing can fail.
+func checkNames(msg []byte, rec *Record, scratch *Name) error {
+	if _, err := scratch.Parse(msg, rec.Off); err != nil {
+		return err
+	}
+	switch rec.Type {
+	case TypeA:
+		if rec.Class == ClassIN && rec.End-rec.DataOff != 4 {
+			return ErrMessage
+		}
+	case TypeAAAA:
+		if rec.End-rec.DataOff != 16 {
+			return ErrMessage
+		}
+	case TypeCNAME, TypeDNAME, TypeNS, TypePTR, TypeMX, TypeSRV, TypeSVCB, TypeHTTPS, TypeNAPTR:
+		off, ok := TargetOffset(msg, rec)
+		if !ok {
+			return ErrMessage
+		}
+		next, err := scratch.Parse(msg, off)
+		if err != nil {
+			return err
+		}
+		if next > rec.End {
+			return ErrMessage
+		}
+	}
+	return nil
+}
+
+func findEDE(data []byte) int {
+	for len(data) >= 4 {
+		code, n := binary.BigEndian.Uint16(data), int(binary.BigEndian.Uint16(data[2:]))
+		if 4+n > len(data) {
+			return -1
+		}
+		if code == OptionEDE && n >= 2 {
+			return int(binary.BigEndian.Uint16(data[4:]))
+		}
+		data = data[4+n:]
+	}
+	return -1
+}
+
+// TTL is a TTL as RFC 2181 section 8 reads it: with the top bit set it is
+// zero.
+func TTL(raw uint32) uint32 {
+	if raw > 1<<31-1 {
+		return 0
+	}
+	return raw
+}

@@ -1,0 +1,156 @@
+package wire
+
+import "encoding/binary"
+
+// Fault says what is wrong with a query, in the order in which it is looked
+// for. The zero Fault is none.
+type Fault uint8
+
+// Faults.
+const (
+	FaultNone    Fault = iota
+	FaultDrop          // no query at all: shorter than a header, or a response. Answering could start a loop.
+	FaultFormErr       // answer FORMERR (RFC 1035 section 4.1.1)
+	FaultNotImp        // an opcode that nobody here knows: NOTIMP
+	FaultRefused       // an opcode that is known and not wanted: NOTIFY, UPDATE
+	FaultBadVers       // an EDNS version above 0 (RFC 6891 section 6.1.3)
+)
+
+// Query is the view of a query: what the answer depends on, read once. It
+// holds offsets and copies, not slices, so that it stays good when the
+// message is moved to another buffer.
+type Query struct {
+	ID     uint16
+	Opcode Opcode
+	RD     bool
+	AD     bool
+	CD     bool
+
+	// Whether the question could be read, and so can be echoed.
+	HasQuestion bool
+	Type        Type
+	Class       Class
+	Name        Name // in lower case; the message has it as the client wrote it
+	QuestionEnd int  // offset after the question
+
+	// EDNS (RFC 6891); the fields below are zero without it.
+	EDNS      bool
+	Version   uint8
+	DO        bool
+	UDPSize   uint16 // as the client said it, not below MinUDP
+	Keepalive bool   // the client sent edns-tcp-keepalive (RFC 7828)
+}
+
+// EDNS options.
+const (
+	OptionECS       = 8
+	OptionKeepalive = 11
+	OptionEDE       = 15
+)
+
+// Parse reads msg. The guards stand in the protocol's order, cheap ones
+// first. Whatever the fault, the header's fields are right unless it is
+// FaultDrop, and HasQuestion tells whether the question is.
+func (q *Query) Parse(msg []byte) Fault {
+	if len(msg) < HeaderLen {
+		return FaultDrop
+	}
+	flags := Flags(msg)
+	if flags&FlagQR != 0 {
+		return FaultDrop
+	}
+	q.ID = ID(msg)
+	q.Opcode = Opcode(flags >> 11 & 0xF)
+	q.RD, q.AD, q.CD = flags&FlagRD != 0, flags&FlagAD != 0, flags&FlagCD != 0
+	q.HasQuestion, q.EDNS, q.DO, q.Keepalive = false, false, false, false
+	q.Version, q.UDPSize, q.QuestionEnd = 0, MinUDP, HeaderLen
+
+	if q.Opcode != OpQuery {
+		// Only QUERY has a body that is understood here. The question of
+		// the known others is echoed if there is just one.
+		if q.Opcode == OpNotify || q.Opcode == OpUpdate {
+			q.question(msg)
+			return FaultRefused
+		}
+		return FaultNotImp
+	}
+	if !q.question(msg) { // RFC 9619: just one question
+		return FaultFormErr
+	}
+	if Count(msg, Answer) != 0 || (Count(msg, Authority) != 0 && q.Type != TypeIXFR) {
+		return FaultFormErr
+	}
+	return q.records(msg)
+}
+
+func (q *Query) question(msg []byte) bool {
+	if Count(msg, Question) != 1 {
+		return false
+	}
+	end, err := q.Name.Parse(msg, HeaderLen)
+	if err != nil || end+4 > len(msg) || end-HeaderLen != q.Name.Len() {
+		return false // the last: compressed, though nothing stands before it
+	}
+	q.Type = Type(binary.BigEndian.Uint16(msg[end:]))
+	q.Class = Class(binary.BigEndian.Uint16(msg[end+2:]))
+	q.QuestionEnd = end + 4
+	q.HasQuestion = true
+	return true
+}
+
+// records looks for the OPT record among what follows the question.
+func (q *Query) records(msg []byte) Fault {
+	left := Count(msg, Authority) + Count(msg, Additional)
+	if left == 0 {
+		return FaultNone
+	}
+	w := Walk{msg: msg, off: q.QuestionEnd, section: Authority, left: Count(msg, Authority)}
+	var r Record
+	for w.Next(&r) {
+		if r.Type != TypeOPT {
+			continue
+		}
+		// RFC 6891 section 6.1.1: one, in the additional section, owned by the root.
+		if q.EDNS || r.Section != Additional || msg[r.Off] != 0 {
+			return FaultFormErr
+		}
+		q.EDNS = true
+		q.Version = uint8(r.TTL >> 16)
+		q.DO = r.TTL&0x8000 != 0
+		q.UDPSize = max(uint16(r.Class), MinUDP)
+		if q.Version == 0 && !q.options(msg[r.DataOff:r.End]) {
+			return FaultFormErr
+		}
+	}
+	if w.Err() != nil {
+		return FaultFormErr
+	}
+	if q.Version != 0 {
+		return FaultBadVers
+	}
+	return FaultNone
+}
+
+// options walks the OPT record's options; unknown ones are passed over.
+func (q *Query) options(data []byte) bool {
+	for len(data) > 0 {
+		if len(data) < 4 {
+			return false
+		}
+		code, n := binary.BigEndian.Uint16(data), int(binary.BigEndian.Uint16(data[2:]))
+		if 4+n > len(data) {
+			return false
+		}
+		if code == OptionKeepalive {
+			q.Keepalive = true
+		}
+		data = data[4+n:]
+	}
+	return true
+}
+
+// RawName is the question's name as the client wrote it. msg is the message
+// that was parsed, or a copy; HasQuestion must hold.
+func (q *Query) RawName(msg []byte) []byte {
+	return msg[HeaderLen : HeaderLen+q.Name.Len()]
+}

@@ -1,0 +1,143 @@
+package wire
+
+import "encoding/binary"
+
+// Reply begins an answer to q: it appends the header and, where the question
+// could be read, the question as the client wrote it (RFC 4343: the case is
+// kept). msg is q's message. rcode's upper bits belong into the OPT record
+// (see [AppendOPT]). The answer has QR and RA set, echoes the opcode, RD and
+// CD, and claims no records: the caller counts what it appends.
+//
+// The functions of this file write to the end of dst and take base, the
+// offset in dst at which the message begins, since compression pointers count
+// from there.
+func Reply(dst []byte, q *Query, msg []byte, rcode Rcode) []byte {
+	flags := FlagQR | FlagRA | uint16(q.Opcode)<<11 | uint16(rcode&0xF)
+	if q.RD {
+		flags |= FlagRD
+	}
+	if q.CD {
+		flags |= FlagCD
+	}
+	dst = binary.BigEndian.AppendUint16(dst, q.ID)
+	dst = binary.BigEndian.AppendUint16(dst, flags)
+	if !q.HasQuestion {
+		return append(dst, 0, 0, 0, 0, 0, 0, 0, 0)
+	}
+	dst = append(dst, 0, 1, 0, 0, 0, 0, 0, 0)
+	return append(dst, msg[HeaderLen:q.QuestionEnd]...)
+}
+
+// AddCount raises the count of a section of the message that begins at base.
+func AddCount(dst []byte, base int, s Section, n int) {
+	SetCount(dst[base:], s, Count(dst[base:], s)+n)
+}
+
+// AppendRecord appends a record whose owner is a compression pointer to
+// owner, an offset within the message, and raises the section's count.
+func AppendRecord(dst []byte, base int, s Section, owner int, t Type, ttl uint32, rdata []byte) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, 0xC000|uint16(owner))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(t))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(ClassIN))
+	dst = binary.BigEndian.AppendUint32(dst, ttl)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(rdata)))
+	dst = append(dst, rdata...)
+	AddCount(dst, base, s, 1)
+	return dst
+}
+
+// soaData is the RDATA of the SOA that answers made here carry: mname
+// rideau.invalid, rname nobody.invalid as in RFC 6303 section 3, serial 1,
+// refresh 3600, retry 1200, expire 604800; the minimum follows.
+var soaData = []byte("\x06rideau\x07invalid\x00" + "\x06nobody\x07invalid\x00" +
+	"\x00\x00\x00\x01" + "\x00\x00\x0e\x10" + "\x00\x00\x04\xb0" + "\x00\x09\x3a\x80")
+
+// AppendSOA appends the SOA record that lets a negative answer be cached for
+// ttl seconds (RFC 2308 sections 3 and 5) to the section s.
+func AppendSOA(dst []byte, base int, s Section, owner int, ttl uint32) []byte {
+	var tmp [64]byte
+	rdata := append(tmp[:0], soaData...)
+	rdata = binary.BigEndian.AppendUint32(rdata, ttl)
+	return AppendRecord(dst, base, s, owner, TypeSOA, ttl, rdata)
+}
+
+// OPT is what an OPT record says (RFC 6891 section 6.1).
+type OPT struct {
+	UDPSize uint16
+	DO      bool
+	Rcode   Rcode // only its upper eight bits go here
+	Options []byte
+}
+
+// OPTLen is the length of an OPT record without options.
+const OPTLen = 11
+
+// AppendOPT appends an OPT record of version 0 and raises the count.
+func AppendOPT(dst []byte, base int, o OPT) []byte {
+	var flags uint16
+	if o.DO {
+		flags = 0x8000
+	}
+	dst = append(dst, 0, 0, byte(TypeOPT))
+	dst = binary.BigEndian.AppendUint16(dst, o.UDPSize)
+	dst = append(dst, byte(o.Rcode>>4), 0)
+	dst = binary.BigEndian.AppendUint16(dst, flags)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(o.Options)))
+	dst = append(dst, o.Options...)
+	AddCount(dst, base, Additional, 1)
+	return dst
+}
+
+// AppendOption appends an option to the OPT record at off, which must be the
+// last of the message.
+func AppendOption(dst []byte, off int, option []byte) []byte {
+	dst = append(dst, option...)
+	n := binary.BigEndian.Uint16(dst[off+9:]) + uint16(len(option))
+	binary.BigEndian.PutUint16(dst[off+9:], n)
+	return dst
+}
+
+// AppendEDE appends an Extended DNS Error option (RFC 8914 section 2).
+func AppendEDE(dst []byte, code uint16, text string) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, OptionEDE)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(2+len(text)))
+	dst = binary.BigEndian.AppendUint16(dst, code)
+	return append(dst, text...)
+}
+
+// AppendKeepalive appends an edns-tcp-keepalive option (RFC 7828 section
+// 3.1); timeout is in units of 100 milliseconds.
+func AppendKeepalive(dst []byte, timeout uint16) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, OptionKeepalive)
+	dst = append(dst, 0, 2)
+	return binary.BigEndian.AppendUint16(dst, timeout)
+}
+
+// Truncate cuts the message that begins at base down to its header and
+// question and sets TC, so that the client asks again by TCP. Whole sections
+// go, never part of an RRset (RFC 2181 section 9). An OPT record has to be
+// appended anew.
+func Truncate(dst []byte, base, questionEnd int) []byte {
+	dst = dst[:base+questionEnd]
+	m := dst[base:]
+	SetFlags(m, Flags(m)|FlagTC)
+	SetCount(m, Answer, 0)
+	SetCount(m, Authority, 0)
+	SetCount(m, Additional, 0)
+	return dst
+}
+
+// CutToAnswers returns the message without its authority and additional
+// sections. Nothing that stays can depend on them, since compression pointers
+// point backwards.
+func CutToAnswers(msg []byte) []byte {
+	w := NewWalk(msg)
+	var r Record
+	end := w.Offset()
+	for w.Next(&r) && r.Section == Answer {
+		end = r.End
+	}
+	SetCount(msg, Authority, 0)
+	SetCount(msg, Additional, 0)
+	return msg[:end]
+}
