@@ -1,0 +1,63 @@
+package blocklists
+
+import "testing"
+
+// TestDecide is the rule of precedence: allow beats block, then the more
+// specific name, then order; and a monitored ban never hides an enforced one.
+func TestDecide(t *testing.T) {
+	const early, late, watched, excepted = 0, 1, 2, 3 // lists
+	set := func(lists ...int) (s listSet) {
+		for _, i := range lists {
+			s.add(i)
+		}
+		return s
+	}
+	sc := scope{allow: set(excepted), enforce: set(early, late), monitor: set(watched)}
+	sc.enforceBan[early], sc.enforceBan[late], sc.monitorBan[watched] = 10, 11, 12
+
+	for _, c := range []struct {
+		name  string
+		nodes [][]int // the lists that name each node, from the root down
+		want  Verdict
+	}{
+		{"nothing", [][]int{{}, {}}, Verdict{}},
+		{"a list of no ban", [][]int{{7}}, Verdict{}},
+		{"one list", [][]int{{late}}, Verdict{Block, 11, late, 1}},
+		{"two lists: order", [][]int{{late, early}}, Verdict{Block, 10, early, 1}},
+		{"more specific wins over order", [][]int{{early}, {late}}, Verdict{Block, 11, late, 2}},
+		{"and nothing below changes it", [][]int{{early}, {late}, {}}, Verdict{Block, 11, late, 2}},
+		{"allow on the same node", [][]int{{early, excepted}}, Verdict{Kind: Allow, List: excepted, Labels: 1}},
+		{"allow below block", [][]int{{early}, {excepted}}, Verdict{Kind: Allow, List: excepted, Labels: 2}},
+		{"allow above block", [][]int{{excepted}, {early}}, Verdict{Kind: Allow, List: excepted, Labels: 1}},
+		{"monitor alone", [][]int{{watched}}, Verdict{WouldBlock, 12, watched, 1}},
+		{"monitor below block", [][]int{{early}, {watched}}, Verdict{Block, 10, early, 1}},
+		{"monitor above block", [][]int{{watched}, {early}}, Verdict{Block, 10, early, 2}},
+		{"monitor and allow", [][]int{{watched}, {excepted}}, Verdict{Kind: Allow, List: excepted, Labels: 2}},
+	} {
+		var v Verdict
+		for i, lists := range c.nodes {
+			s := set(lists...)
+			v = sc.decide(v, &s, i+1)
+		}
+		if v.Kind == Allow {
+			v.Ban = 0
+		}
+		if v != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, v, c.want)
+		}
+	}
+	// The ban's order counts, not the list's.
+	sc.enforceBan[early], sc.enforceBan[late] = 5, 4
+	s := set(early, late)
+	if v := sc.decide(Verdict{}, &s, 1); v.Ban != 4 || v.List != late {
+		t.Errorf("%+v", v)
+	}
+}
+
+func TestTruncate(t *testing.T) {
+	for in, want := range map[string]string{"short": "short", "0123456789ab": "0123456...", "012345éééé": "012345..."} {
+		if got := truncate(in, 10); got != want {
+			t.Errorf("%q: %q", in, got)
+		}
+	}
+}

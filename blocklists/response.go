@@ -1,0 +1,89 @@
+package blocklists
+
+import (
+	"net/netip"
+
+	"rideau/resolver/wire"
+)
+
+// Response decides about a response: about every owner name and every name
+// or address that a record of its answer section leads to, about the name
+// servers it refers to, and about what its additional section adds. The
+// question's own name is not looked at; that was done before there was a
+// response. msg was accepted by wire.Response.Parse. It does not allocate.
+//
+// The first record that a ban stops decides. A ban in monitor mode decides
+// only if nothing is stopped. What an exception names is passed over, and the
+// rest is still examined.
+//
+// A name that is answered does not become banned because of who serves its
+// zone: where there is an answer, a banned name in the other sections only
+// sets trim, and the caller sends the answer section alone.
+func (s *Snapshot) Response(msg []byte, g GroupID, scratch *wire.Name) (v Verdict, trim bool) {
+	answered := wire.Count(msg, wire.Answer) > 0
+	w := wire.NewWalk(msg)
+	var r wire.Record
+	for w.Next(&r) {
+		got := s.record(msg, &r, g, scratch)
+		switch {
+		case got.Kind == Block && answered && r.Section != wire.Answer:
+			return v, true
+		case got.Kind == Block:
+			return got, false
+		case got.Kind == WouldBlock && v.Kind != WouldBlock:
+			v = got
+		}
+	}
+	return v, false
+}
+
+// record decides about one record.
+func (s *Snapshot) record(msg []byte, r *wire.Record, g GroupID, scratch *wire.Name) Verdict {
+	var would Verdict
+	keep := func(v Verdict) bool {
+		if v.Kind == WouldBlock {
+			would = v
+		}
+		return v.Kind == Block
+	}
+	// The owner: most often the question's name, by a pointer to it, which
+	// was decided about already.
+	if msg[r.Off] != 0xC0 || msg[r.Off+1] != wire.HeaderLen {
+		if _, err := scratch.Parse(msg, r.Off); err == nil && r.Type != wire.TypeSOA {
+			if v := s.Name(scratch, g); keep(v) {
+				return v
+			}
+		}
+	}
+	switch r.Type {
+	case wire.TypeA, wire.TypeAAAA:
+		if a, ok := netip.AddrFromSlice(msg[r.DataOff:r.End]); ok {
+			if v := s.Addr(a, g); keep(v) {
+				return v
+			}
+		}
+		return would
+	}
+	off, ok := wire.TargetOffset(msg, r)
+	if !ok {
+		return would
+	}
+	next, err := scratch.Parse(msg, off)
+	if err != nil {
+		return would
+	}
+	if v := s.Name(scratch, g); keep(v) {
+		return v
+	}
+	if r.Type == wire.TypeSVCB || r.Type == wire.TypeHTTPS {
+		hints := wire.NewHints(msg, r, next)
+		for b := hints.Next(); b != nil; b = hints.Next() {
+			if a, ok := netip.AddrFromSlice(b); ok {
+				if v := s.Addr(a, g); keep(v) {
+					return v
+				}
+			}
+		}
+	}
+	return would
+}
