@@ -1,0 +1,287 @@
+package format_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"rideau/blocklists/format"
+	"rideau/resolver/wire"
+)
+
+// show is an entry as the tests write it: LINE MATCH NAME, or LINE PREFIX.
+func show(e format.Entry) string {
+	if e.Name == nil {
+		return fmt.Sprintf("%d %v", e.Line, e.Prefix)
+	}
+	return fmt.Sprintf("%d %v %s", e.Line, e.Match, wire.NameString(e.Name))
+}
+
+// read reads a list given as text and returns its entries as show writes them.
+func read(t *testing.T, opt format.Options, text string) ([]string, format.Stats, error) {
+	t.Helper()
+	if opt.File == "" {
+		opt.File = "list"
+	}
+	var entries []string
+	stats, err := format.Read(strings.NewReader(text), opt, func(e format.Entry) error {
+		entries = append(entries, show(e))
+		return nil
+	})
+	if stats.Entries != len(entries) {
+		t.Errorf("Stats.Entries = %d, but add was called %d times", stats.Entries, len(entries))
+	}
+	if stats.Skipped < len(stats.Problems) && opt.Format != format.Hosts {
+		t.Errorf("%d problems for %d skipped lines", len(stats.Problems), stats.Skipped)
+	}
+	return entries, stats, err
+}
+
+// A goodCase is a list of which every line can be used.
+type goodCase struct {
+	name string
+	text string
+	want []string
+}
+
+func testGood(t *testing.T, opt format.Options, cases []goodCase) {
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			got, stats, err := read(t, opt, tc.text)
+			if err != nil {
+				t.Fatalf("Read: %v", err)
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("entries:\n %s\nwant:\n %s", strings.Join(got, "\n "), strings.Join(tc.want, "\n "))
+			}
+			if stats.Skipped != 0 {
+				t.Errorf("skipped %d lines: %v", stats.Skipped, stats.Problems)
+			}
+		})
+	}
+}
+
+// A badCase is a single line that cannot be used, and its whole message.
+type badCase struct{ line, want string }
+
+func testBad(t *testing.T, opt format.Options, cases []badCase) {
+	opt.MaxSkipped = 1
+	for _, tc := range cases {
+		t.Run(tc.want, func(t *testing.T) {
+			entries, stats, err := read(t, opt, tc.line+"\n")
+			if err != nil || len(entries) != 0 || stats.Skipped != 1 || len(stats.Problems) != 1 {
+				t.Fatalf("entries %q, stats %+v, error %v; want one problem", entries, stats, err)
+			}
+			if got := stats.Problems[0].String(); got != tc.want {
+				t.Errorf("problem\n %s\nwant\n %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestParseFormat(t *testing.T) {
+	for _, s := range []string{"plain", "pack", "hosts", "adblock", "rpz"} {
+		if f, err := format.ParseFormat(s); err != nil || string(f) != s {
+			t.Errorf("ParseFormat(%q) = %q, %v", s, f, err)
+		}
+	}
+	if f, err := format.ParseFormat(""); err != nil || f != format.Plain {
+		t.Errorf("ParseFormat of nothing = %q, %v; want plain", f, err)
+	}
+	const want = `format "csv" is unknown; use plain, pack, hosts, adblock or rpz`
+	if _, err := format.ParseFormat("csv"); err == nil || err.Error() != want {
+		t.Errorf("ParseFormat(csv): error %v, want %s", err, want)
+	}
+	if _, _, err := read(t, format.Options{Format: "csv"}, "x.example\n"); err == nil || err.Error() != "list: "+want {
+		t.Errorf("Read as csv: error %v", err)
+	}
+}
+
+func TestPack(t *testing.T) {
+	const head = "#domain\tmatch\ttier\tpurpose\tsource(s)\n"
+	testGood(t, format.Options{Format: format.Pack}, []goodCase{
+		{"matches", head + "a.example\tsuffix\tservice\tp # q\ts\nb.example\texact\tweb\tp\ts\nc.example\tbelow\tcdn\tp\ts\n", []string{"2 suffix a.example.", "3 exact b.example.", "4 below c.example."}},
+		{"addresses", head + "192.0.2.0/24\taddress\tservice\tp\ts\n2001:db8::1\taddress\tservice\tp\ts\n", []string{"2 192.0.2.0/24", "3 2001:db8::1/128"}},
+		{"purpose and source left out", head + "a.example\tsuffix\tservice\n", []string{"2 suffix a.example."}},
+		{"no header", "a.example\tsuffix\tservice\tp\ts\n", []string{"1 suffix a.example."}},
+		{"shared left out", head + "a.example\tsuffix\tshared\tp\ts\n", nil},
+	})
+	testGood(t, format.Options{Format: format.Pack, Tiers: []string{"shared", "web"}}, []goodCase{
+		{"tiers asked for", head + "a.example\tsuffix\tshared\tp\ts\nb.example\tsuffix\tservice\tp\ts\nc.example\tsuffix\tweb\tp\ts\n", []string{"2 suffix a.example.", "4 suffix c.example."}},
+	})
+	_, stats, err := read(t, format.Options{Format: format.Pack}, head+"a.example\tsuffix\tshared\tp\ts\nb.example\tsuffix\tservice\tp\ts\n")
+	if err != nil || stats.OtherTier != 1 || stats.Skipped != 0 || stats.Lines != 3 {
+		t.Errorf("stats %+v, error %v; want one line of another tier", stats, err)
+	}
+	if got := format.DefaultTiers(); !slices.Equal(got, []string{"service", "web", "cdn"}) {
+		t.Errorf("DefaultTiers() = %q", got)
+	}
+}
+
+func TestPackProblems(t *testing.T) {
+	const columns = "; write domain, match, tier, purpose and source with one tab between each"
+	testBad(t, format.Options{Format: format.Pack}, []badCase{
+		{"a.example", `list:1: "a.example": not the five columns of a pack, divided by tabs` + columns},
+		{"a.example\tsuffix\tservice\tp\ts\tx", `list:1: "a.example?suffix?service?p?s?x": not the five columns of a pack, divided by tabs` + columns},
+		{"a.example\tprefix\tservice\tp\ts", `list:1: "a.example?prefix?service?p?s": unknown match; write suffix, exact or below, or address for an address or block of addresses`},
+		{"a.example\tsuffix\tcore\tp\ts", `list:1: "a.example?suffix?core?p?s": unknown tier; write service, web, cdn or shared`},
+		{"a.example\taddress\tweb\tp\ts", `list:1: "a.example?address?web?p?s": not an address; write an address or a block of addresses, or set match to suffix, exact or below`},
+		{"192.0.2.1\tsuffix\tweb\tp\ts", `list:1: "192.0.2.1?suffix?web?p?s": an address with a match that is for names; set match to address`},
+		{"com\tsuffix\tweb\tp\ts", `list:1: "com?suffix?web?p?s": a single label covers a whole top-level domain; name what to block below it, or allow whole top-level domains for this list`},
+	})
+	_, _, err := read(t, format.Options{Format: format.Pack, MaxSkipped: 1}, "#domain\ttier\tmatch\n")
+	if want := `list:1: "#domain?tier?match": the header names other columns than a pack has` + columns; err == nil || err.Error() != want {
+		t.Errorf("header: error %v, want %s", err, want)
+	}
+	_, _, err = read(t, format.Options{Format: format.Pack, Tiers: []string{"core"}}, "")
+	if want := `list: tier "core" is unknown; use service, web, cdn, shared`; err == nil || err.Error() != want {
+		t.Errorf("tier: error %v, want %s", err, want)
+	}
+}
+
+func TestHosts(t *testing.T) {
+	testGood(t, format.Options{Format: format.Hosts}, []goodCase{
+		{"sinkhole addresses", "0.0.0.0 a.example\n127.0.0.1\tb.example\n:: c.example\n::1 d.example\n", []string{"1 exact a.example.", "2 exact b.example.", "3 exact c.example.", "4 exact d.example."}},
+		{"other addresses", "192.0.2.1 a.example\nfe80::1%lo0 b.example\n", []string{"1 exact a.example.", "2 exact b.example."}},
+		{"several names", "0.0.0.0 a.example b.example\tc.example # d.example\n", []string{"1 exact a.example.", "1 exact b.example.", "1 exact c.example."}},
+		{"bare name", "a.example\n", []string{"1 exact a.example."}},
+		{"comment without space", "0.0.0.0 a.example#b\n#0.0.0.0 c.example\n", []string{"1 exact a.example."}},
+		{"the machine's own lines", "127.0.0.1 localhost localhost.localdomain local\n255.255.255.255 broadcasthost\n::1 ip6-localhost ip6-loopback\nfe80::1%lo0 localhost\nff02::1 ip6-allnodes\n0.0.0.0 0.0.0.0\n", nil},
+		{"line ends of two octets", "0.0.0.0 a.example\r\n", []string{"1 exact a.example."}},
+	})
+	testBad(t, format.Options{Format: format.Hosts}, []badCase{
+		{"a.example b.example", `list:1: "a.example b.example": more than one name, and no address before them; write ADDRESS NAME, or one name a line`},
+		{"192.0.2.1", `list:1: "192.0.2.1": an address without a name; write ADDRESS NAME; to ban an address, put it into a plain list`},
+		{"0.0.0.0 *.example.com", `list:1: "*.example.com": a star, which hosts files do not have; put it into a plain list`},
+		{"0.0.0.0 printer", `list:1: "printer": a single label covers a whole top-level domain; name what to block below it, or allow whole top-level domains for this list`},
+	})
+	got, stats, err := read(t, format.Options{Format: format.Hosts, MaxSkipped: 1}, "0.0.0.0 a..example b.example c/d e.example\n")
+	if want := []string{"1 exact b.example.", "1 exact e.example."}; err != nil || !slices.Equal(got, want) || stats.Skipped != 1 || len(stats.Problems) != 2 {
+		t.Errorf("entries %q, stats %+v, error %v; want %q and one line skipped for two names", got, stats, err, want)
+	}
+}
+
+func TestAdblock(t *testing.T) {
+	testGood(t, format.Options{Format: format.Adblock}, []goodCase{
+		{"rules", "||a.example^\n|b.example^\nc.example\n||d.example\n||*.e.example^\n||f.example^|\n", []string{"1 suffix a.example.", "2 exact b.example.", "3 exact c.example.", "4 suffix d.example.", "5 below e.example.", "6 suffix f.example."}},
+		{"comments", "[Adblock Plus 2.0]\n! Title: x\n# comment with ## inside\n#comment\n##### line\n||a.example^\n", []string{"6 suffix a.example."}},
+		{"addresses", "||192.0.2.1^\n|192.0.2.0/24^\n||2001:db8::1^\n", []string{"1 192.0.2.1/32", "2 192.0.2.0/24", "3 2001:db8::1/128"}},
+		{"internationalised", "||bücher.example^\n", []string{"1 suffix xn--bcher-kva.example."}},
+	})
+	const whole = "; write ||example.com^ if the whole name is to be blocked"
+	testBad(t, format.Options{Format: format.Adblock}, []badCase{
+		{"@@||a.example^", `list:1: "@@||a.example^": an exception rule; put the name into the list of an exception`},
+		{"||a.example^$third-party", `list:1: "||a.example^$third-party": a rule with modifiers, which say more than a name` + whole},
+		{"a.example##.ad", `list:1: "a.example##.ad": a rule about a page's contents, which DNS does not see; leave it out; it is for browsers`},
+		{"##.ad", `list:1: "##.ad": a rule about a page's contents, which DNS does not see; leave it out; it is for browsers`},
+		{"a.example#@?#.ad", `list:1: "a.example#@?#.ad": a rule about a page's contents, which DNS does not see; leave it out; it is for browsers`},
+		{`/^ads[0-9]+\./`, `list:1: "/^ads[0-9]+\\./": a regular expression; write the names it is meant for`},
+		{"||a.example/path^", `list:1: "||a.example/path^": a pattern for URLs, which DNS does not see` + whole},
+		{"|https://a.example^", `list:1: "|https://a.example^": a pattern for URLs, which DNS does not see` + whole},
+		{"||ads*.example^", `list:1: "||ads*.example^": a pattern for URLs, which DNS does not see` + whole},
+		{"/banner.gif", `list:1: "/banner.gif": a pattern for URLs, which DNS does not see` + whole},
+		{"0.0.0.0 a.example", `list:1: "0.0.0.0 a.example": a pattern for URLs, which DNS does not see` + whole},
+		{"||com^", `list:1: "||com^": a single label covers a whole top-level domain; name what to block below it, or allow whole top-level domains for this list`},
+		{"||", `list:1: "||": the root covers every name; name what to block`},
+	})
+}
+
+func TestNoList(t *testing.T) {
+	const page = "looks like a web page, not a list; check the list's address: it may ask to sign in, or have moved"
+	const binary = "looks like a binary file, not a list (it has a NUL octet); check what the list's address delivers; it must be uncompressed UTF-8 text"
+	long := strings.Repeat("x", 200<<10)
+	for _, f := range []format.Format{format.Plain, format.Pack, format.Hosts, format.Adblock, format.RPZ} {
+		for _, tc := range []struct{ name, text, want string }{
+			{"doctype", "\n <!DOCTYPE html>\n<p>", `list:2: "<!DOCTYPE html>": ` + page},
+			{"html", "\ufeff<HTML lang=en>\n", `list:1: "<HTML lang=en>": ` + page},
+			{"binary", "# x\n\nPK\x03\x04\x00\x00\n", "list:3: " + binary},
+			{"binary beyond a long line", "# x\n" + long + "\x00\n", "list:2: " + binary},
+			{"binary at the end", "# x\n\x00", "list:2: " + binary},
+		} {
+			t.Run(string(f)+"/"+tc.name, func(t *testing.T) {
+				_, _, err := read(t, format.Options{Format: f, MaxSkipped: 1}, tc.text)
+				if err == nil || err.Error() != tc.want {
+					t.Errorf("error\n %v\nwant\n %s", err, tc.want)
+				}
+			})
+		}
+	}
+}
+
+func TestLongLines(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	got, stats, err := read(t, format.Options{MaxSkipped: 0.5}, "# "+long+"\na.example\n"+long+"\nb.example\n"+long)
+	if want := []string{"2 suffix a.example.", "4 suffix b.example."}; err != nil || !slices.Equal(got, want) || stats.Skipped != 2 || stats.Lines != 5 {
+		t.Errorf("entries %q, %d skipped of %d, error %v; want %q", got, stats.Skipped, stats.Lines, err, want)
+	}
+	fits := "a.example # " + strings.Repeat("x", 64<<10-len("a.example # "))
+	if got, stats, err := read(t, format.Options{}, fits+"\r\n"+fits+"\n"); err != nil || len(got) != 2 {
+		t.Errorf("lines of 64 KiB: entries %q, stats %+v, error %v", got, stats, err)
+	}
+}
+
+func TestMaxSkipped(t *testing.T) {
+	text := "# comment\na.example\nb..example\n\nc.example\nd.example\n"
+	const want = `list: 1 of 4 lines (25.0 %) are unusable, more than the 20.0 % allowed; the first: ` +
+		`list:3: "b..example": empty label (two dots in a row, or a dot first); write a host name, such as example.com`
+	_, stats, err := read(t, format.Options{MaxSkipped: 0.2}, text)
+	if err == nil || err.Error() != want {
+		t.Errorf("error\n %v\nwant\n %s", err, want)
+	}
+	var p format.Problem
+	if !errors.As(err, &p) || p.Line != 3 || p.File != "list" {
+		t.Errorf("the error does not hold the first problem: %+v", p)
+	}
+	if stats.Lines != 6 || stats.Entries != 3 || stats.Skipped != 1 {
+		t.Errorf("stats %+v", stats)
+	}
+	if _, _, err := read(t, format.Options{MaxSkipped: 0.25}, text); err != nil {
+		t.Errorf("the share allowed itself is refused: %v", err)
+	}
+	if _, _, err := read(t, format.Options{}, text); err == nil {
+		t.Error("a zero share lets a bad line through")
+	}
+}
+
+func TestProblemsBounded(t *testing.T) {
+	_, stats, err := read(t, format.Options{MaxSkipped: 1}, strings.Repeat("bad line\n", 1000))
+	if err != nil || stats.Skipped != 1000 || len(stats.Problems) != format.MaxProblems {
+		t.Errorf("%d skipped, %d problems, error %v", stats.Skipped, len(stats.Problems), err)
+	}
+	if p := stats.Problems[19]; p.Line != 20 {
+		t.Errorf("problem 20 is of line %d", p.Line)
+	}
+}
+
+func TestAddError(t *testing.T) {
+	full := errors.New("full")
+	for _, f := range []format.Format{format.Plain, format.Hosts, format.Adblock} {
+		calls := 0
+		stats, err := format.Read(strings.NewReader("# x\na.example\nb.example\n"), format.Options{File: "list", Format: f}, func(format.Entry) error {
+			calls++
+			return full
+		})
+		if !errors.Is(err, full) || err.Error() != "list:2: full" || calls != 1 || stats.Entries != 1 {
+			t.Errorf("%s: error %v after %d calls, stats %+v; want list:2: full after one", f, err, calls, stats)
+		}
+	}
+}
+
+func TestReaderError(t *testing.T) {
+	broken := errors.New("connection reset")
+	for _, f := range []format.Format{format.Plain, format.Pack, format.Hosts, format.Adblock, format.RPZ} {
+		r := io.MultiReader(strings.NewReader("# x\n# y\n"), iotest.ErrReader(broken))
+		_, err := format.Read(r, format.Options{File: "list", Format: f, MaxSkipped: 1}, func(format.Entry) error { return nil })
+		if !errors.Is(err, broken) || err.Error() != "list:3: read: connection reset" {
+			t.Errorf("%s: error %v, want list:3: read: connection reset", f, err)
+		}
+	}
+	r := io.MultiReader(strings.NewReader(strings.Repeat("x", 100<<10)), iotest.ErrReader(broken))
+	if _, err := format.Read(r, format.Options{File: "list"}, nil); !errors.Is(err, broken) || err.Error() != "list:1: read: connection reset" {
+		t.Errorf("in a long line: error %v", err)
+	}
+}

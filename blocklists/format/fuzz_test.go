@@ -1,0 +1,90 @@
+package format_test
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"rideau/blocklists/format"
+)
+
+// fuzz holds whatever a format makes of any input against the promises of
+// [format.Entry] and [format.Stats].
+func fuzz(f *testing.F, form format.Format, seeds ...string) {
+	for _, s := range seeds {
+		f.Add([]byte(s), false)
+	}
+	f.Fuzz(func(t *testing.T, text []byte, tld bool) {
+		opt := format.Options{File: "fuzz", Format: form, AllowTLD: tld, MaxSkipped: 1, Tiers: []string{"service", "shared"}}
+		entries, line := 0, 0
+		stats, err := format.Read(bytes.NewReader(text), opt, func(e format.Entry) error {
+			entries++
+			checkEntry(t, e, tld)
+			if e.Line < line {
+				t.Errorf("line %d after line %d", e.Line, line)
+			}
+			line = e.Line
+			return nil
+		})
+		if stats.Entries != entries || stats.Lines < line || stats.Skipped > stats.Lines {
+			t.Errorf("%d entries to line %d, stats %+v", entries, line, stats)
+		}
+		if len(stats.Problems) > format.MaxProblems || (stats.Skipped > 0) != (len(stats.Problems) > 0) {
+			t.Errorf("%d skipped, %d problems", stats.Skipped, len(stats.Problems))
+		}
+		for _, p := range stats.Problems {
+			if p.Line < 1 || p.Line > stats.Lines || p.Reason == "" || p.Remedy == "" || len(p.Text) > 400 {
+				t.Errorf("problem %+v", p)
+			}
+		}
+		if err != nil && err.Error() == "" {
+			t.Error("an error that says nothing")
+		}
+	})
+}
+
+func checkEntry(t *testing.T, e format.Entry, tld bool) {
+	t.Helper()
+	if e.Name == nil {
+		if !e.Prefix.IsValid() || e.Prefix.Masked() != e.Prefix || e.Prefix.Bits() == 0 {
+			t.Errorf("prefix %v", e.Prefix)
+		}
+		return
+	}
+	if e.Prefix != (netip.Prefix{}) || e.Match > format.Below {
+		t.Errorf("name entry with prefix %v, %v", e.Prefix, e.Match)
+	}
+	name, end, err := dns.UnpackDomainName(e.Name, 0)
+	if err != nil || end != len(e.Name) || len(e.Name) > 255 {
+		t.Fatalf("name %q: %q to %d, %v", e.Name, name, end, err)
+	}
+	if !bytes.Equal(e.Name, bytes.ToLower(e.Name)) {
+		t.Errorf("name %q is not in lower case", e.Name)
+	}
+	labels := dns.CountLabel(name)
+	if labels == 0 || labels == 1 && !tld {
+		t.Errorf("name %q has %d labels", name, labels)
+	}
+}
+
+func FuzzReadPlain(f *testing.F) {
+	fuzz(f, format.Plain, "example.com\n=a.example\n*.b.example # x\n192.0.2.0/24\n2001:db8::1\nbücher.example\n", "\ufeffa.example\r\n..\n/\n300.1.1.1\n", "<!doctype html>", "微信.com.\n.\n*.\n=\n")
+}
+
+func FuzzReadPack(f *testing.F) {
+	fuzz(f, format.Pack, "#domain\tmatch\ttier\tpurpose\tsource\na.example\tsuffix\tservice\tp\ts\nb.example\texact\tweb\tp\ts\n192.0.2.1\taddress\tshared\tp\ts\n", "a\tb\tc\n\t\t\t\t\t\n#domain\tx\n")
+}
+
+func FuzzReadHosts(f *testing.F) {
+	fuzz(f, format.Hosts, "127.0.0.1 localhost\n0.0.0.0 a.example b.example # x\nc.example\nfe80::1%lo0 d.example\n", "0.0.0.0\na b\n:: x..y\n")
+}
+
+func FuzzReadAdblock(f *testing.F) {
+	fuzz(f, format.Adblock, "[Adblock Plus 2.0]\n! x\n||a.example^\n|b.example^\nc.example\n@@||d.example^\n", "||a^$x\n##.x\n/re/\n||192.0.2.0/24^\n||*.e.example^|\n|\n")
+}
+
+func FuzzReadRPZ(f *testing.F) {
+	fuzz(f, format.RPZ, zoneHead+"a.example CNAME .\n*.b.example A 192.0.2.1\n24.0.2.0.192.rpz-ip CNAME *.\n", zoneHead+"a..b CNAME .\n TXT \"x\n\" (\n)\n$ORIGIN x\n$ORIGIN y\\.\nb CNAME rpz-passthru.\n", "$TTL 30\n@ SOA . . 1 2 3 4 5\n48.zz.1.2.rpz-ip CNAME .\n$GENERATE 1-9 a$ CNAME .\n$INCLUDE x\n")
+}

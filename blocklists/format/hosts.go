@@ -1,0 +1,70 @@
+package format
+
+import (
+	"bytes"
+	"net/netip"
+)
+
+// localNames are what operating systems and list makers put into every hosts
+// file for the machine's own sake. They are no bans.
+var localNames = map[string]bool{
+	"localhost": true, "localhost.localdomain": true, "localhost4": true, "localhost6": true,
+	"localhost4.localdomain4": true, "localhost6.localdomain6": true, "local": true, "broadcasthost": true,
+	"ip6-localhost": true, "ip6-loopback": true, "ip6-localnet": true, "ip6-mcastprefix": true,
+	"ip6-allnodes": true, "ip6-allrouters": true, "ip6-allhosts": true, "0.0.0.0": true,
+}
+
+var (
+	faultNoAddress   = fault{"more than one name, and no address before them", "write ADDRESS NAME, or one name a line"}
+	faultAddressOnly = fault{"an address without a name", "write ADDRESS NAME; to ban an address, put it into a plain list"}
+	faultHostsStar   = fault{"a star, which hosts files do not have", "put it into a plain list"}
+)
+
+// hostsLine reads a line of a hosts file: ADDRESS NAME..., or a bare name. The
+// address says nothing: a ban decides itself how it answers.
+func (l *reader) hostsLine(line []byte) error {
+	text, _, _ := bytes.Cut(line, []byte("#"))
+	if text = trim(text); len(text) == 0 {
+		l.comment()
+		return nil
+	}
+	first, names := field(text)
+	switch {
+	case isAddress(first) && len(names) == 0:
+		l.skip(text, faultAddressOnly)
+		return nil
+	case len(names) == 0:
+		names = first
+	case !isAddress(first):
+		l.skip(text, faultNoAddress)
+		return nil
+	}
+	for len(names) > 0 {
+		first, names = field(names)
+		if localNames[string(bytes.TrimSuffix(first, []byte(".")))] {
+			continue
+		}
+		if bytes.IndexByte(first, '*') >= 0 {
+			l.skip(first, faultHostsStar)
+			continue
+		}
+		if err := l.emit(first, first, Exact); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isAddress reports whether a field is an address. The ones that nearly every
+// line begins with are told without making a string.
+func isAddress(b []byte) bool {
+	switch string(b) {
+	case "0.0.0.0", "127.0.0.1", "::", "::1":
+		return true
+	}
+	if bytes.IndexByte(b, ':') < 0 && !likeAddress(b) {
+		return false
+	}
+	_, err := netip.ParseAddr(string(b))
+	return err == nil
+}
