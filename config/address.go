@@ -1,0 +1,140 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// listenAddress is host:port, where the host is an IP address or nothing for all addresses of both families.
+func listenAddress(v value) ([]netip.AddrPort, bool) {
+	const remedy = "write 127.0.0.1:53, \"[::1]:53\" or \":53\" for all addresses"
+	s, ok := v.scalar()
+	if !ok {
+		v.wrong("an address", remedy)
+		return nil, false
+	}
+	if port, every := strings.CutPrefix(s, ":"); every {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil {
+			v.wrong("an address with a port", remedy)
+			return nil, false
+		}
+		p := uint16(n)
+		return []netip.AddrPort{netip.AddrPortFrom(netip.IPv4Unspecified(), p), netip.AddrPortFrom(netip.IPv6Unspecified(), p)}, true
+	}
+	ap, err := netip.ParseAddrPort(s)
+	if err != nil {
+		if a, err := netip.ParseAddr(s); err == nil {
+			v.problem("write "+strconv.Quote(netip.AddrPortFrom(a, 53).String()), "%s has no port", quote(s))
+			return nil, false
+		}
+		v.wrong("an address with a port", remedy)
+		return nil, false
+	}
+	ap = unmap(ap)
+	if ap.Addr().IsMulticast() {
+		v.problem(remedy, "%s is a multicast address", quote(s))
+		return nil, false
+	}
+	return []netip.AddrPort{ap}, true
+}
+
+func unmap(ap netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()) }
+
+// serverAddress is the address of a DNS server, with port 53 unless another is written.
+func serverAddress(v value) (netip.AddrPort, bool) {
+	s, ok := v.scalar()
+	if !ok {
+		v.wrong("an address", "write 192.0.2.1, 192.0.2.1:5353 or \"[2001:db8::1]:5353\"")
+		return netip.AddrPort{}, false
+	}
+	ap, err := netip.ParseAddrPort(s)
+	if a, alone := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); alone == nil {
+		ap, err = netip.AddrPortFrom(a, 53), nil
+	}
+	if err != nil {
+		v.wrong("an IP address", "write the server's address, not its name: asking for the name would need a server first")
+		return netip.AddrPort{}, false
+	}
+	ap = unmap(ap)
+	switch a := ap.Addr(); {
+	case a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		v.problem("write the address of one server", "%s is not the address of a host", quote(s))
+	case ap.Port() == 0:
+		v.problem("write a port from 1 to 65535, or none for 53", "%s has port 0", quote(s))
+	default:
+		return ap, true
+	}
+	return netip.AddrPort{}, false
+}
+
+// block is a CIDR block or a single address.
+func block(v value) (netip.Prefix, bool) {
+	s, ok := v.scalar()
+	if !ok {
+		v.wrong("an address or a CIDR block", "write 192.0.2.0/24 or 192.0.2.1")
+		return netip.Prefix{}, false
+	}
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), true
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		v.wrong("an address or a CIDR block", "write 192.0.2.0/24 or 192.0.2.1")
+		return netip.Prefix{}, false
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	if p != p.Masked() {
+		v.problem(fmt.Sprintf("write %s for the block or %s for the one address", p.Masked(), p.Addr()),
+			"%s has bits set beyond its prefix length", quote(s))
+		return netip.Prefix{}, false
+	}
+	return p, true
+}
+
+// domain is a domain name in presentation form. It returns it in lower case, without the final dot unless it is the root.
+func domain(v value) (string, bool) {
+	s, ok := v.scalar()
+	if !ok {
+		v.wrong("a domain name", "write a name such as corp.example")
+		return "", false
+	}
+	if s == "." {
+		return s, true
+	}
+	name := strings.ToLower(strings.TrimSuffix(s, "."))
+	if what := nameFault(name); what != "" {
+		v.problem("write a name such as corp.example; names in other scripts in their xn-- form", "%s is not a domain name: %s", quote(s), what)
+		return "", false
+	}
+	return name, true
+}
+
+// nameFault says why name, without its final dot, is no domain name of use here; it is empty for one that is (RFC 1035 section 2.3.4).
+func nameFault(name string) string {
+	if len(name) > 253 {
+		return "it is longer than 253 characters"
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		switch {
+		case label == "":
+			return "it has an empty label"
+		case label == "*":
+			return "it has a wildcard, and a zone covers all names below it anyway"
+		case len(label) > 63:
+			return "it has a label longer than 63 characters"
+		}
+		for _, r := range label {
+			// The slash is for the reverse zones of RFC 2317.
+			if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '/' {
+				return fmt.Sprintf("it has the character %q", r)
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,285 @@
+package config
+
+import (
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Limits on bans and exceptions.
+const (
+	MaxBans       = 64 // bans of a configuration
+	MaxExceptions = 64 // exceptions of a configuration
+)
+
+const (
+	maxTitle = 256  // bytes: a title goes into responses
+	maxText  = 1024 // bytes
+)
+
+// Mode says how far a ban goes.
+type Mode string
+
+// Modes of bans.
+const (
+	ModeEnforce Mode = "enforce" // banned names are answered by the ban's action
+	ModeMonitor Mode = "monitor" // banned names are answered as usual, counted and logged
+	ModeOff     Mode = "off"     // the ban is only kept on file
+)
+
+// Action is the way to answer for a banned name.
+type Action string
+
+// Actions of bans.
+const (
+	ActionNXDomain Action = "nxdomain" // the name does not exist
+	ActionNoData   Action = "nodata"   // the name exists and has no data
+	ActionSinkhole Action = "sinkhole" // the ban's addresses for A and AAAA, no data for other types
+	ActionRefused  Action = "refused"  // REFUSED
+	ActionDrop     Action = "drop"     // no response
+)
+
+// EDE is the extended DNS error of a ban's responses, an INFO-CODE of RFC 8914 section 4.
+type EDE uint16
+
+// Extended DNS errors that speak of policy.
+const (
+	EDEBlocked    EDE = 15 // the operator's own policy
+	EDECensored   EDE = 16 // a requirement that others impose on the operator
+	EDEFiltered   EDE = 17 // what the client asked to have filtered
+	EDEProhibited EDE = 18 // the client is not authorized
+)
+
+// String is the word for the code in configuration files.
+func (e EDE) String() string {
+	if e < EDEBlocked || e > EDEProhibited {
+		return "unknown"
+	}
+	return edeWords()[e-EDEBlocked]
+}
+
+// edeWords are the words for the codes from EDEBlocked on.
+func edeWords() []string { return []string{"blocked", "censored", "filtered", "prohibited"} }
+
+// Title is what something is called in the two official languages.
+type Title struct {
+	EN string `key:"en"` // EN is the English title.
+	FR string `key:"fr"` // FR is the French title; it may be empty.
+}
+
+// Sinkhole holds the addresses that stand in for banned ones.
+type Sinkhole struct {
+	IPv4 netip.Addr `key:"ipv4"` // IPv4 answers A.
+	IPv6 netip.Addr `key:"ipv6"` // IPv6 answers AAAA.
+}
+
+// Ban is a decision that some names are not to be resolved, with what there is to say about it.
+type Ban struct {
+	// ID is what logs, metrics and responses call the ban.
+	ID string `key:"id"`
+	// Title says what is banned; EN is never empty.
+	Title Title `key:"title"`
+	// Authority is who decided.
+	Authority string `key:"authority"`
+	// Instrument is the law, order or direction by which it was decided.
+	Instrument string `key:"instrument"`
+	// URL is where the instrument can be read; http or https, or empty.
+	URL string `key:"url"`
+	// Effective is when the ban begins, in UTC; the zero time if it always has been.
+	Effective time.Time `key:"effective"`
+	// Expires is when the ban ends, in UTC; the zero time if it does not. It is after Effective.
+	Expires time.Time `key:"expires"`
+	// Contact is whom to ask about the ban.
+	Contact string `key:"contact"`
+	// Mode says how far the ban goes.
+	Mode Mode `key:"mode"`
+	// Action is the way to answer.
+	Action Action `key:"action"`
+	// Sinkhole holds the addresses for ActionSinkhole.
+	Sinkhole Sinkhole `key:"sinkhole"`
+	// EDE goes with the responses.
+	EDE EDE `key:"ede"`
+	// TTL is that of the responses, in whole seconds.
+	TTL time.Duration `key:"ttl"`
+	// Groups are the ids of the groups that the ban is for, GroupAll among them by default.
+	Groups []string `key:"groups"`
+	// Lists are the ids of the lists that are banned; at least one.
+	Lists []string `key:"lists"`
+	// Line is where the ban begins in its file.
+	Line int `key:"-"`
+}
+
+// Exception lets names through that a ban would stop.
+type Exception struct {
+	// ID is what logs and metrics call the exception.
+	ID string `key:"id"`
+	// Title says what is let through; it may be empty.
+	Title Title `key:"title"`
+	// Reason is why.
+	Reason string `key:"reason"`
+	// Contact is whom to ask about the exception.
+	Contact string `key:"contact"`
+	// Groups are the ids of the groups that the exception is for, GroupAll among them by default.
+	Groups []string `key:"groups"`
+	// Effective is when the exception begins, in UTC; the zero time if it always has been.
+	Effective time.Time `key:"effective"`
+	// Expires is when the exception ends, in UTC; the zero time if it does not. It is after Effective.
+	Expires time.Time `key:"expires"`
+	// Lists are the ids of the lists that are let through; at least one, and none that a ban uses.
+	Lists []string `key:"lists"`
+	// Line is where the exception begins in its file.
+	Line int `key:"-"`
+}
+
+func defaultBan() Ban {
+	return Ban{
+		Mode:     ModeEnforce,
+		Action:   ActionNXDomain,
+		Sinkhole: Sinkhole{IPv4: netip.IPv4Unspecified(), IPv6: netip.IPv6Unspecified()},
+		EDE:      EDEBlocked,
+		TTL:      30 * time.Second,
+		Groups:   []string{GroupAll},
+	}
+}
+
+func readBan(v value) (Ban, bool) {
+	m := v.mapping()
+	b := defaultBan()
+	b.Line = v.line
+	set(m, "id", &b.ID, identifier("ban or exception"))
+	m.section("title", b.Title.read)
+	set(m, "authority", &b.Authority, text(maxText))
+	set(m, "instrument", &b.Instrument, text(maxText))
+	set(m, "url", &b.URL, webAddress)
+	readSpan(m, &b.Effective, &b.Expires)
+	set(m, "contact", &b.Contact, text(maxText))
+	set(m, "mode", &b.Mode, word("a mode", ModeEnforce, ModeMonitor, ModeOff))
+	set(m, "action", &b.Action, word("an action", ActionNXDomain, ActionNoData, ActionSinkhole, ActionRefused, ActionDrop))
+	m.section("sinkhole", b.Sinkhole.read)
+	if m.has("sinkhole") && b.Action != ActionSinkhole {
+		m.at("sinkhole").problem("write action: sinkhole, or remove the addresses", "the action %s has no use for addresses", b.Action)
+	}
+	set(m, "ede", &b.EDE, ede)
+	set(m, "ttl", &b.TTL, ttl(time.Second, time.Hour))
+	set(m, "groups", &b.Groups, groupReferences())
+	set(m, "lists", &b.Lists, list(1, MaxLists, distinct(reference("list"))))
+	m.done()
+	m.require("id", "give the ban an id")
+	m.require("title", "say in title.en what is banned")
+	m.require("lists", "list the ids of the lists to ban")
+	return b, m.sound
+}
+
+func readException(v value) (Exception, bool) {
+	m := v.mapping()
+	e := Exception{Groups: []string{GroupAll}, Line: v.line}
+	set(m, "id", &e.ID, identifier("ban or exception"))
+	m.section("title", e.Title.read)
+	set(m, "reason", &e.Reason, text(maxText))
+	set(m, "contact", &e.Contact, text(maxText))
+	set(m, "groups", &e.Groups, groupReferences())
+	readSpan(m, &e.Effective, &e.Expires)
+	set(m, "lists", &e.Lists, list(1, MaxLists, distinct(exceptedList)))
+	m.done()
+	m.require("id", "give the exception an id")
+	m.require("lists", "list the ids of the lists to let through")
+	return e, m.sound
+}
+
+func groupReferences() parse[[]string] {
+	return list(1, MaxGroups, distinct(reference("group", GroupAll)))
+}
+
+// exceptedList is a reference to a list that no ban uses: allow beats block, so the ban would mean nothing.
+func exceptedList(v value) (string, bool) {
+	id, ok := reference("list")(v)
+	if ok {
+		v.r.finish = append(v.r.finish, func(c *Config) {
+			for _, b := range c.Bans {
+				if slices.Contains(b.Lists, id) {
+					v.problem("put the names to let through in a list of their own", "the list %q is banned by %s", id, b.ID)
+					return
+				}
+			}
+		})
+	}
+	return id, ok
+}
+
+func (t *Title) read(m *mapping) {
+	set(m, "en", &t.EN, text(maxTitle))
+	set(m, "fr", &t.FR, text(maxTitle))
+	m.require("en", "write an English title")
+	if en := m.at("en"); m.has("en") && en.n.ShortTag() == "!!str" && strings.TrimSpace(en.n.Value) == "" {
+		en.problem("write an English title", "the title is empty")
+	}
+}
+
+func (s *Sinkhole) read(m *mapping) {
+	set(m, "ipv4", &s.IPv4, sinkholeAddress("an IPv4 address", netip.Addr.Is4))
+	set(m, "ipv6", &s.IPv6, sinkholeAddress("an IPv6 address", func(a netip.Addr) bool { return a.Is6() && !a.Is4In6() && a.Zone() == "" }))
+}
+
+// sinkholeAddress is an address of a family that clients can be sent to. A loopback address would send them to their own services.
+func sinkholeAddress(want string, family func(netip.Addr) bool) parse[netip.Addr] {
+	return func(v value) (netip.Addr, bool) {
+		const remedy = "write the address of a host of yours, or leave it out for the unspecified address"
+		s, ok := v.scalar()
+		a, err := netip.ParseAddr(s)
+		switch {
+		case !ok || err != nil || !family(a):
+			v.wrong(want, remedy)
+		case a.IsLoopback():
+			v.problem(remedy, "%s is a loopback address: clients would knock at their own doors", a)
+		case a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+			v.problem(remedy, "%s is not the address of one host", a)
+		default:
+			return a, true
+		}
+		return netip.Addr{}, false
+	}
+}
+
+// ede is the word or the number of an extended DNS error.
+func ede(v value) (EDE, bool) {
+	s, ok := v.scalar()
+	for i, w := range edeWords() {
+		code := EDEBlocked + EDE(i)
+		if ok && (s == w || s == []string{"15", "16", "17", "18"}[i]) {
+			return code, true
+		}
+	}
+	const codes = " (15, 16, 17, 18)"
+	if !ok {
+		v.wrong("an extended DNS error", "use one of "+enumerate(edeWords())+codes)
+		return 0, false
+	}
+	v.problem(suggest(s, edeWords())+codes, "unknown extended DNS error %s", quote(s))
+	return 0, false
+}
+
+// webAddress is an http or https URL.
+func webAddress(v value) (string, bool) {
+	s, ok := text(2048)(v)
+	if !ok {
+		return "", false
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.Contains(s, " ") {
+		v.wrong("a web address", "write one that begins with https:// or http://, or remove the key")
+		return "", false
+	}
+	return s, true
+}
+
+// readSpan reads when something begins and ends.
+func readSpan(m *mapping, effective, expires *time.Time) {
+	set(m, "effective", effective, instant)
+	set(m, "expires", expires, instant)
+	if !effective.IsZero() && !expires.IsZero() && !expires.After(*effective) {
+		m.at("expires").problem("write a later one, or remove it", "%s is not after effective, %s",
+			expires.Format(time.RFC3339), effective.Format(time.RFC3339))
+	}
+}

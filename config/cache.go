@@ -1,0 +1,58 @@
+package config
+
+import "time"
+
+// Cache bounds what is remembered of upstream's responses, and for how long.
+type Cache struct {
+	// MaxEntries is the number of responses kept.
+	MaxEntries int `key:"max_entries"`
+	// MaxBytes is the memory, in bytes, that they may take.
+	MaxBytes int64 `key:"max_bytes"`
+	// MinTTL raises shorter TTLs.
+	MinTTL time.Duration `key:"min_ttl"`
+	// MaxTTL lowers longer TTLs (RFC 8767 section 4).
+	MaxTTL time.Duration `key:"max_ttl"`
+	// MaxNegativeTTL lowers the TTLs of NXDOMAIN and NODATA (RFC 2308 section 5).
+	MaxNegativeTTL time.Duration `key:"max_negative_ttl"`
+	// FailureTTL is the time for which a failed resolution is remembered (RFC 9520 section 3.2).
+	FailureTTL time.Duration `key:"failure_ttl"`
+	// MaxStale is the time after expiry for which a response may still be used when upstream fails (RFC 8767 section 5); 0 is never.
+	MaxStale time.Duration `key:"max_stale"`
+	// StaleTTL is the TTL of such a response (RFC 8767 section 5).
+	StaleTTL time.Duration `key:"stale_ttl"`
+	// StaleAfter is the time that upstream has before a stale response is sent instead (RFC 8767 section 5, client response timer).
+	StaleAfter time.Duration `key:"stale_after"`
+}
+
+func defaultCache() Cache {
+	return Cache{
+		MaxEntries:     200_000,
+		MaxBytes:       128 << 20,
+		MaxTTL:         24 * time.Hour,
+		MaxNegativeTTL: time.Hour,
+		FailureTTL:     5 * time.Second,
+		MaxStale:       24 * time.Hour,
+		StaleTTL:       30 * time.Second,
+		StaleAfter:     1800 * time.Millisecond,
+	}
+}
+
+func (c *Cache) read(m *mapping) {
+	const day = 24 * time.Hour
+	set(m, "max_entries", &c.MaxEntries, integer(1, 1<<28))
+	set(m, "max_bytes", &c.MaxBytes, size(64<<10, 1<<40))
+	set(m, "min_ttl", &c.MinTTL, ttl(0, time.Hour))
+	set(m, "max_ttl", &c.MaxTTL, ttl(time.Second, 7*day))
+	set(m, "max_negative_ttl", &c.MaxNegativeTTL, ttl(time.Second, day))
+	set(m, "failure_ttl", &c.FailureTTL, ttl(time.Second, 5*time.Minute))
+	set(m, "max_stale", &c.MaxStale, duration(0, 7*day))
+	set(m, "stale_ttl", &c.StaleTTL, ttl(time.Second, time.Hour))
+	set(m, "stale_after", &c.StaleAfter, duration(0, 30*time.Second))
+	if c.MinTTL > c.MaxTTL {
+		key := "min_ttl"
+		if !m.has(key) {
+			key = "max_ttl"
+		}
+		m.at(key).problem("lower min_ttl or raise max_ttl", "min_ttl, %s, is longer than max_ttl, %s", short(c.MinTTL), short(c.MaxTTL))
+	}
+}

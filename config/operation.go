@@ -1,0 +1,110 @@
+package config
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Reload says when changed files take effect, and which changes are refused.
+type Reload struct {
+	// Watch takes up a file as soon as it is saved; otherwise only by signal or request.
+	Watch bool `key:"watch"`
+	// Interval is the time between looks at the files.
+	Interval time.Duration `key:"interval"`
+	// MaxShrink is the share of its entries, 0 to 1, that a reload may take from a list.
+	MaxShrink float64 `key:"max_shrink"`
+	// MaxSkipped is the share of a list's lines, 0 to 1, that may be unusable.
+	MaxSkipped float64 `key:"max_skipped"`
+}
+
+// Ops is the HTTP service for the operators.
+type Ops struct {
+	// Listen is the address to serve, as net.Listen takes it; empty for no service.
+	Listen string `key:"listen"`
+	// Pprof serves Go's profiles too.
+	Pprof bool `key:"pprof"`
+	// TokenFile is the path of a file with the token that changing requests must bring, made relative as List.File is; empty for none.
+	TokenFile string `key:"token_file"`
+}
+
+// Log says what is logged and how.
+type Log struct {
+	// Level is the least level that is written.
+	Level slog.Level `key:"level"`
+	// Format is the notation of the lines.
+	Format LogFormat `key:"format"`
+}
+
+// LogFormat is a notation of log lines.
+type LogFormat string
+
+// Log formats.
+const (
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+func defaultReload() Reload {
+	return Reload{Watch: true, Interval: 200 * time.Millisecond, MaxShrink: 0.5, MaxSkipped: 0.1}
+}
+
+func defaultOps() Ops { return Ops{Listen: "127.0.0.1:5380"} }
+
+func defaultLog() Log { return Log{Level: slog.LevelInfo, Format: LogText} }
+
+func (r *Reload) read(m *mapping) {
+	set(m, "watch", &r.Watch, boolean)
+	set(m, "interval", &r.Interval, duration(50*time.Millisecond, time.Minute))
+	set(m, "max_shrink", &r.MaxShrink, share)
+	set(m, "max_skipped", &r.MaxSkipped, share)
+}
+
+func (o *Ops) read(m *mapping) {
+	set(m, "listen", &o.Listen, opsAddress)
+	set(m, "pprof", &o.Pprof, boolean)
+	set(m, "token_file", &o.TokenFile, func(v value) (string, bool) {
+		if s, ok := v.scalar(); ok && s == "" {
+			return "", true
+		}
+		return file(v)
+	})
+	if host, _, err := net.SplitHostPort(o.Listen); err == nil && o.TokenFile == "" {
+		if a, err := netip.ParseAddr(host); err != nil || !a.IsLoopback() {
+			m.at("listen").warn("set ops.token_file, or listen on 127.0.0.1", "other machines can reach the operators' service, and it asks for no token")
+		}
+	}
+	m.r.finish = append(m.r.finish, func(c *Config) {
+		at, err := netip.ParseAddrPort(o.Listen)
+		if err == nil && at.Port() != 0 && slices.Contains(c.Listen.Addresses, at) {
+			m.at("listen").problem("choose another port", "%s is already taken by listen.addresses", at)
+		}
+	})
+}
+
+// opsAddress is one address to listen on, or nothing.
+func opsAddress(v value) (string, bool) {
+	s, ok := v.scalar()
+	if ok && s == "" {
+		return "", true
+	}
+	addresses, ok := listenAddress(v)
+	if !ok {
+		return "", false
+	}
+	if len(addresses) > 1 { // all of both families: net.Listen knows that notation
+		return s, true
+	}
+	return addresses[0].String(), true
+}
+
+func (l *Log) read(m *mapping) {
+	level := l.Level.String()
+	set(m, "level", &level, word("a level", "debug", "info", "warn", "error"))
+	if err := l.Level.UnmarshalText([]byte(level)); err != nil {
+		m.at("level").problem("use debug, info, warn or error", "unknown level %s", quote(level))
+	}
+	set(m, "format", &l.Format, word("a format", LogText, LogJSON))
+}
