@@ -131,7 +131,7 @@ func TestPackProblems(t *testing.T) {
 		{"a.example\tsuffix\tcore\tp\ts", `list:1: "a.example?suffix?core?p?s": unknown tier; write service, web, cdn or shared`},
 		{"a.example\taddress\tweb\tp\ts", `list:1: "a.example?address?web?p?s": not an address; write an address or a block of addresses, or set match to suffix, exact or below`},
 		{"192.0.2.1\tsuffix\tweb\tp\ts", `list:1: "192.0.2.1?suffix?web?p?s": an address with a match that is for names; set match to address`},
-		{"com\tsuffix\tweb\tp\ts", `list:1: "com?suffix?web?p?s": a single label covers a whole top-level domain; name what to block below it, or allow whole top-level domains for this list`},
+		{"com\tsuffix\tweb\tp\ts", `list:1: "com?suffix?web?p?s": a single label covers a whole top-level domain; name what to block below it, or set allow_tld for the list`},
 	})
 	_, _, err := read(t, format.Options{Format: format.Pack, MaxSkipped: 1}, "#domain\ttier\tmatch\n")
 	if want := `list:1: "#domain?tier?match": the header names other columns than a pack has` + columns; err == nil || err.Error() != want {
@@ -157,7 +157,7 @@ func TestHosts(t *testing.T) {
 		{"a.example b.example", `list:1: "a.example b.example": more than one name, and no address before them; write ADDRESS NAME, or one name a line`},
 		{"192.0.2.1", `list:1: "192.0.2.1": an address without a name; write ADDRESS NAME; to ban an address, put it into a plain list`},
 		{"0.0.0.0 *.example.com", `list:1: "*.example.com": a star, which hosts files do not have; put it into a plain list`},
-		{"0.0.0.0 printer", `list:1: "printer": a single label covers a whole top-level domain; name what to block below it, or allow whole top-level domains for this list`},
+		{"0.0.0.0 printer", `list:1: "printer": a single label covers a whole top-level domain; name what to block below it, or set allow_tld for the list`},
 	})
 	got, stats, err := read(t, format.Options{Format: format.Hosts, MaxSkipped: 1}, "0.0.0.0 a..example b.example c/d e.example\n")
 	if want := []string{"1 exact b.example.", "1 exact e.example."}; err != nil || !slices.Equal(got, want) || stats.Skipped != 1 || len(stats.Problems) != 2 {
@@ -185,7 +185,7 @@ func TestAdblock(t *testing.T) {
 		{"||ads*.example^", `list:1: "||ads*.example^": a pattern for URLs, which DNS does not see` + whole},
 		{"/banner.gif", `list:1: "/banner.gif": a pattern for URLs, which DNS does not see` + whole},
 		{"0.0.0.0 a.example", `list:1: "0.0.0.0 a.example": a pattern for URLs, which DNS does not see` + whole},
-		{"||com^", `list:1: "||com^": a single label covers a whole top-level domain; name what to block below it, or allow whole top-level domains for this list`},
+		{"||com^", `list:1: "||com^": a single label covers a whole top-level domain; name what to block below it, or set allow_tld for the list`},
 		{"||", `list:1: "||": the root covers every name; name what to block`},
 	})
 }

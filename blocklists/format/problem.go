@@ -72,7 +72,7 @@ var (
 	faultLongLabel  = fault{"label longer than 63 octets", remedyName}
 	faultLongName   = fault{"name longer than 255 octets", remedyName}
 	faultRoot       = fault{"the root covers every name", "name what to block"}
-	faultTLD        = fault{"a single label covers a whole top-level domain", "name what to block below it, or allow whole top-level domains for this list"}
+	faultTLD        = fault{"a single label covers a whole top-level domain", "name what to block below it, or set allow_tld for the list"}
 	faultNumeric    = fault{"neither a name nor an address (a top-level domain is never a number)", "correct the address, or write a host name"}
 	faultStar       = fault{"a star is allowed only as the whole first label", "write *.example.com for what is below a name"}
 	faultEquals     = fault{"an equals sign is allowed only before a whole name", "write =example.com for one name alone"}

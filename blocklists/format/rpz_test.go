@@ -47,7 +47,7 @@ func TestRPZProblems(t *testing.T) {
 		{"rpz-ip CNAME .", "not the address of an rpz-ip trigger; write the length and then the address backwards: 24.0.2.0.192.rpz-ip"},
 		{"a.example. CNAME .", "an owner outside the zone; end owners without a dot, or correct the origin"},
 		{"* CNAME .", "the root covers every name; name what to block"},
-		{"com CNAME .", "a single label covers a whole top-level domain; name what to block below it, or allow whole top-level domains for this list"},
+		{"com CNAME .", "a single label covers a whole top-level domain; name what to block below it, or set allow_tld for the list"},
 		{`a\.b.example CNAME .`, "a character that no host name has; write a host name, such as example.com"},
 		{"a.example CNAME", `not a record (unexpected newline: "\n"); correct it; the syntax is that of zone files (RFC 1035 section 5)`},
 		{"a.example A", `not a record (unexpected newline: "\n"); correct it; the syntax is that of zone files (RFC 1035 section 5)`},
