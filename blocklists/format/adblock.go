@@ -39,6 +39,10 @@ func (l *reader) adblockLine(line []byte) error {
 		return l.emitEither(line, text, m)
 	}
 	for _, b := range text {
+		if isSpace(b) {
+			l.skip(line, faultSpace)
+			return nil
+		}
 		if !hostChar[b] && b < utf8.RuneSelf {
 			l.skip(line, faultPattern)
 			return nil

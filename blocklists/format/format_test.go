@@ -126,15 +126,15 @@ func TestPackProblems(t *testing.T) {
 	const columns = "; write domain, match, tier, purpose and source with one tab between each"
 	testBad(t, format.Options{Format: format.Pack}, []badCase{
 		{"a.example", `list:1: "a.example": not the five columns of a pack, divided by tabs` + columns},
-		{"a.example\tsuffix\tservice\tp\ts\tx", `list:1: "a.example?suffix?service?p?s?x": not the five columns of a pack, divided by tabs` + columns},
-		{"a.example\tprefix\tservice\tp\ts", `list:1: "a.example?prefix?service?p?s": unknown match; write suffix, exact or below, or address for an address or block of addresses`},
-		{"a.example\tsuffix\tcore\tp\ts", `list:1: "a.example?suffix?core?p?s": unknown tier; write service, web, cdn or shared`},
-		{"a.example\taddress\tweb\tp\ts", `list:1: "a.example?address?web?p?s": not an address; write an address or a block of addresses, or set match to suffix, exact or below`},
-		{"192.0.2.1\tsuffix\tweb\tp\ts", `list:1: "192.0.2.1?suffix?web?p?s": an address with a match that is for names; set match to address`},
-		{"com\tsuffix\tweb\tp\ts", `list:1: "com?suffix?web?p?s": a single label covers a whole top-level domain; name what to block below it, or set allow_tld for the list`},
+		{"a.example\tsuffix\tservice\tp\ts\tx", `list:1: "a.example suffix service p s x": not the five columns of a pack, divided by tabs` + columns},
+		{"a.example\tprefix\tservice\tp\ts", `list:1: "a.example prefix service p s": unknown match; write suffix, exact or below, or address for an address or block of addresses`},
+		{"a.example\tsuffix\tcore\tp\ts", `list:1: "a.example suffix core p s": unknown tier; write service, web, cdn or shared`},
+		{"a.example\taddress\tweb\tp\ts", `list:1: "a.example address web p s": not an address; write an address or a block of addresses, or set match to suffix, exact or below`},
+		{"192.0.2.1\tsuffix\tweb\tp\ts", `list:1: "192.0.2.1 suffix web p s": an address with a match that is for names; set match to address`},
+		{"com\tsuffix\tweb\tp\ts", `list:1: "com suffix web p s": a single label covers a whole top-level domain; name what to block below it, or set allow_tld for the list`},
 	})
 	_, _, err := read(t, format.Options{Format: format.Pack, MaxSkipped: 1}, "#domain\ttier\tmatch\n")
-	if want := `list:1: "#domain?tier?match": the header names other columns than a pack has` + columns; err == nil || err.Error() != want {
+	if want := `list:1: "#domain tier match": the header names other columns than a pack has` + columns; err == nil || err.Error() != want {
 		t.Errorf("header: error %v, want %s", err, want)
 	}
 	_, _, err = read(t, format.Options{Format: format.Pack, Tiers: []string{"core"}}, "")
@@ -184,7 +184,7 @@ func TestAdblock(t *testing.T) {
 		{"|https://a.example^", `list:1: "|https://a.example^": a pattern for URLs, which DNS does not see` + whole},
 		{"||ads*.example^", `list:1: "||ads*.example^": a pattern for URLs, which DNS does not see` + whole},
 		{"/banner.gif", `list:1: "/banner.gif": a pattern for URLs, which DNS does not see` + whole},
-		{"0.0.0.0 a.example", `list:1: "0.0.0.0 a.example": a pattern for URLs, which DNS does not see` + whole},
+		{"0.0.0.0 a.example", `list:1: "0.0.0.0 a.example": white space inside an entry; write one entry a line; for lines of address and name set the list's format to hosts`},
 		{"||com^", `list:1: "||com^": a single label covers a whole top-level domain; name what to block below it, or set allow_tld for the list`},
 		{"||", `list:1: "||": the root covers every name; name what to block`},
 	})

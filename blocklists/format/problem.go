@@ -46,6 +46,9 @@ func quotable(text []byte) string {
 		text = text[:maxText]
 	}
 	s := strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return ' '
+		}
 		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
 			return '?'
 		}
