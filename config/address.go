@@ -5,20 +5,22 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"rideau/config/node"
 )
 
 // listenAddress is host:port, where the host is an IP address or nothing for all addresses of both families.
-func listenAddress(v value) ([]netip.AddrPort, bool) {
+func listenAddress(v node.Value) ([]netip.AddrPort, bool) {
 	const remedy = "write 127.0.0.1:53, \"[::1]:53\" or \":53\" for all addresses"
-	s, ok := v.scalar()
+	s, ok := v.Scalar()
 	if !ok {
-		v.wrong("an address", remedy)
+		v.Wrong("an address", remedy)
 		return nil, false
 	}
 	if port, every := strings.CutPrefix(s, ":"); every {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil {
-			v.wrong("an address with a port", remedy)
+			v.Wrong("an address with a port", remedy)
 			return nil, false
 		}
 		p := uint16(n)
@@ -27,15 +29,15 @@ func listenAddress(v value) ([]netip.AddrPort, bool) {
 	ap, err := netip.ParseAddrPort(s)
 	if err != nil {
 		if a, err := netip.ParseAddr(s); err == nil {
-			v.problem("write "+strconv.Quote(netip.AddrPortFrom(a, 53).String()), "%s has no port", quote(s))
+			v.Problem("write "+strconv.Quote(netip.AddrPortFrom(a, 53).String()), "%s has no port", node.Quote(s))
 			return nil, false
 		}
-		v.wrong("an address with a port", remedy)
+		v.Wrong("an address with a port", remedy)
 		return nil, false
 	}
 	ap = unmap(ap)
 	if ap.Addr().IsMulticast() {
-		v.problem(remedy, "%s is a multicast address", quote(s))
+		v.Problem(remedy, "%s is a multicast address", node.Quote(s))
 		return nil, false
 	}
 	return []netip.AddrPort{ap}, true
@@ -44,10 +46,10 @@ func listenAddress(v value) ([]netip.AddrPort, bool) {
 func unmap(ap netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()) }
 
 // serverAddress is the address of a DNS server, with port 53 unless another is written.
-func serverAddress(v value) (netip.AddrPort, bool) {
-	s, ok := v.scalar()
+func serverAddress(v node.Value) (netip.AddrPort, bool) {
+	s, ok := v.Scalar()
 	if !ok {
-		v.wrong("an address", "write 192.0.2.1, 192.0.2.1:5353 or \"[2001:db8::1]:5353\"")
+		v.Wrong("an address", "write 192.0.2.1, 192.0.2.1:5353 or \"[2001:db8::1]:5353\"")
 		return netip.AddrPort{}, false
 	}
 	ap, err := netip.ParseAddrPort(s)
@@ -55,15 +57,15 @@ func serverAddress(v value) (netip.AddrPort, bool) {
 		ap, err = netip.AddrPortFrom(a, 53), nil
 	}
 	if err != nil {
-		v.wrong("an IP address", "write the server's address, not its name: asking for the name would need a server first")
+		v.Wrong("an IP address", "write the server's address, not its name: asking for the name would need a server first")
 		return netip.AddrPort{}, false
 	}
 	ap = unmap(ap)
 	switch a := ap.Addr(); {
 	case a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		v.problem("write the address of one server", "%s is not the address of a host", quote(s))
+		v.Problem("write the address of one server", "%s is not the address of a host", node.Quote(s))
 	case ap.Port() == 0:
-		v.problem("write a port from 1 to 65535, or none for 53", "%s has port 0", quote(s))
+		v.Problem("write a port from 1 to 65535, or none for 53", "%s has port 0", node.Quote(s))
 	default:
 		return ap, true
 	}
@@ -71,10 +73,10 @@ func serverAddress(v value) (netip.AddrPort, bool) {
 }
 
 // block is a CIDR block or a single address.
-func block(v value) (netip.Prefix, bool) {
-	s, ok := v.scalar()
+func block(v node.Value) (netip.Prefix, bool) {
+	s, ok := v.Scalar()
 	if !ok {
-		v.wrong("an address or a CIDR block", "write 192.0.2.0/24 or 192.0.2.1")
+		v.Wrong("an address or a CIDR block", "write 192.0.2.0/24 or 192.0.2.1")
 		return netip.Prefix{}, false
 	}
 	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
@@ -83,25 +85,25 @@ func block(v value) (netip.Prefix, bool) {
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
-		v.wrong("an address or a CIDR block", "write 192.0.2.0/24 or 192.0.2.1")
+		v.Wrong("an address or a CIDR block", "write 192.0.2.0/24 or 192.0.2.1")
 		return netip.Prefix{}, false
 	}
 	if p.Addr().Is4In6() && p.Bits() >= 96 {
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
 	if p != p.Masked() {
-		v.problem(fmt.Sprintf("write %s for the block or %s for the one address", p.Masked(), p.Addr()),
-			"%s has bits set beyond its prefix length", quote(s))
+		v.Problem(fmt.Sprintf("write %s for the block or %s for the one address", p.Masked(), p.Addr()),
+			"%s has bits set beyond its prefix length", node.Quote(s))
 		return netip.Prefix{}, false
 	}
 	return p, true
 }
 
 // domain is a domain name in presentation form. It returns it in lower case, without the final dot unless it is the root.
-func domain(v value) (string, bool) {
-	s, ok := v.scalar()
+func domain(v node.Value) (string, bool) {
+	s, ok := v.Scalar()
 	if !ok {
-		v.wrong("a domain name", "write a name such as corp.example")
+		v.Wrong("a domain name", "write a name such as corp.example")
 		return "", false
 	}
 	if s == "." {
@@ -109,7 +111,7 @@ func domain(v value) (string, bool) {
 	}
 	name := strings.ToLower(strings.TrimSuffix(s, "."))
 	if what := nameFault(name); what != "" {
-		v.problem("write a name such as corp.example; names in other scripts in their xn-- form", "%s is not a domain name: %s", quote(s), what)
+		v.Problem("write a name such as corp.example; names in other scripts in their xn-- form", "%s is not a domain name: %s", node.Quote(s), what)
 		return "", false
 	}
 	return name, true

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"rideau/config/node"
 )
 
 // Limits on bans and exceptions.
@@ -144,62 +146,62 @@ func defaultBan() Ban {
 	}
 }
 
-func readBan(v value) (Ban, bool) {
-	m := v.mapping()
+func readBan(v node.Value) (Ban, bool) {
+	m := v.Mapping()
 	b := defaultBan()
-	b.Line = v.line
-	set(m, "id", &b.ID, identifier("ban or exception"))
-	m.section("title", b.Title.read)
-	set(m, "authority", &b.Authority, text(maxText))
-	set(m, "instrument", &b.Instrument, text(maxText))
-	set(m, "url", &b.URL, webAddress)
+	b.Line = v.Line()
+	node.Set(m, "id", &b.ID, identifier("ban or exception"))
+	m.Section("title", b.Title.read)
+	node.Set(m, "authority", &b.Authority, node.Text(maxText))
+	node.Set(m, "instrument", &b.Instrument, node.Text(maxText))
+	node.Set(m, "url", &b.URL, webAddress)
 	readSpan(m, &b.Effective, &b.Expires)
-	set(m, "contact", &b.Contact, text(maxText))
-	set(m, "mode", &b.Mode, word("a mode", ModeEnforce, ModeMonitor, ModeOff))
-	set(m, "action", &b.Action, word("an action", ActionNXDomain, ActionNoData, ActionSinkhole, ActionRefused, ActionDrop))
-	m.section("sinkhole", b.Sinkhole.read)
-	if m.has("sinkhole") && b.Action != ActionSinkhole {
-		m.at("sinkhole").problem("write action: sinkhole, or remove the addresses", "the action %s has no use for addresses", b.Action)
+	node.Set(m, "contact", &b.Contact, node.Text(maxText))
+	node.Set(m, "mode", &b.Mode, node.Word("a mode", ModeEnforce, ModeMonitor, ModeOff))
+	node.Set(m, "action", &b.Action, node.Word("an action", ActionNXDomain, ActionNoData, ActionSinkhole, ActionRefused, ActionDrop))
+	m.Section("sinkhole", b.Sinkhole.read)
+	if m.Has("sinkhole") && b.Action != ActionSinkhole {
+		m.At("sinkhole").Problem("write action: sinkhole, or remove the addresses", "the action %s has no use for addresses", b.Action)
 	}
-	set(m, "ede", &b.EDE, ede)
-	set(m, "ttl", &b.TTL, ttl(time.Second, time.Hour))
-	set(m, "groups", &b.Groups, groupReferences())
-	set(m, "lists", &b.Lists, list(1, MaxLists, distinct(reference("list"))))
-	m.done()
-	m.require("id", "give the ban an id")
-	m.require("title", "say in title.en what is banned")
-	m.require("lists", "list the ids of the lists to ban")
-	return b, m.sound
+	node.Set(m, "ede", &b.EDE, ede)
+	node.Set(m, "ttl", &b.TTL, node.TTL(time.Second, time.Hour))
+	node.Set(m, "groups", &b.Groups, groupReferences())
+	node.Set(m, "lists", &b.Lists, node.List(1, MaxLists, node.Distinct(reference("list"))))
+	m.Done()
+	m.Require("id", "give the ban an id")
+	m.Require("title", "say in title.en what is banned")
+	m.Require("lists", "list the ids of the lists to ban")
+	return b, m.Sound()
 }
 
-func readException(v value) (Exception, bool) {
-	m := v.mapping()
-	e := Exception{Groups: []string{GroupAll}, Line: v.line}
-	set(m, "id", &e.ID, identifier("ban or exception"))
-	m.section("title", e.Title.read)
-	set(m, "reason", &e.Reason, text(maxText))
-	set(m, "contact", &e.Contact, text(maxText))
-	set(m, "groups", &e.Groups, groupReferences())
+func (c *Config) readException(v node.Value) (Exception, bool) {
+	m := v.Mapping()
+	e := Exception{Groups: []string{GroupAll}, Line: v.Line()}
+	node.Set(m, "id", &e.ID, identifier("ban or exception"))
+	m.Section("title", e.Title.read)
+	node.Set(m, "reason", &e.Reason, node.Text(maxText))
+	node.Set(m, "contact", &e.Contact, node.Text(maxText))
+	node.Set(m, "groups", &e.Groups, groupReferences())
 	readSpan(m, &e.Effective, &e.Expires)
-	set(m, "lists", &e.Lists, list(1, MaxLists, distinct(exceptedList)))
-	m.done()
-	m.require("id", "give the exception an id")
-	m.require("lists", "list the ids of the lists to let through")
-	return e, m.sound
+	node.Set(m, "lists", &e.Lists, node.List(1, MaxLists, node.Distinct(c.exceptedList)))
+	m.Done()
+	m.Require("id", "give the exception an id")
+	m.Require("lists", "list the ids of the lists to let through")
+	return e, m.Sound()
 }
 
-func groupReferences() parse[[]string] {
-	return list(1, MaxGroups, distinct(reference("group", GroupAll)))
+func groupReferences() node.Parse[[]string] {
+	return node.List(1, MaxGroups, node.Distinct(reference("group", GroupAll)))
 }
 
 // exceptedList is a reference to a list that no ban uses: allow beats block, so the ban would mean nothing.
-func exceptedList(v value) (string, bool) {
+func (c *Config) exceptedList(v node.Value) (string, bool) {
 	id, ok := reference("list")(v)
 	if ok {
-		v.r.finish = append(v.r.finish, func(c *Config) {
+		v.Finally(func() {
 			for _, b := range c.Bans {
 				if slices.Contains(b.Lists, id) {
-					v.problem("put the names to let through in a list of their own", "the list %q is banned by %s", id, b.ID)
+					v.Problem("put the names to let through in a list of their own", "the list %q is banned by %s", id, b.ID)
 					return
 				}
 			}
@@ -208,33 +210,33 @@ func exceptedList(v value) (string, bool) {
 	return id, ok
 }
 
-func (t *Title) read(m *mapping) {
-	set(m, "en", &t.EN, text(maxTitle))
-	set(m, "fr", &t.FR, text(maxTitle))
-	m.require("en", "write an English title")
-	if en := m.at("en"); m.has("en") && en.n.ShortTag() == "!!str" && strings.TrimSpace(en.n.Value) == "" {
-		en.problem("write an English title", "the title is empty")
+func (t *Title) read(m *node.Mapping) {
+	node.Set(m, "en", &t.EN, node.Text(maxTitle))
+	node.Set(m, "fr", &t.FR, node.Text(maxTitle))
+	m.Require("en", "write an English title")
+	if s, _ := m.At("en").Scalar(); m.Has("en") && m.At("en").IsText() && strings.TrimSpace(s) == "" {
+		m.At("en").Problem("write an English title", "the title is empty")
 	}
 }
 
-func (s *Sinkhole) read(m *mapping) {
-	set(m, "ipv4", &s.IPv4, sinkholeAddress("an IPv4 address", netip.Addr.Is4))
-	set(m, "ipv6", &s.IPv6, sinkholeAddress("an IPv6 address", func(a netip.Addr) bool { return a.Is6() && !a.Is4In6() && a.Zone() == "" }))
+func (s *Sinkhole) read(m *node.Mapping) {
+	node.Set(m, "ipv4", &s.IPv4, sinkholeAddress("an IPv4 address", netip.Addr.Is4))
+	node.Set(m, "ipv6", &s.IPv6, sinkholeAddress("an IPv6 address", func(a netip.Addr) bool { return a.Is6() && !a.Is4In6() && a.Zone() == "" }))
 }
 
 // sinkholeAddress is an address of a family that clients can be sent to. A loopback address would send them to their own services.
-func sinkholeAddress(want string, family func(netip.Addr) bool) parse[netip.Addr] {
-	return func(v value) (netip.Addr, bool) {
+func sinkholeAddress(want string, family func(netip.Addr) bool) node.Parse[netip.Addr] {
+	return func(v node.Value) (netip.Addr, bool) {
 		const remedy = "write the address of a host of yours, or leave it out for the unspecified address"
-		s, ok := v.scalar()
+		s, ok := v.Scalar()
 		a, err := netip.ParseAddr(s)
 		switch {
 		case !ok || err != nil || !family(a):
-			v.wrong(want, remedy)
+			v.Wrong(want, remedy)
 		case a.IsLoopback():
-			v.problem(remedy, "%s is a loopback address: clients would knock at their own doors", a)
+			v.Problem(remedy, "%s is a loopback address: clients would knock at their own doors", a)
 		case a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-			v.problem(remedy, "%s is not the address of one host", a)
+			v.Problem(remedy, "%s is not the address of one host", a)
 		default:
 			return a, true
 		}
@@ -243,8 +245,8 @@ func sinkholeAddress(want string, family func(netip.Addr) bool) parse[netip.Addr
 }
 
 // ede is the word or the number of an extended DNS error.
-func ede(v value) (EDE, bool) {
-	s, ok := v.scalar()
+func ede(v node.Value) (EDE, bool) {
+	s, ok := v.Scalar()
 	for i, w := range edeWords() {
 		code := EDEBlocked + EDE(i)
 		if ok && (s == w || s == []string{"15", "16", "17", "18"}[i]) {
@@ -253,33 +255,33 @@ func ede(v value) (EDE, bool) {
 	}
 	const codes = " (15, 16, 17, 18)"
 	if !ok {
-		v.wrong("an extended DNS error", "use one of "+enumerate(edeWords())+codes)
+		v.Wrong("an extended DNS error", "use one of "+strings.Join(edeWords(), ", ")+codes)
 		return 0, false
 	}
-	v.problem(suggest(s, edeWords())+codes, "unknown extended DNS error %s", quote(s))
+	v.Problem(node.Suggest(s, edeWords())+codes, "unknown extended DNS error %s", node.Quote(s))
 	return 0, false
 }
 
 // webAddress is an http or https URL.
-func webAddress(v value) (string, bool) {
-	s, ok := text(2048)(v)
+func webAddress(v node.Value) (string, bool) {
+	s, ok := node.Text(2048)(v)
 	if !ok {
 		return "", false
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.Contains(s, " ") {
-		v.wrong("a web address", "write one that begins with https:// or http://, or remove the key")
+		v.Wrong("a web address", "write one that begins with https:// or http://, or remove the key")
 		return "", false
 	}
 	return s, true
 }
 
 // readSpan reads when something begins and ends.
-func readSpan(m *mapping, effective, expires *time.Time) {
-	set(m, "effective", effective, instant)
-	set(m, "expires", expires, instant)
+func readSpan(m *node.Mapping, effective, expires *time.Time) {
+	node.Set(m, "effective", effective, node.Instant)
+	node.Set(m, "expires", expires, node.Instant)
 	if !effective.IsZero() && !expires.IsZero() && !expires.After(*effective) {
-		m.at("expires").problem("write a later one, or remove it", "%s is not after effective, %s",
+		m.At("expires").Problem("write a later one, or remove it", "%s is not after effective, %s",
 			expires.Format(time.RFC3339), effective.Format(time.RFC3339))
 	}
 }

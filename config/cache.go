@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"rideau/config/node"
+)
 
 // Cache bounds what is remembered of upstream's responses, and for how long.
 type Cache struct {
@@ -37,22 +41,22 @@ func defaultCache() Cache {
 	}
 }
 
-func (c *Cache) read(m *mapping) {
+func (c *Cache) read(m *node.Mapping) {
 	const day = 24 * time.Hour
-	set(m, "max_entries", &c.MaxEntries, integer(1, 1<<28))
-	set(m, "max_bytes", &c.MaxBytes, size(64<<10, 1<<40))
-	set(m, "min_ttl", &c.MinTTL, ttl(0, time.Hour))
-	set(m, "max_ttl", &c.MaxTTL, ttl(time.Second, 7*day))
-	set(m, "max_negative_ttl", &c.MaxNegativeTTL, ttl(time.Second, day))
-	set(m, "failure_ttl", &c.FailureTTL, ttl(time.Second, 5*time.Minute))
-	set(m, "max_stale", &c.MaxStale, duration(0, 7*day))
-	set(m, "stale_ttl", &c.StaleTTL, ttl(time.Second, time.Hour))
-	set(m, "stale_after", &c.StaleAfter, duration(0, 30*time.Second))
+	node.Set(m, "max_entries", &c.MaxEntries, node.Integer(1, 1<<28))
+	node.Set(m, "max_bytes", &c.MaxBytes, node.Size(64<<10, 1<<40))
+	node.Set(m, "min_ttl", &c.MinTTL, node.TTL(0, time.Hour))
+	node.Set(m, "max_ttl", &c.MaxTTL, node.TTL(time.Second, 7*day))
+	node.Set(m, "max_negative_ttl", &c.MaxNegativeTTL, node.TTL(time.Second, day))
+	node.Set(m, "failure_ttl", &c.FailureTTL, node.TTL(time.Second, 5*time.Minute))
+	node.Set(m, "max_stale", &c.MaxStale, node.Duration(0, 7*day))
+	node.Set(m, "stale_ttl", &c.StaleTTL, node.TTL(time.Second, time.Hour))
+	node.Set(m, "stale_after", &c.StaleAfter, node.Duration(0, 30*time.Second))
 	if c.MinTTL > c.MaxTTL {
 		key := "min_ttl"
-		if !m.has(key) {
+		if !m.Has(key) {
 			key = "max_ttl"
 		}
-		m.at(key).problem("lower min_ttl or raise max_ttl", "min_ttl, %s, is longer than max_ttl, %s", short(c.MinTTL), short(c.MaxTTL))
+		m.At(key).Problem("lower min_ttl or raise max_ttl", "min_ttl, %s, is longer than max_ttl, %s", node.Short(c.MinTTL), node.Short(c.MaxTTL))
 	}
 }

@@ -3,6 +3,8 @@ package config
 import (
 	"net/netip"
 	"slices"
+
+	"rideau/config/node"
 )
 
 // Clients says who is answered.
@@ -52,9 +54,9 @@ func defaultClients() Clients {
 	return Clients{Allow: append(keyword("loopback"), keyword("private")...), RefusedPerSecond: 100}
 }
 
-func (c *Clients) read(m *mapping) {
+func (c *Clients) read(m *node.Mapping) {
 	var allow [][]netip.Prefix
-	set(m, "allow", &allow, list(1, 4096, allowed))
+	node.Set(m, "allow", &allow, node.List(1, 4096, allowed))
 	if len(allow) > 0 {
 		c.Allow = nil
 	}
@@ -63,16 +65,16 @@ func (c *Clients) read(m *mapping) {
 			c.Allow = append(c.Allow, p)
 		}
 	}
-	set(m, "refused_per_second", &c.RefusedPerSecond, integer(0, 1_000_000))
+	node.Set(m, "refused_per_second", &c.RefusedPerSecond, node.Integer(0, 1_000_000))
 }
 
 // allowed reads a keyword, a block or an address.
-func allowed(v value) ([]netip.Prefix, bool) {
-	s, ok := v.scalar()
+func allowed(v node.Value) ([]netip.Prefix, bool) {
+	s, ok := v.Scalar()
 	blocks := keyword(s)
 	if len(blocks) == 0 {
 		if ok && s != "" && isLetters(s) {
-			v.problem(suggest(s, []string{"loopback", "private", "any"})+", or an address or block", "unknown keyword %s", quote(s))
+			v.Problem(node.Suggest(s, []string{"loopback", "private", "any"})+", or an address or block", "unknown keyword %s", node.Quote(s))
 			return nil, false
 		}
 		p, ok := block(v)
@@ -82,8 +84,8 @@ func allowed(v value) ([]netip.Prefix, bool) {
 		blocks = []netip.Prefix{p}
 	}
 	if blocks[0].Bits() == 0 {
-		v.warn("list the networks you serve, unless a firewall does",
-			"%s answers the whole Internet: an open resolver is used in reflection attacks (RFC 5358)", quote(s))
+		v.Warn("list the networks you serve, unless a firewall does",
+			"%s answers the whole Internet: an open resolver is used in reflection attacks (RFC 5358)", node.Quote(s))
 	}
 	return blocks, true
 }
@@ -97,39 +99,39 @@ func isLetters(s string) bool {
 	return true
 }
 
-// groupReader reads the groups of one file.
-func groupReader() parse[Group] {
+// groupReader reads the groups of the file that c is made from.
+func (c *Config) groupReader() node.Parse[Group] {
 	owner := map[netip.Prefix]string{}
-	return func(v value) (Group, bool) {
-		m := v.mapping()
-		g := Group{Line: v.line}
-		set(m, "id", &g.ID, identifier("group"))
-		set(m, "clients", &g.Clients, list(1, 4096, func(v value) (netip.Prefix, bool) {
+	return func(v node.Value) (Group, bool) {
+		m := v.Mapping()
+		g := Group{Line: v.Line()}
+		node.Set(m, "id", &g.ID, identifier("group"))
+		node.Set(m, "clients", &g.Clients, node.List(1, 4096, func(v node.Value) (netip.Prefix, bool) {
 			p, ok := block(v)
 			if !ok {
 				return p, false
 			}
 			if other, taken := owner[p]; taken {
-				v.problem("keep it in one of them", "%s is already in group %q", p, other)
+				v.Problem("keep it in one of them", "%s is already in group %q", p, other)
 				return p, false
 			}
 			owner[p] = g.ID
-			v.r.finish = append(v.r.finish, func(c *Config) { v.served(c, p) })
+			v.Finally(func() { c.served(v, p) })
 			return p, true
 		}))
-		m.done()
-		m.require("id", "give the group an id")
-		m.require("clients", "list its addresses or CIDR blocks")
+		m.Done()
+		m.Require("id", "give the group an id")
+		m.Require("clients", "list its addresses or CIDR blocks")
 		if g.ID == GroupAll {
-			m.at("id").problem("choose another id", "the group all is built in: it holds every client")
+			m.At("id").Problem("choose another id", "the group all is built in: it holds every client")
 		}
-		return g, m.sound
+		return g, m.Sound()
 	}
 }
 
 // served warns of a group's block whose queries are refused altogether.
-func (v value) served(c *Config, p netip.Prefix) {
+func (c *Config) served(v node.Value, p netip.Prefix) {
 	if !slices.ContainsFunc(c.Clients.Allow, p.Overlaps) {
-		v.warn("add it to clients.allow", "%s is not allowed to ask, so the group never meets it", p)
+		v.Warn("add it to clients.allow", "%s is not allowed to ask, so the group never meets it", p)
 	}
 }

@@ -13,8 +13,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
-	"gopkg.in/yaml.v3"
+	"rideau/config/node"
 )
 
 // Config is the configuration of a resolver. It is plain data: whoever has it may change it.
@@ -48,6 +49,15 @@ type Config struct {
 	// Warnings are what is legal in the file but deserves a second look, in the order of its lines.
 	Warnings []Problem `key:"-"`
 }
+
+// Problem is one thing that is wrong in a configuration file, or worth a warning.
+type Problem = node.Problem
+
+// Problems is the error of a configuration that was not accepted: everything found wrong in the file, in the order of its lines.
+type Problems = node.Problems
+
+// MaxSize is the largest configuration text that is read, in bytes.
+const MaxSize = node.MaxSize
 
 //go:embed default.yaml
 var defaultText string
@@ -109,24 +119,12 @@ func readFile(path string) ([]byte, error) {
 
 // Parse reads configuration text. The name stands for the file in messages. Relative paths stay as they are. The error is always Problems.
 func Parse(name string, text []byte) (*Config, error) {
-	root, problem := parseText(name, text)
-	if problem != nil {
-		return nil, Problems{*problem}
+	d, err := node.Open(name, text)
+	if err != nil {
+		return nil, err
 	}
-	r := &reader{file: name, ids: map[string]map[string]int{}}
-	c := r.read(root)
-	if len(r.problems) > 0 {
-		return nil, r.sum()
-	}
-	c.warn(r)
-	c.Warnings = inOrder(r.warnings)
-	return c, nil
-}
-
-// read walks the file. Reload comes before the lists, which inherit from it; otherwise the order is that of the documentation.
-func (r *reader) read(root *yaml.Node) *Config {
 	c := &Config{
-		File:     r.file,
+		File:     name,
 		Listen:   defaultListen(),
 		Clients:  defaultClients(),
 		Upstream: defaultUpstream(),
@@ -135,61 +133,29 @@ func (r *reader) read(root *yaml.Node) *Config {
 		Ops:      defaultOps(),
 		Log:      defaultLog(),
 	}
-	m := value{r: r, n: root, line: max(root.Line, 1), index: -1}.mapping()
-	m.section("listen", c.Listen.read)
-	m.section("clients", c.Clients.read)
-	set(m, "groups", &c.Groups, list(0, MaxGroups, groupReader()))
-	m.section("upstream", c.Upstream.read)
-	set(m, "forward", &c.Forward, list(0, 1024, forwardReader()))
-	m.section("cache", c.Cache.read)
-	m.section("reload", c.Reload.read)
-	set(m, "lists", &c.Lists, list(0, MaxLists, listReader(c.Reload)))
-	set(m, "bans", &c.Bans, list(0, MaxBans, readBan))
-	set(m, "exceptions", &c.Exceptions, list(0, MaxExceptions, readException))
-	m.section("ops", c.Ops.read)
-	m.section("log", c.Log.read)
-	m.done()
-	for _, check := range r.finish {
-		check(c)
+	c.read(d.Root())
+	if c.Warnings, err = d.Close(); err != nil {
+		return nil, err
 	}
-	return c
+	return c, nil
 }
 
-// sum puts the problems in order, and says if there were too many to keep.
-func (r *reader) sum() Problems {
-	problems := Problems(inOrder(r.problems))
-	if r.more {
-		problems = append(problems, Problem{File: r.file, Message: "there are more problems", Remedy: "mend these first"})
-	}
-	return problems
-}
-
-// warn notes what only the whole configuration shows.
-func (c *Config) warn(r *reader) {
-	used := map[string]bool{}
-	enforced := false
-	for _, b := range c.Bans {
-		enforced = enforced || b.Mode == ModeEnforce
-		for _, id := range b.Lists {
-			used[id] = true
-		}
-	}
-	for _, e := range c.Exceptions {
-		for _, id := range e.Lists {
-			used[id] = true
-		}
-	}
-	for i, l := range c.Lists {
-		if !used[l.ID] {
-			r.warnings = append(r.warnings, Problem{File: r.file, Line: l.Line, Key: fmt.Sprintf("lists[%d]", i),
-				Message: fmt.Sprintf("no ban and no exception uses the list %q", l.ID), Remedy: "name it in a ban's lists, or remove it"})
-		}
-	}
-	if !enforced {
-		p := Problem{File: r.file, Line: 1, Key: "bans", Message: "no ban is enforced: every name is resolved", Remedy: "add a ban, or write mode: enforce"}
-		if len(c.Bans) > 0 {
-			p.Line = c.Bans[0].Line
-		}
-		r.warnings = append(r.warnings, p)
+// read takes all keys. Reload comes before the lists, which inherit from it; otherwise the order is that of the documentation.
+func (c *Config) read(m *node.Mapping) {
+	m.Section("listen", c.Listen.read)
+	m.Section("clients", c.Clients.read)
+	node.Set(m, "groups", &c.Groups, node.List(0, MaxGroups, c.groupReader()))
+	m.Section("upstream", c.readUpstream)
+	node.Set(m, "forward", &c.Forward, node.List(0, 1024, c.forwardReader()))
+	m.Section("cache", c.Cache.read)
+	m.Section("reload", c.Reload.read)
+	node.Set(m, "lists", &c.Lists, node.List(0, MaxLists, c.readList))
+	node.Set(m, "bans", &c.Bans, node.List(0, MaxBans, readBan))
+	node.Set(m, "exceptions", &c.Exceptions, node.List(0, MaxExceptions, c.readException))
+	m.Section("ops", c.readOps)
+	m.Section("log", c.Log.read)
+	m.Done()
+	if !slices.ContainsFunc(c.Bans, func(b Ban) bool { return b.Mode == ModeEnforce }) {
+		m.At("bans").Warn("add a ban, or write mode: enforce", "no ban is enforced: every name is resolved")
 	}
 }

@@ -137,7 +137,7 @@ func checkValues(t *testing.T, c *config.Config) {
 	equal(t, warnings, []string{
 		`rideau.yaml:10: clients.allow[0]: "any" answers the whole Internet: an open resolver is used in reflection attacks (RFC 5358); list the networks you serve, unless a firewall does`,
 		`rideau.yaml:28: lists[3]: no ban and no exception uses the list "unused"; name it in a ban's lists, or remove it`,
-		`rideau.yaml:30: bans: no ban is enforced: every name is resolved; add a ban, or write mode: enforce`,
+		`rideau.yaml:29: bans: no ban is enforced: every name is resolved; add a ban, or write mode: enforce`,
 		`rideau.yaml:43: ops.listen: other machines can reach the operators' service, and it asks for no token; set ops.token_file, or listen on 127.0.0.1`,
 	})
 }

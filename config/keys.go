@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"strings"
 )
 
 // Keys returns the dotted path of every key that a configuration file may have, such as "cache.max_bytes" or "bans[].title.en", in the
@@ -15,7 +16,7 @@ func keysOf(keys []string, path string, t reflect.Type) []string {
 		if tag == "" || tag == "-" {
 			continue
 		}
-		key := join(path, tag)
+		key := strings.TrimPrefix(path+"."+tag, ".")
 		keys = append(keys, key)
 		switch ft := f.Type; {
 		case keyed(ft):
@@ -53,7 +54,7 @@ func changed(keys []string, path string, a, b reflect.Value) []string {
 		if tag == "" || tag == "-" {
 			continue
 		}
-		key := join(path, tag)
+		key := strings.TrimPrefix(path+"."+tag, ".")
 		switch fa, fb := a.Field(i), b.Field(i); {
 		case keyed(fa.Type()):
 			keys = changed(keys, key, fa, fb)

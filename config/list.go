@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"rideau/config/node"
 )
 
 // MaxLists is the number of lists that a configuration may have.
@@ -61,55 +63,69 @@ type List struct {
 // packs are the ban packs that are built in.
 func packs() []string { return []string{"wechat", "kaspersky", "tiktok", "doh-bypass"} }
 
-// listReader reads the lists of one file; what a list does not say of its guards, reload does.
-func listReader(reload Reload) parse[List] {
-	return func(v value) (List, bool) {
-		m := v.mapping()
-		l := List{MaxShrink: reload.MaxShrink, MaxSkipped: reload.MaxSkipped, Line: v.line}
-		set(m, "id", &l.ID, identifier("list"))
-		set(m, "pack", &l.Pack, word("a pack", packs()...))
-		set(m, "file", &l.File, file)
-		l.readNames(m)
-		l.readFormat(m)
-		set(m, "max_shrink", &l.MaxShrink, share)
-		set(m, "max_skipped", &l.MaxSkipped, share)
-		set(m, "allow_tld", &l.AllowTLD, boolean)
-		m.done()
-		m.require("id", "give the list an id")
-		l.checkSource(m)
-		return l, m.sound
+// readList reads a list. What it does not say of its guards, reload does, and has to be read before.
+func (c *Config) readList(v node.Value) (List, bool) {
+	m := v.Mapping()
+	l := List{MaxShrink: c.Reload.MaxShrink, MaxSkipped: c.Reload.MaxSkipped, Line: v.Line()}
+	node.Set(m, "id", &l.ID, identifier("list"))
+	node.Set(m, "pack", &l.Pack, node.Word("a pack", packs()...))
+	node.Set(m, "file", &l.File, file)
+	l.readNames(m)
+	l.readFormat(m)
+	node.Set(m, "max_shrink", &l.MaxShrink, node.Share)
+	node.Set(m, "max_skipped", &l.MaxSkipped, node.Share)
+	node.Set(m, "allow_tld", &l.AllowTLD, node.Boolean)
+	m.Done()
+	m.Require("id", "give the list an id")
+	l.checkSource(m)
+	v.Finally(func() { c.used(v, l.ID) })
+	return l, m.Sound()
+}
+
+// used warns of a list that nothing refers to.
+func (c *Config) used(v node.Value, id string) {
+	for _, b := range c.Bans {
+		if slices.Contains(b.Lists, id) {
+			return
+		}
 	}
+	for _, e := range c.Exceptions {
+		if slices.Contains(e.Lists, id) {
+			return
+		}
+	}
+	v.Warn("name it in a ban's lists, or remove it", "no ban and no exception uses the list %q", id)
 }
 
 // checkSource holds the list to exactly one source.
-func (l *List) checkSource(m *mapping) {
+func (l *List) checkSource(m *node.Mapping) {
 	var sources []string
 	for _, key := range []string{"pack", "file", "names"} {
-		if m.has(key) {
+		if m.Has(key) {
 			sources = append(sources, key)
 		}
 	}
 	switch {
-	case m.sound && len(sources) == 0:
-		m.problem("write one of pack, file and names", "the list has no source")
+	case m.Sound() && len(sources) == 0:
+		m.Problem("write one of pack, file and names", "the list has no source")
 	case len(sources) > 1:
-		m.at(sources[1]).problem("keep one of pack, file and names", "the list has a source already, %s", sources[0])
+		m.At(sources[1]).Problem("keep one of pack, file and names", "the list has a source already, %s", sources[0])
 	}
 }
 
 // readNames reads the inline entries with their lines; what they mean is for the reader of the plain format to say.
-func (l *List) readNames(m *mapping) {
+func (l *List) readNames(m *node.Mapping) {
 	type entry struct {
 		text string
 		line int
 	}
 	var entries []entry
-	set(m, "names", &entries, list(1, MaxSize, func(v value) (entry, bool) {
-		s, ok := text(1024)(v)
+	node.Set(m, "names", &entries, node.List(1, MaxSize, func(v node.Value) (entry, bool) {
+		s, ok := node.Text(1024)(v)
 		if ok && s == "" {
-			v.problem("write a name, or remove the line", "the entry is empty")
+			v.Problem("write a name, or remove the line", "the entry is empty")
 		}
-		return entry{s, v.line}, ok && s != ""
+		return entry{s, v.Line()}, ok && s != ""
 	}))
 	for _, e := range entries {
 		l.Names = append(l.Names, e.text)
@@ -118,34 +134,34 @@ func (l *List) readNames(m *mapping) {
 }
 
 // readFormat reads the format, and the tiers that only packs have.
-func (l *List) readFormat(m *mapping) {
+func (l *List) readFormat(m *node.Mapping) {
 	l.Format = FormatPlain
-	if m.has("pack") {
+	if m.Has("pack") {
 		l.Format = FormatPack
 	}
 	natural := l.Format
-	set(m, "format", &l.Format, word("a format", FormatPlain, FormatPack, FormatHosts, FormatAdblock, FormatRPZ))
-	if l.Format != natural && !m.has("file") {
-		m.at("format").problem("remove format; it is for files", "the format of this list is always %s", natural)
+	node.Set(m, "format", &l.Format, node.Word("a format", FormatPlain, FormatPack, FormatHosts, FormatAdblock, FormatRPZ))
+	if l.Format != natural && !m.Has("file") {
+		m.At("format").Problem("remove format; it is for files", "the format of this list is always %s", natural)
 	}
 	if l.Format == FormatPack {
 		l.Tiers = []Tier{TierService, TierWeb, TierCDN}
 	}
-	set(m, "tiers", &l.Tiers, list(1, 4, distinct(word("a tier", TierService, TierWeb, TierCDN, TierShared))))
-	if m.has("tiers") && l.Format != FormatPack {
-		m.at("tiers").problem("remove tiers", "only a list in the pack format has tiers, and this one is %s", l.Format)
+	node.Set(m, "tiers", &l.Tiers, node.List(1, 4, node.Distinct(node.Word("a tier", TierService, TierWeb, TierCDN, TierShared))))
+	if m.Has("tiers") && l.Format != FormatPack {
+		m.At("tiers").Problem("remove tiers", "only a list in the pack format has tiers, and this one is %s", l.Format)
 	}
 }
 
 // file is the path of a file.
-func file(v value) (string, bool) {
-	s, ok := text(4096)(v)
+func file(v node.Value) (string, bool) {
+	s, ok := node.Text(4096)(v)
 	switch {
 	case !ok:
 	case s == "":
-		v.problem("write the path of a file", "the path is empty")
+		v.Problem("write the path of a file", "the path is empty")
 	case strings.Contains(s, "://"):
-		v.problem("download it and write the path of the file", "%s is not a path", quote(s))
+		v.Problem("download it and write the path of the file", "%s is not a path", node.Quote(s))
 	default:
 		return s, true
 	}
@@ -153,37 +169,33 @@ func file(v value) (string, bool) {
 }
 
 // identifier is an id for an object of the kind, taken by no other of that kind.
-func identifier(kind string) parse[string] {
-	return func(v value) (string, bool) {
-		s, ok := text(4096)(v)
+func identifier(kind string) node.Parse[string] {
+	return func(v node.Value) (string, bool) {
+		s, ok := node.Text(4096)(v)
 		if !ok {
 			return "", false
 		}
 		outside := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' }
 		if s == "" || len(s) > 64 || strings.ContainsFunc(s, outside) {
-			v.problem("use 1 to 64 of a-z, 0-9 and -", "%s is not an id", quote(s))
+			v.Problem("use 1 to 64 of a-z, 0-9 and -", "%s is not an id", node.Quote(s))
 			return s, false
 		}
-		return s, v.claim(kind, s)
+		return s, v.Claim(kind, s)
 	}
 }
 
 // reference is the id of an object of the kind, which may stand further down in the file.
-func reference(kind string, builtin ...string) parse[string] {
-	return func(v value) (string, bool) {
-		s, ok := v.scalar()
+func reference(kind string, builtin ...string) node.Parse[string] {
+	return func(v node.Value) (string, bool) {
+		s, ok := v.Scalar()
 		if !ok {
-			v.wrong(fmt.Sprintf("the id of a %s", kind), "write the id of a "+kind)
+			v.Wrong(fmt.Sprintf("the id of a %s", kind), "write the id of a "+kind)
 			return "", false
 		}
-		v.r.finish = append(v.r.finish, func(*Config) {
-			known := slices.Clone(builtin)
-			for id := range v.r.ids[kind] {
-				known = append(known, id)
-			}
+		v.Finally(func() {
+			known := append(slices.Clone(builtin), v.IDs(kind)...)
 			if !slices.Contains(known, s) {
-				slices.Sort(known)
-				v.problem(suggest(s, known), "unknown %s %s", kind, quote(s))
+				v.Problem(node.Suggest(s, known), "unknown %s %s", kind, node.Quote(s))
 			}
 		})
 		return s, true

@@ -3,6 +3,8 @@ package config
 import (
 	"net/netip"
 	"time"
+
+	"rideau/config/node"
 )
 
 // Listen says where queries are taken, and how many at a time.
@@ -46,48 +48,48 @@ func defaultListen() Listen {
 	}
 }
 
-func (l *Listen) read(m *mapping) {
+func (l *Listen) read(m *node.Mapping) {
 	var addresses [][]netip.AddrPort
-	set(m, "addresses", &addresses, list(1, 64, distinctAddresses()))
+	node.Set(m, "addresses", &addresses, node.List(1, 64, distinctAddresses()))
 	if len(addresses) > 0 {
 		l.Addresses = nil
 	}
 	for _, a := range addresses {
 		l.Addresses = append(l.Addresses, a...)
 	}
-	set(m, "workers", &l.Workers, integer(0, 1024))
-	set(m, "udp_size", &l.UDPSize, integer(512, 4096))
-	set(m, "max_pending", &l.MaxPending, integer(1, 65536))
-	m.section("tcp", l.TCP.read)
+	node.Set(m, "workers", &l.Workers, node.Integer(0, 1024))
+	node.Set(m, "udp_size", &l.UDPSize, node.Integer(512, 4096))
+	node.Set(m, "max_pending", &l.MaxPending, node.Integer(1, 65536))
+	m.Section("tcp", l.TCP.read)
 }
 
-func (t *ListenTCP) read(m *mapping) {
-	set(m, "max_connections", &t.MaxConnections, integer(1, 1<<20))
-	set(m, "max_connections_per_client", &t.MaxConnectionsPerClient, integer(1, 1<<20))
-	set(m, "idle_timeout", &t.IdleTimeout, duration(100*time.Millisecond, time.Hour))
-	set(m, "max_pending_per_connection", &t.MaxPendingPerConnection, integer(1, 65536))
+func (t *ListenTCP) read(m *node.Mapping) {
+	node.Set(m, "max_connections", &t.MaxConnections, node.Integer(1, 1<<20))
+	node.Set(m, "max_connections_per_client", &t.MaxConnectionsPerClient, node.Integer(1, 1<<20))
+	node.Set(m, "idle_timeout", &t.IdleTimeout, node.Duration(100*time.Millisecond, time.Hour))
+	node.Set(m, "max_pending_per_connection", &t.MaxPendingPerConnection, node.Integer(1, 65536))
 	if t.MaxConnectionsPerClient > t.MaxConnections {
-		if !m.has("max_connections_per_client") {
+		if !m.Has("max_connections_per_client") {
 			t.MaxConnectionsPerClient = t.MaxConnections
 			return
 		}
-		m.at("max_connections_per_client").problem("lower it, or raise max_connections",
+		m.At("max_connections_per_client").Problem("lower it, or raise max_connections",
 			"%d is more than max_connections, %d", t.MaxConnectionsPerClient, t.MaxConnections)
 	}
 }
 
 // distinctAddresses reads addresses to listen on and refuses one that is already among them. Port 0, which leaves the choice to the
 // kernel, is a new one every time.
-func distinctAddresses() parse[[]netip.AddrPort] {
+func distinctAddresses() node.Parse[[]netip.AddrPort] {
 	lines := map[netip.AddrPort]int{}
-	return func(v value) ([]netip.AddrPort, bool) {
+	return func(v node.Value) ([]netip.AddrPort, bool) {
 		addresses, ok := listenAddress(v)
 		for _, a := range addresses {
 			if first, dup := lines[a]; dup && a.Port() != 0 {
-				v.problem("remove one of them", "%s is listed twice (first on line %d)", a, first)
+				v.Problem("remove one of them", "%s is listed twice (first on line %d)", a, first)
 				return nil, false
 			}
-			lines[a] = v.line
+			lines[a] = v.Line()
 		}
 		return addresses, ok
 	}

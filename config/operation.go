@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"rideau/config/node"
 )
 
 // Reload says when changed files take effect, and which changes are refused.
@@ -55,38 +57,39 @@ func defaultOps() Ops { return Ops{Listen: "127.0.0.1:5380"} }
 
 func defaultLog() Log { return Log{Level: slog.LevelInfo, Format: LogText} }
 
-func (r *Reload) read(m *mapping) {
-	set(m, "watch", &r.Watch, boolean)
-	set(m, "interval", &r.Interval, duration(50*time.Millisecond, time.Minute))
-	set(m, "max_shrink", &r.MaxShrink, share)
-	set(m, "max_skipped", &r.MaxSkipped, share)
+func (r *Reload) read(m *node.Mapping) {
+	node.Set(m, "watch", &r.Watch, node.Boolean)
+	node.Set(m, "interval", &r.Interval, node.Duration(50*time.Millisecond, time.Minute))
+	node.Set(m, "max_shrink", &r.MaxShrink, node.Share)
+	node.Set(m, "max_skipped", &r.MaxSkipped, node.Share)
 }
 
-func (o *Ops) read(m *mapping) {
-	set(m, "listen", &o.Listen, opsAddress)
-	set(m, "pprof", &o.Pprof, boolean)
-	set(m, "token_file", &o.TokenFile, func(v value) (string, bool) {
-		if s, ok := v.scalar(); ok && s == "" {
+func (c *Config) readOps(m *node.Mapping) {
+	o := &c.Ops
+	node.Set(m, "listen", &o.Listen, opsAddress)
+	node.Set(m, "pprof", &o.Pprof, node.Boolean)
+	node.Set(m, "token_file", &o.TokenFile, func(v node.Value) (string, bool) {
+		if s, ok := v.Scalar(); ok && s == "" {
 			return "", true
 		}
 		return file(v)
 	})
 	if host, _, err := net.SplitHostPort(o.Listen); err == nil && o.TokenFile == "" {
 		if a, err := netip.ParseAddr(host); err != nil || !a.IsLoopback() {
-			m.at("listen").warn("set ops.token_file, or listen on 127.0.0.1", "other machines can reach the operators' service, and it asks for no token")
+			m.At("listen").Warn("set ops.token_file, or listen on 127.0.0.1", "other machines can reach the operators' service, and it asks for no token")
 		}
 	}
-	m.r.finish = append(m.r.finish, func(c *Config) {
+	m.Finally(func() {
 		at, err := netip.ParseAddrPort(o.Listen)
 		if err == nil && at.Port() != 0 && slices.Contains(c.Listen.Addresses, at) {
-			m.at("listen").problem("choose another port", "%s is already taken by listen.addresses", at)
+			m.At("listen").Problem("choose another port", "%s is already taken by listen.addresses", at)
 		}
 	})
 }
 
 // opsAddress is one address to listen on, or nothing.
-func opsAddress(v value) (string, bool) {
-	s, ok := v.scalar()
+func opsAddress(v node.Value) (string, bool) {
+	s, ok := v.Scalar()
 	if ok && s == "" {
 		return "", true
 	}
@@ -100,11 +103,11 @@ func opsAddress(v value) (string, bool) {
 	return addresses[0].String(), true
 }
 
-func (l *Log) read(m *mapping) {
+func (l *Log) read(m *node.Mapping) {
 	level := l.Level.String()
-	set(m, "level", &level, word("a level", "debug", "info", "warn", "error"))
+	node.Set(m, "level", &level, node.Word("a level", "debug", "info", "warn", "error"))
 	if err := l.Level.UnmarshalText([]byte(level)); err != nil {
-		m.at("level").problem("use debug, info, warn or error", "unknown level %s", quote(level))
+		m.At("level").Problem("use debug, info, warn or error", "unknown level %s", node.Quote(level))
 	}
-	set(m, "format", &l.Format, word("a format", LogText, LogJSON))
+	node.Set(m, "format", &l.Format, node.Word("a format", LogText, LogJSON))
 }

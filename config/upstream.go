@@ -3,6 +3,8 @@ package config
 import (
 	"net/netip"
 	"time"
+
+	"rideau/config/node"
 )
 
 // Upstream says which resolvers answer what Rideau does not know.
@@ -58,82 +60,83 @@ func defaultUpstream() Upstream {
 
 const maxServers = 32
 
-func (u *Upstream) read(m *mapping) {
-	set(m, "servers", &u.Servers, list(1, maxServers, distinct(server)))
-	set(m, "attempt_timeout", &u.AttemptTimeout, duration(10*time.Millisecond, 30*time.Second))
-	set(m, "timeout", &u.Timeout, duration(10*time.Millisecond, 60*time.Second))
-	set(m, "probe_interval", &u.ProbeInterval, duration(50*time.Millisecond, time.Hour))
-	set(m, "probe_name", &u.ProbeName, domain)
+func (c *Config) readUpstream(m *node.Mapping) {
+	u := &c.Upstream
+	node.Set(m, "servers", &u.Servers, node.List(1, maxServers, node.Distinct(c.server)))
+	node.Set(m, "attempt_timeout", &u.AttemptTimeout, node.Duration(10*time.Millisecond, 30*time.Second))
+	node.Set(m, "timeout", &u.Timeout, node.Duration(10*time.Millisecond, 60*time.Second))
+	node.Set(m, "probe_interval", &u.ProbeInterval, node.Duration(50*time.Millisecond, time.Hour))
+	node.Set(m, "probe_name", &u.ProbeName, domain)
 	if u.AttemptTimeout > u.Timeout {
 		switch {
-		case !m.has("attempt_timeout"):
+		case !m.Has("attempt_timeout"):
 			u.AttemptTimeout = u.Timeout
-		case !m.has("timeout"):
+		case !m.Has("timeout"):
 			u.Timeout = u.AttemptTimeout
 		default:
-			m.at("attempt_timeout").problem("lower it, or raise timeout", "%s is longer than timeout, %s", short(u.AttemptTimeout), short(u.Timeout))
+			m.At("attempt_timeout").Problem("lower it, or raise timeout", "%s is longer than timeout, %s", node.Short(u.AttemptTimeout), node.Short(u.Timeout))
 		}
 	}
 }
 
 // server reads an address or the word system.
-func server(v value) (Server, bool) {
-	switch s, ok := v.scalar(); {
+func (c *Config) server(v node.Value) (Server, bool) {
+	switch s, ok := v.Scalar(); {
 	case ok && s == "system":
 		return Server{System: true}, true
 	case ok && s != "" && isLetters(s):
-		v.problem(suggest(s, []string{"system"})+", or an address", "unknown keyword %s", quote(s))
+		v.Problem(node.Suggest(s, []string{"system"})+", or an address", "unknown keyword %s", node.Quote(s))
 		return Server{}, false
 	}
 	addr, ok := serverAddress(v)
 	if ok {
-		v.r.finish = append(v.r.finish, func(c *Config) { v.notOurselves(c, addr) })
+		v.Finally(func() { c.notOurselves(v, addr) })
 	}
 	return Server{Addr: addr}, ok
 }
 
 // notOurselves refuses a server that is one of the addresses listened on: a query would go round until it times out.
-func (v value) notOurselves(c *Config, server netip.AddrPort) {
+func (c *Config) notOurselves(v node.Value, server netip.AddrPort) {
 	for _, own := range c.Listen.Addresses {
 		a := own.Addr()
 		all := a.IsUnspecified() && a.Is4() == server.Addr().Is4() && server.Addr().IsLoopback()
 		if own.Port() == server.Port() && (a == server.Addr() || all) {
-			v.problem("write the address of another resolver", "%s is Rideau's own address: queries would come back forever", server)
+			v.Problem("write the address of another resolver", "%s is Rideau's own address: queries would come back forever", server)
 			return
 		}
 	}
 }
 
-// forwardReader reads the forward rules of one file.
-func forwardReader() parse[Forward] {
-	zone := distinct(func(v value) (string, bool) {
+// forwardReader reads the forward rules of the file that c is made from.
+func (c *Config) forwardReader() node.Parse[Forward] {
+	zone := node.Distinct(func(v node.Value) (string, bool) {
 		name, ok := domain(v)
 		if ok && name == "." {
-			v.problem("use upstream.servers for all other names", "the root zone cannot be forwarded apart")
+			v.Problem("use upstream.servers for all other names", "the root zone cannot be forwarded apart")
 			return "", false
 		}
 		return name, ok
 	})
-	return func(v value) (Forward, bool) {
-		m := v.mapping()
-		f := Forward{Line: v.line}
-		set(m, "zones", &f.Zones, list(1, 4096, zone))
-		set(m, "servers", &f.Servers, list(1, maxServers, distinct(forwardServer)))
-		m.done()
-		m.require("zones", "list the domain names to forward")
-		m.require("servers", "list the addresses of the servers that know these zones")
-		return f, m.sound
+	return func(v node.Value) (Forward, bool) {
+		m := v.Mapping()
+		f := Forward{Line: v.Line()}
+		node.Set(m, "zones", &f.Zones, node.List(1, 4096, zone))
+		node.Set(m, "servers", &f.Servers, node.List(1, maxServers, node.Distinct(c.forwardServer)))
+		m.Done()
+		m.Require("zones", "list the domain names to forward")
+		m.Require("servers", "list the addresses of the servers that know these zones")
+		return f, m.Sound()
 	}
 }
 
-func forwardServer(v value) (netip.AddrPort, bool) {
-	if s, ok := v.scalar(); ok && s == "system" {
-		v.problem("write the addresses of the servers that know these zones", "the system's servers cannot be used here")
+func (c *Config) forwardServer(v node.Value) (netip.AddrPort, bool) {
+	if s, ok := v.Scalar(); ok && s == "system" {
+		v.Problem("write the addresses of the servers that know these zones", "the system's servers cannot be used here")
 		return netip.AddrPort{}, false
 	}
 	addr, ok := serverAddress(v)
 	if ok {
-		v.r.finish = append(v.r.finish, func(c *Config) { v.notOurselves(c, addr) })
+		v.Finally(func() { c.notOurselves(v, addr) })
 	}
 	return addr, ok
 }

@@ -1,9 +1,9 @@
-package config
+package node
 
 import "strings"
 
-// suggest gives the remedy for a word that is not among the known: the nearest of them if one is near, and what may stand there.
-func suggest[T ~string](word string, known []T) string {
+// Suggest gives the remedy for a word that is not among the known: the nearest of them if one is near, and what may stand there.
+func Suggest[T ~string](word string, known []T) string {
 	var near string
 	best := min(3, len(word)/2+1)
 	for _, k := range known {

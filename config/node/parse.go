@@ -1,4 +1,4 @@
-package config
+package node
 
 import (
 	"fmt"
@@ -10,11 +10,11 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// parse turns a value into a T, or says what is wrong with it and returns false.
-type parse[T any] func(value) (T, bool)
+// Parse turns a value into a T, or says what is wrong with it and returns false.
+type Parse[T any] func(Value) (T, bool)
 
-// set stores the member called key in dst if it is written and right, and leaves the default there if not.
-func set[T any](m *mapping, key string, dst *T, p parse[T]) {
+// Set stores the member called key in dst if it is written and right, and leaves the default there if not.
+func Set[T any](m *Mapping, key string, dst *T, p Parse[T]) {
 	if v, ok := m.take(key); ok {
 		if x, ok := p(v); ok {
 			*dst = x
@@ -22,15 +22,15 @@ func set[T any](m *mapping, key string, dst *T, p parse[T]) {
 	}
 }
 
-// list reads least to most elements. Elements that are wrong are left out, having been complained about.
-func list[T any](least, most int, element parse[T]) parse[[]T] {
-	return func(v value) ([]T, bool) {
+// List reads least to most elements. Elements that are wrong are left out, having been complained about.
+func List[T any](least, most int, element Parse[T]) Parse[[]T] {
+	return func(v Value) ([]T, bool) {
 		if v.n.Kind != yaml.SequenceNode {
-			v.wrong("a list", "write it in brackets, [a, b], or one line each with a dash")
+			v.Wrong("a list", "write it in brackets, [a, b], or one line each with a dash")
 			return nil, false
 		}
 		if len(v.n.Content) < least {
-			v.problem("write at least one", "the list is empty")
+			v.Problem("write at least one", "the list is empty")
 			return nil, false
 		}
 		if !v.bounded() {
@@ -40,7 +40,7 @@ func list[T any](least, most int, element parse[T]) parse[[]T] {
 		for i, n := range v.n.Content {
 			e := v.child(n, n.Line, "", i)
 			if i >= most {
-				e.problem("remove some", "more than %d", most)
+				e.Problem("remove some", "more than %d", most)
 				break
 			}
 			if x, ok := element(e); ok {
@@ -51,16 +51,16 @@ func list[T any](least, most int, element parse[T]) parse[[]T] {
 	}
 }
 
-// distinct refuses a second element that is the same as an earlier one.
-func distinct[T comparable](element parse[T]) parse[T] {
+// Distinct refuses a second element that is the same as an earlier one.
+func Distinct[T comparable](element Parse[T]) Parse[T] {
 	lines := map[T]int{}
-	return func(v value) (T, bool) {
+	return func(v Value) (T, bool) {
 		x, ok := element(v)
 		if !ok {
 			return x, false
 		}
 		if first, dup := lines[x]; dup {
-			v.problem("remove one of them", "%s is listed twice (first on line %d)", v.describe(), first)
+			v.Problem("remove one of them", "%s is listed twice (first on line %d)", v.describe(), first)
 			return x, false
 		}
 		lines[x] = v.line
@@ -68,12 +68,12 @@ func distinct[T comparable](element parse[T]) parse[T] {
 	}
 }
 
-// word is one of a closed set of words.
-func word[T ~string](what string, words ...T) parse[T] {
-	return func(v value) (T, bool) {
-		s, ok := v.scalar()
+// Word is one of a closed set of words.
+func Word[T ~string](what string, words ...T) Parse[T] {
+	return func(v Value) (T, bool) {
+		s, ok := v.Scalar()
 		if !ok {
-			v.wrong(what, "use one of "+enumerate(words))
+			v.Wrong(what, "use one of "+enumerate(words))
 			return "", false
 		}
 		for _, w := range words {
@@ -82,24 +82,24 @@ func word[T ~string](what string, words ...T) parse[T] {
 			}
 		}
 		_, noun, _ := strings.Cut(what, " ")
-		v.problem(suggest(s, words), "unknown %s %s", noun, quote(s))
+		v.Problem(Suggest(s, words), "unknown %s %s", noun, Quote(s))
 		return "", false
 	}
 }
 
-// text is one line of at most most bytes.
-func text(most int) parse[string] {
-	return func(v value) (string, bool) {
-		s, ok := v.scalar()
+// Text is one line of at most most bytes.
+func Text(most int) Parse[string] {
+	return func(v Value) (string, bool) {
+		s, ok := v.Scalar()
 		switch {
 		case !ok:
-			v.wrong("text", "write text, or remove the key")
+			v.Wrong("text", "write text, or remove the key")
 		case v.n.ShortTag() != "!!str":
-			v.wrong("text", "put it in quotes: "+quote(s))
+			v.Wrong("text", "put it in quotes: "+Quote(s))
 		case strings.ContainsFunc(strings.TrimRight(s, "\n"), func(r rune) bool { return r < ' ' }):
-			v.problem("write it on one line, or after > on lines that YAML joins", "the text has more than one line")
+			v.Problem("write it on one line, or after > on lines that YAML joins", "the text has more than one line")
 		case len(s) > most:
-			v.problem(fmt.Sprintf("use at most %d", most), "the text has %d bytes", len(s))
+			v.Problem(fmt.Sprintf("use at most %d", most), "the text has %d bytes", len(s))
 		default:
 			return strings.TrimSpace(s), true
 		}
@@ -107,26 +107,26 @@ func text(most int) parse[string] {
 	}
 }
 
-// boolean is true or false.
-func boolean(v value) (bool, bool) {
-	if s, ok := v.scalar(); ok && v.n.ShortTag() == "!!bool" {
+// Boolean is true or false.
+func Boolean(v Value) (bool, bool) {
+	if s, ok := v.Scalar(); ok && v.n.ShortTag() == "!!bool" {
 		return strings.EqualFold(s, "true"), true
 	}
-	v.wrong("true or false", "use true or false, without quotes")
+	v.Wrong("true or false", "use true or false, without quotes")
 	return false, false
 }
 
-// integer is a whole number from low to high.
-func integer(low, high int) parse[int] {
-	return func(v value) (int, bool) {
+// Integer is a whole number from low to high.
+func Integer(low, high int) Parse[int] {
+	return func(v Value) (int, bool) {
 		remedy := fmt.Sprintf("use %d to %d", low, high)
-		s, ok := v.scalar()
+		s, ok := v.Scalar()
 		n, err := strconv.Atoi(s)
 		switch {
 		case !ok || err != nil || v.n.ShortTag() != "!!int":
-			v.wrong("a whole number", remedy)
+			v.Wrong("a whole number", remedy)
 		case n < low || n > high:
-			v.problem(remedy, "%s is out of range", quote(s))
+			v.Problem(remedy, "%s is out of range", Quote(s))
 		default:
 			return n, true
 		}
@@ -134,36 +134,36 @@ func integer(low, high int) parse[int] {
 	}
 }
 
-// share is a number from 0 to 1.
-func share(v value) (float64, bool) {
+// Share is a number from 0 to 1.
+func Share(v Value) (float64, bool) {
 	const remedy = "use 0 to 1, such as 0.5 for half"
-	s, ok := v.scalar()
+	s, ok := v.Scalar()
 	f, err := strconv.ParseFloat(s, 64)
 	tag := v.n.ShortTag()
 	switch {
 	case !ok || err != nil || tag != "!!float" && tag != "!!int":
-		v.wrong("a number", remedy)
+		v.Wrong("a number", remedy)
 	case math.IsNaN(f) || f < 0 || f > 1:
-		v.problem(remedy, "%s is out of range", quote(s))
+		v.Problem(remedy, "%s is out of range", Quote(s))
 	default:
 		return f, true
 	}
 	return 0, false
 }
 
-// duration is a span of time from low to high.
-func duration(low, high time.Duration) parse[time.Duration] {
-	return func(v value) (time.Duration, bool) {
-		s, ok := v.scalar()
+// Duration is a span of time from low to high.
+func Duration(low, high time.Duration) Parse[time.Duration] {
+	return func(v Value) (time.Duration, bool) {
+		s, ok := v.Scalar()
 		d, err := parseDuration(s)
-		remedy := "use " + short(low) + " to " + short(high)
+		remedy := "use " + Short(low) + " to " + Short(high)
 		switch {
 		case ok && err != nil && isNumber(s):
-			v.problem("write "+s+"s for seconds, "+s+"m for minutes", "%s has no unit", quote(s))
+			v.Problem("write "+s+"s for seconds, "+s+"m for minutes", "%s has no unit", Quote(s))
 		case !ok || err != nil:
-			v.wrong("a duration", remedy+", written as 500ms, 30s, 5m, 24h or 7d")
+			v.Wrong("a duration", remedy+", written as 500ms, 30s, 5m, 24h or 7d")
 		case d < low || d > high:
-			v.problem(remedy, "%s is out of range", quote(s))
+			v.Problem(remedy, "%s is out of range", Quote(s))
 		default:
 			return d, true
 		}
@@ -171,13 +171,13 @@ func duration(low, high time.Duration) parse[time.Duration] {
 	}
 }
 
-// ttl is a duration in whole seconds, as a TTL has to be (RFC 2181 section 8).
-func ttl(low, high time.Duration) parse[time.Duration] {
-	span := duration(low, high)
-	return func(v value) (time.Duration, bool) {
+// TTL is a duration in whole seconds, as a TTL has to be (RFC 2181 section 8).
+func TTL(low, high time.Duration) Parse[time.Duration] {
+	span := Duration(low, high)
+	return func(v Value) (time.Duration, bool) {
 		d, ok := span(v)
 		if ok && d%time.Second != 0 {
-			v.problem("use whole seconds", "%s has a fraction of a second, and TTLs have none", quote(v.n.Value))
+			v.Problem("use whole seconds", "%s has a fraction of a second, and TTLs have none", Quote(v.n.Value))
 			return 0, false
 		}
 		return d, ok
@@ -193,8 +193,8 @@ func parseDuration(s string) (time.Duration, error) {
 	return time.ParseDuration(s)
 }
 
-// short writes a duration as people do: 5m, not 5m0s.
-func short(d time.Duration) string {
+// Short writes a duration as people do: 5m, not 5m0s.
+func Short(d time.Duration) string {
 	if d > 24*time.Hour && d%(24*time.Hour) == 0 {
 		return fmt.Sprintf("%dd", d/(24*time.Hour))
 	}
@@ -213,17 +213,17 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
-// size is a number of bytes from low to high.
-func size(low, high int64) parse[int64] {
-	return func(v value) (int64, bool) {
-		s, ok := v.scalar()
+// Size is a number of bytes from low to high.
+func Size(low, high int64) Parse[int64] {
+	return func(v Value) (int64, bool) {
+		s, ok := v.Scalar()
 		n, sound := parseSize(s)
 		remedy := "use " + shortSize(low) + " to " + shortSize(high)
 		switch {
 		case !ok || !sound:
-			v.wrong("a size", remedy+", written as 65536, 512KiB, 128MiB or 1GiB")
+			v.Wrong("a size", remedy+", written as 65536, 512KiB, 128MiB or 1GiB")
 		case n < low || n > high:
-			v.problem(remedy, "%s is out of range", quote(s))
+			v.Problem(remedy, "%s is out of range", Quote(s))
 		default:
 			return n, true
 		}
@@ -254,9 +254,9 @@ func shortSize(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-// instant is an RFC 3339 instant, or a date that stands for its first moment in UTC.
-func instant(v value) (time.Time, bool) {
-	s, ok := v.scalar()
+// Instant is an RFC 3339 instant, or a date that stands for its first moment in UTC.
+func Instant(v Value) (time.Time, bool) {
+	s, ok := v.Scalar()
 	if ok {
 		if t, err := time.Parse(time.DateOnly, s); err == nil {
 			return t, true
@@ -265,6 +265,6 @@ func instant(v value) (time.Time, bool) {
 			return t.UTC(), true
 		}
 	}
-	v.wrong("a date or an instant", "write 2023-10-30, or with a time of day 2023-10-30T00:00:00-04:00")
+	v.Wrong("a date or an instant", "write 2023-10-30, or with a time of day 2023-10-30T00:00:00-04:00")
 	return time.Time{}, false
 }
