@@ -1,0 +1,197 @@
+package cache_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"rideau/resolver/cache"
+	"rideau/resolver/wire"
+)
+
+func TestAllocations(t *testing.T) {
+	o := options()
+	o.MaxStale = time.Hour
+	c := cache.New(o)
+	k, missing, failed := key(t, "a.example", dns.TypeA), key(t, "b.example", dns.TypeA), key(t, "c.example", dns.TypeA)
+	put(t, c, k, response(t, "a.example", dns.TypeA, 0, "a.example. 60 IN CNAME b.example.", "b.example. 60 IN A 192.0.2.1"), epoch)
+	c.PutFailure(failed, wire.ServFail, 22, epoch)
+	buf := make([]byte, 0, 512)
+	_, hit := c.Get(buf, k, epoch)
+	for name, f := range map[string]func(){
+		"Get hit":             func() { c.Get(buf, k, epoch+7*second) },
+		"Get miss":            func() { c.Get(buf, missing, epoch) },
+		"Get failure":         func() { c.Get(buf, failed, epoch) },
+		"Get, clock set back": func() { c.Get(buf, k, epoch-second) },
+		"GetStale":            func() { c.GetStale(buf, k, epoch+100*second) },
+		"MarkClean":           func() { c.MarkClean(k, hit, 3) },
+		"PutFailure, noted":   func() { c.PutFailure(k, wire.ServFail, 22, epoch+100*second) },
+		"Get, failure noted": func() {
+			if _, h := c.Get(buf, k, epoch+100*second); !h.Failure {
+				t.Error("no failure noted")
+			}
+		},
+		"Get, name on the stack": func() {
+			n := *k.Name
+			c.Get(buf, cache.Key{Name: &n, Type: k.Type, Class: k.Class}, epoch+second)
+		},
+	} {
+		if name == "Get, failure noted" {
+			c.PutFailure(k, wire.ServFail, 22, epoch+100*second)
+		}
+		if n := testing.AllocsPerRun(100, f); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+// Whatever parses and is put comes back readable, with no TTL above the one it came
+// with and within the bounds.
+func FuzzPut(f *testing.F) {
+	for _, m := range samples(f) {
+		f.Add(mustPack(f, m), uint32(3))
+		m.SetEdns0(1232, true)
+		f.Add(mustPack(f, m), uint32(90))
+	}
+	f.Fuzz(func(t *testing.T, msg []byte, age uint32) {
+		var r wire.Response
+		var q wire.Query
+		scratch := new(wire.Name)
+		if len(msg) > wire.MaxMessage || r.Parse(msg, scratch) != nil {
+			return
+		}
+		end, err := scratch.Parse(msg, wire.HeaderLen)
+		if err != nil {
+			return
+		}
+		q.Type = wire.Type(msg[end])<<8 | wire.Type(msg[end+1])
+		q.Class = wire.Class(msg[end+2])<<8 | wire.Class(msg[end+3])
+		c := cache.New(cache.Options{Entries: 4, Bytes: 1 << 20, Shards: 1, MaxStale: time.Hour})
+		k := cache.Key{Name: scratch, Type: q.Type, Class: q.Class}
+		if !c.Put(k, msg, &r, 1, epoch) {
+			if c.Stats().Entries != 0 {
+				t.Fatal("stored and not told")
+			}
+			return
+		}
+		got, hit := c.Get(nil, k, epoch)
+		if hit.State != cache.Fresh {
+			t.Fatal("stored and not found")
+		}
+		later, hit := c.Get(nil, k, epoch+int64(age)*second)
+		if hit.State == cache.Miss {
+			later, hit = c.GetStale(nil, k, epoch+int64(age)*second)
+		}
+		if hit.State == cache.Miss || hit.Failure {
+			return
+		}
+		from, to := wire.NewWalk(got), wire.NewWalk(later)
+		var a, b wire.Record
+		for from.Next(&a) {
+			if !to.Next(&b) || a.Type != b.Type || a.End != b.End || a.TTL == 0 || b.TTL == 0 {
+				t.Fatalf("record %+v became %+v", a, b)
+			}
+			if hit.State == cache.Fresh && b.TTL != a.TTL-age || hit.State == cache.Expired && b.TTL != 30 {
+				t.Fatalf("TTL %d became %d after %d s", a.TTL, b.TTL, age)
+			}
+		}
+		if from.Err() != nil || to.Next(&b) || to.Err() != nil {
+			t.Fatal("sections changed")
+		}
+	})
+}
+
+// filled is a cache with n names of one address each, and their keys.
+func filled(b *testing.B, n int) (*cache.Cache, []cache.Key) {
+	c := cache.New(cache.Options{Entries: 2 * n, Bytes: 1 << 30})
+	keys := make([]cache.Key, n)
+	for i := range keys {
+		name := fmt.Sprintf("host%d.example.com", i)
+		keys[i] = key(b, name, dns.TypeA)
+		put(b, c, keys[i], response(b, name, dns.TypeA, 0, name+". 300 IN CNAME cdn.example.net.",
+			"cdn.example.net. 300 IN A 192.0.2.1", "cdn.example.net. 300 IN A 192.0.2.2"), epoch)
+	}
+	rand.New(rand.NewPCG(1, 1)).Shuffle(n, func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	return c, keys
+}
+
+const benchNames = 1 << 14
+
+func BenchmarkGet(b *testing.B) {
+	for name, now := range map[string]int64{"hit": epoch + 5*second, "miss": epoch} {
+		b.Run(name, func(b *testing.B) {
+			c, keys := filled(b, benchNames)
+			if name == "miss" {
+				c.Flush()
+			}
+			buf := make([]byte, 0, 512)
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				c.Get(buf, keys[i%benchNames], now)
+				i++
+			}
+		})
+	}
+}
+
+func BenchmarkGetParallel(b *testing.B) {
+	for name, now := range map[string]int64{"hit": epoch + 5*second, "miss": epoch} {
+		b.Run(name, func(b *testing.B) {
+			c, keys := filled(b, benchNames)
+			if name == "miss" {
+				c.Flush()
+			}
+			var start atomic.Int64
+			b.ReportAllocs()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				buf := make([]byte, 0, 512)
+				i := int(start.Add(benchNames / 7))
+				for pb.Next() {
+					c.Get(buf, keys[i%benchNames], now)
+					i++
+				}
+			})
+		})
+	}
+}
+
+func BenchmarkPut(b *testing.B) {
+	c, keys := filled(b, benchNames)
+	msg, r := parsed(b, response(b, keys[0].Name.String(), dns.TypeA, 0, keys[0].Name.String()+" 300 IN A 192.0.2.1"))
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Put(keys[0], msg, r, 1, epoch)
+	}
+}
+
+// BenchmarkMemory sets what entries are counted as beside what the heap grew by.
+func BenchmarkMemory(b *testing.B) {
+	for b.Loop() {
+		const n = 100_000
+		c := cache.New(cache.Options{Entries: 2 * n, Bytes: 1 << 30})
+		var before, after runtime.MemStats
+		k := key(b, "host000000.example.com", dns.TypeA)
+		msg, r := parsed(b, response(b, "host000000.example.com", dns.TypeA, 0, "host000000.example.com. 300 IN A 192.0.2.1"))
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for i := range n {
+			digits := fmt.Appendf(nil, "%06d", i)
+			copy(k.Name.Bytes()[5:], digits)
+			copy(msg[wire.HeaderLen+5:], digits)
+			c.Put(k, msg, r, 1, epoch)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		s := c.Stats()
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(s.Entries), "B/entry")
+		b.ReportMetric(float64(s.Bytes)/float64(s.Entries), "counted-B/entry")
+		runtime.KeepAlive(c)
+	}
+}

@@ -1,0 +1,377 @@
+package cache_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"rideau/resolver/cache"
+	"rideau/resolver/wire"
+)
+
+// sized is a response with one TXT record of n octets.
+func sized(t testing.TB, name string, n int) *dns.Msg {
+	m := response(t, name, dns.TypeTXT, 0)
+	txt := &dns.TXT{Hdr: dns.RR_Header{Name: dns.Fqdn(name), Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: 300}}
+	for ; n > 200; n -= 200 {
+		txt.Txt = append(txt.Txt, strings.Repeat("x", 200))
+	}
+	txt.Txt = append(txt.Txt, strings.Repeat("x", n))
+	m.Answer = append(m.Answer, txt)
+	return m
+}
+
+// cost is what the documentation says an entry counts.
+func cost(t testing.TB, m *dns.Msg) int64 {
+	msg, _ := parsed(t, m)
+	return int64(len(msg) + 2*len(all(m)) + cache.EntryOverhead)
+}
+
+func TestEvictsOldestByEntries(t *testing.T) {
+	c := cache.New(cache.Options{Entries: 4, Bytes: 1 << 20, Shards: 1})
+	name := func(i int) string { return fmt.Sprintf("n%d.example", i) }
+	for i := range 4 {
+		put(t, c, key(t, name(i), dns.TypeTXT), sized(t, name(i), 10), epoch)
+	}
+	c.Get(nil, key(t, name(0), dns.TypeTXT), epoch) // 1 is the oldest now
+	for i := 4; i < 6; i++ {
+		put(t, c, key(t, name(i), dns.TypeTXT), sized(t, name(i), 10), epoch)
+	}
+	for i, want := range []bool{true, false, false, true, true, true} {
+		if _, hit := c.Get(nil, key(t, name(i), dns.TypeTXT), epoch); (hit.State == cache.Fresh) != want {
+			t.Errorf("entry %d found: %t", i, !want)
+		}
+	}
+	if s := c.Stats(); s.Entries != 4 || s.Evictions != 2 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestEvictsOldestByBytes(t *testing.T) {
+	one := cost(t, sized(t, "n0.example", 100))
+	c := cache.New(cache.Options{Entries: 1000, Bytes: 4*one + one/2, Shards: 1})
+	name := func(i int) string { return fmt.Sprintf("n%d.example", i) }
+	for i := range 5 {
+		put(t, c, key(t, name(i), dns.TypeTXT), sized(t, name(i), 100), epoch)
+	}
+	if s := c.Stats(); s.Entries != 4 || s.Bytes != 4*one || s.Evictions != 1 {
+		t.Fatalf("stats %+v", s)
+	}
+	// One that needs the room of several.
+	big := sized(t, "big.example", int(2*one)-cache.EntryOverhead)
+	put(t, c, key(t, "big.example", dns.TypeTXT), big, epoch)
+	if s := c.Stats(); s.Bytes > 4*one+one/2 || s.Bytes != cost(t, big)+int64(s.Entries-1)*one {
+		t.Errorf("stats %+v", s)
+	}
+	if _, hit := c.Get(nil, key(t, name(4), dns.TypeTXT), epoch); hit.State != cache.Fresh {
+		t.Error("the newest but one is gone")
+	}
+	// One that never fits evicts nothing, but what it was to replace goes.
+	before := c.Stats()
+	huge := sized(t, "huge.example", int(5*one))
+	if put(t, c, key(t, "huge.example", dns.TypeTXT), huge, epoch) || c.Stats() != before {
+		t.Errorf("stats %+v, before %+v", c.Stats(), before)
+	}
+	if put(t, c, key(t, "big.example", dns.TypeTXT), sized(t, "big.example", int(5*one)), epoch) {
+		t.Error("stored beyond the bound")
+	}
+	if s := c.Stats(); s.Entries != before.Entries-1 || s.Bytes != before.Bytes-cost(t, big) {
+		t.Errorf("stats %+v, before %+v", s, before)
+	}
+}
+
+func TestNoRoomAtAll(t *testing.T) {
+	for _, o := range []cache.Options{{}, {Entries: 10}, {Bytes: 1 << 20}, {Entries: -1, Bytes: -1, Shards: 8}} {
+		c := cache.New(o)
+		k := key(t, "a.example", dns.TypeTXT)
+		if put(t, c, k, sized(t, "a.example", 10), epoch) {
+			t.Errorf("%+v: stored", o)
+		}
+		c.PutFailure(k, wire.ServFail, -1, epoch)
+		if s := c.Stats(); s.Entries != 0 || s.Bytes != 0 {
+			t.Errorf("%+v: stats %+v", o, s)
+		}
+	}
+}
+
+func TestShards(t *testing.T) {
+	for _, tt := range []struct {
+		o    cache.Options
+		want int // 0: only that it is a power of two
+	}{
+		{cache.Options{Entries: 1000, Bytes: 1 << 24, Shards: 1}, 1},
+		{cache.Options{Entries: 1000, Bytes: 1 << 24, Shards: 5}, 8},
+		{cache.Options{Entries: 5, Bytes: 1 << 24, Shards: 64}, 4},
+		{cache.Options{Entries: 1 << 20, Bytes: 1 << 30, Shards: 1 << 30}, 1 << 12},
+		{cache.Options{Entries: 100, Bytes: 1 << 30}, 1},
+		{cache.Options{Entries: 1 << 20, Bytes: 1 << 10}, 1},
+		{cache.Options{Entries: 1 << 20, Bytes: 1 << 30}, 0},
+	} {
+		c := cache.New(tt.o)
+		n := c.ShardCount()
+		if n&(n-1) != 0 || n < 1 || tt.want != 0 && n != tt.want {
+			t.Errorf("%+v: %d shards, want %d", tt.o, n, tt.want)
+		}
+		if e, b := c.Bounds(); e != tt.o.Entries || b > tt.o.Bytes || b <= tt.o.Bytes-int64(n) {
+			t.Errorf("%+v: bounds %d and %d", tt.o, e, b)
+		}
+	}
+	if cache.ShardSize%128 != 0 {
+		t.Errorf("a shard has %d octets, and so shares cache lines", cache.ShardSize)
+	}
+}
+
+func TestResize(t *testing.T) {
+	c := cache.New(cache.Options{Entries: 1000, Bytes: 1 << 24, Shards: 4})
+	keys := make([]cache.Key, 400)
+	for i := range keys {
+		name := fmt.Sprintf("n%d.example", i)
+		keys[i] = key(t, name, dns.TypeTXT)
+		put(t, c, keys[i], sized(t, name, 50), epoch)
+	}
+	full := c.Stats()
+	if full.Entries != 400 {
+		t.Fatalf("stats %+v", full)
+	}
+	c.Resize(100, 1<<24)
+	s := c.Stats()
+	if s.Entries != 100 || s.Evictions != 300 {
+		t.Errorf("stats %+v", s)
+	}
+	c.Resize(1000, s.Bytes/2)
+	if s := c.Stats(); s.Bytes > full.Bytes/8 || s.Entries == 0 || s.Evictions != uint64(400-s.Entries) {
+		t.Errorf("stats %+v", s)
+	}
+	found := 0
+	for _, k := range keys {
+		if _, hit := c.Get(nil, k, epoch); hit.State == cache.Fresh {
+			found++
+		}
+	}
+	if s := c.Stats(); found != s.Entries {
+		t.Errorf("%d found of %d", found, s.Entries)
+	}
+	c.Resize(0, 0)
+	if s := c.Stats(); s.Entries != 0 || s.Bytes != 0 {
+		t.Errorf("stats %+v", s)
+	}
+	c.Resize(2, 1<<20) // fewer than shards: one each
+	if e, _ := c.Bounds(); e != 4 {
+		t.Errorf("%d entries allowed", e)
+	}
+	if !put(t, c, keys[0], sized(t, "n0.example", 50), epoch) {
+		t.Error("not stored after growing again")
+	}
+}
+
+// model is a naive cache of one shard: a list, newest last.
+type model struct {
+	entries   int
+	bytes     int64
+	list      []modelEntry
+	evictions uint64
+}
+
+type modelEntry struct {
+	id   int
+	cost int64
+	kind int // of the operation that put it
+	ttl  int64
+	at   int64
+}
+
+func (m *model) find(id int) int {
+	for i := range m.list {
+		if m.list[i].id == id {
+			return i
+		}
+	}
+	return -1
+}
+
+func (m *model) touch(i int) {
+	e := m.list[i]
+	m.list = append(append(m.list[:i:i], m.list[i+1:]...), e)
+}
+
+func (m *model) put(e modelEntry) {
+	if i := m.find(e.id); i >= 0 {
+		m.list = append(m.list[:i:i], m.list[i+1:]...)
+	}
+	if e.cost > m.bytes {
+		return
+	}
+	m.list = append(m.list, e)
+	m.shrink()
+}
+
+func (m *model) sum() (n int64) {
+	for _, e := range m.list {
+		n += e.cost
+	}
+	return n
+}
+
+func (m *model) shrink() {
+	for len(m.list) > m.entries || m.sum() > m.bytes {
+		m.list = m.list[1:]
+		m.evictions++
+	}
+}
+
+// The kinds of entries in the model.
+const (
+	positive = iota
+	negative
+	failed
+)
+
+// modelStale is for how long the model's positive entries may be served stale.
+const modelStale = 30 * second
+
+// state is what GetStale says of e.
+func (e *modelEntry) state(now int64) cache.State {
+	over := now - e.at - e.ttl*second
+	switch {
+	case e.kind == failed:
+		return cache.Miss
+	case over < 0:
+		return cache.Fresh
+	case e.kind == positive && over <= modelStale:
+		return cache.Expired
+	}
+	return cache.Miss
+}
+
+func (m *model) stale(id int, now int64) cache.State {
+	i := m.find(id)
+	if i < 0 {
+		return cache.Miss
+	}
+	s := m.list[i].state(now)
+	m.touch(i)
+	return s
+}
+
+func (m *model) fail(e modelEntry, now int64) {
+	if i := m.find(e.id); i >= 0 && m.list[i].state(now) != cache.Miss {
+		m.touch(i)
+		return
+	}
+	m.put(e)
+}
+
+// Many random operations leave the cache and the naive model with the same
+// entries, octets, evictions and answers.
+func TestAgainstModel(t *testing.T) {
+	const names = 60
+	rnd := rand.New(rand.NewPCG(1, 2))
+	c := cache.New(cache.Options{Entries: 40, Bytes: 20000, Shards: 1, MaxStale: time.Duration(modelStale)})
+	m := &model{entries: 40, bytes: 20000}
+	text, keys := make([]string, names), make([]cache.Key, names)
+	for i := range keys {
+		text[i] = fmt.Sprintf("n%d.example", i)
+		keys[i] = key(t, text[i], dns.TypeTXT)
+	}
+	now := epoch
+	for step := range 20000 {
+		now += rnd.Int64N(second)
+		id := rnd.IntN(names)
+		switch op := rnd.IntN(100); {
+		case op < 30:
+			msg := sized(t, text[id], rnd.IntN(900))
+			if rnd.IntN(50) == 0 {
+				msg = sized(t, text[id], 25000)
+			}
+			msg.Answer[0].Header().Ttl = uint32(1 + rnd.IntN(60))
+			put(t, c, keys[id], msg, now)
+			m.put(modelEntry{id, cost(t, msg), positive, int64(msg.Answer[0].Header().Ttl), now})
+		case op < 40:
+			msg := response(t, text[id], dns.TypeTXT, dns.RcodeNameError, "--", "example. 30 IN SOA a.example. b.example. 1 2 3 4 30")
+			put(t, c, keys[id], msg, now)
+			m.put(modelEntry{id, cost(t, msg), negative, 30, now})
+		case op < 50:
+			c.PutFailure(keys[id], wire.ServFail, -1, now)
+			m.fail(modelEntry{id, int64(12 + keys[id].Name.Len() + 4 + cache.EntryOverhead), failed, 5, now}, now)
+		case op < 99:
+			_, hit := c.GetStale(nil, keys[id], now)
+			if want := m.stale(id, now); hit.State != want {
+				t.Fatalf("step %d: state %d, want %d", step, hit.State, want)
+			}
+		default:
+			m.entries, m.bytes = 20+rnd.IntN(40), 5000+rnd.Int64N(20000)
+			c.Resize(m.entries, m.bytes)
+			m.shrink()
+		}
+		if s := c.Stats(); s.Entries != len(m.list) || s.Bytes != m.sum() || s.Evictions != m.evictions {
+			t.Fatalf("step %d: stats %+v, want %d entries, %d bytes, %d evictions", step, s, len(m.list), m.sum(), m.evictions)
+		}
+	}
+	if m.evictions < 1000 {
+		t.Errorf("only %d evictions: the test shows little", m.evictions)
+	}
+}
+
+// Everything at once, for the race detector. What is found is whole and
+// belongs to its key.
+func TestConcurrent(t *testing.T) {
+	const names = 64
+	c := cache.New(cache.Options{Entries: 48, Bytes: 40000, Shards: 4, MaxStale: time.Hour})
+	keys, msgs, rs := make([]cache.Key, names), make([][]byte, names), make([]*wire.Response, names)
+	for i := range keys {
+		name := fmt.Sprintf("n%d.example", i)
+		keys[i] = key(t, name, dns.TypeTXT)
+		msgs[i], rs[i] = parsed(t, sized(t, name, 10*i))
+	}
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(3, uint64(g)))
+			buf := make([]byte, 0, 4096)
+			for step := range 3000 {
+				i, now := rnd.IntN(names), epoch+rnd.Int64N(600*second)
+				var hit cache.Hit
+				var got []byte
+				switch op := rnd.IntN(20); {
+				case op < 5:
+					c.Put(keys[i], msgs[i], rs[i], uint64(step), now)
+				case op < 6:
+					c.PutFailure(keys[i], wire.ServFail, 22, now)
+				case op < 13:
+					got, hit = c.Get(buf, keys[i], now)
+				case op < 18:
+					got, hit = c.GetStale(buf, keys[i], now)
+				case op < 19:
+					c.Stats()
+				case step%100 == 0:
+					c.Flush()
+				default:
+					c.Resize(32+rnd.IntN(32), 20000+rnd.Int64N(40000))
+				}
+				if hit.State == cache.Miss {
+					continue
+				}
+				c.MarkClean(keys[i], hit, uint64(step))
+				n := wire.HeaderLen + keys[i].Name.Len()
+				if string(got[wire.HeaderLen:n]) != string(keys[i].Name.Bytes()) || !hit.Failure && len(got) != len(msgs[i]) {
+					t.Errorf("key %s got % x", keys[i].Name, got)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	c.Resize(48, 40000)
+	if s := c.Stats(); s.Entries > 48 || s.Bytes > 40000 || s.Bytes < int64(s.Entries)*cache.EntryOverhead {
+		t.Errorf("stats %+v", s)
+	}
+	c.Resize(0, 0)
+	if s := c.Stats(); s.Entries != 0 || s.Bytes != 0 {
+		t.Errorf("bytes do not add up: %+v", s)
+	}
+}

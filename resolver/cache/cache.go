@@ -1,0 +1,295 @@
+// Package cache keeps responses as they came from upstream: packed, with
+// their TTLs counted down on the way out. It holds what upstream said and
+// never a verdict; beside each message it notes the generation of the policy
+// under which the message was last found clean, so that whoever serves it
+// knows when to look again.
+//
+// The cache is split into shards, each with its own lock, its own LRU list
+// and its own share of the bounds. Messages are never written once stored,
+// so a look-up holds the lock only to find one; copying and counting down
+// happen after, on the caller's bytes. Nothing kept is ever lent.
+package cache
+
+import (
+	"hash/maphash"
+	"math/bits"
+	"runtime"
+	"time"
+
+	"rideau/resolver/wire"
+)
+
+// Key is what tells one cached response from another: the question, and the
+// two flags that change what upstream answers (RFC 6840 section 5.9 for CD,
+// RFC 4035 section 3.2.1 for DO). Name is borrowed for the call only.
+type Key struct {
+	Name   *wire.Name
+	Type   wire.Type
+	Class  wire.Class
+	DO, CD bool
+}
+
+// Options bound a cache. Times count in whole seconds except MaxStale; what
+// is zero means the default that is named.
+type Options struct {
+	// Entries and Bytes bound what is kept. Zero or less of either keeps
+	// nothing. An entry counts its message, two octets for each record in
+	// it, and EntryOverhead. Each shard has an equal share of both, and a
+	// message that does not fit a shard's share of Bytes is not kept.
+	Entries int
+	Bytes   int64
+
+	// MinTTL and MaxTTL clamp each record's TTL; MaxTTL wins. A TTL of 0 is
+	// not raised: such a response is not kept. MaxTTL is 7 days by default
+	// (RFC 8767 section 4).
+	MinTTL, MaxTTL time.Duration
+	// MaxNegativeTTL bounds negative answers; 3 hours by default (RFC 2308
+	// section 5). MinTTL does not raise them.
+	MaxNegativeTTL time.Duration
+	// FailureTTL is how long a failure is kept: 5 seconds by default, and
+	// between 1 second and 5 minutes (RFC 9520 section 3.2).
+	FailureTTL time.Duration
+	// MaxStale is how long after its TTL a positive answer may be served
+	// stale; zero is not at all.
+	MaxStale time.Duration
+	// StaleTTL is the TTL of records served stale; 30 seconds by default
+	// (RFC 8767 section 4).
+	StaleTTL time.Duration
+
+	// Shards is rounded up to a power of two, and down so that each shard
+	// has an entry; zero chooses by processors and size.
+	Shards int
+}
+
+const (
+	defaultMaxTTL         = 7 * 24 * time.Hour
+	defaultMaxNegativeTTL = 3 * time.Hour
+	defaultFailureTTL     = 5 * time.Second
+	minFailureTTL         = time.Second
+	maxFailureTTL         = 5 * time.Minute
+	defaultStaleTTL       = 30 * time.Second
+
+	// maxShards keeps a misread setting from costing memory.
+	maxShards = 1 << 12
+	// An automatic shard is big enough that the longest message fits and
+	// that one shard is rarely much fuller than the others.
+	minShardEntries = 256
+	minShardBytes   = 1 << 20
+)
+
+// State is what a look-up found.
+type State uint8
+
+// States.
+const (
+	Miss    State = iota
+	Fresh         // within its TTL
+	Expired       // beyond it and served stale; only GetStale finds it
+)
+
+// Hit is what a look-up found beside the message. The zero Hit but for EDE,
+// which is -1, comes with a miss.
+type Hit struct {
+	State State
+	// Failure is set where the message is a failure's bare header and
+	// question: GetStale may have better.
+	Failure bool
+	// Generation is the policy generation under which the message was last
+	// found clean.
+	Generation uint64
+	// EDE is the info code that came with the response, or -1 (RFC 8914).
+	EDE int
+
+	// serial names the very message that was handed out; 0 is none.
+	serial uint32
+}
+
+// Cache keeps responses. It is safe for concurrent use; look-ups, puts and
+// all else may overlap. It reads no clock: now is Unix time in nanoseconds, as
+// the caller has it.
+type Cache struct {
+	seed   maphash.Seed
+	mask   uint64 // all ones; tests make questions collide with less
+	shift  uint   // of a hash, for the index of its shard
+	shards []shard
+
+	minTTL, maxTTL uint32 // seconds
+	maxNegativeTTL uint32
+	failureTTL     uint32
+	staleTTL       uint32
+	maxStale       int64 // nanoseconds
+}
+
+// New makes an empty cache. It starts no goroutine.
+func New(o Options) *Cache {
+	n := shardCount(o)
+	c := &Cache{
+		seed:           maphash.MakeSeed(),
+		mask:           ^uint64(0),
+		shift:          uint(64 - bits.TrailingZeros(uint(n))),
+		shards:         make([]shard, n),
+		minTTL:         seconds(o.MinTTL, 0),
+		maxTTL:         max(seconds(o.MaxTTL, defaultMaxTTL), 1),
+		maxNegativeTTL: max(seconds(o.MaxNegativeTTL, defaultMaxNegativeTTL), 1),
+		staleTTL:       max(seconds(o.StaleTTL, defaultStaleTTL), 1),
+		maxStale:       int64(max(o.MaxStale, 0)),
+	}
+	if o.FailureTTL <= 0 {
+		o.FailureTTL = defaultFailureTTL
+	}
+	c.failureTTL = seconds(min(max(o.FailureTTL, minFailureTTL), maxFailureTTL), 0)
+	for i := range c.shards {
+		c.shards[i].reset()
+	}
+	c.Resize(o.Entries, o.Bytes)
+	return c
+}
+
+func shardCount(o Options) int {
+	if o.Shards > 0 {
+		n := 1 << bits.Len(uint(min(o.Shards, maxShards)-1))
+		for n > 1 && n > o.Entries {
+			n /= 2
+		}
+		return n
+	}
+	n := min(8*runtime.GOMAXPROCS(0), maxShards, o.Entries/minShardEntries)
+	n = max(int(min(int64(n), o.Bytes/minShardBytes)), 1)
+	return 1 << (bits.Len(uint(n)) - 1)
+}
+
+// seconds is d in whole seconds, bounded to what a TTL can say (RFC 2181
+// section 8).
+func seconds(d, otherwise time.Duration) uint32 {
+	if d <= 0 {
+		d = otherwise
+	}
+	return uint32(min(int64(d/time.Second), 1<<31-1))
+}
+
+// locate returns the hash of k and the shard it belongs to. Questions for one
+// name never share a hash, as only the name's part of it can collide.
+func (c *Cache) locate(k *Key) (uint64, *shard) {
+	rest := uint64(k.Type)<<32 | uint64(k.Class)<<16 | uint64(k.flags())
+	h := (maphash.Bytes(c.seed, k.Name.Bytes()) ^ rest) * 0x9E3779B97F4A7C15 & c.mask
+	return h, &c.shards[h>>c.shift]
+}
+
+func (k *Key) flags() uint8 {
+	var f uint8
+	if k.DO {
+		f |= flagDO
+	}
+	if k.CD {
+		f |= flagCD
+	}
+	return f
+}
+
+// Get appends the response kept for k, with TTLs counted down by the whole
+// seconds it was kept, and says what it is. A failure that is still
+// remembered is appended as bare header and question. On a miss dst comes
+// back as it was.
+//
+// The appended message has id 0 and its question in lower case. Get does not
+// allocate where dst has the room.
+func (c *Cache) Get(dst []byte, k Key, now int64) ([]byte, Hit) {
+	h, s := c.locate(&k)
+	s.mu.Lock()
+	e, ok := s.find(h, &k, now)
+	fresh := ok && e.fresh(now)
+	if !fresh && !(ok && e.failing(now, c.failureTTL)) {
+		s.misses++
+		s.mu.Unlock()
+		return dst, Hit{EDE: -1}
+	}
+	s.hits++
+	s.mu.Unlock()
+	if fresh {
+		return e.appendFresh(dst, now), e.hit(Fresh)
+	}
+	// No serial: whoever examines this has not seen the message behind it.
+	return e.appendNoted(dst, &k), Hit{State: Fresh, Failure: true, Generation: e.generation, EDE: infoCode(e.notedEDE)}
+}
+
+// GetStale is for when upstream failed: it appends a positive answer that
+// expired no more than MaxStale ago, each TTL set to StaleTTL (RFC 8767
+// sections 4 and 5), or like Get one that has not expired. Failures are
+// passed over. It does not count as a look-up in Stats, as a Get came before.
+func (c *Cache) GetStale(dst []byte, k Key, now int64) ([]byte, Hit) {
+	h, s := c.locate(&k)
+	s.mu.Lock()
+	e, ok := s.find(h, &k, now)
+	ok = ok && e.flags&flagFailure == 0
+	fresh := ok && e.fresh(now)
+	stale := ok && !fresh && e.usable(now, c.maxStale)
+	if stale {
+		s.stale++
+	}
+	s.mu.Unlock()
+	switch {
+	case fresh:
+		return e.appendFresh(dst, now), e.hit(Fresh)
+	case stale:
+		return e.appendStale(dst, c.staleTTL), e.hit(Expired)
+	}
+	return dst, Hit{EDE: -1}
+}
+
+// MarkClean notes that the message that came with h was examined and found
+// clean under a policy generation. If another has taken its place meanwhile,
+// that one was not examined, and nothing is noted. It does not allocate.
+func (c *Cache) MarkClean(k Key, h Hit, generation uint64) {
+	if h.serial == 0 {
+		return
+	}
+	hash, s := c.locate(&k)
+	s.mu.Lock()
+	if e, ok := s.lru.Peek(hash); ok && e.serial == h.serial && e.answers(&k) {
+		e.generation = generation
+		s.lru.Add(hash, e)
+	}
+	s.mu.Unlock()
+}
+
+// Resize sets new bounds (see [Options]) and evicts the oldest until they
+// hold. The number of shards stays; each keeps at least one entry unless
+// entries is zero.
+func (c *Cache) Resize(entries int, bytes int64) {
+	n := len(c.shards)
+	for i := range c.shards {
+		share := 0
+		if entries > 0 {
+			share = max(entries/n+min(1, max(0, entries%n-i)), 1)
+		}
+		c.shards[i].resize(share, max(bytes, 0)/int64(n))
+	}
+}
+
+// Flush empties the cache. Counters stay.
+func (c *Cache) Flush() {
+	for i := range c.shards {
+		c.shards[i].flush()
+	}
+}
+
+// Stats counts what happened since New, and what is kept at the moment.
+type Stats struct {
+	Hits       uint64 // of Get, failures included
+	Misses     uint64 // of Get
+	Stale      uint64 // answers handed out by GetStale after their TTL
+	Evictions  uint64 // entries that went to keep to the bounds
+	Collisions uint64 // look-ups that found another question with the same hash
+	Entries    int    // expired ones included, until evicted or replaced
+	Bytes      int64
+}
+
+// Stats sums the shards, one after another: the sum is of no single moment
+// while others write.
+func (c *Cache) Stats() Stats {
+	var t Stats
+	for i := range c.shards {
+		c.shards[i].sum(&t)
+	}
+	return t
+}

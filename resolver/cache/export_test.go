@@ -1,0 +1,21 @@
+package cache
+
+import "unsafe"
+
+// CollideAll gives every question of an empty cache the same hash.
+func (c *Cache) CollideAll() { c.mask = 0 }
+
+// ShardCount is how many shards there are.
+func (c *Cache) ShardCount() int { return len(c.shards) }
+
+// Bounds are the sums of the shards' bounds.
+func (c *Cache) Bounds() (entries int, bytes int64) {
+	for i := range c.shards {
+		entries += c.shards[i].limit
+		bytes += c.shards[i].budget
+	}
+	return entries, bytes
+}
+
+// ShardSize is a shard's size in memory.
+const ShardSize = unsafe.Sizeof(shard{})

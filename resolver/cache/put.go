@@ -1,0 +1,194 @@
+package cache
+
+import (
+	"encoding/binary"
+
+	"rideau/resolver/wire"
+)
+
+// kind is what a response is to the cache.
+type kind uint8
+
+const (
+	uncacheable kind = iota
+	positive
+	negative
+	failure
+)
+
+// classify reads what msg is as a response to k.
+func classify(msg []byte, k *Key, r *wire.Response) kind {
+	switch {
+	case r.TC:
+		return uncacheable // RFC 2181 section 9
+	case r.Rcode == wire.NXDomain:
+		return negative // also at the end of a CNAME chain (RFC 2308 section 2.1)
+	case r.Rcode != wire.NoError:
+		return failure
+	case hasAnswer(msg, k):
+		return positive
+	case r.HasSOA:
+		return negative // NODATA, with or without a CNAME chain (RFC 2308 section 2.2)
+	}
+	// A referral or something lame: without SOA the two look alike, and
+	// neither says for how long (RFC 2308 section 5).
+	return uncacheable
+}
+
+// hasAnswer reports whether the answer section has a record of the type and
+// class asked. A CNAME chain alone is no answer but to those who ask for it.
+func hasAnswer(msg []byte, k *Key) bool {
+	w := wire.NewWalk(msg)
+	var rec wire.Record
+	for w.Next(&rec) && rec.Section == wire.Answer {
+		if (rec.Type == k.Type || k.Type == wire.TypeANY) && (rec.Class == k.Class || k.Class == wire.ClassANY) {
+			return true
+		}
+	}
+	return false
+}
+
+// Put keeps a response, and reports whether it did. msg was read into r by
+// [wire.Response.Parse] and is the response to k; it is neither written nor
+// kept. generation is that of the policy under which it was found clean.
+//
+// A positive answer is kept for the smallest TTL of its records. A negative
+// one is kept for the smallest of its SOA's TTL and minimum and its other
+// records' TTLs, and not without SOA (RFC 2308 section 5); its SOA's TTL
+// becomes that of the answer, and no other record of its authority section
+// stays longer. A failure is kept like one of [Cache.PutFailure]. Truncated
+// responses, referrals, and what has a TTL of 0 are not kept.
+//
+// A response takes the place of what was kept for k. So does a complete answer
+// that may not be kept: what it contradicts is gone.
+func (c *Cache) Put(k Key, msg []byte, r *wire.Response, generation uint64, now int64) (stored bool) {
+	if r.End > len(msg) || !echoes(msg[:r.End], &k) {
+		return false
+	}
+	msg = msg[:r.End]
+	what := classify(msg, &k, r)
+	switch what {
+	case uncacheable:
+		return false
+	case failure:
+		return c.putFailure(&k, r.Rcode, r.EDE, generation, now)
+	}
+	e := entry{stored: now, notedAt: now, generation: generation, ede: packEDE(r.EDE), flags: k.flags()}
+	if what == positive {
+		e.flags |= flagPositive
+	}
+	c.pack(&e, msg, &k, r, what)
+
+	h, s := c.locate(&k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.lifetime == 0 {
+		s.lru.Remove(h)
+		return false
+	}
+	return s.add(h, e)
+}
+
+// echoes reports whether msg has k's question in any letter case.
+func echoes(msg []byte, k *Key) bool {
+	n := wire.HeaderLen + k.Name.Len()
+	return len(msg) >= n+4 && wire.EqualFold(msg[wire.HeaderLen:n], k.Name.Bytes()) &&
+		binary.BigEndian.Uint16(msg[n:]) == uint16(k.Type) &&
+		binary.BigEndian.Uint16(msg[n+2:]) == uint16(k.Class)
+}
+
+// pack copies msg into e with id 0, the question in lower case (so that a
+// look-up compares octets), and the TTLs as they count from here, with the
+// place of each behind. The lifetime stays 0 where msg may not be kept.
+func (c *Cache) pack(e *entry, msg []byte, k *Key, r *wire.Response, what kind) {
+	if r.MinTTL == 0 || what == negative && r.NegativeTTL == 0 {
+		return
+	}
+	limit := c.maxTTL // of the authority section
+	if what == negative {
+		limit = min(r.NegativeTTL, c.maxNegativeTTL)
+	}
+	records := wire.Count(msg, wire.Answer) + wire.Count(msg, wire.Authority) + wire.Count(msg, wire.Additional)
+	data := make([]byte, len(msg)+2*records)
+	copy(data, msg)
+	wire.SetID(data, 0)
+	copy(data[wire.HeaderLen:], k.Name.Bytes())
+
+	lifetime, next := limit, len(msg)
+	w := wire.NewWalk(msg)
+	var rec wire.Record
+	for w.Next(&rec) {
+		if rec.Type == wire.TypeOPT {
+			return // valid for one hop only (RFC 6891 section 6.2.1)
+		}
+		ttl := min(max(wire.TTL(rec.TTL), c.minTTL), c.maxTTL)
+		if rec.Section == wire.Authority {
+			ttl = min(ttl, limit)
+		}
+		binary.BigEndian.PutUint32(data[rec.TTLOff:], ttl)
+		binary.BigEndian.PutUint16(data[next:], uint16(rec.TTLOff))
+		next += 2
+		lifetime = min(lifetime, ttl)
+	}
+	if w.Err() != nil {
+		return
+	}
+	e.data, e.size, e.lifetime = data, uint16(len(msg)), lifetime
+}
+
+// PutFailure keeps for FailureTTL that k could not be resolved (RFC 9520).
+// ede is an info code or -1.
+//
+// It takes nothing that can be served, now or stale, out of the cache: there
+// the failure is only noted, Get reports it once the answer has expired, and
+// GetStale still finds the answer.
+func (c *Cache) PutFailure(k Key, rcode wire.Rcode, ede int, now int64) {
+	c.putFailure(&k, rcode, ede, 0, now)
+}
+
+func (c *Cache) putFailure(k *Key, rcode wire.Rcode, ede int, generation uint64, now int64) bool {
+	// What an OPT record would have to say, or what is no failure at all,
+	// becomes SERVFAIL: in a bare header it would read as something else.
+	if rcode > 0xF || rcode == wire.NoError || rcode == wire.NXDomain {
+		rcode = wire.ServFail
+	}
+	h, s := c.locate(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, ok := s.lru.Peek(h)
+	if ok && old.answers(k) && old.flags&flagFailure == 0 {
+		old.rewind(now)
+		if old.fresh(now) || old.usable(now, c.maxStale) {
+			old.flags |= flagNoted
+			old.notedAt, old.notedEDE, old.notedRcode = now, packEDE(ede), uint8(rcode)
+			s.lru.Add(h, old)
+			return true
+		}
+	}
+	data := appendFailure(make([]byte, 0, wire.HeaderLen+k.Name.Len()+4), k, rcode)
+	return s.add(h, entry{
+		data: data, size: uint16(len(data)), stored: now, notedAt: now, lifetime: c.failureTTL,
+		generation: generation, ede: packEDE(ede), flags: k.flags() | flagFailure,
+	})
+}
+
+// appendFailure appends the bare header and question of a failure.
+func appendFailure(dst []byte, k *Key, rcode wire.Rcode) []byte {
+	flags := wire.FlagQR | wire.FlagRD | wire.FlagRA | uint16(rcode)
+	if k.CD {
+		flags |= wire.FlagCD
+	}
+	dst = append(dst, 0, 0)
+	dst = binary.BigEndian.AppendUint16(dst, flags)
+	dst = append(dst, 0, 1, 0, 0, 0, 0, 0, 0)
+	dst = append(dst, k.Name.Bytes()...)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(k.Type))
+	return binary.BigEndian.AppendUint16(dst, uint16(k.Class))
+}
+
+func packEDE(ede int) uint16 {
+	if ede < 0 || ede > noEDE {
+		return noEDE
+	}
+	return uint16(ede)
+}
