@@ -21,6 +21,8 @@ func classify(msg []byte, k *Key, r *wire.Response) kind {
 	switch {
 	case r.TC:
 		return uncacheable // RFC 2181 section 9
+	case r.Rcode == wire.YXDomain:
+		return uncacheable // a DNAME made too long a name (RFC 6672 section 2.2): neither answer nor failure
 	case r.Rcode == wire.NXDomain:
 		return negative // also at the end of a CNAME chain (RFC 2308 section 2.1)
 	case r.Rcode != wire.NoError:
@@ -57,7 +59,7 @@ func hasAnswer(msg []byte, k *Key) bool {
 // records' TTLs, and not without SOA (RFC 2308 section 5); its SOA's TTL
 // becomes that of the answer, and no other record of its authority section
 // stays longer. A failure is kept like one of [Cache.PutFailure]. Truncated
-// responses, referrals, and what has a TTL of 0 are not kept.
+// responses, referrals, YXDOMAIN, and what has a TTL of 0 are not kept.
 //
 // A response takes the place of what was kept for k. So does a complete answer
 // that may not be kept: what it contradicts is gone.

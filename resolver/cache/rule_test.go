@@ -58,6 +58,7 @@ func rules() []rule {
 		{"NODATA without SOA", dns.TypeA, 0, nil, 0, nil},
 		{"NODATA, minimum 0", dns.TypeA, 0, []string{"--", none}, 0, nil},
 		{"referral", dns.TypeA, 0, []string{"--", ns, "--", glue}, 0, nil},
+		{"YXDOMAIN", dns.TypeA, dns.RcodeYXDomain, []string{"example. 300 IN DNAME long.example."}, 0, nil},
 		{"SERVFAIL", dns.TypeA, dns.RcodeServerFailure, nil, 5, nil},
 		{"SERVFAIL with records", dns.TypeA, dns.RcodeServerFailure, []string{addr, "--", soa}, 5, nil},
 		{"REFUSED", dns.TypeA, dns.RcodeRefused, nil, 5, nil},
