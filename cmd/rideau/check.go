@@ -1,0 +1,165 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"rideau/blocklists"
+	"rideau/config"
+)
+
+const checkHelp = `Reads the configuration and every list it names, as a start or a reload would,
+and prints what is wrong: file, line, and what to do. Nothing is served and
+nothing that runs is touched.
+
+Exit code 0: rideau would start with this. 1: it would not; or, with --strict, there are
+warnings or lines that cannot be used.`
+
+// finding is one thing that check has to say.
+type finding struct {
+	Severity string `json:"severity"` // error or warning
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`
+	Message  string `json:"message"`
+	Remedy   string `json:"remedy,omitempty"`
+}
+
+type checkResult struct {
+	OK       bool        `json:"ok"`
+	Config   string      `json:"config"`
+	Findings []finding   `json:"findings"`
+	Bans     []banReport `json:"bans,omitempty"`
+}
+
+type banReport struct {
+	ID     string `json:"id"`
+	Title  string `json:"title"`
+	Mode   string `json:"mode"`
+	Action string `json:"action"`
+	Active bool   `json:"active"`
+	Names  int    `json:"names"`
+}
+
+func check(c *call) int {
+	path := c.string("config")
+	res := checkResult{Config: path, Findings: []finding{}}
+	if path == "" {
+		res.Config = "(inside the program)"
+	}
+	cfg, err := loadConfig(path)
+	if err != nil {
+		res.add(err, path)
+	} else {
+		for _, w := range cfg.Warnings {
+			res.Findings = append(res.Findings, finding{"warning", w.File, w.Line, keyed(w), w.Remedy})
+		}
+		res.lists(c, cfg)
+	}
+	res.OK = true
+	for _, f := range res.Findings {
+		if f.Severity == "error" || c.bool("strict") {
+			res.OK = false
+		}
+	}
+	if c.bool("json") {
+		printJSON(c, res)
+	} else {
+		res.print(c)
+	}
+	if !res.OK {
+		return exitFailure
+	}
+	return exitOK
+}
+
+func (res *checkResult) lists(c *call, cfg *config.Config) {
+	snap, report, err := loadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false)
+	for _, p := range report.Problems {
+		res.Findings = append(res.Findings, finding{"warning", p.File, p.Line, fmt.Sprintf("%q is skipped: %s", p.Text, p.Reason), p.Remedy})
+	}
+	if err != nil {
+		for _, f := range report.Failed {
+			res.add(f, f.Source)
+		}
+		if len(report.Failed) == 0 {
+			res.add(err, cfg.File)
+		}
+		return
+	}
+	for _, l := range snap.Lists() {
+		if l.Entries == 0 {
+			res.Findings = append(res.Findings, finding{"warning", l.Source, 0, "list " + l.ID + " has no entries", "add names, or take the list out of the configuration"})
+		}
+	}
+	res.Bans = banReports(snap)
+}
+
+func banReports(s *blocklists.Snapshot) []banReport {
+	var out []banReport
+	for _, b := range s.Bans() {
+		out = append(out, banReport{b.Ban.ID, b.Ban.TitleEN, b.Ban.Mode.String(), b.Ban.Action.String(), b.Active, b.Names})
+	}
+	return out
+}
+
+// add takes an error apart into findings.
+func (res *checkResult) add(err error, file string) {
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		for _, p := range problems {
+			res.Findings = append(res.Findings, finding{"error", p.File, p.Line, keyed(p), p.Remedy})
+		}
+		return
+	}
+	where := finding{Severity: "error", File: file, Message: err.Error()}
+	if p, ok := lineOf(err); ok {
+		where.File, where.Line, where.Remedy = p.File, p.Line, p.Remedy
+	}
+	res.Findings = append(res.Findings, where)
+}
+
+func keyed(p config.Problem) string {
+	if p.Key == "" {
+		return p.Message
+	}
+	return p.Key + ": " + p.Message
+}
+
+func (res *checkResult) print(c *call) {
+	for _, f := range res.Findings {
+		where := f.File
+		if f.Line > 0 {
+			where = fmt.Sprintf("%s:%d", f.File, f.Line)
+		}
+		line := f.Severity + ": " + f.Message
+		if where != "" {
+			line = where + ": " + line
+		}
+		if f.Remedy != "" {
+			line += "; " + f.Remedy
+		}
+		fmt.Fprintln(c.stdout, line)
+	}
+	for _, b := range res.Bans {
+		state := b.Mode
+		if b.Mode != "off" && !b.Active {
+			state += ", not in force today"
+		}
+		fmt.Fprintf(c.stdout, "ban %s: %d names, %s, %s\n", b.ID, b.Names, state, b.Action)
+	}
+	if res.OK {
+		fmt.Fprintf(c.stdout, "%s: ok\n", res.Config)
+		return
+	}
+	fmt.Fprintf(c.stdout, "%s: not ok\n", res.Config)
+}
+
+func printJSON(c *call, v any) {
+	e := json.NewEncoder(c.stdout)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		c.fail(err)
+	}
+}

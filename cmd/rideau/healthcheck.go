@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+const healthcheckHelp = `Asks a running rideau on this machine whether it is ready to serve: policy loaded,
+sockets bound, an upstream answered lately. Made for a container's health check.
+
+Exit code 0: ready. 1: not ready, or no answer; the reason is printed.`
+
+const defaultHealthTimeout = 3 * time.Second
+
+func healthcheck(c *call) int {
+	base := strings.TrimSuffix(c.string("url"), "/")
+	if base == "" {
+		cfg, err := loadConfig(c.string("config"))
+		if err != nil {
+			return c.fail(err)
+		}
+		if cfg.Ops.Listen == "" {
+			return c.fail(errors.New("ops.listen is empty, so there is nobody to ask; set it, or give --url"))
+		}
+		base = "http://" + reachable(cfg.Ops.Listen)
+	}
+	path := "/readyz"
+	if c.bool("live") {
+		path = "/healthz"
+	}
+	timeout, _ := c.GetDuration("timeout")
+	ctx, cancel := context.WithTimeout(c.ctx, timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
+	if err != nil {
+		return c.fail(err)
+	}
+	// Never by a proxy that the environment names: it would be asked for
+	// this machine's loopback.
+	client := http.Client{Transport: &http.Transport{Proxy: nil}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return c.fail(fmt.Errorf("not healthy: %w", err))
+	}
+	defer resp.Body.Close()
+	var reasons []string
+	for s := bufio.NewScanner(http.MaxBytesReader(nil, resp.Body, 64<<10)); s.Scan(); {
+		reasons = append(reasons, s.Text())
+	}
+	if resp.StatusCode != http.StatusOK {
+		return c.fail(fmt.Errorf("not healthy (%d): %s", resp.StatusCode, strings.Join(reasons, "; ")))
+	}
+	fmt.Fprintln(c.stdout, strings.Join(reasons, "; "))
+	return exitOK
+}
+
+// reachable turns an address to listen on into one to connect to.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	switch ip := net.ParseIP(host); {
+	case host == "", ip != nil && ip.IsUnspecified() && ip.To4() != nil:
+		host = "127.0.0.1"
+	case ip != nil && ip.IsUnspecified():
+		host = "::1"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,166 @@
+// Command rideau is a caching DNS forwarder that enforces bans.
+//
+// The work is in the packages under resolver and blocklists; here they are
+// wired together, in one place and in order (serve.go), and the operator's
+// commands are read.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// Exit codes that scripts can use.
+const (
+	exitOK      = 0
+	exitFailure = 1 // the command could not do its work, or found fault
+	exitUsage   = 2 // it was called wrongly
+	exitBanned  = 3 // explain: the name is banned for that client
+)
+
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+
+// command is one of the operator's commands.
+type command struct {
+	name    string
+	args    string // what follows the options
+	summary string
+	help    string
+	run     func(c *call) int
+}
+
+// call is one use of a command.
+type call struct {
+	*pflag.FlagSet
+	ctx            context.Context // of everything the command does
+	args           []string
+	stdout, stderr io.Writer
+}
+
+// fail prints an error and returns the exit code for it.
+func (c *call) fail(err error) int {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintln(c.stderr, "rideau:", strings.TrimSuffix(line, "\n"))
+	}
+	return exitFailure
+}
+
+func commands() []command {
+	return []command{
+		{"serve", "", "answer queries (what rideau does when no command is given)", serveHelp, serve},
+		{"check", "", "read the configuration and its lists, and name what is wrong with them", checkHelp, check},
+		{"explain", "NAME", "say what would be answered, and which ban, list and line decide", explainHelp, explain},
+		{"config", "", "print the configuration or a ban pack inside the program, to start your own from", configHelp, printConfig},
+		{"healthcheck", "", "ask a running rideau whether it is ready; for containers", healthcheckHelp, healthcheck},
+		{"version", "", "print the version", "Prints the version, the revision and what it was built with.", version},
+	}
+}
+
+// run carries out a command line and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	name, rest := "serve", args
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, rest = args[0], args[1:]
+	} else if slices.Contains(args, "--help") || slices.Contains(args, "-h") {
+		name, rest = "help", nil
+	}
+	if name == "help" {
+		if len(rest) == 0 {
+			usage(stdout)
+			return exitOK
+		}
+		name, rest = rest[0], []string{"--help"}
+	}
+	all := commands()
+	i := slices.IndexFunc(all, func(c command) bool { return c.name == name })
+	if i < 0 {
+		fmt.Fprintf(stderr, "rideau: unknown command %q; see rideau help\n", name)
+		return exitUsage
+	}
+	cmd := all[i]
+	c := &call{pflag.NewFlagSet(name, pflag.ContinueOnError), ctx, nil, stdout, stderr}
+	c.SetOutput(io.Discard)
+	c.SortFlags = false
+	defineFlags(c, name)
+	switch err := c.Parse(rest); {
+	case errors.Is(err, pflag.ErrHelp):
+		c.help(cmd)
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(stderr, "rideau %s: %v; see rideau help %s\n", name, err, name)
+		return exitUsage
+	}
+	c.args = c.Args()
+	if want := len(strings.Fields(cmd.args)); len(c.args) != want {
+		fmt.Fprintf(stderr, "rideau %s: %d arguments, want %d; see rideau help %s\n", name, len(c.args), want, name)
+		return exitUsage
+	}
+	return cmd.run(c)
+}
+
+func (c *call) help(cmd command) {
+	fmt.Fprintf(c.stdout, "Usage: rideau %s", cmd.name)
+	if c.HasFlags() {
+		fmt.Fprint(c.stdout, " [options]")
+	}
+	if cmd.args != "" {
+		fmt.Fprint(c.stdout, " ", cmd.args)
+	}
+	fmt.Fprintf(c.stdout, "\n\n%s\n", cmd.help)
+	if c.HasFlags() {
+		fmt.Fprintf(c.stdout, "\nOptions:\n%s", c.FlagUsages())
+	}
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, `Rideau is a caching DNS forwarder that enforces bans.
+
+Usage: rideau [command] [options]
+
+Commands:
+`)
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-12s %s\n", c.name, c.summary)
+	}
+	fmt.Fprint(w, `
+Without --config, the configuration inside the program is used: it bans WeChat
+and Kaspersky, listens on 127.0.0.1:5300, and forwards to the system's resolvers.
+"rideau help COMMAND" tells more about a command.
+`)
+}
+
+// defineFlags declares a command's options.
+func defineFlags(c *call, name string) {
+	if name != "version" && name != "config" {
+		c.StringP("config", "c", "", "configuration `file`; without it the one inside the program is used")
+	}
+	switch name {
+	case "check", "explain", "version":
+		c.Bool("json", false, "print JSON")
+	}
+	switch name {
+	case "check":
+		c.Bool("strict", false, "let warnings and skipped lines fail, too")
+	case "config":
+		c.Bool("example", false, "print the example that explains every key instead")
+		c.String("pack", "", "print the ban pack of that `name` instead: wechat, kaspersky, tiktok or doh-bypass")
+	case "explain":
+		c.String("client", "127.0.0.1", "the client's `address`")
+		c.StringP("type", "t", "A", "the query's `type`")
+		c.Bool("do", false, "set the DO bit")
+	case "healthcheck":
+		c.String("url", "", "`address` of the operators' HTTP, such as http://127.0.0.1:5380; by default from the configuration")
+		c.Bool("live", false, "ask only whether the process lives, not whether it is ready")
+		c.Duration("timeout", defaultHealthTimeout, "how long to wait")
+	}
+}
+
+func (c *call) bool(name string) bool     { v, _ := c.GetBool(name); return v }
+func (c *call) string(name string) string { v, _ := c.GetString(name); return v }

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"rideau/blocklists"
+	"rideau/blocklists/format"
+	"rideau/blocklists/pack"
+	"rideau/config"
+)
+
+// loadConfig reads the configuration at path; the embedded one if path is
+// empty.
+func loadConfig(path string) (*config.Config, error) {
+	if path == "" {
+		return config.Default(), nil
+	}
+	return config.Load(path)
+}
+
+// policy turns configuration into what blocklists takes.
+func policy(c *config.Config) blocklists.Policy {
+	var p blocklists.Policy
+	for _, g := range c.Groups {
+		p.Groups = append(p.Groups, blocklists.Group{ID: g.ID, Clients: g.Clients})
+	}
+	for i := range c.Lists {
+		p.Lists = append(p.Lists, list(c.File, &c.Lists[i]))
+	}
+	for _, b := range c.Bans {
+		p.Bans = append(p.Bans, blocklists.Ban{
+			ID: b.ID, TitleEN: b.Title.EN, TitleFR: b.Title.FR, Authority: b.Authority, Instrument: b.Instrument,
+			URL: b.URL, Contact: b.Contact, Effective: b.Effective, Expires: b.Expires, Mode: mode(b.Mode),
+			Action: action(b.Action), Sinkhole4: b.Sinkhole.IPv4, Sinkhole6: b.Sinkhole.IPv6, EDE: uint16(b.EDE),
+			TTL: b.TTL, Groups: b.Groups, Lists: b.Lists,
+		})
+	}
+	for _, e := range c.Exceptions {
+		p.Exceptions = append(p.Exceptions, blocklists.Exception{
+			ID: e.ID, Title: e.Title.EN, Reason: e.Reason, Contact: e.Contact, Effective: e.Effective,
+			Expires: e.Expires, Groups: e.Groups, Lists: e.Lists,
+		})
+	}
+	return p
+}
+
+func mode(m config.Mode) blocklists.Mode {
+	switch m {
+	case config.ModeMonitor:
+		return blocklists.Monitor
+	case config.ModeOff:
+		return blocklists.Off
+	}
+	return blocklists.Enforce
+}
+
+func action(a config.Action) blocklists.Action {
+	switch a {
+	case config.ActionNoData:
+		return blocklists.NoData
+	case config.ActionSinkhole:
+		return blocklists.Sinkhole
+	case config.ActionRefused:
+		return blocklists.Refuse
+	case config.ActionDrop:
+		return blocklists.Drop
+	}
+	return blocklists.NXDomain
+}
+
+func list(file string, l *config.List) blocklists.List {
+	out := blocklists.List{ID: l.ID, Format: format.Format(l.Format), AllowTLD: l.AllowTLD,
+		MaxSkipped: l.MaxSkipped, MaxShrink: l.MaxShrink}
+	for _, t := range l.Tiers {
+		out.Tiers = append(out.Tiers, string(t))
+	}
+	switch {
+	case l.Pack != "":
+		name := l.Pack
+		out.Source = pack.File(name)
+		out.Open = func() (io.ReadCloser, error) { return pack.Open(name) }
+	case l.File != "":
+		path := l.File
+		out.Source = path
+		out.Open = func() (io.ReadCloser, error) { return openList(path) }
+	default:
+		// Each entry lies in its own line, so that a message's line is the
+		// entry's place in the list.
+		names := strings.Join(l.Names, "\n")
+		out.Source, out.Unguarded = file+" list "+l.ID, true
+		out.Open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(names)), nil }
+	}
+	return out
+}
+
+// openList opens a list's file, and nothing that would keep the reload
+// waiting or read for ever.
+func openList(path string) (io.ReadCloser, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &os.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+	}
+	return os.Open(path)
+}
+
+// loadPolicy reads all lists of a configuration.
+func loadPolicy(ctx context.Context, c *config.Config, prev *blocklists.Snapshot, slots *blocklists.Slots, force bool) (*blocklists.Snapshot, blocklists.Report, error) {
+	return blocklists.Load(ctx, policy(c), prev, blocklists.LoadOptions{Now: time.Now(), Force: force, Slots: slots})
+}

@@ -1,0 +1,366 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"rideau/blocklists"
+	"rideau/config"
+	"rideau/resolver"
+	"rideau/resolver/cache"
+	"rideau/resolver/listener"
+	"rideau/resolver/ops"
+)
+
+const serveHelp = `Answers queries until it gets SIGINT or SIGTERM. Banned names are answered by policy,
+all else from the cache or an upstream.
+
+Saving the configuration or a list takes effect within a second, as do SIGHUP and a
+POST to /reload. What cannot be used is refused as a whole and logged, and what
+serves goes on serving.`
+
+// server is a running rideau.
+type server struct {
+	path    string // of the configuration; empty for the embedded one
+	log     *slog.Logger
+	level   *slog.LevelVar
+	ctx     context.Context // ends when serving is to end
+	reloads ops.ReloadLog
+	limiter *listener.Limiter
+
+	resolver *resolver.Resolver
+	cache    *cache.Cache
+
+	// mu guards what a reload changes, and lets one reload run at a time.
+	mu    sync.Mutex
+	cfg   *config.Config
+	slots blocklists.Slots
+	ups   *upstreams
+	live  map[netip.AddrPort]*socket
+	past  listener.Stats // of sockets that are gone
+	timer *time.Timer    // for the next ban that begins or ends
+}
+
+// socket is one address that is listened on.
+type socket struct {
+	*listener.Listener
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// serve runs a server. The steps stand in order: nothing is bound before the
+// policy is whole, and nothing is answered before everything is bound.
+func serve(c *call) int {
+	ctx, cancel := signal.NotifyContext(c.ctx, os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	s := &server{path: c.string("config"), level: new(slog.LevelVar), ctx: ctx, live: map[netip.AddrPort]*socket{}}
+
+	seen := look(s.files(nil))
+	cfg, err := loadConfig(s.path)
+	if err != nil {
+		return c.fail(err)
+	}
+	s.cfg = cfg
+	s.log = newLogger(c.stderr, cfg, s.level)
+	for _, p := range s.files(cfg) {
+		if _, ok := seen[p]; !ok {
+			seen[p] = look([]string{p})[p]
+		}
+	}
+	plan, err := s.begin()
+	if err != nil {
+		return c.fail(err)
+	}
+	web, err := s.listenOps()
+	if err != nil {
+		s.close()
+		return c.fail(err)
+	}
+	banner(c.stdout, s, plan, web)
+
+	var side sync.WaitGroup
+	side.Go(func() { s.hangups(ctx) })
+	side.Go(func() { s.logEvents(ctx) })
+	side.Go(func() {
+		watch(ctx, s.interval, func() []string { return s.watched() }, seen, func() { s.reloadAndLog(ctx, "a file changed") })
+	})
+	webDone := make(chan struct{})
+	webCtx, stopWeb := context.WithCancel(context.Background())
+	go func() {
+		defer close(webDone)
+		if web == nil {
+			<-webCtx.Done()
+			return
+		}
+		if err := web.Serve(webCtx); err != nil {
+			s.log.Error("ops HTTP ended", "error", err)
+		}
+	}()
+	<-ctx.Done()
+	cancel() // a second signal ends the process at once
+	s.log.Info("stopping: finishing what waits")
+	if web != nil {
+		web.Drain()
+	}
+	s.close()
+	stopWeb()
+	<-webDone
+	side.Wait()
+	s.log.Info("stopped")
+	return exitOK
+}
+
+// begin loads the policy, and makes and binds everything that serves.
+func (s *server) begin() (upstreamPlan, error) {
+	cfg := s.cfg
+	plan, err := planUpstreams(cfg)
+	if err != nil {
+		return plan, err
+	}
+	snap, report, err := loadPolicy(s.ctx, cfg, nil, &s.slots, false)
+	s.reloads.Record(time.Now(), err == nil, listResults(cfg, report))
+	if err != nil {
+		return plan, err
+	}
+	s.warn(cfg, plan, report)
+	if s.ups, err = newUpstreams(cfg, plan, nil, s.log); err != nil {
+		return plan, err
+	}
+	st, err := newState(cfg, snap, s.ups, plan)
+	if err != nil {
+		return plan, err
+	}
+	s.cache = cache.New(cache.Options{
+		Entries: cfg.Cache.MaxEntries, Bytes: cfg.Cache.MaxBytes, MinTTL: cfg.Cache.MinTTL, MaxTTL: cfg.Cache.MaxTTL,
+		MaxNegativeTTL: cfg.Cache.MaxNegativeTTL, FailureTTL: cfg.Cache.FailureTTL,
+		MaxStale: cfg.Cache.MaxStale, StaleTTL: cfg.Cache.StaleTTL,
+	})
+	s.resolver = resolver.New(resolver.Options{
+		Cache: s.cache, State: st, RefusedPerSecond: cfg.Clients.RefusedPerSecond,
+		StaleAfter: cfg.Cache.StaleAfter, Logger: s.log,
+	})
+	s.limiter = listener.NewLimiter(cfg.Listen.MaxPending)
+	fresh, err := s.bind(cfg)
+	if err != nil {
+		return plan, err
+	}
+	s.ups.start(s.ctx)
+	for a, k := range fresh {
+		s.open(a, k)
+	}
+	s.arm(snap)
+	return plan, nil
+}
+
+func newState(cfg *config.Config, snap *blocklists.Snapshot, ups *upstreams, plan upstreamPlan) (*resolver.State, error) {
+	return resolver.NewState(resolver.StateOptions{Policy: snap, Clients: cfg.Clients.Allow,
+		Upstream: ups.fallback(plan), Routes: ups.routes, UDPSize: uint16(cfg.Listen.UDPSize)})
+}
+
+// bind binds the addresses that are not bound yet, all or none.
+func (s *server) bind(cfg *config.Config) (map[netip.AddrPort]*socket, error) {
+	fresh := map[netip.AddrPort]*socket{}
+	for _, a := range cfg.Listen.Addresses {
+		if _, ok := s.live[a]; ok {
+			continue
+		}
+		l, err := listener.Listen(s.resolver, listener.Options{
+			Addrs: []string{a.String()}, Workers: cfg.Listen.Workers, Limiter: s.limiter,
+			MaxConnections: cfg.Listen.TCP.MaxConnections, MaxConnectionsPerClient: cfg.Listen.TCP.MaxConnectionsPerClient,
+			MaxPendingPerConnection: cfg.Listen.TCP.MaxPendingPerConnection, IdleTimeout: cfg.Listen.TCP.IdleTimeout,
+			Logger: s.log, Stats: s.resolver.Stats(),
+		})
+		if err != nil {
+			for _, f := range fresh {
+				f.Close()
+			}
+			return nil, err
+		}
+		fresh[a] = &socket{Listener: l, done: make(chan struct{})}
+	}
+	return fresh, nil
+}
+
+// open serves a socket that was bound for a configured address.
+func (s *server) open(a netip.AddrPort, k *socket) {
+	ctx, stop := context.WithCancel(context.Background())
+	k.stop = stop
+	go func() {
+		defer close(k.done)
+		if err := k.Serve(ctx); err != nil {
+			s.log.Error("listener ended", "address", k.Addr(), "error", err)
+		}
+	}()
+	s.live[a] = k
+}
+
+// close drains and closes everything.
+func (s *server) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	for _, k := range s.live {
+		k.stop()
+	}
+	for _, k := range s.live {
+		<-k.done
+	}
+	if s.ups != nil {
+		s.ups.end()
+	}
+}
+
+// arm makes sure that the policy changes when a ban next begins or ends. mu
+// is held, or nothing runs yet.
+func (s *server) arm(snap *blocklists.Snapshot) {
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	next := snap.NextChange()
+	if next.IsZero() {
+		return
+	}
+	// A long sleep would not follow a clock that is set, so that it is cut
+	// into pieces.
+	s.timer = time.AfterFunc(min(max(time.Until(next), 0), time.Minute), s.turn)
+}
+
+// turn puts the policy of this instant in force.
+func (s *server) turn() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.resolver.State()
+	snap, now := st.Policy(), time.Now()
+	if s.ctx.Err() != nil {
+		return
+	}
+	if !now.Before(snap.NextChange()) {
+		snap = snap.At(now)
+		s.resolver.SetState(st.WithPolicy(snap))
+		for _, b := range snap.Bans() {
+			s.log.Info("bans changed by date", "ban", b.Ban.ID, "in_force", b.Active)
+		}
+	}
+	s.arm(snap)
+}
+
+// logEvents logs what monitor mode would have stopped, some a second, and
+// how many more there were.
+func (s *server) logEvents(ctx context.Context) {
+	const perSecond = 20
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	logged, left := 0, 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if left > 0 {
+				s.log.Info("more queries would have been blocked", "queries", left)
+			}
+			logged, left = 0, 0
+		case e := <-s.resolver.Events():
+			if logged++; logged > perSecond {
+				left++
+				continue
+			}
+			s.log.Info("would have been blocked", "ban", e.Ban, "list", e.List, "name", e.Name(),
+				"type", typeName(uint16(e.Type)), "client", e.Client)
+		}
+	}
+}
+
+func (s *server) hangups(ctx context.Context) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			s.reloadAndLog(ctx, "SIGHUP")
+		}
+	}
+}
+
+func newLogger(w io.Writer, cfg *config.Config, level *slog.LevelVar) *slog.Logger {
+	level.Set(cfg.Log.Level)
+	o := &slog.HandlerOptions{Level: level}
+	if cfg.Log.Format == config.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// warn logs what an operator should look at.
+func (s *server) warn(cfg *config.Config, plan upstreamPlan, report blocklists.Report) {
+	for _, w := range cfg.Warnings {
+		s.log.Warn(w.String())
+	}
+	for _, w := range plan.warnings {
+		s.log.Warn(w)
+	}
+	for _, p := range report.Problems {
+		s.log.Warn("line skipped", "file", p.File, "line", p.Line, "text", p.Text, "reason", p.Reason, "remedy", p.Remedy)
+	}
+}
+
+// banner tells in a few lines what is served.
+func banner(w io.Writer, s *server, plan upstreamPlan, web *ops.Server) {
+	var addrs []string
+	var first netip.AddrPort
+	for _, a := range s.cfg.Listen.Addresses {
+		bound := s.live[a].Addr()
+		if !first.IsValid() {
+			first = bound
+		}
+		addrs = append(addrs, bound.String())
+	}
+	fmt.Fprintf(w, "rideau %s serves DNS on %s (UDP and TCP)\n", buildInfo().Version, strings.Join(addrs, ", "))
+	if web != nil {
+		fmt.Fprintf(w, "  ops HTTP   http://%s\n", web.Addrs()[0])
+	}
+	host := first.Addr()
+	if host.IsUnspecified() {
+		host = netip.MustParseAddr("127.0.0.1")
+	}
+	for _, b := range s.resolver.State().Policy().Bans() {
+		state := b.Ban.Mode.String()
+		switch {
+		case b.Ban.Mode == blocklists.Off:
+		case !b.Active && time.Now().Before(b.Ban.Effective):
+			state += ", from " + date(b.Ban.Effective)
+		case !b.Active:
+			state += ", expired " + date(b.Ban.Expires)
+		default:
+			state += ", " + b.Ban.Action.String()
+		}
+		fmt.Fprintf(w, "  ban        %s: %d names, %s\n", b.Ban.ID, b.Names, state)
+	}
+	ups := "none"
+	if len(plan.servers) > 0 {
+		ups = strings.Trim(fmt.Sprint(plan.servers), "[]")
+	}
+	fmt.Fprintf(w, "  upstreams  %s\n", ups)
+	for _, f := range s.cfg.Forward {
+		fmt.Fprintf(w, "  forward    %s to %s\n", strings.Join(f.Zones, ", "), strings.Trim(fmt.Sprint(f.Servers), "[]"))
+	}
+	fmt.Fprintf(w, "  try        dig @%s -p %d web.wechat.com\n", host, first.Port())
+}
+
+// errStopping is what a reload gets that comes too late.
+var errStopping = errors.New("rideau is stopping")

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"rideau/config"
+	"rideau/resolver"
+	"rideau/resolver/upstream"
+	"rideau/resolver/wire"
+)
+
+// resolvConf is where a system says which resolvers it uses.
+const resolvConf = "/etc/resolv.conf"
+
+// upstreams are the groups of one configuration, while it serves.
+type upstreams struct {
+	// key is what they were made from: if a reload changes nothing of it,
+	// they stay.
+	key    string
+	groups []*upstream.Group // the first takes what no route takes; nil if there is no server
+	routes []resolver.Route
+	stop   context.CancelFunc
+}
+
+// upstreamPlan is what configuration and system say about upstreams.
+type upstreamPlan struct {
+	servers  []netip.AddrPort
+	warnings []string
+}
+
+// planUpstreams finds the addresses to forward to, and never one of our own.
+func planUpstreams(cfg *config.Config) (upstreamPlan, error) {
+	var p upstreamPlan
+	for _, s := range cfg.Upstream.Servers {
+		if !s.System {
+			if isSelf(cfg, s.Addr) {
+				return p, fmt.Errorf("%s: upstream.servers: %v is where this rideau listens; name another resolver, or queries would run in a circle", cfg.File, s.Addr)
+			}
+			p.add(s.Addr)
+			continue
+		}
+		text, err := os.ReadFile(resolvConf)
+		if err != nil {
+			p.warnings = append(p.warnings, fmt.Sprintf("no upstream from the system: %v; set upstream.servers", err))
+			continue
+		}
+		system, err := upstream.SystemServers(bytes.NewReader(text))
+		if err != nil {
+			p.warnings = append(p.warnings, fmt.Sprintf("%s: %v; set upstream.servers", resolvConf, err))
+		}
+		for _, a := range system {
+			if isSelf(cfg, a) {
+				p.warnings = append(p.warnings, fmt.Sprintf("%s names %v, which is this rideau itself; it is left out", resolvConf, a))
+				continue
+			}
+			p.add(a)
+		}
+	}
+	if len(p.servers) == 0 {
+		p.warnings = append(p.warnings, "there is no upstream: banned names are answered, and nothing else can be; set upstream.servers")
+	}
+	for _, f := range cfg.Forward {
+		for _, a := range f.Servers {
+			if isSelf(cfg, a) {
+				return p, fmt.Errorf("%s:%d: forward: %v is where this rideau listens; name the zones' own servers", cfg.File, f.Line, a)
+			}
+		}
+	}
+	return p, nil
+}
+
+func (p *upstreamPlan) add(a netip.AddrPort) {
+	if !slices.Contains(p.servers, a) {
+		p.servers = append(p.servers, a)
+	}
+}
+
+// isSelf reports whether queries to an address would come back to us.
+func isSelf(cfg *config.Config, a netip.AddrPort) bool {
+	for _, l := range cfg.Listen.Addresses {
+		if l.Port() != a.Port() {
+			continue
+		}
+		if l.Addr() == a.Addr() || a.Addr().IsUnspecified() {
+			return true
+		}
+		if l.Addr().IsUnspecified() && l.Addr().Is4() == a.Addr().Unmap().Is4() && isLocal(a.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+func isLocal(a netip.Addr) bool {
+	if a.IsLoopback() {
+		return true
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(addrs, func(n net.Addr) bool {
+		p, err := netip.ParsePrefix(n.String())
+		return err == nil && p.Addr().WithZone("") == a.WithZone("")
+	})
+}
+
+// newUpstreams makes the groups. Those with the same servers as before keep
+// what they learned.
+func newUpstreams(cfg *config.Config, p upstreamPlan, old *upstreams, log *slog.Logger) (*upstreams, error) {
+	u := &upstreams{key: fmt.Sprint(p.servers, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
+		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, forwardKey(cfg), cfg.Listen.UDPSize)}
+	if old != nil && old.key == u.key {
+		return old, nil
+	}
+	probe := new(wire.Name)
+	if err := probe.SetText(cfg.Upstream.ProbeName); err != nil {
+		return nil, fmt.Errorf("upstream.probe_name: %w", err)
+	}
+	o := upstream.Options{AttemptTimeout: cfg.Upstream.AttemptTimeout, Timeout: cfg.Upstream.Timeout,
+		ProbeInterval: cfg.Upstream.ProbeInterval, ProbeName: probe, Logger: log}
+	group := func(name string, servers []netip.AddrPort) *upstream.Group {
+		var ups []upstream.Upstream
+		for _, a := range servers {
+			ups = append(ups, upstream.NewDo53(a, upstream.Do53Options{}))
+		}
+		g := upstream.NewGroup(name, o, ups...)
+		if old != nil {
+			for _, was := range old.groups {
+				g.Inherit(was)
+			}
+		}
+		return g
+	}
+	u.groups = append(u.groups, group("default", p.servers))
+	for _, f := range cfg.Forward {
+		// A probe for the root may be refused by servers of a zone, so that
+		// theirs asks for the zone.
+		zone := new(wire.Name)
+		if err := zone.SetText(f.Zones[0]); err != nil {
+			return nil, fmt.Errorf("forward: %w", err)
+		}
+		o.ProbeName = zone
+		g := group(f.Zones[0], f.Servers)
+		u.groups = append(u.groups, g)
+		u.routes = append(u.routes, resolver.Route{Zones: f.Zones, Upstream: g})
+	}
+	return u, nil
+}
+
+func forwardKey(cfg *config.Config) string {
+	var b strings.Builder
+	for _, f := range cfg.Forward {
+		fmt.Fprintln(&b, f.Zones, f.Servers)
+	}
+	return b.String()
+}
+
+// fallback is the upstream for what no route takes; nil if there is none.
+func (u *upstreams) fallback(p upstreamPlan) resolver.Upstream {
+	if len(p.servers) == 0 {
+		return nil
+	}
+	return u.groups[0]
+}
+
+// start probes the upstreams until stop is called.
+func (u *upstreams) start(ctx context.Context) {
+	ctx, u.stop = context.WithCancel(ctx)
+	for _, g := range u.groups {
+		go g.Run(ctx)
+	}
+}
+
+// end stops the probes and lets go of idle connections. Exchanges under way
+// end by themselves.
+func (u *upstreams) end() {
+	u.stop()
+	for _, g := range u.groups {
+		g.Close()
+	}
+}
+
+// upstreamNames describes, for explain, where each route of a State goes; the
+// routes have no upstreams.
+func upstreamNames(cfg *config.Config) ([]string, []resolver.Route) {
+	p, err := planUpstreams(cfg)
+	names := []string{"none"}
+	if err == nil && len(p.servers) > 0 {
+		names[0] = fmt.Sprint(p.servers)
+	}
+	var routes []resolver.Route
+	for _, f := range cfg.Forward {
+		names = append(names, fmt.Sprintf("%v (forward)", f.Servers))
+		routes = append(routes, resolver.Route{Zones: f.Zones})
+	}
+	return names, routes
+}

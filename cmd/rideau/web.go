@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/miekg/dns"
+
+	"rideau/blocklists"
+	"rideau/resolver/listener"
+	"rideau/resolver/ops"
+)
+
+// listenOps binds the operators' HTTP; nil without one.
+func (s *server) listenOps() (*ops.Server, error) {
+	if s.cfg.Ops.Listen == "" {
+		return nil, nil
+	}
+	secret, err := token(s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	b := buildInfo()
+	web := ops.New(ops.Options{
+		Sources: ops.Sources{
+			Totals:        s.resolver.Stats().Totals,
+			Policy:        func() *blocklists.Snapshot { return s.resolver.State().Policy() },
+			Cache:         s.cacheFacts,
+			Upstreams:     s.upstreamFacts,
+			Listener:      s.listenerFacts,
+			Panics:        s.panics,
+			EventsDropped: s.resolver.EventsDropped,
+			Reloads:       &s.reloads,
+			Build:         ops.Build{Version: b.Version, Revision: b.Revision},
+		},
+		Ready: s.notServing,
+		Reload: func(ctx context.Context, force bool) (ops.ReloadResult, error) {
+			result, err := s.reload(ctx, force)
+			s.logReload("POST /reload", result, err)
+			return result, err
+		},
+		Token:  secret,
+		Pprof:  s.cfg.Ops.Pprof,
+		Logger: s.log,
+	})
+	if err := web.Listen(s.cfg.Ops.Listen); err != nil {
+		return nil, err
+	}
+	return web, nil
+}
+
+// notServing says which configured addresses nobody listens on.
+func (s *server) notServing() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for _, a := range s.cfg.Listen.Addresses {
+		k, ok := s.live[a]
+		if !ok {
+			out = append(out, fmt.Sprintf("%v is not bound", a))
+			continue
+		}
+		select {
+		case <-k.done:
+			out = append(out, fmt.Sprintf("%v is served no more", a))
+		default:
+		}
+	}
+	return out
+}
+
+func (s *server) cacheFacts() ops.Cache {
+	c := s.cache.Stats()
+	return ops.Cache{Hits: c.Hits, Misses: c.Misses, Stale: c.Stale, Evictions: c.Evictions,
+		Collisions: c.Collisions, Entries: c.Entries, Bytes: c.Bytes}
+}
+
+func (s *server) upstreamFacts() []ops.Upstream {
+	s.mu.Lock()
+	ups := s.ups
+	s.mu.Unlock()
+	var out []ops.Upstream
+	for _, g := range ups.groups {
+		for _, u := range g.Stats() {
+			f := ops.Upstream{Name: u.Addr, Requests: u.Requests, Healthy: u.Healthy, LastAnswer: u.LastAnswer,
+				Duration: ops.Histogram{Bounds: u.Latency.Bounds, Counts: u.Latency.Counts, Sum: u.Latency.Sum}}
+			for _, x := range u.Failures {
+				f.Failures = append(f.Failures, ops.Failure{Reason: x.Reason, Count: x.Count})
+			}
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func (s *server) listenerStats() listener.Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sum := s.past
+	for _, k := range s.live {
+		addStats(&sum, k.Stats())
+	}
+	return sum
+}
+
+func (s *server) listenerFacts() ops.Listener {
+	t := s.listenerStats()
+	return ops.Listener{Pending: s.limiter.Pending(), Connections: t.Connections, Refused: t.Refused, UDPSendErrors: t.SendErrors}
+}
+
+func (s *server) panics() uint64 { return s.resolver.Panics() + s.listenerStats().Panics }
+
+func addStats(sum *listener.Stats, t listener.Stats) {
+	sum.Connections += t.Connections
+	sum.Refused += t.Refused
+	sum.SendErrors += t.SendErrors
+	sum.Panics += t.Panics
+}
+
+// typeName is a query type's name.
+func typeName(t uint16) string {
+	if s, ok := dns.TypeToString[t]; ok {
+		return s
+	}
+	return "TYPE" + strconv.Itoa(int(t))
+}

@@ -1,0 +1,279 @@
+package resolver
+
+import (
+	"rideau/blocklists"
+	"rideau/resolver/cache"
+	"rideau/resolver/wire"
+)
+
+// Info codes of RFC 8914 section 4.
+const (
+	edeStale            = 3
+	edeCachedError      = 13
+	edeProhibited       = 18
+	edeNotAuthoritative = 20
+	edeNotSupported     = 21
+	edeNoReachable      = 22
+	edeNetwork          = 23
+)
+
+// Options that are always the same.
+var (
+	staleOption       = wire.AppendEDE(nil, edeStale, "")
+	deniedOption      = wire.AppendEDE(nil, edeProhibited, "")
+	notSupported      = wire.AppendEDE(nil, edeNotSupported, "")
+	noRecursionOption = wire.AppendEDE(nil, edeNotAuthoritative, "recursion not asked for, and not in the cache")
+	shedOption        = wire.AppendEDE(nil, edeNoReachable, "too many queries are waiting")
+)
+
+// seal ends an answer: it appends the OPT record if the client sent one, and
+// keeps the answer within what the client takes. An explanation that does not
+// fit is left out first; then the answer is truncated.
+func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte) []byte {
+	v := &q.view
+	limit := wire.MaxMessage
+	if !q.Transport.Stream() {
+		limit = int(min(v.UDPSize, q.state.udpSize))
+	}
+	keepalive := q.Keepalive > 0 && v.Keepalive && q.Transport.Stream()
+	need := len(dst) - base
+	if v.EDNS {
+		need += wire.OPTLen
+		if keepalive {
+			need += 6
+		}
+		if need+len(option) > limit {
+			option = nil
+		}
+		need += len(option)
+	}
+	if need > limit {
+		dst = wire.Truncate(dst, base, v.QuestionEnd)
+	}
+	if !v.EDNS {
+		return dst
+	}
+	off := len(dst)
+	dst = wire.AppendOPT(dst, base, wire.OPT{UDPSize: q.state.udpSize, DO: v.DO, Rcode: rcode, Options: option})
+	if keepalive {
+		var tmp [6]byte
+		dst = wire.AppendOption(dst, off, wire.AppendKeepalive(tmp[:0], q.Keepalive))
+	}
+	return dst
+}
+
+// deny answers a client that is not served.
+func (r *Resolver) deny(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
+	if !r.refusals.take(q.Received.Unix()) {
+		o.Kind = Dropped
+		return dst, o
+	}
+	o.Kind = Denied
+	base := len(dst)
+	dst = wire.Reply(dst, &q.view, q.Msg, wire.Refused)
+	return q.seal(dst, base, wire.Refused, deniedOption), o
+}
+
+// appendFault answers what cannot be read or is not understood.
+func appendFault(dst []byte, q *Query, fault wire.Fault, o Outcome) ([]byte, Outcome) {
+	rcode := wire.FormErr
+	o.Kind = Malformed
+	switch fault {
+	case wire.FaultNotImp:
+		rcode, o.Kind = wire.NotImp, NotImplemented
+	case wire.FaultRefused:
+		rcode, o.Kind = wire.Refused, Refused
+	case wire.FaultBadVers:
+		rcode = wire.BadVers
+	}
+	base := len(dst)
+	dst = wire.Reply(dst, &q.view, q.Msg, rcode)
+	return q.seal(dst, base, rcode, nil), o
+}
+
+// forwardable reports whether a type can be asked for: the others are of one
+// hop only, or obsolete, or a transfer (RFC 6895 section 3.1).
+func forwardable(t wire.Type) bool {
+	switch t {
+	case 0, wire.TypeOPT, wire.TypeTKEY, wire.TypeTSIG, wire.TypeIXFR, wire.TypeAXFR, wire.TypeMAILA, wire.TypeMAILB:
+		return false
+	}
+	return true
+}
+
+// appendRefused answers a question that is not answered for anybody: a zone
+// transfer, a type of one hop only, a class that is not IN. The last hides
+// version.bind and its like, too.
+func appendRefused(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
+	o.Kind = Refused
+	base := len(dst)
+	dst = wire.Reply(dst, &q.view, q.Msg, wire.Refused)
+	return q.seal(dst, base, wire.Refused, notSupported), o
+}
+
+// appendAny answers a query for ANY with an HINFO record (RFC 8482 section
+// 4.2): who wants records asks for their type, and nobody gets an amplifier.
+func appendAny(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
+	o.Kind = Special
+	base := len(dst)
+	dst = wire.Reply(dst, &q.view, q.Msg, wire.NoError)
+	dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, wire.TypeHINFO, 3600, hinfo)
+	return q.seal(dst, base, wire.NoError, nil), o
+}
+
+var hinfo = []byte("\x07RFC8482\x00")
+
+// block answers by a ban.
+func (r *Resolver) block(dst []byte, q *Query, verdict blocklists.Verdict, o Outcome) ([]byte, Outcome) {
+	p := q.state.policy
+	ban := p.Ban(verdict.Ban)
+	o.Kind, o.Ban, o.Action, o.Monitored = Blocked, p.BanSlot(verdict.Ban), ban.Action, false
+	if ban.Action == blocklists.Drop {
+		o.Kind = Dropped
+		return dst, o
+	}
+	v := &q.view
+	base := len(dst)
+	rcode := wire.NoError
+	switch ban.Action {
+	case blocklists.NXDomain:
+		rcode = wire.NXDomain
+	case blocklists.Refuse:
+		rcode = wire.Refused
+	}
+	dst = wire.Reply(dst, v, q.Msg, rcode)
+	ttl := p.BanTTL(verdict.Ban)
+	switch {
+	case ban.Action == blocklists.Refuse:
+	case ban.Action == blocklists.Sinkhole && v.Type == wire.TypeA && ban.Sinkhole4.IsValid():
+		a := ban.Sinkhole4.As4()
+		dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, v.Type, ttl, a[:])
+	case ban.Action == blocklists.Sinkhole && v.Type == wire.TypeAAAA && ban.Sinkhole6.IsValid():
+		a := ban.Sinkhole6.As16()
+		dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, v.Type, ttl, a[:])
+	default:
+		// The SOA lies at the question's name. Were it further up, a
+		// resolver that trusts NXDOMAIN for all below a zone's cut
+		// (RFC 8020) could learn more than is true.
+		dst = wire.AppendSOA(dst, base, wire.Authority, wire.HeaderLen, ttl)
+	}
+	return q.seal(dst, base, rcode, p.BanOption(verdict.Ban)), o
+}
+
+// cached answers from the cache if it can.
+func (r *Resolver) cached(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
+	v := &q.view
+	base := len(dst)
+	key := cache.Key{Name: &v.Name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD}
+	out, hit := r.cache.Get(dst, key, q.Received.UnixNano())
+	if hit.State != cache.Miss {
+		if hit.Failure {
+			if stale, so, ok := r.stale(dst, q, o); ok {
+				return stale, so
+			}
+			return r.fail(dst, q, hit.EDE, true, o)
+		}
+		o.Kind = Cached
+		return r.finish(out, base, q, hit, o)
+	}
+	if !v.RD {
+		// RFC 8914 section 4.21
+		o.Kind = Refused
+		out = wire.Reply(dst, v, q.Msg, wire.Refused)
+		return q.seal(out, base, wire.Refused, noRecursionOption), o
+	}
+	o.Kind = Pending
+	return dst, o
+}
+
+// finish turns an upstream's message, copied to dst from base on, into the
+// answer to q, after policy has looked at it. hit is what the cache says of it.
+func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outcome) ([]byte, Outcome) {
+	p := q.state.policy
+	verdict := q.verdict
+	if hit.Generation != p.Generation() && verdict.Kind != blocklists.Allow {
+		got, trim := r.examine(dst[base:], q, hit)
+		if got.Kind == blocklists.Block {
+			return r.block(dst[:base], q, got, o)
+		}
+		if trim {
+			dst = dst[:base+len(wire.CutToAnswers(dst[base:]))]
+		}
+		if verdict.Kind == blocklists.Pass {
+			verdict = got
+		}
+	}
+	if verdict.Kind == blocklists.WouldBlock {
+		o.Ban, o.Action, o.Monitored = p.BanSlot(verdict.Ban), p.Ban(verdict.Ban).Action, true
+		r.events.put(q, verdict)
+	}
+	v := &q.view
+	m := dst[base:]
+	wire.SetID(m, v.ID)
+	flags := wire.Flags(m)&(0xF|wire.FlagAD) | wire.FlagQR | wire.FlagRA
+	if !v.DO && !v.AD {
+		flags &^= wire.FlagAD // RFC 6840 section 5.8
+	}
+	if v.RD {
+		flags |= wire.FlagRD
+	}
+	if v.CD {
+		flags |= wire.FlagCD
+	}
+	wire.SetFlags(m, flags)
+	copy(m[wire.HeaderLen:], v.RawName(q.Msg)) // in the client's letters (RFC 4343)
+	var option []byte
+	if hit.State == cache.Expired {
+		option = staleOption
+	}
+	return q.seal(dst, base, wire.NoError, option), o
+}
+
+// examine asks policy about a message that was not found clean under the
+// present generation. What passes for everyone is noted in the cache, so that
+// it is examined once for each reload.
+func (r *Resolver) examine(msg []byte, q *Query, hit cache.Hit) (v blocklists.Verdict, trim bool) {
+	var scratch wire.Name
+	p := q.state.policy
+	v, trim = p.Response(msg, p.Everyone(), &scratch)
+	if v.Kind == blocklists.Pass && !trim {
+		w := &q.view
+		r.cache.MarkClean(cache.Key{Name: &w.Name, Type: w.Type, Class: w.Class, DO: w.DO, CD: w.CD}, hit, p.Generation())
+		return v, false
+	}
+	return p.Response(msg, q.group, &scratch)
+}
+
+// stale answers with data past its time (RFC 8767), if there is any.
+func (r *Resolver) stale(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bool) {
+	v := &q.view
+	base := len(dst)
+	key := cache.Key{Name: &v.Name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD}
+	out, hit := r.cache.GetStale(dst, key, q.Received.UnixNano())
+	if hit.State == cache.Miss {
+		return dst, o, false
+	}
+	o.Kind = Cached // another query's flight may have renewed it
+	if hit.State == cache.Expired {
+		o.Kind = Stale
+	}
+	out, o = r.finish(out, base, q, hit, o)
+	return out, o, true
+}
+
+// fail answers SERVFAIL, with the info code of what went wrong, or -1, and
+// says if that was found in the cache.
+func (r *Resolver) fail(dst []byte, q *Query, ede int, cached bool, o Outcome) ([]byte, Outcome) {
+	o.Kind = Failed
+	base := len(dst)
+	dst = wire.Reply(dst, &q.view, q.Msg, wire.ServFail)
+	var tmp [16]byte
+	option := tmp[:0]
+	if ede >= 0 {
+		option = wire.AppendEDE(option, uint16(ede), "")
+	}
+	if cached {
+		option = wire.AppendEDE(option, edeCachedError, "")
+	}
+	return q.seal(dst, base, wire.ServFail, option), o
+}

@@ -1,0 +1,155 @@
+package resolver
+
+import (
+	"net/netip"
+	"time"
+
+	"rideau/blocklists"
+	"rideau/resolver/wire"
+)
+
+// Transport is how a query came.
+type Transport uint8
+
+// Transports.
+const (
+	UDP Transport = iota
+	TCP
+	transports
+)
+
+// String is the transport's name in metrics.
+func (t Transport) String() string {
+	return [...]string{"udp", "tcp"}[t]
+}
+
+// Stream reports whether answers of up to 65,535 octets can be sent.
+func (t Transport) Stream() bool { return t != UDP }
+
+// Query is one client's query on its way. A listener owns it, fills the
+// exported fields, and may use it again as soon as the call it was given to
+// has returned. To let a query wait, copy the Query and point Msg of the copy
+// at a copy of the message: what Answer found in it holds offsets only.
+type Query struct {
+	// Msg is the message as received. It is borrowed and never written.
+	Msg []byte
+	// Client is the address the query came from, without zone, and IPv4 as
+	// IPv4 (netip.Addr.Unmap).
+	Client netip.Addr
+	// Transport is how it came.
+	Transport Transport
+	// Received is when it was read. A listener that reads in batches
+	// reads the clock once for each batch.
+	Received time.Time
+	// Keepalive is the idle timeout of the connection in units of 100
+	// milliseconds, told to clients of streams that ask (RFC 7828); 0 says
+	// nothing.
+	Keepalive uint16
+
+	view wire.Query
+	// What Answer learned, for Resolve to go on with.
+	state   *State
+	group   blocklists.GroupID
+	route   uint16 // of State.routes
+	verdict blocklists.Verdict
+}
+
+// Kind is how a query ended. The set is closed: it labels metrics.
+type Kind uint8
+
+// Kinds.
+const (
+	// Pending is no end: Answer had nothing without waiting, and Resolve
+	// is to be called.
+	Pending Kind = iota
+	Malformed
+	NotImplemented
+	Denied  // a client that is not served: REFUSED
+	Refused // a kind of query that is not answered: REFUSED
+	Special // a special-use name, answered here
+	Blocked
+	Cached
+	Stale
+	Forwarded
+	Failed  // SERVFAIL: no upstream gave an answer
+	Shed    // SERVFAIL: too many queries wait already
+	Dropped // nothing is sent
+	kinds
+)
+
+// String is the kind's name in metrics.
+func (k Kind) String() string {
+	return [...]string{"pending", "malformed", "notimp", "denied", "refused", "special",
+		"blocked", "cached", "stale", "forwarded", "servfail", "shed", "dropped"}[k]
+}
+
+// QtypeClass is a query type, or the class of types, that metrics tell apart.
+type QtypeClass uint8
+
+// QtypeClasses.
+const (
+	QtypeOther QtypeClass = iota
+	QtypeA
+	QtypeAAAA
+	QtypeHTTPS // and SVCB
+	QtypeCNAME
+	QtypeMX
+	QtypeNS
+	QtypePTR
+	QtypeSOA
+	QtypeSRV
+	QtypeTXT
+	QtypeDNSSEC // DS, DNSKEY, RRSIG, NSEC, NSEC3
+	QtypeANY
+	qtypes
+)
+
+// String is the class's name in metrics.
+func (c QtypeClass) String() string {
+	return [...]string{"other", "a", "aaaa", "https", "cname", "mx", "ns", "ptr", "soa", "srv", "txt", "dnssec", "any"}[c]
+}
+
+func qtypeClass(t wire.Type) QtypeClass {
+	switch t {
+	case wire.TypeA:
+		return QtypeA
+	case wire.TypeAAAA:
+		return QtypeAAAA
+	case wire.TypeHTTPS, wire.TypeSVCB:
+		return QtypeHTTPS
+	case wire.TypeCNAME:
+		return QtypeCNAME
+	case wire.TypeMX:
+		return QtypeMX
+	case wire.TypeNS:
+		return QtypeNS
+	case wire.TypePTR:
+		return QtypePTR
+	case wire.TypeSOA:
+		return QtypeSOA
+	case wire.TypeSRV:
+		return QtypeSRV
+	case wire.TypeTXT:
+		return QtypeTXT
+	case wire.TypeDS, wire.TypeRRSIG, wire.TypeNSEC, wire.TypeKEY, wire.TypeNSEC3:
+		return QtypeDNSSEC
+	case wire.TypeANY:
+		return QtypeANY
+	}
+	return QtypeOther
+}
+
+// Outcome is what became of a query, as a small value for whoever counts.
+type Outcome struct {
+	Kind  Kind
+	Qtype QtypeClass
+	// Ban is the slot of the ban that decided or, in monitor mode, would
+	// have; NoBan if none.
+	Ban blocklists.Slot
+	// Action is what the ban asked for; meaningful with Blocked, and with
+	// Dropped where Ban is set.
+	Action blocklists.Action
+	// Monitored is set where Ban is in monitor mode: the answer was the usual
+	// one.
+	Monitored bool
+}

@@ -1,0 +1,194 @@
+// Package resolver answers queries: by policy, from the cache, or from an
+// upstream, in that order.
+//
+// A query's way is the body of two methods, from top to bottom.
+// [Resolver.Answer] settles whatever needs no waiting, on the listener's own
+// goroutine, without blocking and without allocating. What it leaves pending,
+// [Resolver.Resolve] finishes: one flight for each question, upstream, policy
+// on what came back, cache, answer. Bytes go in and bytes come out; the
+// caller owns both.
+//
+// What a reload may change lies in one immutable [State] behind one atomic
+// pointer. A query takes it once; one that waited takes it again, so that a
+// ban which came into force meanwhile holds for it too.
+package resolver
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"rideau/blocklists"
+	"rideau/resolver/cache"
+	"rideau/resolver/wire"
+)
+
+// Options go with [New].
+type Options struct {
+	Cache *cache.Cache
+	State *State
+	// RefusedPerSecond bounds the REFUSED answers to clients that are not
+	// served: beyond it they hear nothing, so that forged addresses make no reflector.
+	RefusedPerSecond int
+	// StaleAfter is how long a query waits for upstream before it takes a
+	// stale answer, if there is one (RFC 8767 section 5: 1.8 seconds).
+	StaleAfter time.Duration
+	// Events is how many events may wait for whoever reads them; 0 for a
+	// default.
+	Events int
+	// Logger hears of panics; nil for none.
+	Logger *slog.Logger
+	// Clock is the time of answers that waited; nil for time.Now.
+	Clock func() time.Time
+}
+
+// Resolver answers queries. It is safe for concurrent use.
+type Resolver struct {
+	state      atomic.Pointer[State]
+	cache      *cache.Cache
+	flights    flights
+	refusals   budget
+	staleAfter time.Duration
+	stats      Stats
+	events     events
+	panics     atomic.Uint64
+	logger     *slog.Logger
+	clock      func() time.Time
+}
+
+// New makes a Resolver. It starts nothing.
+func New(o Options) *Resolver {
+	r := &Resolver{cache: o.Cache, staleAfter: o.StaleAfter, logger: o.Logger, clock: o.Clock}
+	if r.logger == nil {
+		r.logger = slog.New(slog.DiscardHandler)
+	}
+	if r.clock == nil {
+		r.clock = time.Now
+	}
+	if r.staleAfter <= 0 {
+		r.staleAfter = 1800 * time.Millisecond
+	}
+	r.refusals.perSecond = uint32(max(o.RefusedPerSecond, 0))
+	r.flights.init()
+	r.events.init(o.Events)
+	r.state.Store(o.State)
+	return r
+}
+
+// State is what serves now.
+func (r *Resolver) State() *State { return r.state.Load() }
+
+// SetState swaps what serves. Queries under way finish with what they
+// have, except that whoever waited for upstream is examined anew.
+func (r *Resolver) SetState(s *State) { r.state.Store(s) }
+
+// Stats are the counters.
+func (r *Resolver) Stats() *Stats { return &r.stats }
+
+// Panics counts the exchanges that ended in a panic, each of which became a
+// SERVFAIL.
+func (r *Resolver) Panics() uint64 { return r.panics.Load() }
+
+// Answer answers q if that needs no waiting, and appends the answer to dst.
+// It never blocks and never allocates, beyond dst if that is too small. With
+// Outcome.Kind Pending nothing is appended and Resolve is to be called; with
+// Dropped nothing is to be sent.
+func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
+	st := r.state.Load()
+	q.state = st
+	v := &q.view
+	o := Outcome{Ban: blocklists.NoBan}
+
+	// What is no query, or comes from a stranger, is settled first.
+	fault := v.Parse(q.Msg)
+	if fault == wire.FaultDrop {
+		o.Kind = Dropped
+		return dst, o
+	}
+	if !st.Serves(q.Client) {
+		return r.deny(dst, q, o)
+	}
+	if fault != wire.FaultNone {
+		return appendFault(dst, q, fault, o)
+	}
+	o.Qtype = qtypeClass(v.Type)
+	if v.Class != wire.ClassIN || !forwardable(v.Type) {
+		return appendRefused(dst, q, o)
+	}
+
+	// Names that stay here.
+	special, labels, route := st.zone(&v.Name)
+	q.route = route
+	if special != notSpecial {
+		if out, ok := appendSpecial(dst, q, special, labels); ok {
+			o.Kind = Special
+			return out, o
+		}
+	}
+
+	// Policy on the name.
+	q.group = st.policy.Group(q.Client)
+	q.verdict = st.policy.Name(&v.Name, q.group)
+	if q.verdict.Kind == blocklists.Block {
+		return r.block(dst, q, q.verdict, o)
+	}
+	if v.Type == wire.TypeANY {
+		return appendAny(dst, q, o)
+	}
+
+	// The cache, with policy on what it holds.
+	return r.cached(dst, q, o)
+}
+
+// Resolve finishes a query that Answer left pending. It may wait for as long
+// as the upstreams are given, or until ctx ends. Where nothing is appended
+// nothing is to be sent.
+func (r *Resolver) Resolve(ctx context.Context, dst []byte, q *Query) ([]byte, Outcome) {
+	o := Outcome{Qtype: qtypeClass(q.view.Type), Ban: blocklists.NoBan}
+	f := r.flights.join(q, func(f *flight) { r.fly(f) })
+
+	stale := time.NewTimer(r.staleAfter)
+	defer stale.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-f.done:
+			waiting = false
+		case <-stale.C:
+			if out, so, ok := r.stale(dst, q, o); ok {
+				return out, so
+			}
+		case <-ctx.Done():
+			return r.fail(dst, q, edeNoReachable, false, o)
+		}
+	}
+
+	// Policy may have changed meanwhile.
+	if st := r.state.Load(); st != q.state {
+		q.state = st
+		q.group = st.policy.Group(q.Client)
+		q.verdict = st.policy.Name(&q.view.Name, q.group)
+		if q.verdict.Kind == blocklists.Block {
+			return r.block(dst, q, q.verdict, o)
+		}
+	}
+	if f.failed {
+		if out, so, ok := r.stale(dst, q, o); ok {
+			return out, so
+		}
+		return r.fail(dst, q, f.ede, false, o)
+	}
+	base := len(dst)
+	dst = append(dst, f.msg...)
+	o.Kind = Forwarded
+	return r.finish(dst, base, q, cache.Hit{Generation: f.generation}, o)
+}
+
+// Shed answers a query that Answer left pending and that nobody has room
+// for.
+func (r *Resolver) Shed(dst []byte, q *Query) ([]byte, Outcome) {
+	o := Outcome{Kind: Shed, Qtype: qtypeClass(q.view.Type), Ban: blocklists.NoBan}
+	base := len(dst)
+	dst = wire.Reply(dst, &q.view, q.Msg, wire.ServFail)
+	return q.seal(dst, base, wire.ServFail, shedOption), o
+}

@@ -1,0 +1,142 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"rideau/blocklists"
+	"rideau/blocklists/prefix"
+	"rideau/blocklists/suffix"
+	"rideau/resolver/wire"
+)
+
+// Upstream is whom misses are forwarded to. Exchange appends the response to
+// dst; it keeps neither slice, and may be called by many at a time. It ends
+// by itself in bounded time.
+type Upstream interface {
+	Exchange(ctx context.Context, dst, query []byte) ([]byte, error)
+}
+
+// Route sends the names at and below its zones to an upstream of their own
+// (conditional forwarding).
+type Route struct {
+	Zones    []string
+	Upstream Upstream
+}
+
+// StateOptions are what a State is made of. What it is given is not written
+// afterwards.
+type StateOptions struct {
+	// Policy is required.
+	Policy *blocklists.Snapshot
+	// Clients are the ranges that are answered; all others are refused.
+	Clients []netip.Prefix
+	// Upstream takes what no route takes. nil: such queries fail.
+	Upstream Upstream
+	Routes   []Route
+	// UDPSize is the EDNS payload size announced, and the largest answer by
+	// UDP (RFC 6891 section 6.2.3, RFC 9715).
+	UDPSize uint16
+}
+
+// State is everything a query depends on that a reload may change. It is
+// immutable; the Resolver swaps it by one pointer, so that a query sees all
+// of a reload or nothing.
+type State struct {
+	policy    *blocklists.Snapshot
+	clients   *prefix.Table
+	upstreams []Upstream // by zone.route; 0 is the default
+	zones     *suffix.Trie
+	udpSize   uint16
+}
+
+// NewState makes a State.
+func NewState(o StateOptions) (*State, error) {
+	if o.Policy == nil {
+		return nil, errors.New("state: no policy")
+	}
+	s := &State{policy: o.Policy, udpSize: max(o.UDPSize, wire.MinUDP), upstreams: []Upstream{o.Upstream}}
+	var clients []prefix.Entry
+	for _, p := range o.Clients {
+		clients = append(clients, prefix.Entry{Prefix: p, Value: 1})
+	}
+	s.clients = prefix.New(clients)
+	var b suffix.Builder
+	if err := addSpecial(&b); err != nil {
+		return nil, err
+	}
+	for i, r := range o.Routes {
+		s.upstreams = append(s.upstreams, r.Upstream)
+		for _, z := range r.Zones {
+			w, err := wire.AppendName(nil, []byte(z))
+			if err != nil {
+				return nil, fmt.Errorf("state: forward zone %q: %w", z, err)
+			}
+			n, err := b.Add(w)
+			if err != nil {
+				return nil, fmt.Errorf("state: forward zone %q: %w", z, err)
+			}
+			b.SetValue(n, firstRoute+uint16(i))
+		}
+	}
+	s.zones = b.Trie()
+	return s, nil
+}
+
+// WithPolicy is the State with another policy.
+func (s *State) WithPolicy(p *blocklists.Snapshot) *State {
+	n := *s
+	n.policy = p
+	return &n
+}
+
+// Policy is the State's policy.
+func (s *State) Policy() *blocklists.Snapshot { return s.policy }
+
+// Serves reports whether a client's address is in the ranges that are
+// answered.
+func (s *State) Serves(client netip.Addr) bool { return s.clients.Lookup(client) != 0 }
+
+// Zone says what serves a name when no ban does: a special-use zone answered
+// here, given by its text, or the index of the route that takes it, where 0 is the default upstream.
+func (s *State) Zone(name *wire.Name) (special string, route int) {
+	sp, _, rt := s.zone(name)
+	if sp != notSpecial {
+		return specials[sp].zone, 0
+	}
+	return "", int(rt)
+}
+
+// Values of the zones trie: first the special-use zones, then the routes.
+const (
+	notSpecial = 0
+	firstRoute = 1 << 10
+)
+
+// zone finds the special-use zone and the route that hold a name; labels is
+// the zone's length. A route overrides every special-use zone: whoever
+// configures one has servers that know better.
+func (s *State) zone(name *wire.Name) (special uint16, labels int, route uint16) {
+	n := suffix.Root
+	for k := 1; k <= name.Labels(); k++ {
+		var ok bool
+		if n, ok = s.zones.Child(n, name.Label(name.Labels()-k)); !ok {
+			break
+		}
+		switch v := s.zones.Value(n); {
+		case v >= firstRoute:
+			route = v - firstRoute + 1
+		case v != 0:
+			special, labels = v, k
+		}
+		if s.zones.Leaf(n) {
+			break
+		}
+	}
+	if route != 0 {
+		return notSpecial, 0, route
+	}
+	return special, labels, 0
+}

@@ -1,0 +1,129 @@
+package resolver
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rideau/blocklists"
+)
+
+// LatencyBounds are the upper bounds of the latency histograms' buckets.
+// A last bucket without bound follows.
+var LatencyBounds = [...]time.Duration{
+	10 * time.Microsecond, 25 * time.Microsecond, 50 * time.Microsecond, 100 * time.Microsecond,
+	250 * time.Microsecond, 500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond,
+	5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
+	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second,
+	2500 * time.Millisecond, 5 * time.Second,
+}
+
+// Histogram counts durations. It is safe for concurrent use and never locks;
+// a sum read while others write may be one observation behind the counts.
+type Histogram struct {
+	counts [len(LatencyBounds) + 1]atomic.Uint64
+	nanos  atomic.Uint64
+}
+
+// Observe adds one duration.
+func (h *Histogram) Observe(d time.Duration) {
+	i := 0
+	for i < len(LatencyBounds) && d > LatencyBounds[i] {
+		i++
+	}
+	h.counts[i].Add(1)
+	h.nanos.Add(uint64(max(d, 0)))
+}
+
+// HistogramTotal is a histogram's state at one moment. Counts are for each
+// bucket alone, not cumulative.
+type HistogramTotal struct {
+	Counts [len(LatencyBounds) + 1]uint64
+	Sum    time.Duration
+}
+
+func (t *HistogramTotal) add(h *Histogram) {
+	for i := range h.counts {
+		t.Counts[i] += h.counts[i].Load()
+	}
+	t.Sum += time.Duration(h.nanos.Load())
+}
+
+// Counters count what one worker answered. Each worker has its own, so that
+// no two cores write one cache line; a scrape sums them.
+type Counters struct {
+	_       [64]byte
+	queries [transports][qtypes][kinds]atomic.Uint64
+	latency [kinds]Histogram
+	blocks  [blocklists.MaxSlots][blocklists.Actions]atomic.Uint64
+	monitor [blocklists.MaxSlots]atomic.Uint64
+	_       [64]byte
+}
+
+// Observe counts a query that ended. Pending is not counted.
+func (c *Counters) Observe(q *Query, o Outcome, elapsed time.Duration) {
+	if o.Kind == Pending {
+		return
+	}
+	c.queries[q.Transport][o.Qtype][o.Kind].Add(1)
+	c.latency[o.Kind].Observe(elapsed)
+	if o.Ban == blocklists.NoBan {
+		return
+	}
+	if o.Monitored {
+		c.monitor[o.Ban].Add(1)
+		return
+	}
+	c.blocks[o.Ban][o.Action].Add(1)
+}
+
+// Totals is the sum of all counters at one moment.
+type Totals struct {
+	Queries [transports][qtypes][kinds]uint64
+	Latency [kinds]HistogramTotal
+	Blocks  [blocklists.MaxSlots][blocklists.Actions]uint64
+	Monitor [blocklists.MaxSlots]uint64
+}
+
+// Stats hands out counters and sums them. The zero value is ready. It is safe
+// for concurrent use.
+type Stats struct {
+	mu  sync.Mutex
+	all []*Counters
+}
+
+// NewCounters returns new counters that Totals will include for good.
+func (s *Stats) NewCounters() *Counters {
+	c := new(Counters)
+	s.mu.Lock()
+	s.all = append(s.all, c)
+	s.mu.Unlock()
+	return c
+}
+
+// Totals sums the counters.
+func (s *Stats) Totals() *Totals {
+	s.mu.Lock()
+	all := s.all
+	s.mu.Unlock()
+	t := new(Totals)
+	for _, c := range all {
+		for i := range c.queries {
+			for j := range c.queries[i] {
+				for k := range c.queries[i][j] {
+					t.Queries[i][j][k] += c.queries[i][j][k].Load()
+				}
+			}
+		}
+		for i := range c.latency {
+			t.Latency[i].add(&c.latency[i])
+		}
+		for i := range c.blocks {
+			for j := range c.blocks[i] {
+				t.Blocks[i][j] += c.blocks[i][j].Load()
+			}
+			t.Monitor[i] += c.monitor[i].Load()
+		}
+	}
+	return t
+}
