@@ -1,0 +1,277 @@
+package ops
+
+import (
+	"errors"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"rideau/blocklists"
+	"rideau/resolver"
+)
+
+// Collector tells Prometheus what the Sources know. It holds no number
+// itself. It is safe for concurrent use.
+type Collector struct {
+	src   Sources
+	descs [ids]*prometheus.Desc
+}
+
+// NewCollector makes a Collector. It asks the Sources nothing yet.
+func NewCollector(src Sources) *Collector {
+	c := &Collector{src: src}
+	for i, m := range metrics {
+		c.descs[i] = prometheus.NewDesc(m.Name, m.Help, m.Labels, nil)
+	}
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	s := scrape{c, ch}
+	// The counts come before the policy: bans they know, it knows too.
+	var totals *resolver.Totals
+	if c.src.Totals != nil {
+		totals = c.src.Totals()
+		s.queries(totals)
+	}
+	if p := c.src.policy(); p != nil {
+		s.policy(p)
+		if totals != nil {
+			s.blocks(totals, p)
+		}
+	}
+	if c.src.Cache != nil {
+		s.cache(c.src.Cache())
+	}
+	if c.src.Upstreams != nil {
+		s.upstreams(c.src.Upstreams())
+	}
+	if c.src.Listener != nil {
+		s.listener(c.src.Listener())
+	}
+	if c.src.Reloads != nil {
+		s.reloads(c.src.Reloads.read())
+	}
+	if c.src.Panics != nil {
+		s.put(panicsTotal, float64(c.src.Panics()))
+	}
+	if c.src.EventsDropped != nil {
+		s.put(eventsDropped, float64(c.src.EventsDropped()))
+	}
+	s.put(buildInfo, 1, c.src.Build.Version, c.src.Build.Revision, runtime.Version())
+}
+
+// scrape is one collection on its way.
+type scrape struct {
+	*Collector
+	ch chan<- prometheus.Metric
+}
+
+// put sends a counter or gauge. A value that cannot be one, such as a label that is not
+// UTF-8, is reported with the scrape and costs only itself.
+func (s scrape) put(i id, v float64, labels ...string) {
+	kind := prometheus.GaugeValue
+	if metrics[i].Type == counter {
+		kind = prometheus.CounterValue
+	}
+	m, err := prometheus.NewConstMetric(s.descs[i], kind, v, labels...)
+	if err != nil {
+		m = prometheus.NewInvalidMetric(s.descs[i], err)
+	}
+	s.ch <- m
+}
+
+var errBuckets = errors.New("histogram: there must be one more count than bounds")
+
+func (s scrape) histogram(i id, h Histogram, labels ...string) {
+	if len(h.Bounds) == 0 && len(h.Counts) == 0 {
+		return
+	}
+	if len(h.Counts) != len(h.Bounds)+1 {
+		s.ch <- prometheus.NewInvalidMetric(s.descs[i], errBuckets)
+		return
+	}
+	buckets := make(map[float64]uint64, len(h.Bounds))
+	var n uint64
+	for b, bound := range h.Bounds {
+		n += h.Counts[b]
+		buckets[bound.Seconds()] = n
+	}
+	n += h.Counts[len(h.Bounds)]
+	m, err := prometheus.NewConstHistogram(s.descs[i], n, h.Sum.Seconds(), buckets, labels...)
+	if err != nil {
+		m = prometheus.NewInvalidMetric(s.descs[i], err)
+	}
+	s.ch <- m
+}
+
+// queries leaves out what never happened.
+func (s scrape) queries(t *resolver.Totals) {
+	for transport := range t.Queries {
+		for qtype := range t.Queries[transport] {
+			for kind, n := range t.Queries[transport][qtype] {
+				if n > 0 {
+					s.put(queriesTotal, float64(n), resolver.Transport(transport).String(),
+						resolver.QtypeClass(qtype).String(), resolver.Kind(kind).String())
+				}
+			}
+		}
+	}
+	for kind := range t.Latency {
+		l := &t.Latency[kind]
+		if l.Counts != [len(l.Counts)]uint64{} {
+			s.histogram(answerDuration, Histogram{resolver.LatencyBounds[:], l.Counts[:], l.Sum}, resolver.Kind(kind).String())
+		}
+	}
+}
+
+// blocks tells of each ban that ever counted, and of those configured now
+// even if they did not, so that an alert has something to compare with.
+func (s scrape) blocks(t *resolver.Totals, p *blocklists.Snapshot) {
+	type series struct{ ban, action string }
+	blocks, would := map[series]uint64{}, map[string]uint64{}
+	for _, b := range p.Bans() {
+		switch b.Ban.Mode {
+		case blocklists.Enforce:
+			blocks[series{b.Ban.ID, b.Ban.Action.String()}] = 0
+		case blocklists.Monitor:
+			would[b.Ban.ID] = 0
+		}
+	}
+	ids := p.SlotIDs()
+	for slot := range t.Blocks {
+		ban := blocklists.OtherBans
+		if slot < len(ids) {
+			ban = ids[slot]
+		}
+		for action, n := range t.Blocks[slot] {
+			if n > 0 {
+				blocks[series{ban, blocklists.Action(action).String()}] += n
+			}
+		}
+		if n := t.Monitor[slot]; n > 0 {
+			would[ban] += n
+		}
+	}
+	for k, n := range blocks {
+		s.put(blocksTotal, float64(n), k.ban, k.action)
+	}
+	for ban, n := range would {
+		s.put(wouldBlockTotal, float64(n), ban)
+	}
+}
+
+func (s scrape) policy(p *blocklists.Snapshot) {
+	for _, b := range p.Bans() {
+		s.put(banActive, truth(b.Active), b.Ban.ID, b.Ban.Mode.String())
+	}
+	for _, l := range p.Lists() {
+		s.put(listEntries, float64(l.Entries), l.ID)
+		s.put(listSkipped, float64(l.Skipped), l.ID)
+		s.put(listLastSuccess, seconds(l.LoadedAt), l.ID)
+	}
+	s.put(policyGeneration, float64(p.Generation()))
+	s.put(policyMemory, float64(p.Memory()))
+	if next := p.NextChange(); !next.IsZero() {
+		s.put(policyNextChange, seconds(next))
+	}
+}
+
+func (s scrape) reloads(t reloadTotals) {
+	s.put(reloadsTotal, float64(t.success), "success")
+	s.put(reloadsTotal, float64(t.failure), "failure")
+	s.put(reloadLastSuccess, seconds(t.lastSuccess))
+	s.put(reloadLastFailed, truth(t.lastFailed))
+	for list, n := range t.lists {
+		s.put(listReloads, float64(n.success), list, "success")
+		s.put(listReloads, float64(n.failure), list, "failure")
+	}
+}
+
+func (s scrape) cache(c Cache) {
+	s.put(cacheHits, float64(c.Hits))
+	s.put(cacheMisses, float64(c.Misses))
+	s.put(cacheStale, float64(c.Stale))
+	s.put(cacheEntries, float64(c.Entries))
+	s.put(cacheBytes, float64(c.Bytes))
+	s.put(cacheEvictions, float64(c.Evictions))
+	s.put(cacheCollisions, float64(c.Collisions))
+}
+
+func (s scrape) upstreams(all []Upstream) {
+	for _, u := range joined(all) {
+		s.put(upstreamRequests, float64(u.Requests), u.Name)
+		for _, f := range u.Failures {
+			s.put(upstreamFailures, float64(f.Count), u.Name, f.Reason)
+		}
+		s.put(upstreamHealthy, truth(u.Healthy), u.Name)
+		s.put(upstreamLastAnswer, seconds(u.LastAnswer), u.Name)
+		s.histogram(upstreamDuration, u.Duration, u.Name)
+	}
+}
+
+// joined adds up the upstreams of one name, as a server has that is used by
+// more than one route. All are taken to have the same buckets.
+func joined(all []Upstream) []Upstream {
+	var out []Upstream
+	for _, u := range all {
+		at := slices.IndexFunc(out, func(o Upstream) bool { return o.Name == u.Name })
+		if at < 0 {
+			u.Duration.Counts = slices.Clone(u.Duration.Counts)
+			u.Failures = slices.Clone(u.Failures)
+			out = append(out, u)
+			continue
+		}
+		o := &out[at]
+		o.Requests += u.Requests
+		o.Healthy = o.Healthy || u.Healthy
+		if u.LastAnswer.After(o.LastAnswer) {
+			o.LastAnswer = u.LastAnswer
+		}
+		for _, f := range u.Failures {
+			i := slices.IndexFunc(o.Failures, func(x Failure) bool { return x.Reason == f.Reason })
+			if i < 0 {
+				o.Failures = append(o.Failures, f)
+				continue
+			}
+			o.Failures[i].Count += f.Count
+		}
+		for i := range min(len(o.Duration.Counts), len(u.Duration.Counts)) {
+			o.Duration.Counts[i] += u.Duration.Counts[i]
+		}
+		o.Duration.Sum += u.Duration.Sum
+	}
+	return out
+}
+
+func (s scrape) listener(l Listener) {
+	s.put(pendingQueries, float64(l.Pending))
+	s.put(tcpConnections, float64(l.Connections))
+	s.put(tcpRefused, float64(l.Refused))
+	s.put(udpSendErrors, float64(l.UDPSendErrors))
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// seconds is an instant in Prometheus's terms; 0 for none.
+func seconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1e3
+}

@@ -1,0 +1,140 @@
+package ops_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"rideau/blocklists"
+	"rideau/resolver"
+	"rideau/resolver/ops"
+)
+
+// now is the time of all fixtures.
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// list is a list with that content, unguarded.
+func list(id, content string) blocklists.List {
+	return blocklists.List{ID: id, Source: id + ".txt", MaxSkipped: 1, Unguarded: true,
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }}
+}
+
+// policy has a ban in each mode, one that begins later, and a line that
+// cannot be used.
+func policy() blocklists.Policy {
+	begun := now.Add(-time.Hour)
+	return blocklists.Policy{
+		Lists: []blocklists.List{list("wechat", "wechat.com\nweixin.qq.com\n"), list("kaspersky", "kaspersky.com\nbad..name\n"), list("tiktok", "tiktok.com\n")},
+		Bans: []blocklists.Ban{
+			{ID: "WECHAT-2023", Effective: begun, Action: blocklists.NXDomain, EDE: 15, Groups: []string{"all"}, Lists: []string{"wechat"}},
+			{ID: "KASPERSKY-2023", Effective: begun, Mode: blocklists.Monitor, EDE: 15, Groups: []string{"all"}, Lists: []string{"kaspersky"}},
+			{ID: "TIKTOK-2023", Effective: begun, Mode: blocklists.Off, EDE: 15, Groups: []string{"all"}, Lists: []string{"tiktok"}},
+			{ID: "LATER", Effective: now.Add(time.Hour), Action: blocklists.Sinkhole, EDE: 16, Groups: []string{"all"}, Lists: []string{"wechat", "tiktok"}},
+		},
+	}
+}
+
+// load makes a Snapshot.
+func load(t testing.TB, p blocklists.Policy, prev *blocklists.Snapshot, slots *blocklists.Slots) *blocklists.Snapshot {
+	t.Helper()
+	s, _, err := blocklists.Load(context.Background(), p, prev, blocklists.LoadOptions{Now: now, Slots: slots})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// healthy is Options of a process that lacks nothing.
+func healthy(t testing.TB) ops.Options {
+	s := load(t, policy(), nil, new(blocklists.Slots))
+	return ops.Options{
+		Clock: func() time.Time { return now },
+		Sources: ops.Sources{
+			Totals:    new(resolver.Stats).Totals,
+			Policy:    func() *blocklists.Snapshot { return s },
+			Upstreams: func() []ops.Upstream { return []ops.Upstream{answered("192.0.2.53:53", time.Second)} },
+			Build:     ops.Build{Version: "v1.2.3", Revision: "0123abcd"},
+		},
+	}
+}
+
+// answered is an upstream that answered that long ago.
+func answered(name string, ago time.Duration) ops.Upstream {
+	return ops.Upstream{Name: name, Healthy: true, LastAnswer: now.Add(-ago), Duration: ops.Histogram{Counts: make([]uint64, 1)}}
+}
+
+// request is a request from this machine, with headers as key and value.
+func request(method, target string, headers ...string) *http.Request {
+	r := httptest.NewRequest(method, "http://127.0.0.1:5380"+target, nil)
+	r.RemoteAddr = "127.0.0.1:40000"
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	return r
+}
+
+// ask lets a Server answer a request without a socket.
+func ask(s *ops.Server, r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	return w
+}
+
+// expect checks status and body.
+func expect(t *testing.T, w *httptest.ResponseRecorder, status int, body string) {
+	t.Helper()
+	if w.Code != status || w.Body.String() != body {
+		t.Errorf("got %d:\n%s\nwant %d:\n%s", w.Code, w.Body, status, body)
+	}
+}
+
+// scrape is the text that the Server gives to Prometheus.
+func scrape(t testing.TB, o ops.Options) string {
+	t.Helper()
+	w := ask(ops.New(o), request("GET", "/metrics"))
+	if w.Code != 200 {
+		t.Fatalf("got %d %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+// parse reads the text format.
+func parse(t testing.TB, text string) map[string]*dto.MetricFamily {
+	t.Helper()
+	p := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := p.TextToMetricFamilies(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
+}
+
+// values are the samples whose name begins with a prefix, as "name{labels}" to
+// their value; of a histogram, its count.
+func values(t testing.TB, text, prefix string) map[string]float64 {
+	t.Helper()
+	out := map[string]float64{}
+	for name, f := range parse(t, text) {
+		if !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		for _, m := range f.Metric {
+			var labels []string
+			for _, l := range m.Label {
+				labels = append(labels, l.GetName()+"="+l.GetValue())
+			}
+			slices.Sort(labels)
+			out[name+"{"+strings.Join(labels, ",")+"}"] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	return out
+}

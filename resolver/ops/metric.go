@@ -1,0 +1,148 @@
+package ops
+
+import "slices"
+
+// Metric describes a metric for its documentation.
+type Metric struct {
+	Name   string
+	Type   string // counter, gauge or histogram
+	Help   string
+	Labels []string
+}
+
+// Types of metrics.
+const (
+	counter   = "counter"
+	gauge     = "gauge"
+	histogram = "histogram"
+)
+
+// id numbers the metrics in the table below.
+type id uint8
+
+const (
+	queriesTotal id = iota
+	answerDuration
+	blocksTotal
+	wouldBlockTotal
+	cacheHits
+	cacheMisses
+	cacheStale
+	cacheEntries
+	cacheBytes
+	cacheEvictions
+	cacheCollisions
+	upstreamRequests
+	upstreamFailures
+	upstreamDuration
+	upstreamHealthy
+	upstreamLastAnswer
+	listEntries
+	listSkipped
+	listLastSuccess
+	listReloads
+	reloadsTotal
+	reloadLastSuccess
+	reloadLastFailed
+	banActive
+	policyGeneration
+	policyNextChange
+	policyMemory
+	pendingQueries
+	tcpConnections
+	tcpRefused
+	udpSendErrors
+	panicsTotal
+	eventsDropped
+	buildInfo
+	ids
+)
+
+// metrics is the one list of metrics, for the collector and for the
+// documentation. All labels have closed sets of values: words of the program, or ids
+// that the operator configured.
+var metrics = [ids]Metric{
+	queriesTotal: {"rideau_queries_total", counter,
+		"Queries that ended, by transport, class of query type, and how they ended.", []string{"transport", "qtype", "outcome"}},
+	answerDuration: {"rideau_answer_duration_seconds", histogram,
+		"Time from receipt of a query to its answer, by how it ended.", []string{"outcome"}},
+	blocksTotal: {"rideau_blocks_total", counter,
+		"Queries that a ban decided, by ban and by how they were answered.", []string{"ban", "action"}},
+	wouldBlockTotal: {"rideau_would_block_total", counter,
+		"Queries answered as usual that a ban in monitor mode would have decided.", []string{"ban"}},
+
+	cacheHits: {"rideau_cache_hits_total", counter,
+		"Cache lookups that found a fresh answer.", nil},
+	cacheMisses: {"rideau_cache_misses_total", counter,
+		"Cache lookups that found none.", nil},
+	cacheStale: {"rideau_cache_stale_total", counter,
+		"Expired answers given because no upstream answered in time.", nil},
+	cacheEntries: {"rideau_cache_entries", gauge,
+		"Answers in the cache.", nil},
+	cacheBytes: {"rideau_cache_bytes", gauge,
+		"Memory that the cache accounts for.", nil},
+	cacheEvictions: {"rideau_cache_evictions_total", counter,
+		"Answers removed to keep the cache within its bounds.", nil},
+	cacheCollisions: {"rideau_cache_collisions_total", counter,
+		"Cache lookups that met the answer to another question, and passed it over.", nil},
+
+	upstreamRequests: {"rideau_upstream_requests_total", counter,
+		"Requests sent to the upstream.", []string{"upstream"}},
+	upstreamFailures: {"rideau_upstream_failures_total", counter,
+		"Requests to the upstream that brought no usable answer, by reason.", []string{"upstream", "reason"}},
+	upstreamDuration: {"rideau_upstream_duration_seconds", histogram,
+		"Time until the upstream answered.", []string{"upstream"}},
+	upstreamHealthy: {"rideau_upstream_healthy", gauge,
+		"Whether the upstream is taken to answer (1) or is asked only when no other does (0).", []string{"upstream"}},
+	upstreamLastAnswer: {"rideau_upstream_last_answer_timestamp_seconds", gauge,
+		"When the upstream answered last; 0 if never.", []string{"upstream"}},
+
+	listEntries: {"rideau_list_entries", gauge,
+		"Entries of the list that serves.", []string{"list"}},
+	listSkipped: {"rideau_list_skipped_lines", gauge,
+		"Lines of the list that could not be used.", []string{"list"}},
+	listLastSuccess: {"rideau_list_last_success_timestamp_seconds", gauge,
+		"When the list that serves was read.", []string{"list"}},
+	listReloads: {"rideau_list_reloads_total", counter,
+		"Times the list was read, by result: success or failure.", []string{"list", "result"}},
+
+	reloadsTotal: {"rideau_reloads_total", counter,
+		"Reloads of configuration and lists, by result: success or failure. The load at start counts.", []string{"result"}},
+	reloadLastSuccess: {"rideau_reload_last_success_timestamp_seconds", gauge,
+		"When a reload last succeeded; 0 if never.", nil},
+	reloadLastFailed: {"rideau_reload_last_failed", gauge,
+		"Whether the newest reload was refused (1), so that an older policy serves.", nil},
+	banActive: {"rideau_ban_active", gauge,
+		"Whether the ban is in force: within its dates and not off. In mode monitor it only counts.", []string{"ban", "mode"}},
+	policyGeneration: {"rideau_policy_generation", gauge,
+		"Number of the policy that serves; it grows with each change.", nil},
+	policyNextChange: {"rideau_policy_next_change_timestamp_seconds", gauge,
+		"When a ban or an exception begins or ends next; absent if none will.", nil},
+	policyMemory: {"rideau_policy_memory_bytes", gauge,
+		"Memory that the names and addresses of the policy take.", nil},
+
+	pendingQueries: {"rideau_pending_queries", gauge,
+		"Queries that wait for an upstream.", nil},
+	tcpConnections: {"rideau_tcp_connections", gauge,
+		"Open TCP connections of clients.", nil},
+	tcpRefused: {"rideau_tcp_connections_refused_total", counter,
+		"TCP connections closed at once because there were too many.", nil},
+	udpSendErrors: {"rideau_udp_send_errors_total", counter,
+		"Answers that the system would not send by UDP.", nil},
+	panicsTotal: {"rideau_panics_total", counter,
+		"Queries that met a fault in the program and were answered SERVFAIL.", nil},
+	eventsDropped: {"rideau_events_dropped_total", counter,
+		"Events for the log that were lost because too many came at a time.", nil},
+	buildInfo: {"rideau_build_info", gauge,
+		"Always 1; the labels tell which build runs.", []string{"version", "revision", "goversion"}},
+}
+
+// Descriptions are all metrics of [NewCollector]'s collector, in the order in
+// which they are best read. The caller owns them.
+func Descriptions() []Metric {
+	out := slices.Clone(metrics[:])
+	for i := range out {
+		out[i].Labels = slices.Clone(out[i].Labels)
+	}
+	return out
+}

@@ -1,0 +1,375 @@
+package ops_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"rideau/blocklists"
+	"rideau/resolver"
+	"rideau/resolver/ops"
+)
+
+// busy is Sources with every metric in them.
+func busy(t testing.TB) ops.Sources {
+	stats := new(resolver.Stats)
+	workers := []*resolver.Counters{stats.NewCounters(), stats.NewCounters()}
+	none := resolver.Outcome{Ban: blocklists.NoBan}
+	observe := func(n int, transport resolver.Transport, took time.Duration, change func(*resolver.Outcome)) {
+		o := none
+		change(&o)
+		for i := range n {
+			workers[i%len(workers)].Observe(&resolver.Query{Transport: transport}, o, took)
+		}
+	}
+	observe(3, resolver.UDP, 20*time.Microsecond, func(o *resolver.Outcome) { o.Kind, o.Qtype = resolver.Cached, resolver.QtypeA })
+	observe(1, resolver.TCP, 10*time.Second, func(o *resolver.Outcome) { o.Kind, o.Qtype = resolver.Failed, resolver.QtypeHTTPS })
+	observe(5, resolver.UDP, 10*time.Microsecond, func(o *resolver.Outcome) { o.Kind, o.Qtype, o.Ban = resolver.Blocked, resolver.QtypeAAAA, 0 })
+	observe(2, resolver.UDP, time.Millisecond, func(o *resolver.Outcome) {
+		o.Kind, o.Ban, o.Action = resolver.Dropped, 0, blocklists.Drop
+	})
+	observe(4, resolver.UDP, 3*time.Millisecond, func(o *resolver.Outcome) { o.Kind, o.Ban, o.Monitored = resolver.Forwarded, 1, true })
+	s := load(t, policy(), nil, new(blocklists.Slots))
+	reloads := new(ops.ReloadLog)
+	reloads.Record(now, true, []ops.ListResult{{List: "wechat", OK: true}, {List: "kaspersky", OK: true}, {List: "tiktok", OK: true}})
+	reloads.Record(now.Add(time.Minute), false, []ops.ListResult{{List: "wechat", OK: true}, {List: "kaspersky"}})
+	up := answered("192.0.2.53:53", 1500*time.Millisecond)
+	up.Requests = 10
+	up.Failures = []ops.Failure{{Reason: "timeout", Count: 2}, {Reason: "refused"}}
+	up.Duration = ops.Histogram{Bounds: []time.Duration{time.Millisecond, time.Second}, Counts: []uint64{5, 2, 1}, Sum: 3500 * time.Millisecond}
+	return ops.Sources{
+		Totals: stats.Totals,
+		Policy: func() *blocklists.Snapshot { return s },
+		Cache:  func() ops.Cache { return ops.Cache{1, 2, 3, 4, 5, 6, 7} },
+		Upstreams: func() []ops.Upstream {
+			return []ops.Upstream{up, {Name: "[2001:db8::53]:53", Failures: []ops.Failure{{Reason: "timeout"}}}, up}
+		},
+		Listener:      func() ops.Listener { return ops.Listener{8, 9, 10, 11} },
+		Panics:        func() uint64 { return 12 },
+		EventsDropped: func() uint64 { return 13 },
+		Reloads:       reloads,
+		Build:         ops.Build{Version: "v1.2.3", Revision: "0123abcd"},
+	}
+}
+
+// The whole of what Rideau itself exposes. To accept a change, run the test
+// with UPDATE_GOLDEN=1 and read the difference.
+func TestMetricsGolden(t *testing.T) {
+	text := scrape(t, ops.Options{Sources: busy(t)})
+	parse(t, text)
+	var got strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "rideau_") {
+			got.WriteString(line)
+		}
+	}
+	// What differs by machine or by how names are stored.
+	have := regexp.MustCompile(`(?m)^(rideau_policy_memory_bytes) [1-9].*$`).ReplaceAllString(got.String(), "$1 N")
+	have = regexp.MustCompile(`goversion="[^"]+"`).ReplaceAllString(have, `goversion="GO"`)
+	golden := filepath.Join("testdata", "metrics.txt")
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(golden, []byte(have), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if have != string(want) {
+		t.Errorf("%s differs; got:\n%s", golden, have)
+	}
+}
+
+func TestEveryMetricIsExposedAsDescribed(t *testing.T) {
+	families := parse(t, scrape(t, ops.Options{Sources: busy(t)}))
+	for _, d := range ops.Descriptions() {
+		f := families[d.Name]
+		if f == nil {
+			t.Errorf("%s is not exposed", d.Name)
+			continue
+		}
+		if kind := strings.ToLower(f.GetType().String()); kind != d.Type || f.GetHelp() != d.Help {
+			t.Errorf("%s is a %s %q", d.Name, kind, f.GetHelp())
+		}
+		want := slices.Sorted(slices.Values(d.Labels))
+		for _, m := range f.Metric {
+			var labels []string
+			for _, l := range m.Label {
+				labels = append(labels, l.GetName())
+			}
+			if slices.Sort(labels); !slices.Equal(labels, want) {
+				t.Errorf("%s has labels %v, want %v", d.Name, labels, want)
+			}
+		}
+		delete(families, d.Name)
+	}
+	for name := range families {
+		if strings.HasPrefix(name, "rideau_") {
+			t.Errorf("%s is not described", name)
+		}
+	}
+	for _, name := range []string{"process_start_time_seconds", "go_goroutines"} {
+		if families[name] == nil {
+			t.Errorf("%s is not exposed", name)
+		}
+	}
+}
+
+func TestPromlint(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(ops.NewCollector(busy(t))); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// With nothing known there is nothing but the build, and no panic.
+func TestMetricsWithoutSources(t *testing.T) {
+	got := values(t, scrape(t, ops.Options{}), "rideau_")
+	if len(got) != 1 {
+		t.Errorf("got %v", got)
+	}
+	empty := ops.Sources{
+		Totals: new(resolver.Stats).Totals, Policy: func() *blocklists.Snapshot { return nil },
+		Upstreams: func() []ops.Upstream { return nil }, Reloads: new(ops.ReloadLog),
+	}
+	got = values(t, scrape(t, ops.Options{Sources: empty}), "rideau_")
+	want := []string{"rideau_reload_last_failed{}", "rideau_reload_last_success_timestamp_seconds{}",
+		"rideau_reloads_total{result=failure}", "rideau_reloads_total{result=success}"}
+	delete(got, "rideau_build_info{goversion="+runtimeVersion(t)+",revision=,version=}")
+	if keys := slices.Sorted(maps.Keys(got)); !slices.Equal(keys, want) {
+		t.Errorf("got %v", keys)
+	}
+}
+
+func runtimeVersion(t *testing.T) string {
+	t.Helper()
+	for k := range values(t, scrape(t, ops.Options{}), "rideau_build_info") {
+		return regexp.MustCompile(`goversion=([^,]*)`).FindStringSubmatch(k)[1]
+	}
+	t.Fatal("no build info")
+	return ""
+}
+
+// Counters never fall when the policy changes, and name a ban by its id even
+// after it has gone.
+func TestBlocksAcrossReloads(t *testing.T) {
+	slots := new(blocklists.Slots)
+	p := policy()
+	current := load(t, p, nil, slots)
+	stats := new(resolver.Stats)
+	worker := stats.NewCounters()
+	count := func(ban string, monitored bool) {
+		for i := range current.Policy().Bans {
+			if b := current.Ban(uint8(i)); b.ID == ban {
+				worker.Observe(&resolver.Query{}, resolver.Outcome{Kind: resolver.Blocked, Ban: current.BanSlot(uint8(i)), Action: b.Action, Monitored: monitored}, 0)
+			}
+		}
+	}
+	o := ops.Options{Sources: ops.Sources{Totals: stats.Totals, Policy: func() *blocklists.Snapshot { return current }}}
+	check := func(want map[string]float64) {
+		t.Helper()
+		text := scrape(t, o)
+		got := values(t, text, "rideau_blocks_total")
+		maps.Copy(got, values(t, text, "rideau_would_block_total"))
+		if !maps.Equal(got, want) {
+			t.Errorf("got %v\nwant %v", got, want)
+		}
+	}
+	check(map[string]float64{
+		"rideau_blocks_total{action=nxdomain,ban=WECHAT-2023}": 0,
+		"rideau_blocks_total{action=sinkhole,ban=LATER}":       0,
+		"rideau_would_block_total{ban=KASPERSKY-2023}":         0,
+	})
+	count("WECHAT-2023", false)
+	count("KASPERSKY-2023", true)
+
+	// One ban goes, one changes its action, one is enforced now, one is new.
+	next := policy()
+	next.Bans = slices.Clone(p.Bans[1:])
+	next.Bans[0].Mode = blocklists.Enforce
+	next.Bans[2].Action = blocklists.Refuse
+	next.Bans = append(next.Bans, p.Bans[0])
+	next.Bans[3].ID = "NEW"
+	current = load(t, next, current, slots)
+	count("NEW", false)
+	count("KASPERSKY-2023", false)
+	check(map[string]float64{
+		"rideau_blocks_total{action=nxdomain,ban=WECHAT-2023}":    1,
+		"rideau_blocks_total{action=nxdomain,ban=KASPERSKY-2023}": 1,
+		"rideau_blocks_total{action=refused,ban=LATER}":           0,
+		"rideau_blocks_total{action=nxdomain,ban=NEW}":            1,
+		"rideau_would_block_total{ban=KASPERSKY-2023}":            1,
+	})
+}
+
+// Bans beyond the slots are counted as others, and added to a ban of that very
+// name.
+func TestBlocksBeyondSlots(t *testing.T) {
+	slots := new(blocklists.Slots)
+	p := policy()
+	p.Bans[0].ID = blocklists.OtherBans
+	current := load(t, p, nil, slots)
+	stats := new(resolver.Stats)
+	for _, slot := range []blocklists.Slot{0, blocklists.MaxSlots - 1} {
+		stats.NewCounters().Observe(&resolver.Query{}, resolver.Outcome{Kind: resolver.Blocked, Ban: slot}, 0)
+	}
+	text := scrape(t, ops.Options{Sources: ops.Sources{Totals: stats.Totals, Policy: func() *blocklists.Snapshot { return current }}})
+	if got := values(t, text, "rideau_blocks_total")["rideau_blocks_total{action=nxdomain,ban=other}"]; got != 2 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestUpstreamsComeAndGo(t *testing.T) {
+	all := []ops.Upstream{answered("a", 0), answered("b", 0)}
+	o := ops.Options{Sources: ops.Sources{Upstreams: func() []ops.Upstream { return all }}}
+	if n := len(values(t, scrape(t, o), "rideau_upstream_healthy")); n != 2 {
+		t.Errorf("%d upstreams", n)
+	}
+	all = all[1:]
+	if got := values(t, scrape(t, o), "rideau_upstream_"); len(got) != 4 {
+		t.Errorf("got %v", got)
+	}
+	for k := range values(t, scrape(t, o), "rideau_upstream_") {
+		if strings.Contains(k, "upstream=a") {
+			t.Errorf("%s is still there", k)
+		}
+	}
+}
+
+// A value that cannot be exposed costs itself alone.
+func TestBadValues(t *testing.T) {
+	src := busy(t)
+	src.Upstreams = func() []ops.Upstream {
+		return []ops.Upstream{{Name: "bad\xff", Requests: 1}, {Name: "good", Requests: 2,
+			Duration: ops.Histogram{Bounds: []time.Duration{1}, Counts: []uint64{1}}}}
+	}
+	got := values(t, scrape(t, ops.Options{Sources: src}), "rideau_")
+	if got["rideau_upstream_requests_total{upstream=good}"] != 2 || got["rideau_panics_total{}"] != 12 {
+		t.Errorf("got %v", got)
+	}
+	if _, ok := got["rideau_upstream_duration_seconds{upstream=good}"]; ok {
+		t.Error("a histogram without its last count is exposed")
+	}
+}
+
+func TestReloadLog(t *testing.T) {
+	log := new(ops.ReloadLog)
+	o := ops.Options{Sources: ops.Sources{Reloads: log}}
+	log.Record(now, true, []ops.ListResult{{"a", true}, {"gone", true}})
+	log.Record(now.Add(time.Second), false, nil) // the configuration was refused
+	log.Record(now.Add(2*time.Second), false, []ops.ListResult{{"a", false}, {"new", true}})
+	check := func(want map[string]float64) {
+		t.Helper()
+		text := scrape(t, o)
+		got := values(t, text, "rideau_reload")
+		maps.Copy(got, values(t, text, "rideau_list_reloads_total"))
+		if !maps.Equal(got, want) {
+			t.Errorf("got %v\nwant %v", got, want)
+		}
+	}
+	check(map[string]float64{
+		"rideau_reloads_total{result=success}":             1,
+		"rideau_reloads_total{result=failure}":             2,
+		"rideau_reload_last_failed{}":                      1,
+		"rideau_reload_last_success_timestamp_seconds{}":   float64(now.Unix()),
+		"rideau_list_reloads_total{list=a,result=success}": 1, "rideau_list_reloads_total{list=a,result=failure}": 1,
+		"rideau_list_reloads_total{list=gone,result=success}": 1, "rideau_list_reloads_total{list=gone,result=failure}": 0,
+		"rideau_list_reloads_total{list=new,result=success}": 1, "rideau_list_reloads_total{list=new,result=failure}": 0,
+	})
+	log.Record(now.Add(3*time.Second), true, []ops.ListResult{{"a", true}, {"new", true}})
+	check(map[string]float64{
+		"rideau_reloads_total{result=success}":             2,
+		"rideau_reloads_total{result=failure}":             2,
+		"rideau_reload_last_failed{}":                      0,
+		"rideau_reload_last_success_timestamp_seconds{}":   float64(now.Unix() + 3),
+		"rideau_list_reloads_total{list=a,result=success}": 2, "rideau_list_reloads_total{list=a,result=failure}": 1,
+		"rideau_list_reloads_total{list=new,result=success}": 2, "rideau_list_reloads_total{list=new,result=failure}": 0,
+	})
+}
+
+// Scrapes run beside each other, and beside everything that changes what they
+// read.
+func TestConcurrentScrapes(t *testing.T) {
+	src := busy(t)
+	stats := new(resolver.Stats)
+	src.Totals = stats.Totals
+	base, _, end := serve(t, ops.Options{Sources: src})
+	ctx, stop := context.WithCancel(context.Background())
+	var writers, readers sync.WaitGroup
+	for range 2 {
+		writers.Go(func() {
+			c := stats.NewCounters()
+			for i := 0; ctx.Err() == nil; i++ {
+				c.Observe(&resolver.Query{}, resolver.Outcome{Kind: resolver.Blocked, Ban: blocklists.Slot(i % 4)}, time.Duration(i))
+				src.Reloads.Record(now, i%2 == 0, []ops.ListResult{{"wechat", true}})
+			}
+		})
+	}
+	for range 4 {
+		readers.Go(func() {
+			last := -1.0
+			for range 5 {
+				status, body := get(t, "GET", base+"/metrics")
+				if status != 200 {
+					t.Errorf("got %d %s", status, body)
+					return
+				}
+				var sum float64
+				for _, v := range values(t, body, "rideau_queries_total") {
+					sum += v
+				}
+				if sum < last {
+					t.Errorf("queries fell from %v to %v", last, sum)
+				}
+				last = sum
+			}
+		})
+	}
+	readers.Wait()
+	stop()
+	writers.Wait()
+	if err := end(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMetricsCompressed(t *testing.T) {
+	s := ops.New(ops.Options{Sources: busy(t)})
+	w := ask(s, request("GET", "/metrics", "Accept-Encoding", "gzip"))
+	z, err := gzip.NewReader(bytes.NewReader(w.Body.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(values(t, string(text), "rideau_panics_total")); n != 1 {
+		t.Error("no metrics in it")
+	}
+}

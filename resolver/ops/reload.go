@@ -1,0 +1,232 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"rideau/blocklists"
+	"rideau/blocklists/format"
+)
+
+// Problem is something in the configuration or a list that a person has to
+// mend, or should know of.
+type Problem struct {
+	List    string `json:"list,omitempty"` // the list's id; empty for the configuration
+	File    string `json:"file"`
+	Line    int    `json:"line"`          // from 1; 0 for the file as a whole
+	Key     string `json:"key,omitempty"` // of the configuration
+	Message string `json:"message"`
+	Remedy  string `json:"remedy,omitempty"`
+}
+
+// String is the problem on one line: FILE:LINE: KEY: MESSAGE; REMEDY.
+func (p Problem) String() string {
+	var b strings.Builder
+	if p.List != "" {
+		b.WriteString("list " + p.List + ": ")
+	}
+	if p.File != "" {
+		b.WriteString(p.File)
+		if p.Line > 0 {
+			fmt.Fprintf(&b, ":%d", p.Line)
+		}
+		b.WriteString(": ")
+	}
+	if p.Key != "" {
+		b.WriteString(p.Key + ": ")
+	}
+	b.WriteString(p.Message)
+	if p.Remedy != "" {
+		b.WriteString("; " + p.Remedy)
+	}
+	return oneLine(b.String())
+}
+
+// ListProblems are the problems in a report of [blocklists.Load]: first the
+// lists that were refused, then the lines that were passed over.
+func ListProblems(r blocklists.Report) []Problem {
+	var out []Problem
+	for _, e := range r.Failed {
+		out = append(out, listProblem(e))
+	}
+	for _, l := range r.Problems {
+		out = append(out, lineProblem(l))
+	}
+	return out
+}
+
+func lineProblem(l format.Problem) Problem {
+	p := Problem{File: l.File, Line: l.Line, Message: l.Reason, Remedy: l.Remedy}
+	if l.Text != "" {
+		p.Message = fmt.Sprintf("%q: %s", l.Text, l.Reason)
+	}
+	return p
+}
+
+// listProblem takes apart why a list was refused: the place and the remedy
+// have fields of their own.
+func listProblem(e *blocklists.ListError) Problem {
+	if l, ok := e.Err.(format.Problem); ok {
+		p := lineProblem(l)
+		p.List = e.List
+		return p
+	}
+	p := Problem{List: e.List, File: e.Source, Message: oneLine(e.Err.Error())}
+	var line format.Problem
+	switch {
+	case errors.As(e.Err, &line):
+		p.File, p.Line, p.Remedy = line.File, line.Line, line.Remedy
+		p.Message = strings.TrimSuffix(p.Message, "; "+line.Remedy)
+	case errors.Is(e.Err, blocklists.ErrEmpty) || errors.Is(e.Err, blocklists.ErrShrank):
+		if i := strings.LastIndex(p.Message, "; "); i >= 0 {
+			p.Message, p.Remedy = p.Message[:i], p.Message[i+2:]
+		}
+	case errors.Is(e.Err, fs.ErrNotExist):
+		p.Remedy = "create the file, or correct where the list comes from"
+	case errors.Is(e.Err, fs.ErrPermission):
+		p.Remedy = "let the user that rideau runs as read it"
+	}
+	p.Message = strings.TrimPrefix(p.Message, p.File+": ")
+	return p
+}
+
+// ReloadResult is what a reload came to.
+type ReloadResult struct {
+	// Policy is what serves after the reload: the new one or, if the reload
+	// failed, the old one.
+	Policy *blocklists.Snapshot
+	// Changed reports whether anything differs from before.
+	Changed bool
+	// Problems are, with an error, what led to it; otherwise, what was passed
+	// over.
+	Problems []Problem
+	// Restart are the changed configuration keys that count from the next
+	// start on.
+	Restart []string
+}
+
+// reloadReply is a ReloadResult as JSON.
+type reloadReply struct {
+	OK         bool      `json:"ok"`
+	Error      string    `json:"error,omitempty"`
+	Generation uint64    `json:"generation"`
+	Changed    bool      `json:"changed"`
+	Bans       []Ban     `json:"bans"`
+	Lists      []List    `json:"lists"`
+	Problems   []Problem `json:"problems"`
+	Restart    []string  `json:"restart"`
+}
+
+// reload reads the policy anew, one request at a time. The request waits for
+// the end, and a client that goes away gives the reload up.
+func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+	if reason := s.mayChange(r); reason != "" {
+		s.o.Logger.Warn("reload refused", "client", r.RemoteAddr, "reason", reason)
+		refuse(w, r, http.StatusForbidden, reason)
+		return
+	}
+	force, err := forceOf(r)
+	if err != nil {
+		refuse(w, r, http.StatusBadRequest, err.Error())
+		return
+	}
+	select {
+	case s.reloading <- struct{}{}:
+		defer func() { <-s.reloading }()
+	case <-r.Context().Done():
+		refuse(w, r, http.StatusServiceUnavailable, errUnfinished)
+		return
+	}
+	result, err := s.o.Reload(r.Context(), force)
+	// It may have taken longer than requests are given; the reply's own time
+	// begins now. A ResponseWriter without deadlines needs none.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.o.Timeout))
+	status := http.StatusOK
+	switch {
+	case err != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
+		refuse(w, r, http.StatusServiceUnavailable, errUnfinished)
+		return
+	case err != nil:
+		status = http.StatusUnprocessableEntity
+	}
+	if wantsJSON(r) {
+		writeJSON(w, status, result.reply(err))
+		return
+	}
+	writeText(w, status, result.lines(err)...)
+}
+
+const errUnfinished = "the reload was given up before its end and nothing changed; try again"
+
+// forceOf reads the request's parameters: force, alone or with a truth value.
+func forceOf(r *http.Request) (force bool, err error) {
+	for k, values := range r.URL.Query() {
+		if k != "force" {
+			return false, fmt.Errorf("unknown parameter %q; there is only force=true", k)
+		}
+		v := values[len(values)-1]
+		if v == "" {
+			force = true
+			continue
+		}
+		if force, err = strconv.ParseBool(v); err != nil {
+			return false, fmt.Errorf("force=%q is no truth value; use force=true or force=false", v)
+		}
+	}
+	return force, nil
+}
+
+func (res *ReloadResult) reply(err error) reloadReply {
+	out := reloadReply{OK: err == nil, Changed: res.Changed, Bans: bansOf(res.Policy), Lists: listsOf(res.Policy),
+		Problems: append([]Problem{}, res.Problems...), Restart: append([]string{}, res.Restart...)}
+	if err != nil {
+		out.Error = oneLine(err.Error())
+	}
+	if res.Policy != nil {
+		out.Generation = res.Policy.Generation()
+	}
+	return out
+}
+
+// lines is the result for a person: the outcome first, then what to look at.
+func (res *ReloadResult) lines(err error) []string {
+	var out []string
+	for _, p := range res.Problems {
+		out = append(out, p.String())
+	}
+	if err != nil {
+		if len(out) == 0 {
+			out = strings.Split(strings.TrimSpace(err.Error()), "\n")
+		}
+		return append([]string{"not reloaded; what served before goes on serving"}, out...)
+	}
+	var head []string
+	what := "reloaded, and nothing changed"
+	if res.Changed {
+		what = "reloaded"
+	}
+	if res.Policy != nil {
+		what += fmt.Sprintf(" (generation %d)", res.Policy.Generation())
+	}
+	head = append(head, what)
+	for _, b := range bansOf(res.Policy) {
+		state := "in force"
+		if !b.Active {
+			state = "not in force"
+		}
+		head = append(head, fmt.Sprintf("ban %s: %s, %s, %d names", b.ID, b.Mode, state, b.Names))
+	}
+	for _, l := range listsOf(res.Policy) {
+		head = append(head, fmt.Sprintf("list %s: %d entries, %d lines skipped, from %s", l.ID, l.Entries, l.Skipped, l.Source))
+	}
+	for _, k := range res.Restart {
+		head = append(head, fmt.Sprintf("%s changed: restart rideau for that", k))
+	}
+	return append(head, out...)
+}

@@ -1,0 +1,93 @@
+package ops
+
+import (
+	"time"
+
+	"rideau/blocklists"
+	"rideau/resolver"
+)
+
+// Sources are where facts come from. The functions are called at each scrape
+// and by many at a time; what they return is theirs no longer. A nil one leaves
+// its metrics out.
+type Sources struct {
+	// Totals sums the query counters: the method of [resolver.Stats].
+	Totals func() *resolver.Totals
+	// Policy is what serves now; nil while there is none.
+	Policy func() *blocklists.Snapshot
+	// Cache is the state of the cache.
+	Cache func() Cache
+	// Upstreams are those in use now, of all routes. Two of one name are
+	// added up.
+	Upstreams func() []Upstream
+	// Listener is the state of all sockets together.
+	Listener func() Listener
+	// Panics counts the queries that ended in one, EventsDropped the events
+	// that found no room.
+	Panics        func() uint64
+	EventsDropped func() uint64
+	// Reloads counts reloads; nil for none.
+	Reloads *ReloadLog
+	Build   Build
+}
+
+// policy is what serves now, or nil.
+func (s *Sources) policy() *blocklists.Snapshot {
+	if s.Policy == nil {
+		return nil
+	}
+	return s.Policy()
+}
+
+// Build tells builds apart. Empty fields are reported as such.
+type Build struct {
+	Version  string
+	Revision string
+}
+
+// Cache is a cache's state at one moment. The counters never fall. The fields
+// are those of the cache package's Stats, so that one converts to the other.
+type Cache struct {
+	Hits       uint64
+	Misses     uint64
+	Stale      uint64 // stale answers given
+	Evictions  uint64 // to keep within bounds
+	Collisions uint64 // entries found under the key of another question
+	Entries    int
+	Bytes      int64
+}
+
+// Upstream is an upstream's state at one moment. The counters never fall
+// while it is in use.
+type Upstream struct {
+	Name       string // as configured, without secrets
+	Requests   uint64 // sent
+	Failures   []Failure
+	Duration   Histogram // of requests that were answered
+	Healthy    bool
+	LastAnswer time.Time // zero: never
+}
+
+// Failure counts the requests that failed for one reason. Reasons are words of
+// a closed set, and appear even where they count nothing.
+type Failure struct {
+	Reason string
+	Count  uint64
+}
+
+// Histogram is a histogram's state at one moment: Counts are for each bucket
+// alone, and there is one more of them than Bounds, for what lies beyond. One without
+// either is left out.
+type Histogram struct {
+	Bounds []time.Duration
+	Counts []uint64
+	Sum    time.Duration
+}
+
+// Listener is the sockets' state at one moment. The counters never fall.
+type Listener struct {
+	Pending       int // queries that wait for upstream
+	Connections   int
+	Refused       uint64 // connections, because there were too many
+	UDPSendErrors uint64
+}
