@@ -21,7 +21,7 @@ type flight struct {
 	qtype    wire.Type
 	class    wire.Class
 	do, cd   bool
-	upstream Upstream
+	upstream *target
 	udpSize  uint16
 
 	msg        []byte // without OPT
@@ -37,7 +37,7 @@ type flightKey struct {
 	qtype    wire.Type
 	class    wire.Class
 	do, cd   bool
-	upstream Upstream
+	upstream *target
 }
 
 // flights are those under way.
@@ -90,7 +90,7 @@ func (r *Resolver) fly(f *flight) {
 		f.failed, f.ede = true, ede
 		r.cache.PutFailure(key, rcode, ede, r.clock().UnixNano())
 	}
-	if f.upstream == nil {
+	if f.upstream.Upstream == nil {
 		f.failed, f.ede = true, edeNoReachable
 		return
 	}

@@ -47,17 +47,20 @@ type StateOptions struct {
 type State struct {
 	policy    *blocklists.Snapshot
 	clients   *prefix.Table
-	upstreams []Upstream // by zone.route; 0 is the default
+	upstreams []*target // by what zone calls the route; 0 is the default
 	zones     *suffix.Trie
 	udpSize   uint16
 }
+
+// target is an upstream with an identity of its own, by which flights are told apart.
+type target struct{ Upstream }
 
 // NewState makes a State.
 func NewState(o StateOptions) (*State, error) {
 	if o.Policy == nil {
 		return nil, errors.New("state: no policy")
 	}
-	s := &State{policy: o.Policy, udpSize: max(o.UDPSize, wire.MinUDP), upstreams: []Upstream{o.Upstream}}
+	s := &State{policy: o.Policy, udpSize: max(o.UDPSize, wire.MinUDP), upstreams: []*target{{o.Upstream}}}
 	var clients []prefix.Entry
 	for _, p := range o.Clients {
 		clients = append(clients, prefix.Entry{Prefix: p, Value: 1})
@@ -68,7 +71,7 @@ func NewState(o StateOptions) (*State, error) {
 		return nil, err
 	}
 	for i, r := range o.Routes {
-		s.upstreams = append(s.upstreams, r.Upstream)
+		s.upstreams = append(s.upstreams, &target{r.Upstream})
 		for _, z := range r.Zones {
 			w, err := wire.AppendName(nil, []byte(z))
 			if err != nil {
