@@ -1,0 +1,195 @@
+package listener
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+)
+
+// bind opens the sockets of all addresses. What it has opened when it fails
+// is in l for the caller to close.
+func (l *Listener) bind() error {
+	if len(l.o.Addrs) == 0 {
+		return errors.New("listener: no address to listen on")
+	}
+	for _, s := range l.o.Addrs {
+		if err := l.bindAddr(s); err != nil {
+			return fmt.Errorf("listener: %w", err)
+		}
+	}
+	return nil
+}
+
+// bindAddr opens the sockets of one of Options.Addrs. Where the kernel chose
+// a port for one that another socket cannot have, it tries again.
+func (l *Listener) bindAddr(s string) error {
+	targets, err := parseAddr(s)
+	if err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		g := group{l: l}
+		err := g.open(targets)
+		if err == nil {
+			l.udp = append(l.udp, g.udp...)
+			l.tcp = append(l.tcp, g.tcp...)
+			l.addrs = append(l.addrs, g.addrs...)
+			return nil
+		}
+		g.close()
+		if try == 16 || targets[0].addr.Port() != 0 || !errors.Is(err, syscall.EADDRINUSE) {
+			return err
+		}
+	}
+}
+
+// target is an address to bind.
+type target struct {
+	addr netip.AddrPort
+	// optional: the host may lack the address's family.
+	optional bool
+}
+
+func (t target) network(transport string) string {
+	if t.addr.Addr().Is4() {
+		return transport + "4"
+	}
+	return transport + "6" // by which package net sets IPV6_V6ONLY
+}
+
+func parseAddr(s string) ([]target, error) {
+	if port, ok := strings.CutPrefix(s, ":"); ok {
+		v4, err := netip.ParseAddrPort("0.0.0.0:" + port)
+		if err != nil {
+			return nil, fmt.Errorf("address %q: the port is no number from 0 to 65535", s)
+		}
+		v6 := netip.AddrPortFrom(netip.IPv6Unspecified(), v4.Port())
+		return []target{{addr: v4}, {addr: v6, optional: true}}, nil
+	}
+	a, err := netip.ParseAddrPort(s)
+	if err != nil {
+		return nil, fmt.Errorf("address %q: write IP:PORT, [IPv6]:PORT, or :PORT for all addresses", s)
+	}
+	return []target{{addr: netip.AddrPortFrom(a.Addr().Unmap(), a.Port())}}, nil
+}
+
+// group is the sockets of one address of the configuration.
+type group struct {
+	l     *Listener
+	udp   []packetConn
+	tcp   []*net.TCPListener
+	addrs []netip.AddrPort
+}
+
+func (g *group) close() {
+	for _, t := range g.tcp {
+		t.Close()
+	}
+	for _, u := range g.udp {
+		u.Close()
+	}
+}
+
+func (g *group) open(targets []target) error {
+	port := targets[0].addr.Port()
+	for _, t := range targets {
+		t.addr = netip.AddrPortFrom(t.addr.Addr(), port)
+		bound, err := g.openTarget(t)
+		if t.optional && noFamily(err) {
+			g.l.o.Logger.Info("not listening on an address: this host has no IPv6", "addr", t.addr.String())
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		g.addrs = append(g.addrs, bound)
+		port = bound.Port()
+	}
+	return nil
+}
+
+func noFamily(err error) bool {
+	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL) ||
+		errors.Is(err, syscall.EPROTONOSUPPORT)
+}
+
+// openTarget opens TCP first: only one process can have that, unless told to
+// share, so that it settles who has the address.
+func (g *group) openTarget(t target) (netip.AddrPort, error) {
+	lc := net.ListenConfig{
+		Control:   func(_, _ string, c syscall.RawConn) error { return prepareTCP(c, g.l.o.ReusePort) },
+		KeepAlive: -1, // idle connections are closed long before
+	}
+	lc.SetMultipathTCP(false)
+	tl, err := lc.Listen(context.Background(), t.network("tcp"), t.addr.String())
+	if err != nil {
+		return t.addr, bindError(err, "tcp", t.addr)
+	}
+	tcp := tl.(*net.TCPListener)
+	g.tcp = append(g.tcp, tcp)
+	if err := openToSharing(tcp); err != nil {
+		return t.addr, bindError(err, "tcp", t.addr)
+	}
+	t.addr = netip.AddrPortFrom(t.addr.Addr(), tcp.Addr().(*net.TCPAddr).AddrPort().Port())
+
+	conns, err := openUDP(t, &g.l.o, &g.l.log)
+	g.udp = append(g.udp, conns...)
+	if err != nil {
+		return t.addr, bindError(err, "udp", t.addr)
+	}
+	return t.addr, nil
+}
+
+func openPortable(t target, o *Options, log *throttle) ([]packetConn, error) {
+	if o.ReusePort {
+		return nil, errors.New("addresses cannot be shared (reuse port) with portable sockets")
+	}
+	c, err := listenUDP(t, nil)
+	if err != nil {
+		return nil, err
+	}
+	// Best effort: the system has its own limits.
+	c.SetReadBuffer(socketBuffer)
+	c.SetWriteBuffer(socketBuffer)
+	p := newPortableConn(c, log)
+	all := make([]packetConn, o.Workers)
+	for i := range all {
+		all[i] = p
+	}
+	return all, nil
+}
+
+func listenUDP(t target, control func(network, address string, c syscall.RawConn) error) (*net.UDPConn, error) {
+	lc := net.ListenConfig{Control: control}
+	c, err := lc.ListenPacket(context.Background(), t.network("udp"), t.addr.String())
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.UDPConn), nil
+}
+
+// socketBuffer is what bursts are to find room in: some 5,000 queries, as the
+// kernel counts.
+const socketBuffer = 4 << 20
+
+// bindError says what to do about the usual failures of starting.
+func bindError(err error, transport string, addr netip.AddrPort) error {
+	remedy := ""
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		remedy = fmt.Sprintf("; another server has it (see: ss -lnp 'sport = :%d'): stop that, or choose another address", addr.Port())
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		remedy = fmt.Sprintf("; ports below 1024 need CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE; a file: setcap cap_net_bind_service=+ep) or sysctl net.ipv4.ip_unprivileged_port_start=%d", addr.Port())
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		remedy = "; no interface of this host has this address"
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err // the rest says again what is said here
+	}
+	return fmt.Errorf("listen on %s %s: %w%s", transport, addr, err, remedy)
+}
