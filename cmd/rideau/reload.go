@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -103,7 +104,18 @@ func (s *server) swap(ctx context.Context, force bool) (ops.ReloadResult, blockl
 		s.open(a, k)
 	}
 	s.arm(snap)
+	giveBack(snap)
 	return result, report, nil
+}
+
+// giveBack gives the memory that making a large policy took back to the
+// system, where the runtime would keep it for a while. The serving goroutines
+// go on meanwhile.
+func giveBack(snap *blocklists.Snapshot) {
+	const large = 1 << 20
+	if snap.Memory() > large {
+		go debug.FreeOSMemory()
+	}
 }
 
 // retire lets a socket drain while others serve.

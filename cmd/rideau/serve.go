@@ -159,6 +159,7 @@ func (s *server) begin() (upstreamPlan, error) {
 		s.open(a, k)
 	}
 	s.arm(snap)
+	giveBack(snap)
 	return plan, nil
 }
 
