@@ -1,0 +1,285 @@
+package resolvertest
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"rideau/blocklists"
+	"rideau/resolver"
+	"rideau/resolver/wire"
+)
+
+// decode reads the answer.
+func (x *exchange) decode() {
+	if len(x.out) == 0 {
+		return
+	}
+	m := new(dns.Msg)
+	if x.err = m.Unpack(x.out); x.err == nil {
+		x.msg = m
+	}
+}
+
+// violations holds an answer against the rules that no answer may break,
+// whatever the scenario is about.
+func (r *run) violations(x *exchange) []error {
+	silent := x.outcome.Kind == resolver.Dropped
+	switch {
+	case x.outcome.Kind == resolver.Pending:
+		return []error{errors.New("Resolve leaves the query pending")}
+	case len(x.out) == 0 && !silent:
+		return []error{fmt.Errorf("outcome %v, and no answer", x.outcome.Kind)}
+	case silent && len(x.out) != 0:
+		return []error{errors.New("outcome dropped, and an answer")}
+	case silent:
+		return nil
+	case x.err != nil:
+		return []error{fmt.Errorf("the answer cannot be read: %w", x.err)}
+	}
+	v := violations{x: x, m: x.msg}
+	v.header()
+	if x.outcome.Kind != resolver.NotImplemented { // what follows that header is unknown
+		v.question()
+		v.edns(r.policy.udpSize)
+	}
+	v.size(r.policy.udpSize)
+	v.local()
+	v.ttl(uint32(max(r.policy.cache.MaxTTL.Seconds(), 0)))
+	v.policy()
+	return v.errs
+}
+
+// violations gathers what is wrong with one answer.
+type violations struct {
+	x    *exchange
+	m    *dns.Msg
+	errs []error
+}
+
+func (v *violations) check(ok bool, format string, args ...any) {
+	if !ok {
+		v.errs = append(v.errs, fmt.Errorf(format, args...))
+	}
+}
+
+// header: what RFC 1035 section 4.1.1 has of a resolver that serves clients
+// and no zone.
+func (v *violations) header() {
+	flags := binary.BigEndian.Uint16(v.x.sent[2:])
+	v.check(v.m.Id == binary.BigEndian.Uint16(v.x.sent), "the id is not the query's")
+	v.check(v.m.Response, "QR is not set")
+	v.check(v.m.RecursionAvailable, "RA is not set")
+	v.check(!v.m.Authoritative, "AA is set")
+	v.check(!v.m.Zero, "Z is set")
+	v.check(v.m.Opcode == int(flags>>11&0xF), "the opcode is not the query's")
+	v.check(v.m.RecursionDesired == (flags&wire.FlagRD != 0), "RD is not the query's")
+	v.check(v.m.CheckingDisabled == (flags&wire.FlagCD != 0), "CD is not the query's")
+}
+
+// question: it comes back octet by octet, so in the client's letter case.
+func (v *violations) question() {
+	q := v.x.query
+	if q == nil || len(q.Question) != 1 {
+		return
+	}
+	// The library reads some questions that are malformed.
+	unread := len(v.m.Question) == 0 && (v.x.outcome.Kind == resolver.Malformed || q.Opcode != dns.OpcodeQuery || v.x.outcome.Kind == resolver.Denied)
+	v.check(len(v.m.Question) == 1 || unread, "%d questions in the answer", len(v.m.Question))
+	if len(v.m.Question) == 1 {
+		v.check(v.m.Question[0] == q.Question[0], "the question is not the query's")
+	}
+}
+
+// edns: RFC 6891 section 7: an OPT record if and only if there was one. What
+// is in it is ours.
+func (v *violations) edns(udpSize uint16) {
+	var all []*dns.OPT
+	for _, rr := range v.m.Extra {
+		if opt, ok := rr.(*dns.OPT); ok {
+			all = append(all, opt)
+		}
+	}
+	q := v.x.query
+	if q == nil || len(q.Question) != 1 {
+		return
+	}
+	asked := q.IsEdns0()
+	if asked == nil {
+		v.check(len(all) == 0, "an OPT record that was not asked for")
+		return
+	}
+	// What is malformed may be so before its OPT record is found.
+	v.check(len(all) == 1 || v.x.outcome.Kind == resolver.Malformed && len(all) == 0, "%d OPT records", len(all))
+	for _, opt := range all {
+		v.check(opt.Version() == 0, "EDNS version %d", opt.Version())
+		v.check(opt.UDPSize() == udpSize, "UDP size %d", opt.UDPSize())
+		v.check(opt.Do() == asked.Do(), "DO is not the query's") // RFC 3225 section 3
+		for _, o := range opt.Option {
+			code := o.Option()
+			v.check(code == dns.EDNS0EDE || code == dns.EDNS0TCPKEEPALIVE, "EDNS option %d, which is upstream's", code)
+		}
+	}
+}
+
+// size: what the client takes, and what we send at most.
+func (v *violations) size(udpSize uint16) {
+	limit := dns.MaxMsgSize
+	if v.x.transport == resolver.UDP {
+		limit = dns.MinMsgSize
+		if q := v.x.query; q != nil && q.IsEdns0() != nil {
+			limit = max(limit, int(min(q.IsEdns0().UDPSize(), udpSize)))
+		}
+	}
+	v.check(len(v.x.out) <= limit, "%d octets; the limit is %d", len(v.x.out), limit)
+}
+
+// local: what is answered here claims no validation, and lets caches keep a
+// negative answer (RFC 2308 section 3).
+func (v *violations) local() {
+	switch v.x.outcome.Kind {
+	case resolver.Forwarded, resolver.Cached, resolver.Stale:
+		asked := v.x.query != nil && (v.x.query.AuthenticatedData || v.x.query.IsEdns0() != nil && v.x.query.IsEdns0().Do())
+		v.check(!v.m.AuthenticatedData || asked, "AD is set, and the client did not ask for it") // RFC 6840 section 5.8
+		return
+	}
+	v.check(!v.m.AuthenticatedData, "AD is set on an answer that was made here")
+	negative := v.m.Rcode == dns.RcodeNameError || v.m.Rcode == dns.RcodeSuccess && len(v.m.Answer) == 0
+	if !negative || v.m.Truncated {
+		return
+	}
+	v.check(len(v.m.Ns) == 1, "a negative answer with %d records in its authority section", len(v.m.Ns))
+	for _, rr := range v.m.Ns {
+		soa, ok := rr.(*dns.SOA)
+		v.check(ok, "a negative answer without SOA")
+		if ok {
+			v.check(soa.Hdr.Ttl == soa.Minttl, "the SOA's TTL is %d, its minimum %d", soa.Hdr.Ttl, soa.Minttl)
+			v.check(dns.IsSubDomain(soa.Hdr.Name, v.m.Question[0].Name), "an SOA of another zone: %s", soa.Hdr.Name)
+		}
+	}
+}
+
+// ttl: no record lives longer than the configured maximum.
+func (v *violations) ttl(limit uint32) {
+	if limit == 0 {
+		limit = 7 * 24 * 3600
+	}
+	for _, rr := range append(append(append([]dns.RR{}, v.m.Answer...), v.m.Ns...), v.m.Extra...) {
+		if h := rr.Header(); h.Rrtype != dns.TypeOPT {
+			v.check(h.Ttl <= limit, "a TTL above %d: %v", limit, rr)
+		}
+	}
+}
+
+// policy: a banned name is not answered but by its ban, and an answer tells
+// no banned name or address.
+func (v *violations) policy() {
+	q, x := v.x.query, v.x
+	if q == nil || len(v.m.Question) != 1 {
+		return
+	}
+	switch x.outcome.Kind {
+	case resolver.Denied, resolver.Malformed, resolver.NotImplemented:
+		return // policy is not for them
+	}
+	name := v.m.Question[0].Name
+	asked := x.model.name(name, x.client, x.answered)
+	switch x.outcome.Kind {
+	case resolver.Forwarded, resolver.Cached, resolver.Stale, resolver.Failed, resolver.Shed:
+		v.check(!asked.banned, "a banned name was not stopped")
+	case resolver.Blocked:
+		v.check(!asked.allowed, "a name was stopped that an exception names")
+	}
+	if asked.allowed {
+		return
+	}
+	for _, rr := range append(append(append([]dns.RR{}, v.m.Answer...), v.m.Ns...), v.m.Extra...) {
+		v.record(rr, x.outcome)
+	}
+}
+
+// record looks for banned names and addresses in one record.
+func (v *violations) record(rr dns.RR, o resolver.Outcome) {
+	x := v.x
+	for _, name := range names(rr) {
+		if fold(name) == fold(v.m.Question[0].Name) {
+			continue
+		}
+		v.check(!x.model.name(name, x.client, x.answered).banned, "the answer tells a banned name, %s: %v", name, rr)
+	}
+	if o.Kind == resolver.Blocked && o.Action == blocklists.Sinkhole {
+		return
+	}
+	for _, a := range addresses(rr) {
+		v.check(!x.model.addr(a, x.client, x.answered).banned, "the answer tells a banned address: %v", rr)
+	}
+}
+
+// names are all names in a record: its owner, and the fields that the library
+// marks as names. An SOA record's are left out: it comes with negative answers
+// to say how long they hold, and leads nowhere.
+func names(rr dns.RR) []string {
+	if rr.Header().Rrtype == dns.TypeSOA {
+		return nil
+	}
+	out := []string{rr.Header().Name}
+	var walk func(reflect.Value)
+	walk = func(s reflect.Value) {
+		for i := range s.NumField() {
+			f, field := s.Field(i), s.Type().Field(i)
+			switch {
+			case field.Type.Kind() == reflect.Struct:
+				walk(f)
+			case !strings.Contains(field.Tag.Get("dns"), "domain-name"):
+			case field.Type.Kind() == reflect.String:
+				out = append(out, f.String())
+			case field.Type.Kind() == reflect.Slice:
+				for j := range f.Len() {
+					out = append(out, f.Index(j).String())
+				}
+			}
+		}
+	}
+	walk(reflect.ValueOf(rr).Elem())
+	return out
+}
+
+// addresses are those that a record leads to.
+func addresses(rr dns.RR) []netip.Addr {
+	var out []netip.Addr
+	add := func(b []byte) {
+		if a, ok := netip.AddrFromSlice(b); ok {
+			out = append(out, a.Unmap())
+		}
+	}
+	hints := func(s *dns.SVCB) {
+		for _, kv := range s.Value {
+			switch kv := kv.(type) {
+			case *dns.SVCBIPv4Hint:
+				for _, ip := range kv.Hint {
+					add(ip)
+				}
+			case *dns.SVCBIPv6Hint:
+				for _, ip := range kv.Hint {
+					add(ip)
+				}
+			}
+		}
+	}
+	switch rr := rr.(type) {
+	case *dns.A:
+		add(rr.A)
+	case *dns.AAAA:
+		add(rr.AAAA)
+	case *dns.SVCB:
+		hints(rr)
+	case *dns.HTTPS:
+		hints(&rr.SVCB)
+	}
+	return out
+}

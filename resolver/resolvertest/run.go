@@ -1,0 +1,280 @@
+package resolvertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"rideau/blocklists"
+	"rideau/resolver"
+	"rideau/resolver/cache"
+	"rideau/resolver/upstream"
+)
+
+// epoch is when every scenario begins.
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// run is a scenario under way.
+type run struct {
+	t    testing.TB
+	path string
+
+	files map[string]file
+	clock clock
+
+	policy    *policy
+	model     *model
+	slots     blocklists.Slots
+	snapshot  *blocklists.Snapshot
+	cache     *cache.Cache
+	resolver  *resolver.Resolver
+	counters  *resolver.Counters
+	upstreams map[string]*Upstream
+	groups    map[string]*upstream.Group // by who is in them
+
+	last    *exchange
+	started map[string]*pending
+	serial  uint16 // of the last query's id
+	// background is set once something may be under way while no query
+	// waits.
+	background bool
+}
+
+// file is a file of a scenario as it is now.
+type file struct {
+	text  string
+	first int // line of the scenario's file where it begins
+}
+
+// pending is a query that was started and not yet awaited.
+type pending struct {
+	*exchange
+	done chan struct{}
+}
+
+// clock is a clock that stands still until it is moved.
+type clock struct {
+	mu  sync.Mutex // guards now
+	now time.Time
+}
+
+// Now is the time.
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) set(t time.Time) {
+	c.mu.Lock()
+	c.now = t
+	c.mu.Unlock()
+}
+
+// Run runs the scenario in a file. It fails the test with the file and line
+// of each expectation that does not hold.
+func Run(t testing.TB, path string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRun(t, path, data)
+	script, err := parseLines(r.files["script"].text, r.files["script"].first)
+	if err != nil {
+		r.fatal(0, err)
+	}
+	for i := 0; i < len(script); {
+		i += r.step(script[i:])
+	}
+	r.finish()
+}
+
+// newRun is a scenario just before its script begins.
+func newRun(t testing.TB, path string, data []byte) *run {
+	t.Helper()
+	r := &run{t: t, path: path, files: readFiles(data), started: map[string]*pending{}}
+	r.clock.set(epoch)
+	if err := r.setUp(); err != nil {
+		r.fatal(0, err)
+	}
+	return r
+}
+
+// readFiles takes a txtar archive apart and notes where each file begins.
+func readFiles(data []byte) map[string]file {
+	files := map[string]file{}
+	a := txtar.Parse(data)
+	at := 1 + strings.Count(string(a.Comment), "\n")
+	for _, f := range a.Files {
+		at++ // its marker
+		files[f.Name] = file{string(f.Data), at}
+		at += strings.Count(string(f.Data), "\n")
+	}
+	return files
+}
+
+// failf reports a failure at a line.
+func (r *run) failf(at int, format string, args ...any) {
+	r.t.Helper()
+	r.t.Errorf("%s:%d: %s", r.path, at, fmt.Sprintf(format, args...))
+}
+
+// fatal ends the scenario. An error that knows its line wins over at.
+func (r *run) fatal(at int, err error) {
+	r.t.Helper()
+	if le := (*lineError)(nil); errors.As(err, &le) {
+		at, err = le.at, le.err
+	}
+	r.t.Fatalf("%s:%d: %v", r.path, at, err)
+}
+
+// setUp starts the upstreams and makes the resolver.
+func (r *run) setUp() error {
+	for _, name := range []string{"policy", "script"} {
+		if _, ok := r.files[name]; !ok {
+			return fmt.Errorf("no file %q", name)
+		}
+	}
+	r.upstreams, r.groups = map[string]*Upstream{}, map[string]*upstream.Group{}
+	for name, f := range r.files {
+		id, ok := upstreamID(name)
+		if !ok {
+			continue
+		}
+		u := new(Upstream)
+		if err := u.load(f.text, f.first); err != nil {
+			return err
+		}
+		u.Start(r.t)
+		r.upstreams[id] = u
+	}
+	p, err := r.readPolicy()
+	if err != nil {
+		return err
+	}
+	r.cache = cache.New(p.cache)
+	st, err := r.load(p, false)
+	if err != nil {
+		return err
+	}
+	r.resolver = resolver.New(resolver.Options{
+		Cache: r.cache, State: st, RefusedPerSecond: p.refusedPerSecond, StaleAfter: p.staleAfter, Clock: r.clock.Now,
+	})
+	r.counters = r.resolver.Stats().NewCounters()
+	return nil
+}
+
+// upstreamID is the upstream that a file is for: "main" for the file
+// upstream, NAME for upstream/NAME.
+func upstreamID(file string) (id string, ok bool) {
+	if file == "upstream" {
+		return "main", true
+	}
+	return strings.CutPrefix(file, "upstream/")
+}
+
+func (r *run) readPolicy() (*policy, error) {
+	p, err := parsePolicy(r.files["policy"].text, r.files["policy"].first)
+	if err != nil {
+		return nil, err
+	}
+	for i := range p.Lists {
+		l := &p.Lists[i]
+		source := l.Source
+		l.Open = func() (io.ReadCloser, error) {
+			f, ok := r.files[source]
+			if !ok {
+				return nil, &fs.PathError{Op: "open", Path: source, Err: fs.ErrNotExist}
+			}
+			return io.NopCloser(strings.NewReader(f.text)), nil
+		}
+	}
+	return p, nil
+}
+
+// exchanger is the group of the upstreams that are named. As in the program,
+// a reload that changes nothing about them keeps them.
+func (r *run) exchanger(p *policy, names []string) (resolver.Upstream, error) {
+	key := fmt.Sprint(names, p.attempt, p.total)
+	if g := r.groups[key]; g != nil {
+		return g, nil
+	}
+	var members []upstream.Upstream
+	for _, name := range names {
+		u := r.upstreams[name]
+		if u == nil {
+			return nil, fmt.Errorf("policy: no file upstream/%s", name)
+		}
+		members = append(members, upstream.NewDo53(u.Addr(), upstream.Do53Options{}))
+	}
+	g := upstream.NewGroup(key, upstream.Options{AttemptTimeout: p.attempt, Timeout: p.total}, members...)
+	r.t.Cleanup(g.Close)
+	r.groups[key] = g
+	return g, nil
+}
+
+// load makes the State that a policy asks for, as the program does at its
+// start and on reload. On error nothing has changed.
+func (r *run) load(p *policy, force bool) (*resolver.State, error) {
+	opt := blocklists.LoadOptions{Now: r.clock.Now(), Force: force, Slots: &r.slots}
+	snapshot, _, err := blocklists.Load(context.Background(), p.Policy, r.snapshot, opt)
+	if err != nil {
+		return nil, err
+	}
+	o := resolver.StateOptions{Policy: snapshot, Clients: p.clients, UDPSize: p.udpSize}
+	if o.Upstream, err = r.exchanger(p, p.upstreams); err != nil {
+		return nil, err
+	}
+	for _, f := range p.forwards {
+		up, err := r.exchanger(p, f.upstreams)
+		if err != nil {
+			return nil, err
+		}
+		o.Routes = append(o.Routes, resolver.Route{Zones: f.zones, Upstream: up})
+	}
+	st, err := resolver.NewState(o)
+	if err != nil {
+		return nil, err
+	}
+	text := map[string]string{}
+	for name, f := range r.files {
+		text[name] = f.text
+	}
+	m, err := newModel(p, text)
+	if err != nil {
+		return nil, err
+	}
+	r.policy, r.snapshot, r.model = p, snapshot, m
+	return st, nil
+}
+
+// finish checks what holds for a whole scenario.
+func (r *run) finish() {
+	r.unchecked()
+	for name, p := range r.started {
+		r.failf(p.at, "query %s was started and never awaited", name)
+	}
+	for name, u := range r.upstreams {
+		for _, a := range u.Unexpected() {
+			r.failf(0, "upstream %s was asked for %s type %d, which its file does not answer", name, a.Name, a.Type)
+		}
+	}
+}
+
+// unchecked fails a query at whose answer no expectation looked.
+func (r *run) unchecked() {
+	if r.last != nil && !r.last.checked {
+		r.failf(r.last.at, "nothing is expected of this query; it got: %v", r.last)
+	}
+	r.last = nil
+}

@@ -1,0 +1,25 @@
+package resolvertest_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"rideau/resolver/resolvertest"
+)
+
+// TestScenario runs every scenario there is. One alone:
+//
+//	go test ./resolver/resolvertest -run Scenario/block-suffix
+func TestScenario(t *testing.T) {
+	paths, err := filepath.Glob("testdata/scenario/*.txtar")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			resolvertest.Run(t, path)
+		})
+	}
+}

@@ -1,0 +1,268 @@
+package resolvertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"rideau/resolver"
+)
+
+// step carries out the first of the lines, and says how many it was.
+func (r *run) step(lines []line) int {
+	l := &lines[0]
+	word, args := l.words[0], l.words[1:]
+	action := map[string]func(*line, []string) error{
+		"query": r.ask, "send": r.send, "start": r.start, "await": r.await,
+		"wait": r.wait, "write": r.write, "remove": r.remove, "reload": r.reload, "upstream": r.setUpstream,
+	}[word]
+	if action != nil {
+		r.unchecked()
+		if err := action(l, args); err != nil {
+			r.fatal(l.at, err)
+		}
+		return 1
+	}
+	n := 1
+	var err error
+	switch word {
+	case "answer", "authority", "additional", "ede": // such lines in a row belong together
+		for n < len(lines) && lines[n].words[0] == word {
+			n++
+		}
+		err = r.expectAll(word, lines[:n])
+	default:
+		expect := r.expectation(word)
+		if expect == nil {
+			r.fatal(l.at, fmt.Errorf("unknown word %q; README.md has the list", word))
+		}
+		err = expect(args)
+	}
+	if err != nil {
+		r.failf(l.at, "%s: %v", l.text, err)
+	}
+	return n
+}
+
+// ask is "query NAME TYPE [OPTION...]".
+func (r *run) ask(l *line, words []string) error {
+	r.serial++
+	x, err := newExchange(l, words, r.serial)
+	if err != nil {
+		return err
+	}
+	if wait := r.answer(x); wait != nil {
+		wait()
+		r.settle(x)
+	}
+	r.last = x
+	return nil
+}
+
+// send is "send HEX...".
+func (r *run) send(l *line, words []string) error {
+	x, err := newRaw(l, words)
+	if err != nil {
+		return err
+	}
+	if wait := r.answer(x); wait != nil {
+		wait()
+		r.settle(x)
+	}
+	r.last = x
+	return nil
+}
+
+// start is "start ID NAME TYPE [OPTION...]".
+func (r *run) start(l *line, words []string) error {
+	if len(words) == 0 || r.started[words[0]] != nil {
+		return errors.New("start takes an id of its own, then what query takes")
+	}
+	r.serial++
+	x, err := newExchange(l, words[1:], r.serial)
+	if err != nil {
+		return err
+	}
+	r.background = true
+	p := &pending{x, make(chan struct{})}
+	r.started[words[0]] = p
+	wait := r.answer(x)
+	if wait == nil {
+		return errors.New("this query does not have to wait: use query")
+	}
+	go func() {
+		defer close(p.done)
+		wait()
+	}()
+	return nil
+}
+
+// await is "await ID".
+func (r *run) await(_ *line, words []string) error {
+	if len(words) != 1 || r.started[words[0]] == nil {
+		return errors.New("await takes the id of a query that was started")
+	}
+	p := r.started[words[0]]
+	delete(r.started, words[0])
+	<-p.done
+	r.settle(p.exchange)
+	r.last = p.exchange
+	return nil
+}
+
+// answer puts a query to the resolver as a listener does: first Answer, on
+// the buffers it reads and writes with, and what is left pending by the
+// function it returns, on copies of them.
+func (r *run) answer(x *exchange) (wait func()) {
+	msg := slices.Clone(x.sent)
+	q := &resolver.Query{Msg: msg, Client: x.client, Transport: x.transport, Received: r.clock.Now(), Keepalive: x.keepalive}
+	before := r.asked()
+	// The answer is appended: what stands in the buffer stays.
+	const head = "head"
+	out, o := r.resolver.Answer([]byte(head), q)
+	if string(out[:len(head)]) != head {
+		r.failf(x.at, "Answer wrote over what stood in the buffer")
+	}
+	if string(msg) != string(x.sent) {
+		r.failf(x.at, "Answer wrote to the query")
+	}
+	if n := r.asked(); n != before && !r.background {
+		r.failf(x.at, "Answer asked upstream")
+	}
+	if o.Kind != resolver.Pending {
+		x.out, x.outcome = out[len(head):], o
+		r.counters.Observe(q, o, 0)
+		r.settle(x)
+		return nil
+	}
+	if len(out) != len(head) {
+		r.failf(x.at, "Answer leaves the query pending and appended %x", out[len(head):])
+	}
+	moved := *q
+	moved.Msg = slices.Clone(msg)
+	clear(msg)
+	return func() {
+		out, o := r.resolver.Resolve(context.Background(), []byte(head), &moved)
+		x.out, x.outcome = out[len(head):], o
+		r.counters.Observe(&moved, o, 0)
+	}
+}
+
+// asked is how many questions all upstreams have heard.
+func (r *run) asked() int {
+	n := 0
+	for _, u := range r.upstreams {
+		n += len(u.Queries())
+	}
+	return n
+}
+
+// settle reads the answer and holds it against the rules for all answers.
+func (r *run) settle(x *exchange) {
+	x.answered, x.policy, x.model = r.clock.Now(), r.snapshot, r.model
+	r.background = r.background || x.outcome.Kind == resolver.Stale
+	x.decode()
+	for _, err := range r.violations(x) {
+		r.failf(x.at, "%v\n%v", err, x)
+	}
+}
+
+// wait is "wait DURATION". Bans that begin or end on the way do so.
+func (r *run) wait(_ *line, words []string) error {
+	if len(words) != 1 {
+		return errors.New("wait takes a duration")
+	}
+	var d time.Duration
+	if err := setDuration(&d)(words[0]); err != nil {
+		return err
+	}
+	now := r.clock.Now().Add(d)
+	r.clock.set(now)
+	if next := r.snapshot.NextChange(); !next.IsZero() && !next.After(now) {
+		r.snapshot = r.snapshot.At(now)
+		r.resolver.SetState(r.resolver.State().WithPolicy(r.snapshot))
+	}
+	return nil
+}
+
+// write is "write FILE" with the new content indented below it. An upstream
+// says so from then on; the resolver waits for a reload.
+func (r *run) write(l *line, words []string) error {
+	if len(words) != 1 {
+		return errors.New("write takes a file's name")
+	}
+	f := file{text: l.blockText(), first: l.at + 1}
+	r.files[words[0]] = f
+	if id, ok := upstreamID(words[0]); ok {
+		u := r.upstreams[id]
+		if u == nil {
+			return fmt.Errorf("no upstream %s", id)
+		}
+		return u.load(f.text, f.first)
+	}
+	return nil
+}
+
+// remove is "remove FILE".
+func (r *run) remove(_ *line, words []string) error {
+	if len(words) != 1 {
+		return errors.New("remove takes a file's name")
+	}
+	delete(r.files, words[0])
+	return nil
+}
+
+// reload is "reload [force] [fails TEXT]".
+func (r *run) reload(_ *line, words []string) error {
+	force := len(words) > 0 && words[0] == "force"
+	if force {
+		words = words[1:]
+	}
+	fails := len(words) == 2 && words[0] == "fails"
+	if !fails && len(words) > 0 {
+		return errors.New(`reload takes [force] [fails "TEXT"]`)
+	}
+	p, err := r.readPolicy()
+	if err != nil {
+		return err
+	}
+	st, err := r.load(p, force)
+	switch {
+	case fails && err == nil:
+		return fmt.Errorf("it succeeded; want an error with %q", words[1])
+	case fails && !strings.Contains(err.Error(), words[1]):
+		return fmt.Errorf("want an error with %q, got: %w", words[1], err)
+	case fails:
+		return nil
+	case err != nil:
+		return err
+	}
+	r.resolver.SetState(st)
+	return nil
+}
+
+// setUpstream is "upstream [NAME] down|up|hold|release".
+func (r *run) setUpstream(_ *line, words []string) error {
+	id := "main"
+	if len(words) == 2 {
+		id, words = words[0], words[1:]
+	}
+	u := r.upstreams[id]
+	if u == nil || len(words) != 1 {
+		return errors.New("upstream takes the name of one, and down, up, hold or release")
+	}
+	switch words[0] {
+	case "down", "up":
+		u.SetDown(words[0] == "down")
+	case "hold":
+		u.Hold()
+	case "release":
+		u.Release()
+	default:
+		return fmt.Errorf("unknown %q; use down, up, hold or release", words[0])
+	}
+	return nil
+}
