@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -102,13 +103,17 @@ func list(file string, l *config.List) blocklists.List {
 // waiting or read for ever.
 func openList(path string) (io.ReadCloser, error) {
 	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = &os.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; put the list there, or correct its file in the configuration", err)
 	}
-	if !info.Mode().IsRegular() {
-		return nil, &os.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w; let the user that rideau runs as read it", err)
 	}
-	return os.Open(path)
+	return f, nil
 }
 
 // loadPolicy reads all lists of a configuration.

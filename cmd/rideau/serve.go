@@ -63,6 +63,9 @@ type socket struct {
 func serve(c *call) int {
 	ctx, cancel := signal.NotifyContext(c.ctx, os.Interrupt, syscall.SIGTERM)
 	defer cancel()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // before anything that takes time: by default it would end the process
+	defer signal.Stop(hup)
 	s := &server{path: c.string("config"), level: new(slog.LevelVar), ctx: ctx, live: map[netip.AddrPort]*socket{}}
 
 	seen := look(s.files(nil))
@@ -89,7 +92,7 @@ func serve(c *call) int {
 	banner(c.stdout, s, plan, web)
 
 	var side sync.WaitGroup
-	side.Go(func() { s.hangups(ctx) })
+	side.Go(func() { s.hangups(ctx, hup) })
 	side.Go(func() { s.logEvents(ctx) })
 	side.Go(func() {
 		watch(ctx, s.interval, func() []string { return s.watched() }, seen, func() { s.reloadAndLog(ctx, "a file changed") })
@@ -284,10 +287,7 @@ func (s *server) logEvents(ctx context.Context) {
 	}
 }
 
-func (s *server) hangups(ctx context.Context) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+func (s *server) hangups(ctx context.Context, hup <-chan os.Signal) {
 	for {
 		select {
 		case <-ctx.Done():

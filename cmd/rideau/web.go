@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -11,6 +12,10 @@ import (
 	"rideau/resolver/listener"
 	"rideau/resolver/ops"
 )
+
+// readyWithin is how long ago an upstream may have answered last for rideau
+// to be ready. Probes go out far more often.
+const readyWithin = time.Minute
 
 // listenOps binds the operators' HTTP; nil without one.
 func (s *server) listenOps() (*ops.Server, error) {
@@ -34,7 +39,8 @@ func (s *server) listenOps() (*ops.Server, error) {
 			Reloads:       &s.reloads,
 			Build:         ops.Build{Version: b.Version, Revision: b.Revision},
 		},
-		Ready: s.notServing,
+		Ready:       s.notServing,
+		ReadyWithin: readyWithin,
 		Reload: func(ctx context.Context, force bool) (ops.ReloadResult, error) {
 			result, err := s.reload(ctx, force)
 			s.logReload("POST /reload", result, err)
@@ -50,7 +56,8 @@ func (s *server) listenOps() (*ops.Server, error) {
 	return web, nil
 }
 
-// notServing says which configured addresses nobody listens on.
+// notServing says which configured addresses nobody listens on, and if only
+// the servers of forwarded zones answer.
 func (s *server) notServing() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,6 +73,9 @@ func (s *server) notServing() []string {
 			out = append(out, fmt.Sprintf("%v is served no more", a))
 		default:
 		}
+	}
+	if len(s.ups.groups) > 1 && len(s.ups.groups[0].Stats()) > 0 && time.Since(s.ups.groups[0].LastAnswer()) > readyWithin {
+		out = append(out, fmt.Sprintf("none of upstream.servers has answered within %v", readyWithin))
 	}
 	return out
 }
