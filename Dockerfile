@@ -2,11 +2,22 @@
 # without rights, listening on port 53 with the one capability that needs.
 #
 #   docker build -t rideau .
-#   docker run --rm --cap-drop ALL --cap-add NET_BIND_SERVICE --read-only \
+#   docker run --rm --read-only --cap-drop ALL --cap-add NET_BIND_SERVICE \
 #     -p 53:53/udp -p 53:53/tcp -p 127.0.0.1:5380:5380 rideau
 #
-# The base is pinned by version and by digest. Whoever builds for a machine
-# without access to it gives another with --build-arg GO_IMAGE=...
+# The program carries NET_BIND_SERVICE as a file capability, so that the
+# kernel will not start it ("operation not permitted") where the container may
+# not have that capability. Under no-new-privileges (in Kubernetes,
+# allowPrivilegeEscalation: false) file capabilities do not count: let the
+# container have the sysctl net.ipv4.ip_unprivileged_port_start=0, which Docker
+# sets by itself, and keep NET_BIND_SERVICE.
+#
+# Nothing is written to the file system. To configure it, mount a directory
+# with your rideau.yaml at /etc/rideau; a single file that is mounted does not
+# follow an editor that saves by renaming.
+#
+# The base is pinned by version and by digest. Who builds where it cannot be
+# pulled names another with --build-arg GO_IMAGE=...
 ARG GO_IMAGE=docker.io/library/golang:1.26.8-bookworm@sha256:a688600ca24f8a4d3ca77f95b0dd40704a9fc787c826660eb7ba0b641b8b175d
 
 FROM ${GO_IMAGE} AS build
@@ -30,11 +41,15 @@ RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.release=${VERSION}"
  && /out/usr/bin/rideau check --config /out/etc/rideau/rideau.yaml
 
 FROM scratch
+ARG VERSION=devel
+LABEL org.opencontainers.image.title="Rideau" \
+      org.opencontainers.image.description="Caching DNS forwarder that enforces bans" \
+      org.opencontainers.image.version="${VERSION}"
 COPY --from=build /out/ /
 USER 65532:65532
 EXPOSE 53/udp 53/tcp 5380/tcp
-ENTRYPOINT ["/usr/bin/rideau"]
-CMD ["serve", "--config", "/etc/rideau/rideau.yaml"]
+STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=4s --start-period=10s --retries=3 \
   CMD ["/usr/bin/rideau", "healthcheck", "--config", "/etc/rideau/rideau.yaml"]
-STOPSIGNAL SIGTERM
+ENTRYPOINT ["/usr/bin/rideau"]
+CMD ["serve", "--config", "/etc/rideau/rideau.yaml"]

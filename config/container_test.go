@@ -1,0 +1,26 @@
+package config_test
+
+import (
+	"slices"
+	"testing"
+
+	"rideau/config"
+)
+
+// TestContainer holds the container's configuration to the default one: the same but for where it listens.
+func TestContainer(t *testing.T) {
+	c, err := config.Load("container.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Health and metrics are for others to ask, which Rideau warns of where no token is set; a secret cannot come with an image.
+	if len(c.Warnings) != 1 || c.Warnings[0].Key != "ops.listen" {
+		t.Errorf("warnings: %v", c.Warnings)
+	}
+	want := []string{"listen.addresses", "ops.listen"}
+	if got := config.Changed(config.Default(), c); !slices.Equal(got, want) {
+		t.Errorf("differs from the default in %v, want %v", got, want)
+	}
+	equal(t, c.Listen.Addresses, addrPorts("0.0.0.0:53", "[::]:53"))
+	equal(t, c.Ops.Listen, "0.0.0.0:5380")
+}
