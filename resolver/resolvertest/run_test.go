@@ -1,179 +1,280 @@
-package resolvertest_test
+package resolvertest
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
-	"rideau/resolver/resolvertest"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"rideau/blocklists"
+	"rideau/resolver"
+	"rideau/resolver/cache"
+	"rideau/resolver/upstream"
 )
 
-// recorder is a test that is allowed to fail.
-type recorder struct {
-	testing.TB
-	mu   sync.Mutex // guards errs
-	errs []string
+// epoch is when every scenario begins.
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// run is a scenario under way.
+type run struct {
+	t    testing.TB
+	path string
+
+	files map[string]file
+	clock clock
+
+	policy    *policy
+	model     *model
+	slots     blocklists.Slots
+	snapshot  *blocklists.Snapshot
+	cache     *cache.Cache
+	resolver  *resolver.Resolver
+	counters  *resolver.Counters
+	upstreams map[string]*Upstream
+	groups    map[string]*upstream.Group // by who is in them
+
+	last    *exchange
+	started map[string]*pending
+	serial  uint16 // of the last query's id
+	// background is set once something may be under way while no query
+	// waits.
+	background bool
 }
 
-func (r *recorder) Errorf(format string, args ...any) {
-	r.mu.Lock()
-	r.errs = append(r.errs, fmt.Sprintf(format, args...))
-	r.mu.Unlock()
+// file is a file of a scenario as it is now.
+type file struct {
+	text  string
+	first int // line of the scenario's file where it begins
 }
 
-func (r *recorder) Fatalf(format string, args ...any) {
-	r.Errorf(format, args...)
-	runtime.Goexit()
+// pending is a query that was started and not yet awaited.
+type pending struct {
+	*exchange
+	done chan struct{}
 }
 
-// runText runs a scenario and returns what it complains about.
-func runText(t *testing.T, text string) []string {
+// clock is a clock that stands still until it is moved.
+type clock struct {
+	mu  sync.Mutex // guards now
+	now time.Time
+}
+
+// Now is the time.
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) set(t time.Time) {
+	c.mu.Lock()
+	c.now = t
+	c.mu.Unlock()
+}
+
+// runFile runs the scenario in a file. It fails the test with the file and
+// line of each expectation that does not hold.
+func runFile(t testing.TB, path string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "x.txtar")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	data, err := os.ReadFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	r := &recorder{TB: t}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		resolvertest.Run(r, path)
-	}()
-	<-done
-	for i, e := range r.errs {
-		r.errs[i] = strings.TrimPrefix(e, path+":")
+	r := newRun(t, path, data)
+	script, err := parseLines(r.files["script"].text, r.files["script"].first)
+	if err != nil {
+		r.fatal(0, err)
 	}
-	return r.errs
+	for i := 0; i < len(script); {
+		i += r.step(script[i:])
+	}
+	r.finish()
 }
 
-// common is the beginning of the scenarios below: line 17 is the first of the
-// script.
-const common = `A comment.
+// newRun is a scenario just before its script begins.
+func newRun(t testing.TB, path string, data []byte) *run {
+	t.Helper()
+	r := &run{t: t, path: path, files: readFiles(data), started: map[string]*pending{}}
+	r.clock.set(epoch)
+	if err := r.setUp(); err != nil {
+		r.fatal(0, err)
+	}
+	return r
+}
 
--- policy --
-list names lists/names.txt
-ban ca-test lists=names ede=16
--- lists/names.txt --
-banned.example
--- upstream --
-www.example.org A
-    answer www.example.org. 300 IN A 192.0.2.1
-gone.example.org A NXDOMAIN
-    authority example.org. 300 IN SOA ns.example.org. host.example.org. 1 3600 600 86400 300
-dead.example.org A SERVFAIL
-    ede 6 "bogus"
-# End of upstream.
--- script --
-`
+// readFiles takes a txtar archive apart and notes where each file begins.
+func readFiles(data []byte) map[string]file {
+	files := map[string]file{}
+	a := txtar.Parse(data)
+	at := 1 + strings.Count(string(a.Comment), "\n")
+	for _, f := range a.Files {
+		at++ // its marker
+		files[f.Name] = file{string(f.Data), at}
+		at += strings.Count(string(f.Data), "\n")
+	}
+	return files
+}
 
-// An expectation that does not hold fails its scenario, with its line and
-// what came. Were it not so, every scenario would pass.
-func TestRunFails(t *testing.T) {
-	const (
-		www    = "query www.example.org A\n"
-		banned = "query banned.example A\n"
-	)
-	for _, c := range []struct{ script, line, want string }{
-		{www + "expect NXDOMAIN", "18", "got NOERROR"},
-		{www + "expect NOERROR aa", "18", "aa is not so"},
-		{www + "expect NOERROR -ra", "18", "-ra is not so"},
-		{www + "answer www.example.org. 299 IN A 192.0.2.1", "18", "300 in a"},
-		{www + "answer www.example.org. 300 IN A 192.0.2.2", "18", "192.0.2.1"},
-		{www + "answer empty", "18", "got:"},
-		{www + "answer www.example.org. 300 IN A 192.0.2.1\nanswer www.example.org. 300 IN A 192.0.2.2", "18", "got:"},
-		{www + "authority example.org. 300 IN NS ns.example.org.", "18", "got:"},
-		{www + "soa", "18", "NOERROR"},
-		{www + "ede 15", "18", "got 0"},
-		{www + "no-answer", "18", "NOERROR"},
-		{www + "option 8", "18", "NOERROR"},
-		{www + "outcome cached", "18", "outcome forwarded"},
-		{www + "outcome forwarded ban=ca-test", "18", "got ban none"},
-		{www + "outcome forwarded monitored", "18", "monitored is false"},
-		{www + "outcome forwarded\nupstream-queries 0", "19", "got 1"},
-		{www + "outcome forwarded\nasked www.example.org AAAA", "19", "www.example.org"},
-		{www + "outcome forwarded\nasked www.example.org A do", "19", "do is not so"},
-		{www + "outcome forwarded\nasked WWW.example.org A", "19", "www.example.org"},
-		{www + "outcome forwarded\nevent www.example.org A", "19", "there is none"},
-		{www + "outcome forwarded\ncache-entries 2", "19", "got 1"},
-		{banned + "expect NOERROR", "18", "got NXDOMAIN"},
-		{banned + "expect NXDOMAIN ad", "18", "ad is not so"},
-		{banned + "soa example", "18", "banned.example."},
-		{banned + "soa ttl=61", "18", "60"},
-		{banned + "ede 15", "18", "16"},
-		{banned + `ede 16 "other"`, "18", "ca-test"},
-		{banned + "ede 16\nede 3", "18", "got 1"},
-		{banned + "no-ede", "18", "16"},
-		{banned + "outcome blocked ban=other", "18", "got ban ca-test"},
-		{banned + "outcome blocked action=drop", "18", "got action nxdomain"},
-		{banned + "outcome blocked\nblocks ca-test 2", "19", "got 1"},
-		{banned + "outcome blocked\nmonitored ca-test 1", "19", "got 0"},
-		{banned + "outcome blocked\nblocks other 1", "19", "no such ban"},
-		// What a script must not leave out, or cannot mean.
-		{www, "17", "nothing is expected"},
-		{"query www.example.net A\nexpect REFUSED", "18", "got SERVFAIL"},
-		{"query www.example.net A\nexpect SERVFAIL", "0", "does not answer"},
-		{"upstream hold\nstart a www.example.org A", "18", "never awaited"},
-		{"start a banned.example A", "17", "use query"},
-		{"await a", "17", "was started"},
-		{"expect NOERROR", "17", "no query before it"},
-		{"answer empty", "17", "no query before it"},
-		{"quary www.example.org A", "17", `unknown word "quary"`},
-		{"query www.example.org", "17", "a query is"},
-		{"query www.example.org B", "17", `unknown type "B"`},
-		{"query www.example.org A x=y", "17", `unknown option "x=y"`},
-		{"query www.example.org A from=x", "17", "from=x"},
-		{"send 0g", "17", "invalid byte"},
-		{"wait x", "17", "invalid duration"},
-		{"upstream sideways", "17", "unknown"},
-		{"upstream other down", "17", "takes the name"},
-		{"write upstream/other\n    * A", "17", "no upstream other"},
-		{"write upstream\n    * A\n    x", "19", "a question is"},
-		{"write upstream\n    * A\n        answer www.example.org. 300 IN A x", "19", "bad A"},
-		{"write policy\n    bann x\nreload", "18", "bann"},
-		{"write policy\n    ban\nreload", "18", "says nothing"},
-		{"write policy\n    upstreams other\nreload", "19", "no file upstream/other"},
-		{"reload fails x", "17", "it succeeded"},
-		{"write lists/names.txt\n    # none\nreload", "19", "no entries"},
-		{"write lists/names.txt\n    # none\nreload fails other", "19", "no entries"},
-		{`query "www.example.org A`, "17", "without its other"},
-		{"    indented", "17", "nothing above"},
-	} {
-		errs := runText(t, common+c.script+"\n")
-		if len(errs) == 0 {
-			t.Errorf("%q passed; want a failure with %q", c.script, c.want)
+// failf reports a failure at a line.
+func (r *run) failf(at int, format string, args ...any) {
+	r.t.Helper()
+	r.t.Errorf("%s:%d: %s", r.path, at, fmt.Sprintf(format, args...))
+}
+
+// fatal ends the scenario. An error that knows its line wins over at.
+func (r *run) fatal(at int, err error) {
+	r.t.Helper()
+	if le := (*lineError)(nil); errors.As(err, &le) {
+		at, err = le.at, le.err
+	}
+	r.t.Fatalf("%s:%d: %v", r.path, at, err)
+}
+
+// setUp starts the upstreams and makes the resolver.
+func (r *run) setUp() error {
+	for _, name := range []string{"policy", "script"} {
+		if _, ok := r.files[name]; !ok {
+			return fmt.Errorf("no file %q", name)
+		}
+	}
+	r.upstreams, r.groups = map[string]*Upstream{}, map[string]*upstream.Group{}
+	for name, f := range r.files {
+		id, ok := upstreamID(name)
+		if !ok {
 			continue
 		}
-		line, text, _ := strings.Cut(errs[0], ":")
-		if line != c.line || !strings.Contains(text, c.want) {
-			t.Errorf("%q: got %s:%s\nwant line %s and %q", c.script, line, text, c.line, c.want)
+		u := new(Upstream)
+		if err := u.load(f.text, f.first); err != nil {
+			return err
+		}
+		u.Start(r.t)
+		r.upstreams[id] = u
+	}
+	p, err := r.readPolicy()
+	if err != nil {
+		return err
+	}
+	r.cache = cache.New(p.cache)
+	st, err := r.load(p, false)
+	if err != nil {
+		return err
+	}
+	r.resolver = resolver.New(resolver.Options{
+		Cache: r.cache, State: st, RefusedPerSecond: p.refusedPerSecond, StaleAfter: p.staleAfter, Clock: r.clock.Now,
+	})
+	r.counters = r.resolver.Stats().NewCounters()
+	return nil
+}
+
+// upstreamID is the upstream that a file is for: "main" for the file
+// upstream, NAME for upstream/NAME.
+func upstreamID(file string) (id string, ok bool) {
+	if file == "upstream" {
+		return "main", true
+	}
+	return strings.CutPrefix(file, "upstream/")
+}
+
+func (r *run) readPolicy() (*policy, error) {
+	p, err := parsePolicy(r.files["policy"].text, r.files["policy"].first)
+	if err != nil {
+		return nil, err
+	}
+	for i := range p.Lists {
+		l := &p.Lists[i]
+		source := l.Source
+		l.Open = func() (io.ReadCloser, error) {
+			f, ok := r.files[source]
+			if !ok {
+				return nil, &fs.PathError{Op: "open", Path: source, Err: fs.ErrNotExist}
+			}
+			return io.NopCloser(strings.NewReader(f.text)), nil
+		}
+	}
+	return p, nil
+}
+
+// exchanger is the group of the upstreams that are named. As in the program,
+// a reload that changes nothing about them keeps them.
+func (r *run) exchanger(p *policy, names []string) (resolver.Upstream, error) {
+	key := fmt.Sprint(names, p.attempt, p.total)
+	if g := r.groups[key]; g != nil {
+		return g, nil
+	}
+	var members []upstream.Upstream
+	for _, name := range names {
+		u := r.upstreams[name]
+		if u == nil {
+			return nil, fmt.Errorf("policy: no file upstream/%s", name)
+		}
+		members = append(members, upstream.NewDo53(u.Addr(), upstream.Do53Options{}))
+	}
+	g := upstream.NewGroup(key, upstream.Options{AttemptTimeout: p.attempt, Timeout: p.total}, members...)
+	r.t.Cleanup(g.Close)
+	r.groups[key] = g
+	return g, nil
+}
+
+// load makes the State that a policy asks for, as the program does at its
+// start and on reload. On error nothing has changed.
+func (r *run) load(p *policy, force bool) (*resolver.State, error) {
+	opt := blocklists.LoadOptions{Now: r.clock.Now(), Force: force, Slots: &r.slots}
+	snapshot, _, err := blocklists.Load(context.Background(), p.Policy, r.snapshot, opt)
+	if err != nil {
+		return nil, err
+	}
+	o := resolver.StateOptions{Policy: snapshot, Clients: p.clients, UDPSize: p.udpSize}
+	if o.Upstream, err = r.exchanger(p, p.upstreams); err != nil {
+		return nil, err
+	}
+	for _, f := range p.forwards {
+		up, err := r.exchanger(p, f.upstreams)
+		if err != nil {
+			return nil, err
+		}
+		o.Routes = append(o.Routes, resolver.Route{Zones: f.zones, Upstream: up})
+	}
+	st, err := resolver.NewState(o)
+	if err != nil {
+		return nil, err
+	}
+	text := map[string]string{}
+	for name, f := range r.files {
+		text[name] = f.text
+	}
+	m, err := newModel(p, text)
+	if err != nil {
+		return nil, err
+	}
+	r.policy, r.snapshot, r.model = p, snapshot, m
+	return st, nil
+}
+
+// finish checks what holds for a whole scenario.
+func (r *run) finish() {
+	r.unchecked()
+	for name, p := range r.started {
+		r.failf(p.at, "query %s was started and never awaited", name)
+	}
+	for name, u := range r.upstreams {
+		for _, a := range u.Unexpected() {
+			r.failf(0, "upstream %s was asked for %s type %d, which its file does not answer", name, a.Name, a.Type)
 		}
 	}
 }
 
-func TestRunPasses(t *testing.T) {
-	errs := runText(t, common+`
-query www.example.org A
-expect NOERROR
-
-query dead.example.org A # a comment
-expect SERVFAIL
-`)
-	if len(errs) != 0 {
-		t.Errorf("got %q", errs)
+// unchecked fails a query at whose answer no expectation looked.
+func (r *run) unchecked() {
+	if r.last != nil && !r.last.checked {
+		r.failf(r.last.at, "nothing is expected of this query; it got: %v", r.last)
 	}
-}
-
-func TestRunNeedsFiles(t *testing.T) {
-	errs := runText(t, "-- script --\n")
-	if len(errs) != 1 || !strings.Contains(errs[0], `no file "policy"`) {
-		t.Errorf("got %q", errs)
-	}
-	errs = runText(t, "-- policy --\n-- script --\n")
-	if len(errs) != 1 || !strings.Contains(errs[0], "no file upstream/main") {
-		t.Errorf("got %q", errs)
-	}
+	r.last = nil
 }

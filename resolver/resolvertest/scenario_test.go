@@ -1,11 +1,9 @@
-package resolvertest_test
+package resolvertest
 
 import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"rideau/resolver/resolvertest"
 )
 
 // TestScenario runs every scenario there is. One alone:
@@ -19,7 +17,7 @@ func TestScenario(t *testing.T) {
 	for _, path := range paths {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
 			t.Parallel()
-			resolvertest.Run(t, path)
+			runFile(t, path)
 		})
 	}
 }

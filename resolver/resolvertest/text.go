@@ -3,7 +3,6 @@ package resolvertest
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -131,40 +130,12 @@ func setBool(p *bool) func(string) error {
 	}
 }
 
-func setString(p *string) func(string) error {
-	return func(s string) error { *p = s; return nil }
-}
-
-func setStrings(p *[]string) func(string) error {
-	return func(s string) error { *p = strings.Split(s, ","); return nil }
-}
-
 func setInt(p *int) func(string) error {
 	return func(s string) (err error) { *p, err = strconv.Atoi(s); return err }
 }
 
-func setUint16(p *uint16) func(string) error {
-	return func(s string) error {
-		n, err := strconv.ParseUint(s, 10, 16)
-		*p = uint16(n)
-		return err
-	}
-}
-
-func setFloat(p *float64) func(string) error {
-	return func(s string) (err error) { *p, err = strconv.ParseFloat(s, 64); return err }
-}
-
 func setDuration(p *time.Duration) func(string) error {
 	return func(s string) (err error) { *p, err = time.ParseDuration(s); return err }
-}
-
-func setTime(p *time.Time) func(string) error {
-	return func(s string) (err error) { *p, err = time.Parse(time.RFC3339, s); return err }
-}
-
-func setAddr(p *netip.Addr) func(string) error {
-	return func(s string) (err error) { *p, err = netip.ParseAddr(s); return err }
 }
 
 // fold is a name as it is compared: lower case, and with its last dot.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -223,4 +224,34 @@ func (p *policy) setCache(words []string) error {
 	})
 	o.Bytes = int64(bytes)
 	return err
+}
+
+// The functions below make setters for options, as those of text.go do.
+
+func setString(p *string) func(string) error {
+	return func(s string) error { *p = s; return nil }
+}
+
+func setStrings(p *[]string) func(string) error {
+	return func(s string) error { *p = strings.Split(s, ","); return nil }
+}
+
+func setUint16(p *uint16) func(string) error {
+	return func(s string) error {
+		n, err := strconv.ParseUint(s, 10, 16)
+		*p = uint16(n)
+		return err
+	}
+}
+
+func setFloat(p *float64) func(string) error {
+	return func(s string) (err error) { *p, err = strconv.ParseFloat(s, 64); return err }
+}
+
+func setTime(p *time.Time) func(string) error {
+	return func(s string) (err error) { *p, err = time.Parse(time.RFC3339, s); return err }
+}
+
+func setAddr(p *netip.Addr) func(string) error {
+	return func(s string) (err error) { *p, err = netip.ParseAddr(s); return err }
 }

@@ -11,15 +11,19 @@ import (
 	"rideau/resolver"
 )
 
+// actions are what a script can do, by the word that it begins with.
+func (r *run) actions() map[string]func(*line, []string) error {
+	return map[string]func(*line, []string) error{
+		"query": r.ask, "send": r.send, "start": r.start, "await": r.await,
+		"wait": r.wait, "write": r.write, "remove": r.remove, "reload": r.reload, "upstream": r.setUpstream,
+	}
+}
+
 // step carries out the first of the lines, and says how many it was.
 func (r *run) step(lines []line) int {
 	l := &lines[0]
 	word, args := l.words[0], l.words[1:]
-	action := map[string]func(*line, []string) error{
-		"query": r.ask, "send": r.send, "start": r.start, "await": r.await,
-		"wait": r.wait, "write": r.write, "remove": r.remove, "reload": r.reload, "upstream": r.setUpstream,
-	}[word]
-	if action != nil {
+	if action := r.actions()[word]; action != nil {
 		r.unchecked()
 		if err := action(l, args); err != nil {
 			r.fatal(l.at, err)
@@ -29,7 +33,7 @@ func (r *run) step(lines []line) int {
 	n := 1
 	var err error
 	switch word {
-	case "answer", "authority", "additional", "ede": // such lines in a row belong together
+	case "answer", "authority", "additional", "ede": // in rows
 		for n < len(lines) && lines[n].words[0] == word {
 			n++
 		}
