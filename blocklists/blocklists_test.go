@@ -241,7 +241,10 @@ func TestResponse(t *testing.T) {
 		{"www.q.ca. CNAME watched.net.;watched.net. A 192.0.2.1", "b/l", false},
 		{"www.q.ca. A 198.51.100.1/q.ca. NS ns.banned.net.", "pass", true},
 		{"www.q.ca. A 198.51.100.1//ns.q.ca. A 192.0.2.1", "pass", true},
+		{"www.q.ca. A 198.51.100.1/q.ca. NS ns.watched.net.", "pass", false},
 		{"/q.ca. NS ns.banned.net.", "b/l", false},
+		{"/q.ca. NS ns.watched.net.", "would watch/w", false},
+		{"/q.ca. NS ns.banned.net.;q.ca. SOA a.ca. b.ca. 1 1 1 1 1", "pass", true},
 		{"/q.ca. SOA banned.net. x.banned.net. 1 1 1 1 1", "pass", false},
 	} {
 		m := new(dns.Msg).SetQuestion("www.q.ca.", dns.TypeA)

@@ -16,25 +16,43 @@ import (
 // only if nothing is stopped. What an exception names is passed over, and the
 // rest is still examined.
 //
-// A name that is answered does not become banned because of who serves its
-// zone: where there is an answer, a banned name in the other sections only
-// sets trim, and the caller sends the answer section alone.
+// A name does not become banned because of who serves its zone: where there
+// is an answer, or the word that there is none, a banned name in the other
+// sections only sets trim, and the caller leaves those out (wire.Trim). In
+// monitor mode such a name is nothing.
 func (s *Snapshot) Response(msg []byte, g GroupID, scratch *wire.Name) (v Verdict, trim bool) {
-	answered := wire.Count(msg, wire.Answer) > 0
+	referral := isReferral(msg)
 	w := wire.NewWalk(msg)
 	var r wire.Record
 	for w.Next(&r) {
 		got := s.record(msg, &r, g, scratch)
+		aside := r.Section != wire.Answer && !referral
 		switch {
-		case got.Kind == Block && answered && r.Section != wire.Answer:
+		case got.Kind == Block && aside:
 			return v, true
 		case got.Kind == Block:
 			return got, false
-		case got.Kind == WouldBlock && v.Kind != WouldBlock:
+		case got.Kind == WouldBlock && v.Kind != WouldBlock && !aside:
 			v = got
 		}
 	}
 	return v, false
+}
+
+// isReferral reports whether a response neither answers nor denies (RFC 2308
+// section 2.2): all it says is whom to ask.
+func isReferral(msg []byte) bool {
+	if wire.Count(msg, wire.Answer) > 0 || wire.HeaderRcode(msg) != wire.NoError {
+		return false
+	}
+	w := wire.NewWalk(msg)
+	var r wire.Record
+	for w.Next(&r) {
+		if r.Section == wire.Authority && r.Type == wire.TypeSOA {
+			return false
+		}
+	}
+	return true
 }
 
 // record decides about one record.

@@ -197,7 +197,7 @@ func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outco
 			return r.block(dst[:base], q, got, o)
 		}
 		if trim {
-			dst = dst[:base+len(wire.CutToAnswers(dst[base:]))]
+			dst = append(dst[:base], wire.Trim(dst[base:])...)
 		}
 		if verdict.Kind == blocklists.Pass {
 			verdict = got

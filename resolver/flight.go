@@ -129,8 +129,10 @@ func (r *Resolver) fly(f *flight) {
 		// With the TTLs that the next client will see, too.
 		if kept, hit := r.cache.GetStale(nil, key, now); hit.State == cache.Fresh {
 			f.msg = kept
+			return
 		}
 	}
+	wire.CapTTLs(msg, r.cache.MaxTTL())
 }
 
 func withID(msg []byte, id uint16) []byte {

@@ -252,6 +252,9 @@ func (c *Cache) MarkClean(k Key, h Hit, generation uint64) {
 	s.mu.Unlock()
 }
 
+// MaxTTL is the longest TTL that is handed out, in seconds.
+func (c *Cache) MaxTTL() uint32 { return c.maxTTL }
+
 // Resize sets new bounds (see [Options]) and evicts the oldest until they
 // hold. The number of shards stays; each keeps at least one entry unless
 // entries is zero.

@@ -66,10 +66,12 @@ func (q *Query) Parse(msg []byte) Fault {
 	q.Version, q.UDPSize, q.QuestionEnd = 0, MinUDP, HeaderLen
 
 	if q.Opcode != OpQuery {
-		// Only QUERY has a body that is understood here. The question of
-		// the known others is echoed if there is just one.
+		// NOTIFY and UPDATE have the shape of a query; what the others
+		// carry is not known, and nothing of it is echoed.
 		if q.Opcode == OpNotify || q.Opcode == OpUpdate {
-			q.question(msg)
+			if q.question(msg) {
+				q.records(msg)
+			}
 			return FaultRefused
 		}
 		return FaultNotImp
@@ -77,10 +79,11 @@ func (q *Query) Parse(msg []byte) Fault {
 	if !q.question(msg) { // RFC 9619: just one question
 		return FaultFormErr
 	}
+	fault := q.records(msg)
 	if Count(msg, Answer) != 0 || (Count(msg, Authority) != 0 && q.Type != TypeIXFR) {
 		return FaultFormErr
 	}
-	return q.records(msg)
+	return fault
 }
 
 func (q *Query) question(msg []byte) bool {
@@ -98,23 +101,27 @@ func (q *Query) question(msg []byte) bool {
 	return true
 }
 
-// records looks for the OPT record among what follows the question.
+// records looks for the OPT record among what follows the question. Whoever
+// sent one gets one back, whatever else is wrong (RFC 6891 section 6.1.1).
 func (q *Query) records(msg []byte) Fault {
-	left := Count(msg, Authority) + Count(msg, Additional)
-	if left == 0 {
+	if string(msg[6:HeaderLen]) == "\x00\x00\x00\x00\x00\x00" {
 		return FaultNone
 	}
-	w := Walk{msg: msg, off: q.QuestionEnd, section: Authority, left: Count(msg, Authority)}
+	w := Walk{msg: msg, off: q.QuestionEnd, section: Answer, left: Count(msg, Answer)}
 	var r Record
 	for w.Next(&r) {
 		if r.Type != TypeOPT {
 			continue
 		}
 		// RFC 6891 section 6.1.1: one, in the additional section, owned by the root.
-		if q.EDNS || r.Section != Additional || msg[r.Off] != 0 {
+		if r.Section != Additional {
 			return FaultFormErr
 		}
+		second := q.EDNS
 		q.EDNS = true
+		if second || msg[r.Off] != 0 {
+			return FaultFormErr
+		}
 		q.Version = uint8(r.TTL >> 16)
 		q.DO = r.TTL&0x8000 != 0
 		q.UDPSize = max(uint16(r.Class), MinUDP)

@@ -127,17 +127,66 @@ func Truncate(dst []byte, base, questionEnd int) []byte {
 	return dst
 }
 
-// CutToAnswers returns the message without its authority and additional
-// sections. Nothing that stays can depend on them, since compression pointers
-// point backwards.
-func CutToAnswers(msg []byte) []byte {
+// Trim returns the message with nothing but its answer section and, where
+// there is one, the first SOA record of its authority section, without which
+// a negative answer cannot be cached. It writes to msg and what lies behind it.
+func Trim(msg []byte) []byte {
 	w := NewWalk(msg)
 	var r Record
 	end := w.Offset()
-	for w.Next(&r) && r.Section == Answer {
-		end = r.End
+	var tmp [3*MaxName + 30]byte
+	soa := tmp[:0]
+	for w.Next(&r) {
+		if r.Section == Answer {
+			end = r.End
+		}
+		if r.Section == Authority && r.Type == TypeSOA && len(soa) == 0 {
+			soa = appendSOACopy(soa, msg, &r)
+		}
 	}
-	SetCount(msg, Authority, 0)
+	// Nothing of the answer section can depend on what goes, since
+	// compression pointers point backwards; the SOA's names are written out.
+	SetCount(msg, Authority, min(len(soa), 1))
 	SetCount(msg, Additional, 0)
-	return msg[:end]
+	return append(msg[:end], soa...)
+}
+
+// appendSOACopy appends a record without compression; nothing if it is
+// malformed.
+func appendSOACopy(dst, msg []byte, r *Record) []byte {
+	var name Name
+	if _, err := name.Parse(msg, r.Off); err != nil {
+		return dst
+	}
+	out := append(dst, name.Bytes()...)
+	out = append(out, msg[r.TTLOff-4:r.TTLOff+4]...) // type, class, TTL
+	length := len(out)
+	out = append(out, 0, 0)
+	off := r.DataOff
+	for range 2 { // mname, rname
+		next, err := name.Parse(msg, off)
+		if err != nil || next > r.End {
+			return dst
+		}
+		out = append(out, name.Bytes()...)
+		off = next
+	}
+	if r.End-off != 20 {
+		return dst
+	}
+	out = append(out, msg[off:r.End]...)
+	binary.BigEndian.PutUint16(out[length:], uint16(len(out)-length-2))
+	return out
+}
+
+// CapTTLs lowers the TTLs of a message's records to limit, and those that RFC
+// 2181 section 8 calls zero to that.
+func CapTTLs(msg []byte, limit uint32) {
+	w := NewWalk(msg)
+	var r Record
+	for w.Next(&r) {
+		if ttl := min(TTL(r.TTL), limit); ttl != r.TTL && r.Type != TypeOPT {
+			binary.BigEndian.PutUint32(msg[r.TTLOff:], ttl)
+		}
+	}
 }

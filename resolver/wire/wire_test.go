@@ -93,6 +93,7 @@ func TestParseQuery(t *testing.T) {
 		"edns":            {edns(func(*dns.OPT) {}), wire.FaultNone},
 		"badvers":         {edns(func(o *dns.OPT) { o.SetVersion(1) }), wire.FaultBadVers},
 		"two OPT":         {mod(func(m *dns.Msg) { m.SetEdns0(512, false); m.Extra = append(m.Extra, m.Extra[0]) }), wire.FaultFormErr},
+		"answer and OPT":  {mod(func(m *dns.Msg) { m.Answer = append(m.Answer, rr(t, "a. 1 IN A 192.0.2.1")); m.SetEdns0(512, false) }), wire.FaultFormErr},
 		"OPT not at root": {edns(func(o *dns.OPT) { o.Hdr.Name = "a." }), wire.FaultFormErr},
 		"cut in OPT":      {raw(edns(func(*dns.OPT) {}), func(b []byte) []byte { return b[:len(b)-1] }), wire.FaultFormErr},
 		"bad option":      {raw(edns(func(o *dns.OPT) { o.Option = append(o.Option, &dns.EDNS0_LOCAL{Code: 65001, Data: []byte{1, 2}}) }), func(b []byte) []byte { b[len(b)-3] = 9; return b }), wire.FaultFormErr},
@@ -197,9 +198,41 @@ func TestResponse(t *testing.T) {
 	if strings.Join(addrs, "") != "114" {
 		t.Errorf("hints %v", addrs)
 	}
-	cut := wire.CutToAnswers(bytes.Clone(msg[:r.End]))
+	cut := wire.Trim(bytes.Clone(msg[:r.End]))
 	if err := got.Unpack(cut); err != nil || len(got.Answer) != 6 || len(got.Ns)+len(got.Extra) != 0 {
 		t.Errorf("cut: %v %v", err, &got)
+	}
+}
+
+func TestTrimKeepsSOA(t *testing.T) {
+	m := question("www.example.ca.", dns.TypeA)
+	m.Response, m.Compress, m.Rcode = true, true, dns.RcodeNameError
+	m.Answer = append(m.Answer, rr(t, "www.example.ca. 1 IN CNAME a.example.ca."))
+	m.Ns = append(m.Ns, rr(t, "example.ca. 60 IN NS ns.banned.example."),
+		rr(t, "example.ca. 60 IN SOA ns.example.ca. host.example.ca. 1 2 3 4 5"))
+	m.Extra = append(m.Extra, rr(t, "ns.banned.example. 60 IN A 192.0.2.1"))
+	var got dns.Msg
+	if err := got.Unpack(wire.Trim(pack(t, m))); err != nil || len(got.Answer) != 1 || len(got.Extra) != 0 ||
+		len(got.Ns) != 1 || got.Ns[0].String() != m.Ns[1].String() {
+		t.Errorf("%v %v", err, &got)
+	}
+}
+
+func TestCapTTLs(t *testing.T) {
+	m := question("www.example.ca.", dns.TypeA)
+	for _, ttl := range []string{"5", "500", "2147483648", "4294967295"} {
+		m.Answer = append(m.Answer, rr(t, "www.example.ca. "+ttl+" IN A 192.0.2.1"))
+	}
+	msg := pack(t, m)
+	wire.CapTTLs(msg, 100)
+	var got dns.Msg
+	if err := got.Unpack(msg); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []uint32{5, 100, 0, 0} {
+		if ttl := got.Answer[i].Header().Ttl; ttl != want {
+			t.Errorf("record %d: %d, want %d", i, ttl, want)
+		}
 	}
 }
 
@@ -296,7 +329,7 @@ func TestNoAllocations(t *testing.T) {
 		var r wire.Response
 		b = append(dst[:0], resp...)
 		r.Parse(b, &n)
-		wire.CutToAnswers(b)
+		wire.Trim(b)
 	}); got != 0 {
 		t.Errorf("%v allocations", got)
 	}
@@ -420,7 +453,7 @@ func FuzzResponse(f *testing.F) {
 			t.Fatalf("EDNS %v", r.EDNS)
 		}
 		if readable {
-			if err := d.Unpack(wire.CutToAnswers(msg)); err != nil {
+			if err := d.Unpack(wire.Trim(msg)); err != nil {
 				t.Fatalf("cut: %v", err)
 			}
 		}
