@@ -1,12 +1,15 @@
 package resolvertest
 
 import (
+	"context"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
 
 	"rideau/resolver"
+	"rideau/resolver/wire"
 )
 
 // fuzzScenario has a bit of everything that Answer decides about.
@@ -91,4 +94,87 @@ func (r *run) checkPending(x *exchange) {
 	if x.msg == nil || x.msg.Rcode != dns.RcodeServerFailure {
 		r.t.Errorf("shed: %v", x)
 	}
+}
+
+// canned is an upstream that answers each question with the same records.
+type canned struct{ counts, records []byte }
+
+// Exchange implements resolver.Upstream.
+func (c *canned) Exchange(_ context.Context, dst, query []byte) ([]byte, error) {
+	end := wire.HeaderLen
+	for query[end] != 0 {
+		end += 1 + int(query[end])
+	}
+	dst = append(dst, query[:end+5]...)
+	wire.SetFlags(dst, wire.FlagQR|wire.FlagRA|uint16(c.counts[0])&0xF)
+	for s := wire.Answer; s <= wire.Additional; s++ {
+		wire.SetCount(dst, s, int(c.counts[s]%8))
+	}
+	return append(dst, c.records...), nil
+}
+
+// FuzzResolve lets upstream answer with any octets. Whatever they are, what
+// the client gets from them keeps to the rules for all answers, the first time
+// and from the cache: above all it tells no banned name and no banned address.
+func FuzzResolve(f *testing.F) {
+	for _, records := range [][]string{
+		{"www.example.org. 300 IN CNAME a.wechat.com.", "a.wechat.com. 300 IN A 192.0.2.1"},
+		{"www.example.org. 300 IN HTTPS 1 a.wechat.com. alpn=h2 ipv4hint=192.0.2.1"},
+		{"www.example.org. 300 IN HTTPS 1 . ipv6hint=2001:db8::1", "www.example.org. 300 IN A 192.0.2.66"},
+		{"www.example.org. 300 IN SRV 0 0 1 a.wechat.com.", "www.example.org. 300 IN MX 1 ok.wechat.com."},
+		{`www.example.org. 300 IN NAPTR 1 1 "" "" "" exact.example.`, "example.org. 300 IN DNAME below.example."},
+		{"example.org. 300 IN SOA a.example. b.example. 1 2 3 4 5", "www.example.org. 4294967295 IN NS c.below.example."},
+		{`www.example.org. 300 IN TXT "x"`, "www.example.org. 300 IN AAAA ::ffff:192.0.2.66"},
+	} {
+		m := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
+		m.Compress = true
+		for _, s := range records {
+			rr, err := parseRecord(s)
+			if err != nil {
+				f.Fatal(err)
+			}
+			m.Answer = append(m.Answer, rr)
+		}
+		b, err := m.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		for in := range uint8(3) { // answer, authority, additional
+			counts := make([]byte, 4)
+			counts[1+in] = uint8(len(records))
+			f.Add(counts, b[wire.HeaderLen+len("www.example.org.")+1+4:], in)
+		}
+	}
+	r := newRun(f, "fuzz", []byte(strings.Replace(fuzzScenario, "wechat.com\n", "wechat.com\n192.0.2.66\n2001:db8::/64\n", 1)))
+	snapshot := r.snapshot
+	f.Fuzz(func(t *testing.T, counts, records []byte, qtype uint8) {
+		if len(counts) < 4 || len(records) > 4096 {
+			return
+		}
+		r.t = t
+		st, err := resolver.NewState(resolver.StateOptions{Policy: snapshot, Clients: r.policy.clients, UDPSize: r.policy.udpSize, Upstream: &canned{counts, records}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.resolver.SetState(st)
+		r.cache.Flush()
+		m := new(dns.Msg).SetQuestion("wWw.example.org.", uint16(qtype)+1)
+		m.SetEdns0(4096, qtype&1 != 0)
+		sent, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			x := &exchange{sent: sent, query: m, client: netip.MustParseAddr("10.1.0.1"), transport: resolver.TCP}
+			wait := r.answer(x)
+			if wait == nil {
+				continue
+			}
+			wait()
+			if x.decode(); x.err != nil {
+				return // malformed where nobody here looks
+			}
+			r.settle(x)
+		}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -44,7 +45,8 @@ func (r *run) violations(x *exchange) []error {
 	}
 	v := violations{x: x, m: x.msg}
 	v.header()
-	if x.outcome.Kind != resolver.NotImplemented { // what follows that header is unknown
+	switch x.msg.Opcode {
+	case dns.OpcodeQuery, dns.OpcodeNotify, dns.OpcodeUpdate: // what follows the others' header is unknown
 		v.question()
 		v.edns(r.policy.udpSize)
 	}
@@ -89,7 +91,8 @@ func (v *violations) question() {
 		return
 	}
 	// The library reads some questions that are malformed.
-	unread := len(v.m.Question) == 0 && (v.x.outcome.Kind == resolver.Malformed || q.Opcode != dns.OpcodeQuery || v.x.outcome.Kind == resolver.Denied)
+	k := v.x.outcome.Kind
+	unread := len(v.m.Question) == 0 && (k == resolver.Malformed || k == resolver.Denied || q.Opcode != dns.OpcodeQuery)
 	v.check(len(v.m.Question) == 1 || unread, "%d questions in the answer", len(v.m.Question))
 	if len(v.m.Question) == 1 {
 		v.check(v.m.Question[0] == q.Question[0], "the question is not the query's")
@@ -220,14 +223,22 @@ func (v *violations) record(rr dns.RR, o resolver.Outcome) {
 	}
 }
 
-// names are all names in a record: its owner, and the fields that the library
-// marks as names. An SOA record's are left out: it comes with negative answers
-// to say how long they hold, and leads nowhere.
+// leads are the types whose records send a client on to a name. The others'
+// names tell nothing that a client would go to: an SOA's come with negative
+// answers to say how long they hold.
+var leads = []uint16{
+	dns.TypeCNAME, dns.TypeDNAME, dns.TypeNS, dns.TypePTR, dns.TypeMX, dns.TypeSRV, dns.TypeNAPTR, dns.TypeSVCB, dns.TypeHTTPS,
+}
+
+// names are a record's owner and the names that it leads to.
 func names(rr dns.RR) []string {
 	if rr.Header().Rrtype == dns.TypeSOA {
 		return nil
 	}
 	out := []string{rr.Header().Name}
+	if !slices.Contains(leads, rr.Header().Rrtype) {
+		return out
+	}
 	var walk func(reflect.Value)
 	walk = func(s reflect.Value) {
 		for i := range s.NumField() {
