@@ -131,7 +131,7 @@ type server struct {
 	stop  func() // ends the context and waits for Serve to return
 }
 
-func serve(t *testing.T, h listener.Handler, o listener.Options) *server {
+func serve(t testing.TB, h listener.Handler, o listener.Options) *server {
 	t.Helper()
 	s := &server{log: new(bytes.Buffer), stats: new(resolver.Stats)}
 	if o.Addrs == nil {
@@ -165,7 +165,7 @@ func serve(t *testing.T, h listener.Handler, o listener.Options) *server {
 	return s
 }
 
-func dial(t *testing.T, network string, to netip.AddrPort) net.Conn {
+func dial(t testing.TB, network string, to netip.AddrPort) net.Conn {
 	t.Helper()
 	c, err := net.Dial(network, to.String())
 	if err != nil {
@@ -452,17 +452,28 @@ func TestHandOver(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("addresses are shared on Linux alone")
 	}
+	for name, ask := range map[string]string{"127.0.0.1:0": "127.0.0.1", "0.0.0.0:0": "127.0.0.2", "[::]:0": "::1"} {
+		t.Run(name, func(t *testing.T) { handOver(t, name, netip.MustParseAddr(ask)) })
+	}
+}
+
+// handOver replaces a listener by another while clients ask, none of whom may
+// notice.
+func handOver(t *testing.T, addr string, ask netip.Addr) {
 	f := newFake()
 	close(f.release)
-	old := serve(t, f, listener.Options{})
+	old := serve(t, f, listener.Options{Addrs: []string{addr}})
+	to := netip.AddrPortFrom(ask, old.Addr().Port()).String()
 	next := serve(t, f, listener.Options{Addrs: []string{old.Addr().String()}, ReusePort: true})
 
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
+			b := make([]byte, 512)
 			for n := uint16(0); !stop.Load(); n++ {
-				c, err := net.Dial("udp", old.Addr().String())
+				// A new socket each time, as its port decides who gets the query.
+				c, err := net.Dial("udp", to)
 				if err != nil {
 					t.Error(err)
 					return
@@ -470,7 +481,6 @@ func TestHandOver(t *testing.T) {
 				q := query(n, []byte{settle, wait}[n%2], fmt.Sprint(i))
 				c.SetDeadline(time.Now().Add(5 * time.Second))
 				c.Write(q)
-				b := make([]byte, 512)
 				if got, err := c.Read(b); err != nil || !isReply(q, b[:got]) {
 					t.Errorf("during hand-over: %x, %v", b[:got], err)
 				}
@@ -483,7 +493,10 @@ func TestHandOver(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	stop.Store(true)
 	wg.Wait()
-	c := dial(t, "tcp", next.Addr())
+	if n := next.stats.Totals(); n.Queries[resolver.UDP][0][resolver.Cached] == 0 {
+		t.Error("the next listener had no query")
+	}
+	c := dial(t, "tcp", netip.MustParseAddrPort(to))
 	send(t, c, framed(query(9, settle, "")))
 	receiveFramed(t, c)
 }

@@ -135,6 +135,7 @@ func (b *batch) run(fd uintptr) bool {
 		elapsed := time.Since(received)
 		b.send(fd, toSend)
 		for i := range n {
+			// Of the query the counters see how it came, and all came alike.
 			b.counters.Observe(&b.q, b.outcomes[i], elapsed)
 			b.restore(i)
 		}

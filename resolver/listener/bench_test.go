@@ -1,0 +1,92 @@
+package listener_test
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+
+	"rideau/resolver/listener"
+)
+
+// The UDP engine beside the least that package net can do: one goroutine that
+// reads a datagram and writes it back. The client, in the same process, keeps
+// a window of queries under way; its cost is in all figures alike.
+func BenchmarkUDP(b *testing.B) {
+	for _, window := range []int{1, 32} {
+		name := map[int]string{1: "window=1", 32: "window=32"}[window]
+		b.Run("native/"+name, func(b *testing.B) {
+			benchmarkServer(b, listener.Options{Workers: 1}, window)
+		})
+		b.Run("wildcard/"+name, func(b *testing.B) {
+			benchmarkServer(b, listener.Options{Workers: 1, Addrs: []string{"0.0.0.0:0"}}, window)
+		})
+		b.Run("portable/"+name, func(b *testing.B) {
+			benchmarkServer(b, listener.Options{Workers: 1, Portable: true}, window)
+		})
+		b.Run("echo/"+name, func(b *testing.B) {
+			c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer c.Close()
+			go func() {
+				m := make([]byte, 4096)
+				for {
+					n, from, err := c.ReadFromUDPAddrPort(m)
+					if err != nil {
+						return
+					}
+					c.WriteToUDPAddrPort(m[:n], from)
+				}
+			}()
+			exchange(b, dial(b, "udp", c.LocalAddr().(*net.UDPAddr).AddrPort()), window)
+		})
+	}
+}
+
+// BenchmarkTCP is a client that sends 32 queries with one write.
+func BenchmarkTCP(b *testing.B) {
+	s := serve(b, settler{newFake()}, listener.Options{})
+	c := dial(b, "tcp", s.Addr())
+	var burst []byte
+	const n = 32
+	for range n {
+		burst = append(burst, framed(query(1, settle, "www.example.net. IN AAAA"))...)
+	}
+	answers := make([]byte, len(burst))
+	for b.Loop() {
+		c.Write(burst)
+		for got := 0; got < len(answers); {
+			k, err := c.Read(answers[got:])
+			if err != nil {
+				b.Fatal(err)
+			}
+			got += k
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/query")
+}
+
+func benchmarkServer(b *testing.B, o listener.Options, window int) {
+	s := serve(b, settler{newFake()}, o)
+	to := s.Addr()
+	if to.Addr().IsUnspecified() {
+		to = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), to.Port())
+	}
+	exchange(b, dial(b, "udp", to), window)
+}
+
+func exchange(b *testing.B, u net.Conn, window int) {
+	q, a := query(1, settle, "www.example.net. IN AAAA"), make([]byte, 512)
+	for b.Loop() {
+		for range window {
+			u.Write(q)
+		}
+		for range window {
+			if _, err := u.Read(a); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*window), "ns/query")
+}
