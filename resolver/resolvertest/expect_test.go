@@ -78,7 +78,7 @@ func expectHeader(x *exchange, words []string) error {
 func rcodeString(m *dns.Msg) string {
 	rcode := m.Rcode
 	if rcode == dns.RcodeBadVers {
-		return "BADVERS" // the library's name for 16 is BADSIG, of TSIG
+		return badVers
 	}
 	return dns.RcodeToString[rcode]
 }

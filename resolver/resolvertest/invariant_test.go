@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/miekg/dns"
 
@@ -121,10 +122,14 @@ func (v *violations) edns(udpSize uint16) {
 	v.check(len(all) == 1 || v.x.outcome.Kind == resolver.Malformed && len(all) == 0, "%d OPT records", len(all))
 	for _, opt := range all {
 		v.check(opt.Version() == 0, "EDNS version %d", opt.Version())
+		v.check(opt.Hdr.Ttl&0x7FFF == 0, "EDNS flags other than DO: %#x", opt.Hdr.Ttl) // RFC 6891 section 6.1.4
 		v.check(opt.UDPSize() == udpSize, "UDP size %d", opt.UDPSize())
 		v.check(opt.Do() == asked.Do(), "DO is not the query's") // RFC 3225 section 3
 		for _, o := range opt.Option {
 			code := o.Option()
+			if e, ok := o.(*dns.EDNS0_EDE); ok {
+				v.check(utf8.ValidString(e.ExtraText), "an extended error's text that is not UTF-8: %q", e.ExtraText)
+			}
 			v.check(code == dns.EDNS0EDE || code == dns.EDNS0TCPKEEPALIVE, "EDNS option %d, which is upstream's", code)
 		}
 	}

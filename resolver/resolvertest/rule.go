@@ -49,7 +49,7 @@ func parseRule(l *line) (*rule, error) {
 	x := newRule(l.words[0], qtype, Reply{})
 	words := l.words[2:]
 	if len(words) > 0 {
-		if rcode, ok := dns.StringToRcode[words[0]]; ok {
+		if rcode, ok := parseRcode(words[0]); ok {
 			x.reply.Rcode, words = rcode, words[1:]
 		}
 	}
@@ -139,6 +139,18 @@ func parseType(s string) (uint16, error) {
 		return uint16(n), nil
 	}
 	return 0, fmt.Errorf("unknown type %q", s)
+}
+
+// badVers is the name of 16 (RFC 6891 section 9), which the library calls
+// BADSIG, as TSIG does.
+const badVers = "BADVERS"
+
+func parseRcode(s string) (int, bool) {
+	if s == badVers {
+		return dns.RcodeBadVers, true
+	}
+	rcode, ok := dns.StringToRcode[s]
+	return rcode, ok
 }
 
 // parseEDE reads CODE [TEXT].
