@@ -1,0 +1,125 @@
+package listener_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"rideau/resolver"
+	"rideau/resolver/listener"
+)
+
+func TestDrain(t *testing.T) {
+	noLeak(t)
+	engines(t, func(t *testing.T, o listener.Options) {
+		f := newFake()
+		s := serve(t, f, o)
+		u, c := dial(t, "udp", s.Addr()), dial(t, "tcp", s.Addr())
+		idle := dial(t, "tcp", s.Addr())
+		send(t, u, query(1, wait, "u"))
+		send(t, c, framed(query(2, wait, "t")))
+		eventually(t, "both wait", func() bool { return s.Stats().Pending == 2 && s.Stats().Connections == 2 })
+		stopped := make(chan struct{})
+		go func() { s.stop(); close(stopped) }()
+		if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("idle connection: %v, want EOF", err)
+		}
+		eventually(t, "no new connections", func() bool {
+			c, err := net.Dial("tcp", s.Addr().String())
+			if err == nil {
+				c.Close()
+			}
+			return err != nil
+		})
+		close(f.release)
+		if a := receive(t, u); !isReply(query(1, wait, "u"), a) {
+			t.Errorf("udp answered %x", a)
+		}
+		if a := receiveFramed(t, c); !isReply(query(2, wait, "t"), a) {
+			t.Errorf("tcp answered %x", a)
+		}
+		<-stopped
+		if n := s.Stats(); n.Pending != 0 || n.Connections != 0 {
+			t.Errorf("left: %+v", n)
+		}
+	})
+}
+
+func TestDrainEnds(t *testing.T) {
+	noLeak(t)
+	engines(t, func(t *testing.T, o listener.Options) {
+		o.Drain = 50 * time.Millisecond
+		s := serve(t, newFake(), o)
+		u, c := dial(t, "udp", s.Addr()), dial(t, "tcp", s.Addr())
+		send(t, u, query(1, stuck, ""))
+		send(t, c, framed(query(2, stuck, "")))
+		eventually(t, "both wait", func() bool { return s.Stats().Pending == 2 })
+		s.stop()
+		// The handler answers when its context ends, and sockets are open then.
+		if a := receive(t, u); !isReply(query(1, stuck, ""), a) {
+			t.Errorf("udp answered %x", a)
+		}
+		if a := receiveFramed(t, c); !isReply(query(2, stuck, ""), a) {
+			t.Errorf("tcp answered %x", a)
+		}
+	})
+}
+
+func TestHandOver(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("addresses are shared on Linux alone")
+	}
+	for name, ask := range map[string]string{"127.0.0.1:0": "127.0.0.1", "0.0.0.0:0": "127.0.0.2", "[::]:0": "::1"} {
+		t.Run(name, func(t *testing.T) { handOver(t, name, netip.MustParseAddr(ask)) })
+	}
+}
+
+// handOver replaces a listener by another while clients ask, none of whom may
+// notice.
+func handOver(t *testing.T, addr string, ask netip.Addr) {
+	f := newFake()
+	close(f.release)
+	old := serve(t, f, listener.Options{Addrs: []string{addr}})
+	to := netip.AddrPortFrom(ask, old.Addr().Port()).String()
+	next := serve(t, f, listener.Options{Addrs: []string{old.Addr().String()}, ReusePort: true})
+
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			b := make([]byte, 512)
+			for n := uint16(0); !stop.Load(); n++ {
+				// A new socket each time, as its port decides who gets the query.
+				c, err := net.Dial("udp", to)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				q := query(n, []byte{settle, wait}[n%2], fmt.Sprint(i))
+				c.SetDeadline(time.Now().Add(5 * time.Second))
+				c.Write(q)
+				if got, err := c.Read(b); err != nil || !isReply(q, b[:got]) {
+					t.Errorf("during hand-over: %x, %v", b[:got], err)
+				}
+				c.Close()
+			}
+		})
+	}
+	time.Sleep(20 * time.Millisecond)
+	old.stop()
+	time.Sleep(20 * time.Millisecond)
+	stop.Store(true)
+	wg.Wait()
+	if n := next.stats.Totals(); n.Queries[resolver.UDP][0][resolver.Cached] == 0 {
+		t.Error("the next listener had no query")
+	}
+	c := dial(t, "tcp", netip.MustParseAddrPort(to))
+	send(t, c, framed(query(9, settle, "")))
+	receiveFramed(t, c)
+}
