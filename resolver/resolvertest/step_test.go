@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -233,6 +234,7 @@ func (r *run) reload(_ *line, words []string) error {
 	if err != nil {
 		return err
 	}
+	old := r.policy
 	st, err := r.load(p, force)
 	switch {
 	case fails && err == nil:
@@ -245,6 +247,9 @@ func (r *run) reload(_ *line, words []string) error {
 		return err
 	}
 	r.resolver.SetState(st)
+	if !slices.Equal(old.upstreams, p.upstreams) || !reflect.DeepEqual(old.forwards, p.forwards) {
+		r.cache.Flush() // as the program does it: other servers may say other things
+	}
 	return nil
 }
 
