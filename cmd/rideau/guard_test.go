@@ -1,0 +1,362 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"go/ast"
+	gobuild "go/build"
+	"go/format"
+	"go/parser"
+	gotoken "go/token"
+	"go/types"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"rideau/config"
+)
+
+// root is the repository's root directory.
+const root = "../.."
+
+// source is a Go file of this module.
+type source struct {
+	path string // from the root
+	dir  string // the package's
+	test bool
+	text []byte
+	file *ast.File
+}
+
+// sources reads all Go files of the module.
+func sources(t *testing.T) (*gotoken.FileSet, []source) {
+	t.Helper()
+	fset := gotoken.NewFileSet()
+	var out []source
+	err := fs.WalkDir(os.DirFS(root), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && path != "." && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".")) {
+			return fs.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		text, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(fset, path, text, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		out = append(out, source{path, filepath.ToSlash(filepath.Dir(path)), strings.HasSuffix(path, "_test.go"), text, f})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out) < 50 {
+		t.Fatalf("only %d Go files: is this the repository?", len(out))
+	}
+	return fset, out
+}
+
+// ownImports says which packages of this module each may import: arrows point
+// one way, from what is outside to what is inside. Tests are bound by the last
+// part of TestImports alone.
+func ownImports() map[string][]string {
+	return map[string][]string{
+		"cmd/rideau": {"config", "blocklists", "blocklists/format", "blocklists/pack",
+			"resolver", "resolver/cache", "resolver/listener", "resolver/ops", "resolver/upstream", "resolver/wire"},
+		"config":                {"config/node"},
+		"config/node":           nil,
+		"resolver/listener":     {"resolver", "resolver/wire"},
+		"resolver/ops":          {"resolver", "blocklists", "blocklists/format"},
+		"resolver/resolvertest": nil,
+		"resolver": {"blocklists", "blocklists/prefix", "blocklists/suffix",
+			"resolver/cache", "resolver/upstream", "resolver/wire"},
+		"blocklists":        {"blocklists/format", "blocklists/prefix", "blocklists/suffix", "resolver/wire"},
+		"blocklists/format": {"resolver/wire"},
+		"blocklists/pack":   nil,
+		"blocklists/prefix": {"resolver/wire"},
+		"blocklists/suffix": {"resolver/wire"},
+		"resolver/cache":    {"resolver/wire"},
+		"resolver/upstream": {"resolver/wire"},
+		"resolver/wire":     nil,
+	}
+}
+
+// otherModules says who may import what is not of this module: first the
+// packages themselves, then, beside those, tests; "*" is all of them.
+func otherModules() map[string][2][]string {
+	return map[string][2][]string{
+		"github.com/hashicorp/golang-lru": {{"resolver/cache"}},
+		"github.com/miekg/dns":            {{"blocklists/format", "cmd/rideau", "resolver/resolvertest"}, {"*"}},
+		"github.com/prometheus":           {{"resolver/ops"}},
+		"github.com/rogpeppe/go-internal": {nil, {"*"}},
+		"github.com/spf13/pflag":          {{"cmd/rideau"}},
+		"golang.org/x/net/idna":           {{"blocklists/format"}},
+		"golang.org/x/net/ipv4":           {{"resolver/listener"}},
+		"golang.org/x/net/ipv6":           {{"resolver/listener"}},
+		"golang.org/x/sys":                {{"resolver/listener", "resolver/upstream"}},
+		"gopkg.in/yaml.v3":                {{"config/node"}, {"config"}},
+	}
+}
+
+// TestImports holds the table of who may import whom.
+func TestImports(t *testing.T) {
+	_, all := sources(t)
+	own, other := ownImports(), otherModules()
+	for _, s := range all {
+		allowed, known := own[s.dir]
+		if !known {
+			t.Errorf("%s: the package is not in the table of imports", s.path)
+		}
+		for _, i := range s.file.Imports {
+			path, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if pkg, ours := strings.CutPrefix(path, "rideau/"); ours {
+				switch {
+				case !s.test && !slices.Contains(allowed, pkg):
+					t.Errorf("%s may not import %s", s.path, path)
+				case strings.HasPrefix(pkg, "config") && !strings.HasPrefix(s.dir, "config") && s.dir != "cmd/rideau":
+					t.Errorf("%s may not import %s: configuration is for cmd alone", s.path, path)
+				case strings.HasPrefix(s.dir, "config") && !strings.HasPrefix(pkg, "config"):
+					t.Errorf("%s may not import %s: configuration knows nothing of the rest", s.path, path)
+				}
+				continue
+			}
+			if first, _, _ := strings.Cut(path, "/"); !strings.Contains(first, ".") {
+				continue // the standard library
+			}
+			if !mayImport(other, path, s) {
+				t.Errorf("%s may not import %s", s.path, path)
+			}
+		}
+	}
+}
+
+func mayImport(table map[string][2][]string, path string, s source) bool {
+	for module, who := range table {
+		if path != module && !strings.HasPrefix(path, module+"/") {
+			continue
+		}
+		return slices.Contains(who[0], s.dir) || s.test && (slices.Contains(who[1], "*") || slices.Contains(who[1], s.dir))
+	}
+	return false
+}
+
+// TestShape holds what keeps the code readable at one sitting: lengths of
+// files and functions, gofmt, and no init functions.
+func TestShape(t *testing.T) {
+	const maxFile, maxFunc = 450, 90
+	fset, all := sources(t)
+	for _, s := range all {
+		formatted, err := format.Source(s.text)
+		if err != nil || !bytes.Equal(formatted, s.text) {
+			t.Errorf("%s is not gofmt-ed (%v)", s.path, err)
+		}
+		if n := bytes.Count(s.text, []byte("\n")); n > maxFile && !s.test {
+			t.Errorf("%s has %d lines, more than %d", s.path, n, maxFile)
+		}
+		for _, d := range s.file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			if f.Recv == nil && f.Name.Name == "init" {
+				t.Errorf("%v: no init functions: what is needed is made by constructors", fset.Position(f.Pos()))
+			}
+			if n := fset.Position(f.End()).Line - fset.Position(f.Pos()).Line + 1; n > maxFunc && !s.test {
+				t.Errorf("%v: %s has %d lines, more than %d", fset.Position(f.Pos()), f.Name.Name, n, maxFunc)
+			}
+		}
+	}
+}
+
+// TestPackageVariables: variables of packages are tables and errors. Nothing
+// writes to one, save the linker to main.release, and none holds what is there
+// to be changed.
+func TestPackageVariables(t *testing.T) {
+	fset, all := sources(t)
+	packages := map[string][]*ast.File{}
+	for _, s := range all {
+		// Files for other systems would declare things a second time.
+		if here, err := gobuild.Default.MatchFile(filepath.Join(root, s.dir), filepath.Base(s.path)); err != nil || s.test || !here {
+			continue
+		}
+		packages[s.dir] = append(packages[s.dir], s.file)
+	}
+	for dir, files := range packages {
+		for _, fault := range variableFaults(t, fset, dir, files) {
+			t.Error(fault)
+		}
+	}
+}
+
+// variableFaults are the places in a package that write to its variables, or
+// declare such that only make sense if they change.
+func variableFaults(t *testing.T, fset *gotoken.FileSet, dir string, files []*ast.File) []string {
+	t.Helper()
+	info := &types.Info{Uses: map[*ast.Ident]types.Object{}}
+	// Imports are not loaded; that leaves errors, and names resolved.
+	conf := types.Config{Error: func(error) {}, Importer: noImports{}, FakeImportC: true}
+	pkg, _ := conf.Check(dir, fset, files, info)
+	if pkg == nil {
+		t.Fatalf("%s was not understood", dir)
+	}
+	var out []string
+	fault := func(at gotoken.Pos, name, what string) {
+		out = append(out, fmt.Sprintf("%v: the package's variable %s %s", fset.Position(at), name, what))
+	}
+	report := func(e ast.Expr, what string) {
+		if id := base(e); id != nil {
+			if v, ok := info.Uses[id].(*types.Var); ok && v.Parent() == pkg.Scope() {
+				fault(id.Pos(), id.Name, what)
+			}
+		}
+	}
+	for _, f := range files {
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch x := n.(type) {
+			case *ast.AssignStmt:
+				for _, e := range x.Lhs {
+					report(e, "is written to")
+				}
+			case *ast.IncDecStmt:
+				report(x.X, "is written to")
+			case *ast.RangeStmt:
+				report(x.Key, "is written to")
+				report(x.Value, "is written to")
+			case *ast.UnaryExpr:
+				if _, whole := x.X.(*ast.Ident); whole && x.Op == gotoken.AND {
+					report(x.X, "has its address taken")
+				}
+			}
+			return true
+		})
+		for _, d := range f.Decls {
+			if g, ok := d.(*ast.GenDecl); ok && g.Tok == gotoken.VAR {
+				changeable(g, fault)
+			}
+		}
+	}
+	return out
+}
+
+// changeable finds, in a declaration, what is there to be changed.
+func changeable(g *ast.GenDecl, fault func(at gotoken.Pos, name, what string)) {
+	for _, spec := range g.Specs {
+		v := spec.(*ast.ValueSpec)
+		look := func(n ast.Node) bool {
+			switch x := n.(type) {
+			case *ast.FuncLit:
+				return false // makes a table
+			case *ast.ChanType:
+				fault(x.Pos(), v.Names[0].Name, "is a channel")
+			case *ast.SelectorExpr:
+				if id, ok := x.X.(*ast.Ident); ok && (id.Name == "sync" || id.Name == "atomic") {
+					fault(x.Pos(), v.Names[0].Name, "is there to be changed")
+				}
+			}
+			return true
+		}
+		if v.Type != nil {
+			ast.Inspect(v.Type, look)
+		}
+		for _, value := range v.Values {
+			ast.Inspect(value, look)
+		}
+	}
+}
+
+// base is the variable that a place to be written to belongs to.
+func base(e ast.Expr) *ast.Ident {
+	for {
+		switch x := e.(type) {
+		case *ast.Ident:
+			return x
+		case *ast.IndexExpr:
+			e = x.X
+		case *ast.SelectorExpr:
+			e = x.X
+		case *ast.StarExpr:
+			e = x.X
+		case *ast.ParenExpr:
+			e = x.X
+		case *ast.SliceExpr:
+			e = x.X
+		default:
+			return nil
+		}
+	}
+}
+
+type noImports struct{}
+
+func (noImports) Import(string) (*types.Package, error) { return nil, errors.New("not loaded") }
+
+// TestGuardsBite: what TestPackageVariables looks for is found where it is,
+// and nothing else.
+func TestGuardsBite(t *testing.T) {
+	const text = `package p
+
+import "sync"
+
+var table = []int{1, 2}
+var mu sync.Mutex         // bad
+var c = make(chan int)    // bad
+var n, m int
+var s struct{ f [2]int }
+
+func f(table []int) { table[0] = 1; n := 2; n++; for n = range 3 { _ = &n } }
+func g() { table[0] = 1 } // bad
+func h() { n++ }          // bad
+func i() { for m = range 3 { println(m) } } // bad
+func j() { (s.f)[1] += 2 } // bad
+func k() *int { return &n } // bad
+func l() (int, *int) { x := &table[0]; return s.f[0], x }
+func o() { x, n := 1, 2; _, _ = x, n }
+`
+	fset := gotoken.NewFileSet()
+	f, err := parser.ParseFile(fset, "p.go", text, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for i, line := range strings.Split(text, "\n") {
+		if strings.HasSuffix(line, "// bad") {
+			want = append(want, fmt.Sprintf("p.go:%d:", i+1))
+		}
+	}
+	got := variableFaults(t, fset, "p", []*ast.File{f})
+	for _, w := range want {
+		if !slices.ContainsFunc(got, func(g string) bool { return strings.HasPrefix(g, w) }) {
+			t.Errorf("%s was not found", w)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("found %q", got)
+	}
+}
+
+// TestExampleHasEveryKey: a setting that the example lacks is one that nobody
+// finds.
+func TestExampleHasEveryKey(t *testing.T) {
+	text := string(config.ExampleText())
+	for _, key := range config.Keys() {
+		last := key[strings.LastIndexByte(key, '.')+1:]
+		if !strings.Contains(text, " "+last+":") && !strings.Contains(text, "\n"+last+":") && !strings.Contains(text, "{"+last+":") {
+			t.Errorf("rideau.example.yaml lacks %s", key)
+		}
+	}
+}

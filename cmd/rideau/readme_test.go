@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"rideau/config"
+)
+
+// documents reads the repository's Markdown files.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	err := fs.WalkDir(os.DirFS(root), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".md") {
+			return err
+		}
+		text, err := os.ReadFile(filepath.Join(root, path))
+		out[path] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out["README.md"] == "" {
+		t.Skip("there is no README.md yet")
+	}
+	return out
+}
+
+// fenced are the lines of a document's code blocks of that language.
+func fenced(text, language string) []string {
+	var out []string
+	in := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		switch trimmed := strings.TrimSpace(line); {
+		case in == "" && strings.HasPrefix(trimmed, "```"):
+			in = strings.TrimPrefix(trimmed, "```") + " "
+		case strings.HasPrefix(trimmed, "```"):
+			in = ""
+		case in == language+" ":
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// words are a shell command's words up to a comment, redirection or pipe, and
+// the file that its output goes to.
+func words(line string) (args []string, to string) {
+	f := strings.Fields(line)
+	for i, w := range f {
+		if strings.HasPrefix(w, "#") || w == "|" || w == "||" || w == "&&" {
+			return args, to
+		}
+		if w == ">" && i+1 < len(f) {
+			return args, f[i+1]
+		}
+		args = append(args, strings.Trim(w, "'\""))
+	}
+	return args, to
+}
+
+// program are the arguments of a command line that calls rideau.
+func program(args []string) ([]string, bool) {
+	for _, how := range []string{"go run ./cmd/rideau", "rideau", "./rideau"} {
+		prefix := strings.Fields(how)
+		if len(args) >= len(prefix) && slices.Equal(args[:len(prefix)], prefix) {
+			return args[len(prefix):], true
+		}
+	}
+	return nil, false
+}
+
+// usable says what run would have against the use of a command line; empty if
+// nothing. Commands are not carried out.
+func usable(args []string) string {
+	name, rest := "serve", args
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, rest = args[0], args[1:]
+	}
+	if name == "help" {
+		if len(rest) == 0 || rest[0] == "COMMAND" {
+			return ""
+		}
+		name, rest = rest[0], nil
+	}
+	all := commands()
+	i := slices.IndexFunc(all, func(c command) bool { return c.name == name })
+	if i < 0 {
+		return "unknown command " + name
+	}
+	c := &call{pflag.NewFlagSet(name, pflag.ContinueOnError), context.Background(), nil, io.Discard, io.Discard}
+	c.SetOutput(io.Discard)
+	defineFlags(c, name)
+	if err := c.Parse(rest); err != nil {
+		return err.Error()
+	}
+	if want := len(strings.Fields(all[i].args)); len(c.Args()) > want {
+		return "too many arguments"
+	}
+	return ""
+}
+
+// TestDocumentsUseWhatThereIs: the commands and options of the program that the
+// documents speak of exist, in code blocks and within sentences.
+func TestDocumentsUseWhatThereIs(t *testing.T) {
+	found := 0
+	for path, text := range documents(t) {
+		lines := append(fenced(text, "sh"), fenced(text, "console")...)
+		for _, m := range regexp.MustCompile("`(rideau [^`]*)`").FindAllStringSubmatch(text, -1) {
+			lines = append(lines, m[1])
+		}
+		for _, line := range lines {
+			args, _ := words(strings.TrimPrefix(strings.TrimSpace(line), "$ "))
+			args, ours := program(args)
+			if !ours {
+				continue
+			}
+			found++
+			if why := usable(args); why != "" {
+				t.Errorf("%s: %s: %s", path, line, why)
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d commands were found in the documents", found)
+	}
+}
+
+// TestReadmeCommandTable: each row names a command, and options that it has;
+// each command has a row.
+func TestReadmeCommandTable(t *testing.T) {
+	readme := documents(t)["README.md"]
+	rows := regexp.MustCompile("(?m)^\\| `rideau ([a-z]+)[^`]*` \\|(.*)$").FindAllStringSubmatch(readme, -1)
+	seen := map[string]bool{}
+	for _, row := range rows {
+		seen[row[1]] = true
+		c := &call{FlagSet: pflag.NewFlagSet(row[1], pflag.ContinueOnError)}
+		defineFlags(c, row[1])
+		for _, o := range regexp.MustCompile("`--([a-z-]+)").FindAllStringSubmatch(row[2], -1) {
+			if c.Lookup(o[1]) == nil {
+				t.Errorf("rideau %s has no option --%s", row[1], o[1])
+			}
+		}
+	}
+	for _, c := range commands() {
+		if !seen[c.name] {
+			t.Errorf("README.md has no row for rideau %s", c.name)
+		}
+	}
+}
+
+// TestReadmeCommandsRun carries out, in their order and in one directory, the
+// commands of the README that end by themselves and need no network, and
+// compares the addresses in the others with the default configuration.
+func TestReadmeCommandsRun(t *testing.T) {
+	readme := documents(t)["README.md"]
+	dns, ops := config.Default().Listen.Addresses[0], config.Default().Ops.Listen
+	t.Chdir(t.TempDir())
+	ran := map[string]int{}
+	for _, line := range fenced(readme, "sh") {
+		all, to := words(line)
+		if len(all) > 0 && all[0] == "dig" {
+			ran["dig"]++
+			if len(all) < 4 || all[1] != "@"+dns.Addr().String() || all[2] != "-p" || net.JoinHostPort(all[1][1:], all[3]) != dns.String() {
+				t.Errorf("%s: the default configuration listens on %v", line, dns)
+			}
+			continue
+		}
+		if url := regexp.MustCompile(`http://([0-9.]+:\d+)/`).FindStringSubmatch(line); url != nil && url[1] != ops {
+			t.Errorf("%s: the default configuration listens on %s", line, ops)
+		}
+		args, ours := program(all)
+		if !ours || len(args) == 0 || strings.HasPrefix(args[0], "-") || args[0] == "serve" || args[0] == "healthcheck" {
+			continue
+		}
+		var stdout, stderr bytes.Buffer
+		want := exitOK
+		if args[0] == "explain" {
+			want = exitBanned
+		}
+		if code := run(t.Context(), args, &stdout, &stderr); code != want {
+			t.Errorf("%s: exit code %d\n%s%s", line, code, &stdout, &stderr)
+		}
+		if to != "" {
+			if err := os.WriteFile(to, stdout.Bytes(), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ran[args[0]]++
+	}
+	if ran["dig"] == 0 || ran["config"] == 0 || ran["check"] == 0 || ran["explain"] == 0 {
+		t.Errorf("not all of it is shown: %v", ran)
+	}
+}
+
+// TestReadmeConfiguration: what the README says to write is accepted.
+func TestReadmeConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	yaml := strings.Join(fenced(documents(t)["README.md"], "yaml"), "\n")
+	if yaml == "" {
+		t.Fatal("no configuration is shown")
+	}
+	for name, text := range map[string]string{"rideau.yaml": yaml, "mine.txt": "example.net\n=exact.example\n*.below.example\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"check", "--config", filepath.Join(dir, "rideau.yaml")}, &stdout, &stderr); code != exitOK {
+		t.Errorf("%d\n%s%s\n%s", code, &stdout, &stderr, yaml)
+	}
+}

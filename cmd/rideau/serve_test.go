@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// What is banned is answered by policy and what is not from upstream, by UDP
+// and TCP alike, and the banner tells what serves.
+func TestServe(t *testing.T) {
+	w := newWorld(t)
+	p := start(t, w.dir)
+	for _, network := range []string{"udp", "tcp"} {
+		for name, want := range map[string]string{
+			"plain.example":         passed,
+			"banned.example":        blocked,
+			"WWW.Banned.EXAMPLE":    blocked,
+			"alias.example":         blocked,
+			"notbanned.example":     "NOERROR",
+			"banned.example.org":    "NOERROR",
+			"www.invalid":           "NXDOMAIN",
+			"localhost":             "NOERROR 127.0.0.1",
+			"1.0.0.10.in-addr.arpa": "NXDOMAIN",
+		} {
+			if got := outcome(p.ask(network, name, dns.TypeA)); got != want {
+				t.Errorf("%s by %s: %s, want %s", name, network, got, want)
+			}
+		}
+	}
+	banner := strings.Join(p.banner, "\n")
+	for _, want := range []string{"ban        ban: 1 names, enforce, nxdomain", "upstreams  " + w.upstream.Addr().String(), "try        dig @127.0.0.1 -p "} {
+		if !strings.Contains(banner, want) {
+			t.Errorf("the banner lacks %q:\n%s", want, banner)
+		}
+	}
+	for _, q := range w.upstream.Queries() {
+		if name := strings.ToLower(q.Name); name == "banned.example." || strings.HasSuffix(name, ".banned.example.") {
+			t.Errorf("upstream was asked for %s", q.Name)
+		}
+	}
+	if code, body := p.get("/healthz"); code != http.StatusOK || body != "ok\n" {
+		t.Errorf("/healthz: %d %q", code, body)
+	}
+	if n := p.metric(`rideau_blocks_total{action="nxdomain",ban="ban"}`); n != 6 {
+		t.Errorf("rideau_blocks_total is %v, want 6", n)
+	}
+	if n := p.metric(`rideau_list_entries{list="list"}`); n != 1 {
+		t.Errorf("rideau_list_entries is %v, want 1", n)
+	}
+}
+
+// A second rideau on the same address must not share it in silence: it ends
+// with an error that says what is the matter, and the first goes on.
+func TestSecondInstance(t *testing.T) {
+	w := newWorld(t)
+	p := start(t, w.dir)
+	second := func(config string) string {
+		t.Helper()
+		w.write("second.yaml", config)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		cmd := rideau(ctx, w.dir, "serve", "--config", "second.yaml")
+		var stdout, stderr strings.Builder
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		cmd.Run()
+		if code := cmd.ProcessState.ExitCode(); code != exitFailure || stdout.Len() > 0 {
+			t.Errorf("exit code %d, want %d; it said %q", code, exitFailure, stdout.String())
+		}
+		return stderr.String()
+	}
+	got := second(w.configText(func(s *settings) { s.listen = []string{"127.0.0.1:0", p.dns[0]} }))
+	if !strings.HasPrefix(got, "rideau: ") || !strings.Contains(got, p.dns[0]) || !strings.Contains(got, "in use") {
+		t.Errorf("DNS address taken: %q", got)
+	}
+	ops := strings.TrimPrefix(p.ops, "http://")
+	got = second(strings.Replace(w.configText(), `ops: {listen: "127.0.0.1:0"`, `ops: {listen: "`+ops+`"`, 1))
+	if !strings.Contains(got, ops) || !strings.Contains(got, "in use") {
+		t.Errorf("HTTP address taken: %q", got)
+	}
+	for range 20 {
+		if got := outcome(p.ask("udp", "banned.example", dns.TypeA)); got != blocked {
+			t.Fatalf("the first one: %s", got)
+		}
+	}
+}
+
+// With a list that cannot be used nothing is bound: file and line are named,
+// and the exit code is 1.
+func TestStartWithBrokenList(t *testing.T) {
+	w := newWorld(t)
+	port := freeAddress(t, "127.0.0.1")
+	w.config(func(s *settings) { s.listen = []string{port} })
+	w.write("list.txt", "good.example\nhttp://bad.example/\n")
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	cmd := rideau(ctx, w.dir, "--config", "rideau.yaml")
+	out, _ := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != exitFailure || !strings.Contains(string(out), "list.txt:2: ") || !strings.Contains(string(out), "write the host name alone") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+// SIGTERM lets a query that waits for upstream have its answer, and new ones
+// are not taken. It is not ready meanwhile.
+func TestTermDrains(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := start(t, w.dir)
+	p.ask("udp", "plain.example", dns.TypeA)
+	answers := make(chan string, 2)
+	for _, network := range []string{"udp", "tcp"} {
+		go func() {
+			m, err := ask(network, p.dns[0], "slow.example", dns.TypeA)
+			if err != nil {
+				answers <- network + ": " + err.Error()
+				return
+			}
+			answers <- outcome(m)
+		}()
+	}
+	p.within(time.Now(), "asked upstream", func() (string, bool) {
+		for _, q := range w.upstream.Queries() {
+			if strings.EqualFold(q.Name, "slow.example.") {
+				return "", true
+			}
+		}
+		return "nothing", false
+	})
+	time.Sleep(100 * time.Millisecond) // for the other, which joins the first
+	p.signal(syscall.SIGTERM)
+	for range 2 {
+		if got := <-answers; got != passed {
+			t.Errorf("a query that waited: %s", got)
+		}
+	}
+	select {
+	case <-p.ended:
+	case <-time.After(10 * time.Second):
+		t.Error("it does not end")
+	}
+	p.stop()
+	if !strings.Contains(p.stderr.String(), "msg=stopped") {
+		t.Errorf("no word of the end: %s", p.stderr.String())
+	}
+	if listening(p.dns[0]) {
+		t.Error("it still listens")
+	}
+}
+
+// Ready is who has an upstream that answered. What is missing is said.
+func TestReady(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.upstream.SetDown(true)
+	w.config(func(s *settings) { s.probe = ", probe_interval: 200ms" })
+	p := start(t, w.dir)
+	if code, body := p.get("/readyz"); code != http.StatusServiceUnavailable || body != "no upstream has answered yet\n" {
+		t.Errorf("without upstream: %d %q", code, body)
+	}
+	if got := outcome(p.ask("udp", "banned.example", dns.TypeA)); got != blocked {
+		t.Errorf("policy without upstream: %s", got)
+	}
+	began := time.Now()
+	w.upstream.SetDown(false)
+	p.within(began, "ready", func() (string, bool) {
+		code, body := p.get("/readyz")
+		return body, code == http.StatusOK && body == "ready\n"
+	})
+	// One silence does not make it unready: that takes a minute.
+	w.upstream.SetDown(true)
+	if code, body := p.get("/readyz"); code != http.StatusOK {
+		t.Errorf("right after an answer: %d %q", code, body)
+	}
+	// A change of upstream to one that has never answered does.
+	w.other.SetDown(true)
+	w.config(func(s *settings) { s.upstream = w.other.Addr() })
+	if code, r := p.reload(""); code != http.StatusOK || !r.Changed {
+		t.Errorf("reload: %d %+v", code, r)
+	}
+	if code, body := p.get("/readyz"); code != http.StatusServiceUnavailable || body != "no upstream has answered yet\n" {
+		t.Errorf("with another upstream: %d %q", code, body)
+	}
+	w.other.SetDown(false)
+	if got := outcome(p.ask("udp", "second.example", dns.TypeA)); got != "NOERROR 192.0.2.99" {
+		t.Errorf("of the other upstream: %s", got)
+	}
+	if code, body := p.get("/readyz"); code != http.StatusOK {
+		t.Errorf("after an answer: %d %q", code, body)
+	}
+}
+
+// A ban begins and ends by itself, to the second.
+func TestBanByDate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	begin := time.Now().Add(2 * time.Second).Truncate(time.Second).Add(time.Second)
+	end := begin.Add(2 * time.Second)
+	w.config(func(s *settings) {
+		s.extra = ", effective: " + begin.UTC().Format(time.RFC3339) + ", expires: " + end.UTC().Format(time.RFC3339)
+	})
+	p := start(t, w.dir)
+	if !strings.Contains(strings.Join(p.banner, "\n"), "enforce, from "+begin.UTC().Format(time.RFC3339)) {
+		t.Errorf("banner: %q", p.banner)
+	}
+	before := outcome(p.ask("udp", "banned.example", dns.TypeA)) // and it is cached from now on
+	if time.Now().Before(begin) && before != passed {
+		t.Errorf("before it begins: %s", before)
+	}
+	if n := p.metric(`rideau_ban_active{ban="ban",mode="enforce"}`); time.Now().Before(begin) && n != 0 {
+		t.Errorf("rideau_ban_active is %v before it begins", n)
+	}
+	time.Sleep(time.Until(begin))
+	p.becomes(begin, "banned.example", blocked)
+	if n := p.metric(`rideau_ban_active{ban="ban",mode="enforce"}`); time.Now().Before(end) && n != 1 {
+		t.Errorf("rideau_ban_active is %v while it is in force", n)
+	}
+	time.Sleep(time.Until(end))
+	p.becomes(end, "banned.example", passed)
+	if n := p.metric(`rideau_ban_active{ban="ban",mode="enforce"}`); n != 0 {
+		t.Errorf("rideau_ban_active is %v after its end", n)
+	}
+}
