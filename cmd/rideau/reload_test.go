@@ -134,7 +134,14 @@ func TestReloadOnDemand(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.config(func(s *settings) { s.more = "reload: {watch: false}" })
+	w.write("list.txt", "other.example\n")
 	p := start(t, w.dir)
+	if got := outcome(p.ask("udp", "alias.example", dns.TypeA)); got != "NOERROR CNAME 192.0.2.2" {
+		t.Errorf("an alias of what is not banned yet: %s", got)
+	}
+	if got := outcome(p.ask("udp", "plain.example", dns.TypeA)); got != passed {
+		t.Errorf("a name that is not banned yet: %s", got)
+	}
 	w.write("list.txt", "banned.example\nplain.example\n")
 	time.Sleep(600 * time.Millisecond) // as long as a watch needs
 	if got := outcome(p.ask("udp", "plain.example", dns.TypeA)); got != passed {
@@ -144,6 +151,9 @@ func TestReloadOnDemand(t *testing.T) {
 	p.signal(syscall.SIGHUP)
 	p.becomes(began, "plain.example", blocked)
 	p.logs(began, `level=INFO msg=reloaded why=SIGHUP .*entries=2`)
+	if got := outcome(p.ask("udp", "alias.example", dns.TypeA)); got != blocked {
+		t.Errorf("the alias in the cache leads to what is banned now: %s", got)
+	}
 
 	w.write("list.txt", "banned.example\nsecond.example\n")
 	code, r := p.reload("")
@@ -302,6 +312,9 @@ func TestRefusedReloads(t *testing.T) {
 			t.Errorf("%s: %+v", c.what, problem)
 		}
 		holds(c.what)
+		if code, body := p.get("/readyz"); code != http.StatusOK {
+			t.Errorf("%s: a server with a good policy is not ready: %d %s", c.what, code, body)
+		}
 		log := p.stderr.String()[logged:]
 		where := c.file + ": "
 		if c.line > 0 {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -52,6 +54,34 @@ func TestServe(t *testing.T) {
 	}
 	if n := p.metric(`rideau_list_entries{list="list"}`); n != 1 {
 		t.Errorf("rideau_list_entries is %v, want 1", n)
+	}
+}
+
+// ":53" stands for all addresses of the machine, of both families, on
+// one port; an answer comes from the address that was asked.
+func TestAllAddresses(t *testing.T) {
+	if c, err := net.ListenPacket("udp6", "[::1]:0"); err != nil {
+		t.Skipf("this machine has no IPv6: %v", err)
+	} else {
+		c.Close()
+	}
+	w := newWorld(t)
+	_, port, _ := net.SplitHostPort(freeAddress(t, ""))
+	w.config(func(s *settings) { s.listen = []string{":" + port} })
+	p := start(t, w.dir)
+	if want := []string{"0.0.0.0:" + port, "[::]:" + port}; !slices.Equal(p.dns, want) {
+		t.Errorf("%q, want %q", p.dns, want)
+	}
+	for _, host := range []string{"127.0.0.1", "127.0.0.2", "::1"} {
+		for _, network := range []string{"udp", "tcp"} {
+			m, err := ask(network, net.JoinHostPort(host, port), "banned.example", dns.TypeA)
+			if err != nil || outcome(m) != blocked {
+				t.Errorf("%s by %s: %v, %v", host, network, m, err)
+			}
+		}
+	}
+	if want := "try        dig @127.0.0.1 -p " + port; !strings.Contains(strings.Join(p.banner, "\n"), want) {
+		t.Errorf("the banner lacks %q: %q", want, p.banner)
 	}
 }
 
