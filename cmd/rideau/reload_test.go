@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -57,6 +58,73 @@ func TestWaysOfSaving(t *testing.T) {
 				p.becomes(began, "plain.example", want)
 			}
 		})
+	}
+}
+
+// A list that is written slowly, as over a network, is at no time served by
+// halves.
+func TestSlowWriter(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var lines []string
+	for i := range 1000 {
+		lines = append(lines, fmt.Sprintf("name-%d.example\n", i))
+	}
+	w.write("list.txt", strings.Join(lines, ""))
+	p := start(t, w.dir)
+	f, err := os.Create(w.path("list.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for len(lines) > 0 {
+		if _, err := f.WriteString(strings.Join(lines[:50], "")); err != nil {
+			t.Fatal(err)
+		}
+		lines = lines[50:]
+		for _, name := range []string{"name-1.example", "name-999.example"} {
+			if got := outcome(p.ask("udp", name, dns.TypeA)); got != blocked {
+				t.Fatalf("%s, with %d lines to come: %s", name, len(lines), got)
+			}
+		}
+		time.Sleep(40 * time.Millisecond)
+	}
+	began := time.Now()
+	if _, err := f.WriteString("plain.example\n"); err != nil {
+		t.Fatal(err)
+	}
+	p.becomes(began, "plain.example", blocked)
+	if got := outcome(p.ask("udp", "name-999.example", dns.TypeA)); got != blocked {
+		t.Error(got)
+	}
+}
+
+// Reloads from all sides at once are done one after the other, and each of
+// them whole.
+func TestManyReloadsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := start(t, w.dir)
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			for range 10 {
+				if code, r := p.reload(""); code != http.StatusOK || !r.OK {
+					t.Errorf("%d %+v", code, r)
+				}
+				if i == 0 {
+					p.signal(syscall.SIGHUP)
+					w.replace("list.txt", "banned.example\nb.example\n")
+				}
+				if got := outcome(p.ask("udp", "banned.example", dns.TypeA)); got != blocked {
+					t.Error(got)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := p.metric(`rideau_reloads_total{result="failure"}`); n != 0 {
+		t.Errorf("%v reloads failed", n)
 	}
 }
 

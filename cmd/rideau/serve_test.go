@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"net/http"
 	"slices"
@@ -254,5 +255,68 @@ func TestBanByDate(t *testing.T) {
 	p.becomes(end, "banned.example", passed)
 	if n := p.metric(`rideau_ban_active{ban="ban",mode="enforce"}`); n != 0 {
 		t.Errorf("rideau_ban_active is %v after its end", n)
+	}
+}
+
+// For machines the log is JSON, one object to a line.
+func TestLogJSON(t *testing.T) {
+	w := newWorld(t)
+	w.config(func(s *settings) { s.level = "debug, format: json" })
+	p := start(t, w.dir)
+	w.write("list.txt", "http://banned.example/\n")
+	p.reload("")
+	p.stop()
+	lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
+	messages := map[string]bool{}
+	for _, l := range lines {
+		var entry struct{ Time, Level, Msg string }
+		if err := json.Unmarshal([]byte(l), &entry); err != nil || entry.Time == "" || entry.Level == "" || entry.Msg == "" {
+			t.Errorf("%s: %v", l, err)
+		}
+		messages[entry.Msg] = true
+	}
+	for _, want := range []string{"reload refused; the old policy goes on serving", "stopped"} {
+		if !messages[want] {
+			t.Errorf("no message %q in %q", want, lines)
+		}
+	}
+}
+
+// The token lets its bearer reload, and is told to nobody.
+func TestTokenIsSecret(t *testing.T) {
+	const secret = "correct-horse-battery-staple"
+	w := newWorld(t)
+	w.write("token", secret+"\n")
+	w.write("rideau.yaml", strings.Replace(w.configText(func(s *settings) { s.level = "debug" }), "pprof: true", "token_file: token", 1))
+	p := start(t, w.dir)
+	post := func(token string) int {
+		t.Helper()
+		req, err := http.NewRequest(http.MethodPost, p.ops+"/reload", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		req.Header.Set("X-Forwarded-For", "198.51.100.1") // from elsewhere, by a proxy
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	if code := post("wrong-" + secret); code != http.StatusForbidden {
+		t.Errorf("a wrong token: %d", code)
+	}
+	if code := post(secret); code != http.StatusOK {
+		t.Errorf("the right token: %d", code)
+	}
+	shown := strings.Join(p.banner, "\n")
+	for _, path := range []string{"/version", "/metrics", "/readyz"} {
+		_, body := p.get(path)
+		shown += body
+	}
+	p.stop()
+	if strings.Contains(shown+p.stderr.String(), secret) {
+		t.Error("the token is shown")
 	}
 }

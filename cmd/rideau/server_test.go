@@ -67,6 +67,7 @@ func rideau(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	cmd.Args[0] = "rideau" // see TestMain
 	cmd.Dir = dir
 	cmd.WaitDelay = 5 * time.Second
+	endWithTests(cmd)
 	return cmd
 }
 
