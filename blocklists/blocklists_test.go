@@ -237,6 +237,8 @@ func TestResponse(t *testing.T) {
 		{"www.q.ca. A 192.0.2.200", "b/l", false},
 		{"www.q.ca. A 192.0.2.7", "allow", false},
 		{"www.q.ca. AAAA 2001:db8:bad::1", "b/l", false},
+		{"www.q.ca. AAAA 64:ff9b::192.0.2.1", "b/l", false},
+		{"www.q.ca. AAAA 64:ff9b::198.51.100.1", "pass", false},
 		{"www.q.ca. CNAME watched.net.", "would watch/w", false},
 		{"www.q.ca. CNAME watched.net.;watched.net. A 192.0.2.1", "b/l", false},
 		{"www.q.ca. A 198.51.100.1/q.ca. NS ns.banned.net.", "pass", true},

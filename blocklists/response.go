@@ -79,6 +79,11 @@ func (s *Snapshot) record(msg []byte, r *wire.Record, g GroupID, scratch *wire.N
 			if v := s.Addr(a, g); keep(v) {
 				return v
 			}
+			if v4, ok := embedded(a); ok {
+				if v := s.Addr(v4, g); keep(v) {
+					return v
+				}
+			}
 		}
 		return would
 	}
@@ -104,4 +109,17 @@ func (s *Snapshot) record(msg []byte, r *wire.Record, g GroupID, scratch *wire.N
 		}
 	}
 	return would
+}
+
+// embedded is the IPv4 address that a DNS64 has put into one of the well-known
+// prefix 64:ff9b::/96 (RFC 6052 section 2.1): synthesis must not undo a ban.
+func embedded(a netip.Addr) (netip.Addr, bool) {
+	if !a.Is6() {
+		return a, false
+	}
+	b := a.As16()
+	if string(b[:12]) != "\x00\x64\xff\x9b\x00\x00\x00\x00\x00\x00\x00\x00" {
+		return a, false
+	}
+	return netip.AddrFrom4([4]byte(b[12:])), true
 }

@@ -3,6 +3,7 @@ package resolver
 import (
 	"context"
 	"errors"
+	"reflect"
 	"runtime/debug"
 	"sync"
 
@@ -88,7 +89,9 @@ func (r *Resolver) fly(f *flight) {
 	key := cache.Key{Name: &f.name, Type: f.qtype, Class: f.class, DO: f.do, CD: f.cd}
 	fail := func(rcode wire.Rcode, ede int) {
 		f.failed, f.ede = true, ede
-		r.cache.PutFailure(key, rcode, ede, r.clock().UnixNano())
+		if r.current(f) {
+			r.cache.PutFailure(key, rcode, ede, r.clock().UnixNano())
+		}
 	}
 	if f.upstream.Upstream == nil {
 		f.failed, f.ede = true, edeNoReachable
@@ -124,15 +127,40 @@ func (r *Resolver) fly(f *flight) {
 		f.generation = p.Generation()
 	}
 	f.msg = msg
-	now := r.clock().UnixNano()
-	if r.cache.Put(key, msg, &resp, f.generation, now) {
+	if r.keep(f, key, &resp) {
 		// With the TTLs that the next client will see, too.
-		if kept, hit := r.cache.GetStale(nil, key, now); hit.State == cache.Fresh {
+		if kept, hit := r.cache.GetStale(nil, key, r.clock().UnixNano()); hit.State == cache.Fresh {
 			f.msg = kept
 			return
 		}
 	}
 	wire.CapTTLs(msg, r.cache.MaxTTL())
+}
+
+// keep stores what a flight brought, unless a reload sends the question
+// elsewhere now, where the answer may be another. That is looked at before and
+// after, since whoever empties the cache does it after the reload.
+func (r *Resolver) keep(f *flight, key cache.Key, resp *wire.Response) bool {
+	if !r.current(f) || !r.cache.Put(key, f.msg, resp, f.generation, r.clock().UnixNano()) {
+		return false
+	}
+	if !r.current(f) {
+		r.cache.Remove(key)
+		return false
+	}
+	return true
+}
+
+// current reports whether f's question would still go to f's upstream.
+func (r *Resolver) current(f *flight) bool {
+	st := r.state.Load()
+	_, _, route := st.zone(&f.name)
+	now := st.upstreams[route]
+	if now == f.upstream {
+		return true
+	}
+	t := reflect.TypeOf(now.Upstream)
+	return t != nil && t.Comparable() && now.Upstream == f.upstream.Upstream
 }
 
 func withID(msg []byte, id uint16) []byte {

@@ -77,6 +77,9 @@ func NewState(o StateOptions) (*State, error) {
 			if err != nil {
 				return nil, fmt.Errorf("state: forward zone %q: %w", z, err)
 			}
+			if len(w) == 1 {
+				return nil, errors.New("state: the root is no forward zone; it is what Upstream takes")
+			}
 			n, err := b.Add(w)
 			if err != nil {
 				return nil, fmt.Errorf("state: forward zone %q: %w", z, err)

@@ -146,7 +146,7 @@ type Builder struct {
 // Errors of Add.
 var (
 	ErrName = errors.New("suffix: not a wire-form name")
-	ErrFull = errors.New("suffix: more than four billion labels")
+	ErrFull = errors.New("suffix: more than a billion labels, or four gigabytes of them")
 )
 
 // Add makes sure that there is a node for the name, given in wire form and
@@ -211,7 +211,7 @@ func (b *Builder) child(parent uint32, label []byte) (uint32, error) {
 			return n + 1, nil
 		}
 	}
-	if len(b.labels)+len(label) > 1<<32-1 || len(b.parents) >= 1<<31 {
+	if uint64(len(b.labels)+len(label)) > 1<<32-1 || len(b.parents) >= 1<<30 {
 		return 0, ErrFull
 	}
 	b.parents = append(b.parents, parent)

@@ -252,6 +252,16 @@ func (c *Cache) MarkClean(k Key, h Hit, generation uint64) {
 	s.mu.Unlock()
 }
 
+// Remove forgets what is kept for k.
+func (c *Cache) Remove(k Key) {
+	h, s := c.locate(&k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := s.lru.Peek(h); ok && e.answers(&k) {
+		s.lru.Remove(h)
+	}
+}
+
 // MaxTTL is the longest TTL that is handed out, in seconds.
 func (c *Cache) MaxTTL() uint32 { return c.maxTTL }
 

@@ -345,3 +345,21 @@ func TestFlush(t *testing.T) {
 		t.Errorf("stats %+v, want those of before: %+v", s, before)
 	}
 }
+
+func TestRemove(t *testing.T) {
+	c := cache.New(cache.Options{Entries: 10, Bytes: 1 << 20})
+	for _, name := range []string{"gone.example", "stays.example"} {
+		msg, r := parsed(t, response(t, name, dns.TypeA, dns.RcodeSuccess, name+". 300 IN A 192.0.2.1"))
+		if !c.Put(key(t, name, dns.TypeA), msg, r, 1, epoch) {
+			t.Fatal(name)
+		}
+	}
+	c.Remove(key(t, "gone.example", dns.TypeA))
+	c.Remove(key(t, "never.example", dns.TypeA))
+	if _, hit := c.Get(nil, key(t, "gone.example", dns.TypeA), epoch); hit.State != cache.Miss {
+		t.Error("still there")
+	}
+	if _, hit := c.Get(nil, key(t, "stays.example", dns.TypeA), epoch); hit.State != cache.Fresh {
+		t.Error("another went too")
+	}
+}
