@@ -7,6 +7,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/config"
+	"rideau/resolver/ops"
 )
 
 const checkHelp = `Reads the configuration and every list it names, as a start or a reload would,
@@ -54,6 +55,7 @@ func check(c *call) int {
 		for _, w := range cfg.Warnings {
 			res.Findings = append(res.Findings, finding{"warning", w.File, w.Line, keyed(w), w.Remedy})
 		}
+		res.surroundings(cfg)
 		res.lists(c, cfg)
 	}
 	res.OK = true
@@ -73,14 +75,28 @@ func check(c *call) int {
 	return exitOK
 }
 
+// surroundings looks at what a start needs beside the file.
+func (res *checkResult) surroundings(cfg *config.Config) {
+	if _, err := token(cfg); err != nil {
+		res.add(err, "")
+	}
+	plan, err := planUpstreams(cfg, nil)
+	if err != nil {
+		res.add(err, "")
+	}
+	for _, w := range plan.warnings {
+		res.Findings = append(res.Findings, finding{Severity: "warning", Message: w})
+	}
+}
+
 func (res *checkResult) lists(c *call, cfg *config.Config) {
 	snap, report, err := loadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false)
 	for _, p := range report.Problems {
 		res.Findings = append(res.Findings, finding{"warning", p.File, p.Line, fmt.Sprintf("%q is skipped: %s", p.Text, p.Reason), p.Remedy})
 	}
 	if err != nil {
-		for _, f := range report.Failed {
-			res.add(f, f.Source)
+		for _, p := range ops.ListProblems(blocklists.Report{Failed: report.Failed}) {
+			res.Findings = append(res.Findings, finding{"error", p.File, p.Line, "list " + p.List + ": " + p.Message, p.Remedy})
 		}
 		if len(report.Failed) == 0 {
 			res.add(err, cfg.File)
@@ -112,11 +128,7 @@ func (res *checkResult) add(err error, file string) {
 		}
 		return
 	}
-	where := finding{Severity: "error", File: file, Message: err.Error()}
-	if p, ok := lineOf(err); ok {
-		where.File, where.Line, where.Remedy = p.File, p.Line, p.Remedy
-	}
-	res.Findings = append(res.Findings, where)
+	res.Findings = append(res.Findings, finding{Severity: "error", File: file, Message: err.Error()})
 }
 
 func keyed(p config.Problem) string {

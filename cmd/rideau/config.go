@@ -17,7 +17,8 @@ func printConfig(c *call) int {
 	case c.string("pack") != "":
 		f, err := pack.Open(c.string("pack"))
 		if err != nil {
-			return c.fail(err)
+			c.fail(err)
+			return exitUsage
 		}
 		defer f.Close()
 		if text, err = io.ReadAll(f); err != nil {

@@ -69,9 +69,9 @@ type decidedBy struct {
 }
 
 func explain(c *call) int {
-	var name wire.Name
-	if err := name.SetText(c.args[0]); err != nil {
-		fmt.Fprintf(c.stderr, "rideau explain: %q: %v\n", c.args[0], err)
+	name, err := parseName(c.args[0])
+	if err != nil {
+		fmt.Fprintf(c.stderr, "rideau explain: %v\n", err)
 		return exitUsage
 	}
 	client, err := netip.ParseAddr(c.string("client"))
@@ -98,7 +98,7 @@ func explain(c *call) int {
 		return c.fail(err)
 	}
 	e := explanation{Name: name.String(), Type: dns.Type(qtype).String(), Client: client.String()}
-	if err := e.ask(st, &name, qtype, client.Unmap().WithZone(""), c.bool("do"), names); err != nil {
+	if err := e.ask(st, name, qtype, client.Unmap().WithZone(""), c.bool("do"), names); err != nil {
 		return c.fail(err)
 	}
 	if c.bool("json") {
@@ -111,6 +111,33 @@ func explain(c *call) int {
 	}
 	return exitOK
 }
+
+// parseName reads a name as people type it, by the rules of lists: U-labels
+// become A-labels, and what cannot be a host name is no name.
+func parseName(text string) (*wire.Name, error) {
+	name := new(wire.Name)
+	if text == "." {
+		return name, name.Set([]byte{0})
+	}
+	found := false
+	_, err := format.Read(strings.NewReader(text), format.Options{File: "NAME", AllowTLD: true}, func(e format.Entry) error {
+		if found || e.Name == nil || e.Match != format.Suffix {
+			return errNoName
+		}
+		found = true
+		return name.Set(e.Name)
+	})
+	var p format.Problem
+	switch {
+	case errors.As(err, &p):
+		return nil, fmt.Errorf("%q: %s; %s", text, p.Reason, p.Remedy)
+	case err != nil || !found:
+		return nil, fmt.Errorf("%q: not a domain name; write a host name, such as web.wechat.com", text)
+	}
+	return name, nil
+}
+
+var errNoName = errors.New("not one name")
 
 // parseType reads a type's name.
 func parseType(s string) (uint16, bool) {

@@ -7,8 +7,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
+	"os"
+	"regexp"
 	"strings"
 	"time"
+
+	"rideau/config"
 )
 
 const healthcheckHelp = `Asks a running rideau on this machine whether it is ready to serve: policy loaded,
@@ -21,14 +26,15 @@ const defaultHealthTimeout = 3 * time.Second
 func healthcheck(c *call) int {
 	base := strings.TrimSuffix(c.string("url"), "/")
 	if base == "" {
-		cfg, err := loadConfig(c.string("config"))
-		if err != nil {
-			return c.fail(err)
-		}
-		if cfg.Ops.Listen == "" {
+		listen := opsAddress(c)
+		if listen == "" {
 			return c.fail(errors.New("ops.listen is empty, so there is nobody to ask; set it, or give --url"))
 		}
-		base = "http://" + reachable(cfg.Ops.Listen)
+		base = "http://" + reachable(listen)
+	}
+	if u, err := url.Parse(base); err != nil || u.Scheme != "http" || u.Host == "" {
+		fmt.Fprintf(c.stderr, "rideau healthcheck: --url %q must look like http://127.0.0.1:5380\n", base)
+		return exitUsage
 	}
 	path := "/readyz"
 	if c.bool("live") {
@@ -59,6 +65,29 @@ func healthcheck(c *call) int {
 	fmt.Fprintln(c.stdout, strings.Join(reasons, "; "))
 	return exitOK
 }
+
+// opsAddress is where the running rideau's HTTP is. A mistake in the
+// configuration must not make a rideau look ill that refused it and serves on: the
+// address is then read by itself, and is the default's if that fails too.
+func opsAddress(c *call) string {
+	path := c.string("config")
+	cfg, err := loadConfig(path)
+	if err == nil {
+		return cfg.Ops.Listen
+	}
+	fmt.Fprintln(c.stderr, "rideau healthcheck: asking all the same:", err)
+	if regular(path) == nil {
+		if text, err := os.ReadFile(path); err == nil {
+			if m := opsListen.FindSubmatch(text); m != nil {
+				return string(m[1])
+			}
+		}
+	}
+	return config.Default().Ops.Listen
+}
+
+// opsListen finds ops.listen in a file that does not parse.
+var opsListen = regexp.MustCompile(`(?m)^ops:(?:[ \t]*\{[^}\n]*?|(?:[^\n]*\n(?:[ \t][^\n]*)?)*?\n?[ \t]+)listen:[ \t]*["']?([^"'\s,}#]+)`)
 
 // reachable turns an address to listen on into one to connect to.
 func reachable(listen string) string {

@@ -70,6 +70,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		name, rest = args[0], args[1:]
 	} else if slices.Contains(args, "--help") || slices.Contains(args, "-h") {
 		name, rest = "help", nil
+	} else if len(args) == 1 && (args[0] == "--version" || args[0] == "-v") {
+		name, rest = "version", nil
 	}
 	if name == "help" {
 		if len(rest) == 0 {
@@ -99,7 +101,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	c.args = c.Args()
 	if want := len(strings.Fields(cmd.args)); len(c.args) != want {
-		fmt.Fprintf(stderr, "rideau %s: %d arguments, want %d; see rideau help %s\n", name, len(c.args), want, name)
+		problem := "too many arguments"
+		if len(c.args) < want {
+			problem = "wants " + cmd.args
+		}
+		fmt.Fprintf(stderr, "rideau %s: %s; see rideau help %s\n", name, problem, name)
 		return exitUsage
 	}
 	return cmd.run(c)

@@ -21,7 +21,27 @@ func loadConfig(path string) (*config.Config, error) {
 	if path == "" {
 		return config.Default(), nil
 	}
+	if err := regular(path); err != nil {
+		return nil, fmt.Errorf("%w; give the path of a configuration file", err)
+	}
 	return config.Load(path)
+}
+
+// configName is what a configuration is called in messages.
+func configName(c *config.Config) string {
+	if c.File == "" {
+		return "(inside the program)"
+	}
+	return c.File
+}
+
+// regular refuses what would keep a reader waiting or reading for ever.
+func regular(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = &os.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+	}
+	return err
 }
 
 // policy turns configuration into what blocklists takes.
@@ -90,23 +110,34 @@ func list(file string, l *config.List) blocklists.List {
 		out.Source = path
 		out.Open = func() (io.ReadCloser, error) { return openList(path) }
 	default:
-		// Each entry lies in its own line, so that a message's line is the
-		// entry's place in the list.
-		names := strings.Join(l.Names, "\n")
-		out.Source, out.Unguarded = file+" list "+l.ID, true
-		out.Open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(names)), nil }
+		source, text := inline(file, l)
+		out.Source, out.Unguarded = source, true
+		out.Open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }
 	}
 	return out
 }
 
-// openList opens a list's file, and nothing that would keep the reload
-// waiting or read for ever.
-func openList(path string) (io.ReadCloser, error) {
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		err = &os.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+// inline is the text of a list that is written in the configuration. Where
+// each name has a line of its own there, it lies in the same line of the text,
+// so that messages name the place to go to.
+func inline(file string, l *config.List) (source, text string) {
+	var b strings.Builder
+	at := 1
+	for i, name := range l.Names {
+		if i >= len(l.NameLines) || l.NameLines[i] < at+min(i, 1) {
+			return fmt.Sprintf("%s:%d (list %s, in order)", file, l.Line, l.ID), strings.Join(l.Names, "\n")
+		}
+		for ; at < l.NameLines[i]; at++ {
+			b.WriteByte('\n')
+		}
+		b.WriteString(name)
 	}
-	if err != nil {
+	return file, b.String()
+}
+
+// openList opens a list's file.
+func openList(path string) (io.ReadCloser, error) {
+	if err := regular(path); err != nil {
 		return nil, fmt.Errorf("%w; put the list there, or correct its file in the configuration", err)
 	}
 	f, err := os.Open(path)

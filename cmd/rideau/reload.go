@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"rideau/blocklists"
-	"rideau/blocklists/format"
 	"rideau/config"
 	"rideau/resolver/ops"
 )
@@ -29,7 +27,7 @@ var restartKeys = []string{"listen.workers", "listen.max_pending", "listen.tcp."
 func (s *server) reload(ctx context.Context, force bool) (ops.ReloadResult, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	result, report, err := s.swap(ctx, force)
+	result, report, read, err := s.swap(ctx, force)
 	result.Policy = s.resolver.State().Policy()
 	var problems config.Problems
 	if errors.As(err, &problems) {
@@ -39,46 +37,47 @@ func (s *server) reload(ctx context.Context, force bool) (ops.ReloadResult, erro
 	}
 	result.Problems = append(result.Problems, ops.ListProblems(report)...)
 	if ctx.Err() == nil {
-		s.reloads.Record(time.Now(), err == nil, listResults(s.cfg, report))
+		s.reloads.Record(time.Now(), err == nil, listResults(read, report))
 	}
 	return result, err
 }
 
 // swap does the work of reload. Everything that can fail comes before the
-// first change.
-func (s *server) swap(ctx context.Context, force bool) (ops.ReloadResult, blocklists.Report, error) {
-	var result ops.ReloadResult
+// first change. read is the configuration whose lists were read; nil if it did
+// not come to that.
+func (s *server) swap(ctx context.Context, force bool) (result ops.ReloadResult, report blocklists.Report, read *config.Config, err error) {
 	if s.ctx.Err() != nil {
-		return result, blocklists.Report{}, errStopping
+		return result, report, nil, errStopping
 	}
+	before, ups := s.now()
 	cfg, err := loadConfig(s.path)
 	if err != nil {
-		return result, blocklists.Report{}, err
+		return result, report, nil, err
 	}
-	plan, err := planUpstreams(cfg)
+	plan, err := planUpstreams(cfg, ups.system)
 	if err != nil {
-		return result, blocklists.Report{}, err
+		return result, report, nil, err
 	}
 	old := s.resolver.State().Policy()
 	snap, report, err := loadPolicy(ctx, cfg, old, &s.slots, force)
 	if err != nil {
-		return result, report, err
+		return result, report, cfg, err
 	}
-	ups, err := newUpstreams(cfg, plan, s.ups, s.log)
+	next, err := newUpstreams(cfg, plan, ups, s.log)
 	if err != nil {
-		return result, report, err
+		return result, report, cfg, err
 	}
-	st, err := newState(cfg, snap, ups, plan)
+	st, err := newState(cfg, snap, next, plan)
 	if err != nil {
-		return result, report, err
+		return result, report, cfg, err
 	}
-	fresh, err := s.bind(cfg)
+	fresh, err := s.sockets.bind(cfg, s.resolver, s.limiter)
 	if err != nil {
-		return result, report, err
+		return result, report, cfg, err
 	}
 
-	changed := config.Changed(s.cfg, cfg)
-	result.Changed = len(changed) > 0 || ups != s.ups || snap.Fingerprint() != old.Fingerprint()
+	changed := config.Changed(before, cfg)
+	result.Changed = len(changed) > 0 || next != ups || snap.Fingerprint() != old.Fingerprint()
 	for _, k := range changed {
 		if slices.ContainsFunc(restartKeys, func(p string) bool { return strings.HasPrefix(k, p) }) {
 			result.Restart = append(result.Restart, k)
@@ -87,25 +86,20 @@ func (s *server) swap(ctx context.Context, force bool) (ops.ReloadResult, blockl
 	s.warn(cfg, plan, report)
 	s.resolver.SetState(st)
 	s.level.Set(cfg.Log.Level)
-	s.cfg = cfg
-	if ups != s.ups {
-		ups.start(s.ctx)
-		s.ups.end()
-		s.ups = ups
+	s.view.Lock()
+	s.cfg, s.ups = cfg, next
+	s.view.Unlock()
+	if next != ups {
+		next.start(s.ctx)
+		ups.end()
 		s.cache.Flush() // other servers may say other things
 	}
 	s.cache.Resize(cfg.Cache.MaxEntries, cfg.Cache.MaxBytes)
-	for a, k := range s.live {
-		if !slices.Contains(cfg.Listen.Addresses, a) {
-			s.retire(a, k)
-		}
-	}
-	for a, k := range fresh {
-		s.open(a, k)
-	}
+	s.sockets.open(fresh)
+	s.sockets.retain(cfg)
 	s.arm(snap)
 	giveBack(snap)
-	return result, report, nil
+	return result, report, cfg, nil
 }
 
 // giveBack gives the memory that making a large policy took back to the
@@ -116,18 +110,6 @@ func giveBack(snap *blocklists.Snapshot) {
 	if snap.Memory() > large {
 		go debug.FreeOSMemory()
 	}
-}
-
-// retire lets a socket drain while others serve.
-func (s *server) retire(a netip.AddrPort, k *socket) {
-	delete(s.live, a)
-	k.stop()
-	go func() {
-		<-k.done
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		addStats(&s.past, k.Stats())
-	}()
 }
 
 // reloadAndLog reloads because of something that nobody waits for.
@@ -169,8 +151,12 @@ func (s *server) logReload(why string, result ops.ReloadResult, err error) {
 	}
 }
 
-// listResults says of each list whether it could be read.
+// listResults says of each list whether it could be read; of none if cfg is
+// nil.
 func listResults(cfg *config.Config, report blocklists.Report) []ops.ListResult {
+	if cfg == nil {
+		return nil
+	}
 	var out []ops.ListResult
 	for _, l := range cfg.Lists {
 		failed := slices.ContainsFunc(report.Failed, func(e *blocklists.ListError) bool { return e.List == l.ID })
@@ -181,12 +167,11 @@ func listResults(cfg *config.Config, report blocklists.Report) []ops.ListResult 
 
 // watched are the files whose change calls for a reload.
 func (s *server) watched() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.cfg.Reload.Watch {
+	cfg, _ := s.now()
+	if !cfg.Reload.Watch {
 		return nil
 	}
-	return s.files(s.cfg)
+	return s.files(cfg)
 }
 
 func (s *server) files(cfg *config.Config) []string {
@@ -211,16 +196,8 @@ func (s *server) files(cfg *config.Config) []string {
 }
 
 func (s *server) interval() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cfg.Reload.Interval
-}
-
-// lineOf finds the line of a list in an error.
-func lineOf(err error) (format.Problem, bool) {
-	var p format.Problem
-	ok := errors.As(err, &p)
-	return p, ok
+	cfg, _ := s.now()
+	return cfg.Reload.Interval
 }
 
 // token reads the secret that lets other machines reload.
@@ -230,11 +207,11 @@ func token(cfg *config.Config) (string, error) {
 	}
 	b, err := os.ReadFile(cfg.Ops.TokenFile)
 	if err != nil {
-		return "", fmt.Errorf("ops.token_file: %w", err)
+		return "", fmt.Errorf("%s: ops.token_file: %w; put the secret there, or take the key out", configName(cfg), err)
 	}
 	t := strings.TrimSpace(string(b))
 	if len(t) < 16 {
-		return "", fmt.Errorf("ops.token_file: %s holds fewer than 16 characters; write a longer secret", cfg.Ops.TokenFile)
+		return "", fmt.Errorf("%s: ops.token_file: %s holds fewer than 16 characters; write a longer secret", configName(cfg), cfg.Ops.TokenFile)
 	}
 	return t, nil
 }

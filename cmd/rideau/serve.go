@@ -40,22 +40,25 @@ type server struct {
 
 	resolver *resolver.Resolver
 	cache    *cache.Cache
+	sockets  *sockets
 
-	// mu guards what a reload changes, and lets one reload run at a time.
+	// mu lets one reload run at a time, and guards what only reloads use.
 	mu    sync.Mutex
-	cfg   *config.Config
 	slots blocklists.Slots
-	ups   *upstreams
-	live  map[netip.AddrPort]*socket
-	past  listener.Stats // of sockets that are gone
-	timer *time.Timer    // for the next ban that begins or ends
+	timer *time.Timer // for the next ban that begins or ends
+
+	// view guards what a reload changes and others read. It is held for a
+	// moment only, so that a health check never waits for a list to be read.
+	view sync.Mutex
+	cfg  *config.Config
+	ups  *upstreams
 }
 
-// socket is one address that is listened on.
-type socket struct {
-	*listener.Listener
-	stop context.CancelFunc
-	done chan struct{}
+// now is the configuration and the upstreams that serve.
+func (s *server) now() (*config.Config, *upstreams) {
+	s.view.Lock()
+	defer s.view.Unlock()
+	return s.cfg, s.ups
 }
 
 // serve runs a server. The steps stand in order: nothing is bound before the
@@ -66,7 +69,7 @@ func serve(c *call) int {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // before anything that takes time: by default it would end the process
 	defer signal.Stop(hup)
-	s := &server{path: c.string("config"), level: new(slog.LevelVar), ctx: ctx, live: map[netip.AddrPort]*socket{}}
+	s := &server{path: c.string("config"), level: new(slog.LevelVar), ctx: ctx}
 
 	seen := look(s.files(nil))
 	cfg, err := loadConfig(s.path)
@@ -75,6 +78,7 @@ func serve(c *call) int {
 	}
 	s.cfg = cfg
 	s.log = newLogger(c.stderr, cfg, s.level)
+	s.sockets = newSockets(s.log)
 	for _, p := range s.files(cfg) {
 		if _, ok := seen[p]; !ok {
 			seen[p] = look([]string{p})[p]
@@ -126,7 +130,7 @@ func serve(c *call) int {
 // begin loads the policy, and makes and binds everything that serves.
 func (s *server) begin() (upstreamPlan, error) {
 	cfg := s.cfg
-	plan, err := planUpstreams(cfg)
+	plan, err := planUpstreams(cfg, nil)
 	if err != nil {
 		return plan, err
 	}
@@ -153,14 +157,12 @@ func (s *server) begin() (upstreamPlan, error) {
 		StaleAfter: cfg.Cache.StaleAfter, Logger: s.log,
 	})
 	s.limiter = listener.NewLimiter(cfg.Listen.MaxPending)
-	fresh, err := s.bind(cfg)
+	fresh, err := s.sockets.bind(cfg, s.resolver, s.limiter)
 	if err != nil {
 		return plan, err
 	}
 	s.ups.start(s.ctx)
-	for a, k := range fresh {
-		s.open(a, k)
-	}
+	s.sockets.open(fresh)
 	s.arm(snap)
 	giveBack(snap)
 	return plan, nil
@@ -171,43 +173,6 @@ func newState(cfg *config.Config, snap *blocklists.Snapshot, ups *upstreams, pla
 		Upstream: ups.fallback(plan), Routes: ups.routes, UDPSize: uint16(cfg.Listen.UDPSize)})
 }
 
-// bind binds the addresses that are not bound yet, all or none.
-func (s *server) bind(cfg *config.Config) (map[netip.AddrPort]*socket, error) {
-	fresh := map[netip.AddrPort]*socket{}
-	for _, a := range cfg.Listen.Addresses {
-		if _, ok := s.live[a]; ok {
-			continue
-		}
-		l, err := listener.Listen(s.resolver, listener.Options{
-			Addrs: []string{a.String()}, Workers: cfg.Listen.Workers, Limiter: s.limiter,
-			MaxConnections: cfg.Listen.TCP.MaxConnections, MaxConnectionsPerClient: cfg.Listen.TCP.MaxConnectionsPerClient,
-			MaxPendingPerConnection: cfg.Listen.TCP.MaxPendingPerConnection, IdleTimeout: cfg.Listen.TCP.IdleTimeout,
-			Logger: s.log, Stats: s.resolver.Stats(),
-		})
-		if err != nil {
-			for _, f := range fresh {
-				f.Close()
-			}
-			return nil, err
-		}
-		fresh[a] = &socket{Listener: l, done: make(chan struct{})}
-	}
-	return fresh, nil
-}
-
-// open serves a socket that was bound for a configured address.
-func (s *server) open(a netip.AddrPort, k *socket) {
-	ctx, stop := context.WithCancel(context.Background())
-	k.stop = stop
-	go func() {
-		defer close(k.done)
-		if err := k.Serve(ctx); err != nil {
-			s.log.Error("listener ended", "address", k.Addr(), "error", err)
-		}
-	}()
-	s.live[a] = k
-}
-
 // close drains and closes everything.
 func (s *server) close() {
 	s.mu.Lock()
@@ -215,14 +180,9 @@ func (s *server) close() {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	for _, k := range s.live {
-		k.stop()
-	}
-	for _, k := range s.live {
-		<-k.done
-	}
-	if s.ups != nil {
-		s.ups.end()
+	s.sockets.close()
+	if _, ups := s.now(); ups != nil {
+		ups.end()
 	}
 }
 
@@ -323,14 +283,11 @@ func (s *server) warn(cfg *config.Config, plan upstreamPlan, report blocklists.R
 // banner tells in a few lines what is served.
 func banner(w io.Writer, s *server, plan upstreamPlan, web *ops.Server) {
 	var addrs []string
-	var first netip.AddrPort
-	for _, a := range s.cfg.Listen.Addresses {
-		bound := s.live[a].Addr()
-		if !first.IsValid() {
-			first = bound
-		}
-		addrs = append(addrs, bound.String())
+	bound := s.sockets.bound(s.cfg)
+	for _, a := range bound {
+		addrs = append(addrs, a.String())
 	}
+	first := bound[0]
 	fmt.Fprintf(w, "rideau %s serves DNS on %s (UDP and TCP)\n", buildInfo().Version, strings.Join(addrs, ", "))
 	if web != nil {
 		fmt.Fprintf(w, "  ops HTTP   http://%s\n", web.Addrs()[0])

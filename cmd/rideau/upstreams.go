@@ -17,6 +17,11 @@ import (
 	"rideau/resolver/wire"
 )
 
+// containerDNS is the engine's own resolver in a container with a network of
+// its own. What is sent there is redirected before it could come to us, though we
+// listen on all addresses.
+var containerDNS = netip.AddrFrom4([4]byte{127, 0, 0, 11})
+
 // resolvConf is where a system says which resolvers it uses.
 const resolvConf = "/etc/resolv.conf"
 
@@ -25,6 +30,7 @@ type upstreams struct {
 	// key is what they were made from: if a reload changes nothing of it,
 	// they stay.
 	key    string
+	system []netip.AddrPort  // as in the plan
 	groups []*upstream.Group // the first takes what no route takes; nil if there is no server
 	routes []resolver.Route
 	stop   context.CancelFunc
@@ -33,11 +39,14 @@ type upstreams struct {
 // upstreamPlan is what configuration and system say about upstreams.
 type upstreamPlan struct {
 	servers  []netip.AddrPort
+	system   []netip.AddrPort // those among them that the system named
 	warnings []string
 }
 
 // planUpstreams finds the addresses to forward to, and never one of our own.
-func planUpstreams(cfg *config.Config) (upstreamPlan, error) {
+// known are the servers that the system named before: they stay if it names
+// none now, since DHCP clients and VPNs write its file in steps.
+func planUpstreams(cfg *config.Config, known []netip.AddrPort) (upstreamPlan, error) {
 	var p upstreamPlan
 	for _, s := range cfg.Upstream.Servers {
 		if !s.System {
@@ -47,22 +56,7 @@ func planUpstreams(cfg *config.Config) (upstreamPlan, error) {
 			p.add(s.Addr)
 			continue
 		}
-		text, err := os.ReadFile(resolvConf)
-		if err != nil {
-			p.warnings = append(p.warnings, fmt.Sprintf("no upstream from the system: %v; set upstream.servers", err))
-			continue
-		}
-		system, err := upstream.SystemServers(bytes.NewReader(text))
-		if err != nil {
-			p.warnings = append(p.warnings, fmt.Sprintf("%s: %v; set upstream.servers", resolvConf, err))
-		}
-		for _, a := range system {
-			if isSelf(cfg, a) {
-				p.warnings = append(p.warnings, fmt.Sprintf("%s names %v, which is this rideau itself; it is left out", resolvConf, a))
-				continue
-			}
-			p.add(a)
-		}
+		p.addSystem(cfg, known)
 	}
 	if len(p.servers) == 0 {
 		p.warnings = append(p.warnings, "there is no upstream: banned names are answered, and nothing else can be; set upstream.servers")
@@ -75,6 +69,32 @@ func planUpstreams(cfg *config.Config) (upstreamPlan, error) {
 		}
 	}
 	return p, nil
+}
+
+// addSystem adds the servers that the system names.
+func (p *upstreamPlan) addSystem(cfg *config.Config, known []netip.AddrPort) {
+	var named []netip.AddrPort
+	text, err := os.ReadFile(resolvConf)
+	if err == nil {
+		named, err = upstream.SystemServers(bytes.NewReader(text))
+	}
+	if err != nil {
+		p.warnings = append(p.warnings, fmt.Sprintf("%s: %v; set upstream.servers", resolvConf, err))
+	}
+	for _, a := range named {
+		if isSelf(cfg, a) && a.Addr() != containerDNS {
+			p.warnings = append(p.warnings, fmt.Sprintf("%s names %v, which is this rideau itself; it is left out", resolvConf, a))
+			continue
+		}
+		p.system = append(p.system, a)
+	}
+	if len(p.system) == 0 && len(known) > 0 {
+		p.warnings = append(p.warnings, fmt.Sprintf("%s names no server any more; %v stay", resolvConf, known))
+		p.system = known
+	}
+	for _, a := range p.system {
+		p.add(a)
+	}
 }
 
 func (p *upstreamPlan) add(a netip.AddrPort) {
@@ -116,7 +136,7 @@ func isLocal(a netip.Addr) bool {
 // newUpstreams makes the groups. Those with the same servers as before keep
 // what they learned.
 func newUpstreams(cfg *config.Config, p upstreamPlan, old *upstreams, log *slog.Logger) (*upstreams, error) {
-	u := &upstreams{key: fmt.Sprint(p.servers, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
+	u := &upstreams{system: p.system, key: fmt.Sprint(p.servers, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
 		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, forwardKey(cfg), cfg.Listen.UDPSize)}
 	if old != nil && old.key == u.key {
 		return old, nil
@@ -192,7 +212,7 @@ func (u *upstreams) end() {
 // upstreamNames describes, for explain, where each route of a State goes; the
 // routes have no upstreams.
 func upstreamNames(cfg *config.Config) ([]string, []resolver.Route) {
-	p, err := planUpstreams(cfg)
+	p, err := planUpstreams(cfg, nil)
 	names := []string{"none"}
 	if err == nil && len(p.servers) > 0 {
 		names[0] = fmt.Sprint(p.servers)

@@ -9,7 +9,6 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/blocklists"
-	"rideau/resolver/listener"
 	"rideau/resolver/ops"
 )
 
@@ -59,22 +58,9 @@ func (s *server) listenOps() (*ops.Server, error) {
 // notServing says which configured addresses nobody listens on, and if only
 // the servers of forwarded zones answer.
 func (s *server) notServing() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []string
-	for _, a := range s.cfg.Listen.Addresses {
-		k, ok := s.live[a]
-		if !ok {
-			out = append(out, fmt.Sprintf("%v is not bound", a))
-			continue
-		}
-		select {
-		case <-k.done:
-			out = append(out, fmt.Sprintf("%v is served no more", a))
-		default:
-		}
-	}
-	if len(s.ups.groups) > 1 && len(s.ups.groups[0].Stats()) > 0 && time.Since(s.ups.groups[0].LastAnswer()) > readyWithin {
+	cfg, ups := s.now()
+	out := s.sockets.missing(cfg)
+	if len(ups.groups) > 1 && len(ups.groups[0].Stats()) > 0 && time.Since(ups.groups[0].LastAnswer()) > readyWithin {
 		out = append(out, fmt.Sprintf("none of upstream.servers has answered within %v", readyWithin))
 	}
 	return out
@@ -87,9 +73,7 @@ func (s *server) cacheFacts() ops.Cache {
 }
 
 func (s *server) upstreamFacts() []ops.Upstream {
-	s.mu.Lock()
-	ups := s.ups
-	s.mu.Unlock()
+	_, ups := s.now()
 	var out []ops.Upstream
 	for _, g := range ups.groups {
 		for _, u := range g.Stats() {
@@ -104,29 +88,12 @@ func (s *server) upstreamFacts() []ops.Upstream {
 	return out
 }
 
-func (s *server) listenerStats() listener.Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sum := s.past
-	for _, k := range s.live {
-		addStats(&sum, k.Stats())
-	}
-	return sum
-}
-
 func (s *server) listenerFacts() ops.Listener {
-	t := s.listenerStats()
+	t := s.sockets.stats()
 	return ops.Listener{Pending: s.limiter.Pending(), Connections: t.Connections, Refused: t.Refused, UDPSendErrors: t.SendErrors}
 }
 
-func (s *server) panics() uint64 { return s.resolver.Panics() + s.listenerStats().Panics }
-
-func addStats(sum *listener.Stats, t listener.Stats) {
-	sum.Connections += t.Connections
-	sum.Refused += t.Refused
-	sum.SendErrors += t.SendErrors
-	sum.Panics += t.Panics
-}
+func (s *server) panics() uint64 { return s.resolver.Panics() + s.sockets.stats().Panics }
 
 // typeName is a query type's name.
 func typeName(t uint16) string {
