@@ -77,7 +77,7 @@ func (s *server) upstreamFacts() []ops.Upstream {
 	var out []ops.Upstream
 	for _, g := range ups.groups {
 		for _, u := range g.Stats() {
-			f := ops.Upstream{Name: u.Addr, Requests: u.Requests, Healthy: u.Healthy, LastAnswer: u.LastAnswer,
+			f := ops.Upstream{Name: u.Addr, Requests: u.Requests, Mismatches: u.Mismatches, Healthy: u.Healthy, LastAnswer: u.LastAnswer,
 				Duration: ops.Histogram{Bounds: u.Latency.Bounds, Counts: u.Latency.Counts, Sum: u.Latency.Sum}}
 			for _, x := range u.Failures {
 				f.Failures = append(f.Failures, ops.Failure{Reason: x.Reason, Count: x.Count})

@@ -214,6 +214,7 @@ func (s scrape) upstreams(all []Upstream) {
 		for _, f := range u.Failures {
 			s.put(upstreamFailures, float64(f.Count), u.Name, f.Reason)
 		}
+		s.put(upstreamMismatches, float64(u.Mismatches), u.Name)
 		s.put(upstreamHealthy, truth(u.Healthy), u.Name)
 		s.put(upstreamLastAnswer, seconds(u.LastAnswer), u.Name)
 		s.histogram(upstreamDuration, u.Duration, u.Name)
@@ -234,6 +235,7 @@ func joined(all []Upstream) []Upstream {
 		}
 		o := &out[at]
 		o.Requests += u.Requests
+		o.Mismatches += u.Mismatches
 		o.Healthy = o.Healthy || u.Healthy
 		if u.LastAnswer.After(o.LastAnswer) {
 			o.LastAnswer = u.LastAnswer

@@ -34,6 +34,7 @@ const (
 	cacheCollisions
 	upstreamRequests
 	upstreamFailures
+	upstreamMismatches
 	upstreamDuration
 	upstreamHealthy
 	upstreamLastAnswer
@@ -90,6 +91,8 @@ var metrics = [ids]Metric{
 		"Requests sent to the upstream.", []string{"upstream"}},
 	upstreamFailures: {"rideau_upstream_failures_total", counter,
 		"Requests to the upstream that brought no usable answer, by reason.", []string{"upstream", "reason"}},
+	upstreamMismatches: {"rideau_upstream_mismatched_total", counter,
+		"Datagrams from the upstream's address that answered no question asked: late, broken, or forged.", []string{"upstream"}},
 	upstreamDuration: {"rideau_upstream_duration_seconds", histogram,
 		"Time until the upstream answered.", []string{"upstream"}},
 	upstreamHealthy: {"rideau_upstream_healthy", gauge,

@@ -47,7 +47,7 @@ func busy(t testing.TB) ops.Sources {
 	reloads.Record(now, true, []ops.ListResult{{List: "wechat", OK: true}, {List: "kaspersky", OK: true}, {List: "tiktok", OK: true}})
 	reloads.Record(now.Add(time.Minute), false, []ops.ListResult{{List: "wechat", OK: true}, {List: "kaspersky"}})
 	up := answered("192.0.2.53:53", 1500*time.Millisecond)
-	up.Requests = 10
+	up.Requests, up.Mismatches = 10, 3
 	up.Failures = []ops.Failure{{Reason: "timeout", Count: 2}, {Reason: "refused"}}
 	up.Duration = ops.Histogram{Bounds: []time.Duration{time.Millisecond, time.Second}, Counts: []uint64{5, 2, 1}, Sum: 3500 * time.Millisecond}
 	return ops.Sources{
@@ -251,7 +251,7 @@ func TestUpstreamsComeAndGo(t *testing.T) {
 		t.Errorf("%d upstreams", n)
 	}
 	all = all[1:]
-	if got := values(t, scrape(t, o), "rideau_upstream_"); len(got) != 4 {
+	if got := values(t, scrape(t, o), "rideau_upstream_"); len(got) != 5 {
 		t.Errorf("got %v", got)
 	}
 	for k := range values(t, scrape(t, o), "rideau_upstream_") {

@@ -63,6 +63,7 @@ type Upstream struct {
 	Name       string // as configured, without secrets
 	Requests   uint64 // sent
 	Failures   []Failure
+	Mismatches uint64    // datagrams that answered no question asked
 	Duration   Histogram // of requests that were answered
 	Healthy    bool
 	LastAnswer time.Time // zero: never
