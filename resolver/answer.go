@@ -26,6 +26,12 @@ var (
 	shedOption        = wire.AppendEDE(nil, edeNoReachable, "too many queries are waiting")
 )
 
+// key is where the cache keeps the answer. It borrows q.
+func (q *Query) key() cache.Key {
+	v := &q.view
+	return cache.Key{Name: &v.Name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD}
+}
+
 // seal ends an answer: it appends the OPT record if the client sent one, and
 // keeps the answer within what the client takes. An explanation that does not
 // fit is left out first; then the answer is truncated.
@@ -164,8 +170,7 @@ func (r *Resolver) block(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 func (r *Resolver) cached(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	v := &q.view
 	base := len(dst)
-	key := cache.Key{Name: &v.Name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD}
-	out, hit := r.cache.Get(dst, key, q.Received.UnixNano())
+	out, hit := r.cache.Get(dst, q.key(), q.Received.UnixNano())
 	if hit.State != cache.Miss {
 		if hit.Failure {
 			if stale, so, ok := r.stale(dst, q, o); ok {
@@ -237,8 +242,7 @@ func (r *Resolver) examine(msg []byte, q *Query, hit cache.Hit) (v blocklists.Ve
 	p := q.state.policy
 	v, trim = p.Response(msg, p.Everyone(), &scratch)
 	if v.Kind == blocklists.Pass && !trim {
-		w := &q.view
-		r.cache.MarkClean(cache.Key{Name: &w.Name, Type: w.Type, Class: w.Class, DO: w.DO, CD: w.CD}, hit, p.Generation())
+		r.cache.MarkClean(q.key(), hit, p.Generation())
 		return v, false
 	}
 	return p.Response(msg, q.group, &scratch)
@@ -246,10 +250,8 @@ func (r *Resolver) examine(msg []byte, q *Query, hit cache.Hit) (v blocklists.Ve
 
 // stale answers with data past its time (RFC 8767), if there is any.
 func (r *Resolver) stale(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bool) {
-	v := &q.view
 	base := len(dst)
-	key := cache.Key{Name: &v.Name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD}
-	out, hit := r.cache.GetStale(dst, key, q.Received.UnixNano())
+	out, hit := r.cache.GetStale(dst, q.key(), q.Received.UnixNano())
 	if hit.State == cache.Miss {
 		return dst, o, false
 	}

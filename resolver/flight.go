@@ -87,10 +87,10 @@ func (r *Resolver) fly(f *flight) {
 		}
 	}()
 	key := cache.Key{Name: &f.name, Type: f.qtype, Class: f.class, DO: f.do, CD: f.cd}
-	fail := func(rcode wire.Rcode, ede int) {
+	fail := func(ede int) {
 		f.failed, f.ede = true, ede
 		if r.current(f) {
-			r.cache.PutFailure(key, rcode, ede, r.clock().UnixNano())
+			r.cache.PutFailure(key, wire.ServFail, ede, r.clock().UnixNano())
 		}
 	}
 	if f.upstream.Upstream == nil {
@@ -104,13 +104,13 @@ func (r *Resolver) fly(f *flight) {
 		if errors.Is(err, upstream.ErrNetwork) {
 			ede = edeNetwork
 		}
-		fail(wire.ServFail, ede)
+		fail(ede)
 		return
 	}
 	var scratch wire.Name
 	var resp wire.Response
 	if err := resp.Parse(msg, &scratch); err != nil || !wire.Matches(query, withID(msg, 0)) {
-		fail(wire.ServFail, edeNetwork)
+		fail(edeNetwork)
 		return
 	}
 	msg = msg[:resp.End]
@@ -119,7 +119,7 @@ func (r *Resolver) fly(f *flight) {
 		if resp.EDE >= 0 && resp.Rcode == wire.ServFail {
 			ede = resp.EDE // what a validating upstream has to say, say (RFC 8914 section 3)
 		}
-		fail(wire.ServFail, ede)
+		fail(ede)
 		return
 	}
 	p := r.state.Load().policy

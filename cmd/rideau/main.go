@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"rideau/blocklists/pack"
 )
 
 // Exit codes that scripts can use.
@@ -156,7 +158,7 @@ func defineFlags(c *call, name string) {
 		c.Bool("strict", false, "let warnings and skipped lines fail, too")
 	case "config":
 		c.Bool("example", false, "print the example that explains every key instead")
-		c.String("pack", "", "print the ban pack of that `name` instead: wechat, kaspersky, tiktok or doh-bypass")
+		c.String("pack", "", "print the ban pack of that `name` instead: "+strings.Join(pack.Names(), ", "))
 	case "explain":
 		c.String("client", "127.0.0.1", "the client's `address`")
 		c.StringP("type", "t", "A", "the query's `type`")

@@ -31,7 +31,7 @@ type upstreams struct {
 	// they stay.
 	key    string
 	system []netip.AddrPort  // as in the plan
-	groups []*upstream.Group // the first takes what no route takes; nil if there is no server
+	groups []*upstream.Group // the first takes what no route takes, and may have no server
 	routes []resolver.Route
 	stop   context.CancelFunc
 }
@@ -136,8 +136,8 @@ func isLocal(a netip.Addr) bool {
 // newUpstreams makes the groups. Those with the same servers as before keep
 // what they learned.
 func newUpstreams(cfg *config.Config, p upstreamPlan, old *upstreams, log *slog.Logger) (*upstreams, error) {
-	u := &upstreams{system: p.system, key: fmt.Sprint(p.servers, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
-		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, forwardKey(cfg), cfg.Listen.UDPSize)}
+	u := &upstreams{system: p.system, key: fmt.Sprint(p.servers, p.system, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
+		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, forwardKey(cfg))}
 	if old != nil && old.key == u.key {
 		return old, nil
 	}

@@ -56,29 +56,28 @@ func (r *run) step(lines []line) int {
 func (r *run) ask(l *line, words []string) error {
 	r.serial++
 	x, err := newExchange(l, words, r.serial)
-	if err != nil {
-		return err
+	if err == nil {
+		r.carryOut(x)
 	}
+	return err
+}
+
+// carryOut takes an exchange to its end, however long that takes.
+func (r *run) carryOut(x *exchange) {
 	if wait := r.answer(x); wait != nil {
 		wait()
 		r.settle(x)
 	}
 	r.last = x
-	return nil
 }
 
 // send is "send HEX...".
 func (r *run) send(l *line, words []string) error {
 	x, err := newRaw(l, words)
-	if err != nil {
-		return err
+	if err == nil {
+		r.carryOut(x)
 	}
-	if wait := r.answer(x); wait != nil {
-		wait()
-		r.settle(x)
-	}
-	r.last = x
-	return nil
+	return err
 }
 
 // start is "start ID NAME TYPE [OPTION...]".
