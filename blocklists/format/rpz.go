@@ -40,7 +40,9 @@ func (l *reader) zone() error {
 		zp := dns.NewZoneParser(&z, z.origin, "")
 		zp.SetDefaultTTL(3600)
 		for rr, ok := zp.Next(); ok; rr, ok = zp.Next() {
-			z.at = z.start
+			if z.start != 0 { // else one more record of the line before
+				z.at = z.start
+			}
 			if err := z.record(rr); err != nil {
 				return err
 			}
@@ -116,7 +118,7 @@ func (z *zoneReader) nextLine() {
 		return
 	}
 	z.content++
-	directive, argument := field(text)
+	directive, argument := field(unmarked(text))
 	switch {
 	case long:
 		z.skip(text, faultLongLine)
@@ -134,6 +136,20 @@ func (z *zoneReader) nextLine() {
 	if z.start == 0 || z.directive {
 		z.begin(text)
 	}
+}
+
+// unmarked is a line without the octets that the parser passes over even in
+// the midst of a word, so that no directive hides behind them.
+func unmarked(text []byte) []byte {
+	if !bytes.ContainsAny(text, "\r()") {
+		return text
+	}
+	return bytes.Map(func(r rune) rune {
+		if r == '\r' || r == '(' || r == ')' {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 // begin notes that a record begins on the line in hand.
