@@ -150,7 +150,8 @@ func (l *reader) comment() { l.content-- }
 func (l *reader) skip(text []byte, f fault) {
 	if !l.bad {
 		l.bad = true
-		l.stats.Skipped++
+		// A line may be read twice, and is one line all the same.
+		l.stats.Skipped = min(l.stats.Skipped+1, l.stats.Lines)
 	}
 	if len(l.stats.Problems) < MaxProblems {
 		p := l.problem(text, f)

@@ -118,7 +118,7 @@ func (z *zoneReader) nextLine() {
 		return
 	}
 	z.content++
-	directive, argument := field(unmarked(text))
+	directive, argument := field(trim(unmarked(text)))
 	switch {
 	case long:
 		z.skip(text, faultLongLine)
@@ -152,11 +152,13 @@ func unmarked(text []byte) []byte {
 	}, text)
 }
 
+func isDirective(text []byte) bool { return bytes.HasPrefix(trim(unmarked(text)), []byte("$")) }
+
 // begin notes that a record begins on the line in hand.
 func (z *zoneReader) begin(text []byte) {
 	z.start = z.stats.Lines
 	z.text = append(z.text[:0], text[:min(len(text), maxText+1)]...)
-	z.directive = text[0] == '$'
+	z.directive = isDirective(text)
 }
 
 // setOrigin keeps what an $ORIGIN directive says, for the parser that follows
@@ -194,7 +196,7 @@ func (z *zoneReader) unread(err error) {
 	}
 	z.skip(z.text, f)
 	z.start, z.rest = 0, nil
-	if text := trim(z.line); again && len(text) > 0 && text[0] != ';' && text[0] != '$' {
+	if text := trim(z.line); again && len(text) > 0 && text[0] != ';' && !isDirective(text) {
 		z.rest, z.bad = z.line, false
 		z.begin(text)
 	}
