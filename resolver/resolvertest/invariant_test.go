@@ -124,7 +124,9 @@ func (v *violations) edns(udpSize uint16) {
 		v.check(opt.Version() == 0, "EDNS version %d", opt.Version())
 		v.check(opt.Hdr.Ttl&0x7FFF == 0, "EDNS flags other than DO: %#x", opt.Hdr.Ttl) // RFC 6891 section 6.1.4
 		v.check(opt.UDPSize() == udpSize, "UDP size %d", opt.UDPSize())
-		v.check(opt.Do() == asked.Do(), "DO is not the query's") // RFC 3225 section 3
+		// RFC 3225 section 3. Of two OPT records, or one that is malformed,
+		// either reading is as good: the answer is FORMERR.
+		v.check(opt.Do() == asked.Do() || v.x.outcome.Kind == resolver.Malformed, "DO is not the query's")
 		for _, o := range opt.Option {
 			code := o.Option()
 			if e, ok := o.(*dns.EDNS0_EDE); ok {

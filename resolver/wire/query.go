@@ -66,15 +66,18 @@ func (q *Query) Parse(msg []byte) Fault {
 	q.Version, q.UDPSize, q.QuestionEnd = 0, MinUDP, HeaderLen
 
 	if q.Opcode != OpQuery {
-		// NOTIFY and UPDATE have the shape of a query; what the others
-		// carry is not known, and nothing of it is echoed.
-		if q.Opcode == OpNotify || q.Opcode == OpUpdate {
-			if q.question(msg) {
-				q.records(msg)
-			}
-			return FaultRefused
+		// NOTIFY and UPDATE have the shape of a query, and OPT's rules hold
+		// for them too; what the others carry is not known, and nothing of
+		// it is echoed.
+		if q.Opcode != OpNotify && q.Opcode != OpUpdate {
+			return FaultNotImp
 		}
-		return FaultNotImp
+		if q.question(msg) {
+			if fault := q.records(msg); fault != FaultNone {
+				return fault
+			}
+		}
+		return FaultRefused
 	}
 	if !q.question(msg) { // RFC 9619: just one question
 		return FaultFormErr
