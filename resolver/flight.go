@@ -3,8 +3,10 @@ package resolver
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"reflect"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"rideau/blocklists"
@@ -14,138 +16,263 @@ import (
 )
 
 // flight is one exchange with upstream that any number of queries with the
-// same question wait for. Its results are written before done is closed and
-// never after.
+// same question wait for.
 type flight struct {
-	done     chan struct{}
-	name     wire.Name
+	hash     uint64
+	name     *wire.Name
 	qtype    wire.Type
 	class    wire.Class
 	do, cd   bool
 	upstream *target
 	udpSize  uint16
+	begun    *upstream.Begun // what a listener has done for it already
 
+	// landing is for those who wait for another's flight. It is made by the
+	// first of them, under the lock of the flight's shard.
+	landing *landing
+}
+
+// landing is what a flight comes to. It is written before done is closed and
+// never after.
+type landing struct {
+	done chan struct{}
+	result
+}
+
+// result is what a flight brought.
+type result struct {
 	msg        []byte // without OPT
 	generation uint64 // under which msg is clean for everyone; 0 if it is not
 	failed     bool
 	ede        int
 }
 
-// flightKey tells questions apart, and who is asked, so that a reload that
-// changes the upstream does not hand out what the old one says.
-type flightKey struct {
-	name     string
-	qtype    wire.Type
-	class    wire.Class
-	do, cd   bool
-	upstream *target
-}
-
-// flights are those under way.
-type flights struct {
-	mu sync.Mutex // guards by
-	by map[flightKey]*flight
-}
-
-func (fs *flights) init() { fs.by = make(map[flightKey]*flight) }
-
-// join returns the flight for q's question. If there is none it starts
-// one: run is called on a goroutine of its own, which lives as long as the
-// upstream takes, whether or not anybody still waits.
-func (fs *flights) join(q *Query, run func(*flight)) *flight {
+// newFlight is a flight for q's question, which borrows q's name.
+func (r *Resolver) newFlight(q *Query) flight {
 	v := &q.view
-	up := q.state.upstreams[q.route]
-	k := flightKey{string(v.Name.Bytes()), v.Type, v.Class, v.DO, v.CD, up}
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if f := fs.by[k]; f != nil {
-		return f
+	f := flight{name: &v.Name, qtype: v.Type, class: v.Class, do: v.DO, cd: v.CD,
+		upstream: q.state.upstreams[q.route], udpSize: q.state.udpSize}
+	bits := uint64(v.Type)<<32 | uint64(v.Class)<<16 | uint64(q.route)<<2
+	if v.DO {
+		bits |= 1
 	}
-	f := &flight{done: make(chan struct{}), name: v.Name, qtype: v.Type, class: v.Class,
-		do: v.DO, cd: v.CD, upstream: up, udpSize: q.state.udpSize}
-	fs.by[k] = f
-	go func() {
-		defer func() {
-			fs.mu.Lock()
-			delete(fs.by, k)
-			fs.mu.Unlock()
-			close(f.done)
-		}()
-		run(f)
-	}()
+	if v.CD {
+		bits |= 2
+	}
+	f.hash = maphash.Bytes(r.flights.seed, v.Name.Bytes()) ^ bits*0x9E3779B97F4A7C15
 	return f
 }
 
-// fly asks upstream and stores what it says. A panic on the way ends this
-// flight in failure and nothing else.
-func (r *Resolver) fly(f *flight) {
-	defer func() {
-		if p := recover(); p != nil {
-			f.failed, f.ede = true, edeNetwork
-			r.panics.Add(1)
-			r.logger.Error("query failed by a fault in the program", "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
-	key := cache.Key{Name: &f.name, Type: f.qtype, Class: f.class, DO: f.do, CD: f.cd}
-	fail := func(ede int) {
-		f.failed, f.ede = true, ede
-		if r.current(f) {
-			r.cache.PutFailure(key, wire.ServFail, ede, r.clock().UnixNano())
-		}
+// same reports whether two flights ask the same of the same, so that a reload
+// that changes the upstream does not hand out what the old one says.
+func (f *flight) same(g *flight) bool {
+	return f.qtype == g.qtype && f.class == g.class && f.do == g.do && f.cd == g.cd &&
+		f.upstream == g.upstream && string(f.name.Bytes()) == string(g.name.Bytes())
+}
+
+// query appends the question as it goes upstream.
+func (f *flight) query(dst []byte) []byte {
+	return wire.AppendQuery(dst, 0, f.name, f.qtype, f.class, f.do, f.cd, true, f.udpSize)
+}
+
+// key is where the cache keeps the flight's answer.
+func (f *flight) key() cache.Key {
+	return cache.Key{Name: f.name, Type: f.qtype, Class: f.class, DO: f.do, CD: f.cd}
+}
+
+// flights are those under way. One whose place another question has taken,
+// by the accident of an equal hash, flies without being found.
+type flights struct {
+	seed   maphash.Seed
+	shards [flightShards]struct {
+		mu sync.Mutex
+		by map[uint64]*flight // guarded by mu
+		_  [48]byte
 	}
-	if f.upstream.Upstream == nil {
-		f.failed, f.ede = true, edeNoReachable
+}
+
+const flightShards = 64
+
+func (fs *flights) init() {
+	fs.seed = maphash.MakeSeed()
+	for i := range fs.shards {
+		fs.shards[i].by = make(map[uint64]*flight)
+	}
+}
+
+// begin makes f findable, unless there is a flight for its question: then
+// that is left alone, and it reports false.
+func (fs *flights) begin(f *flight) bool {
+	s := &fs.shards[f.hash%flightShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.by[f.hash]
+	if g == nil {
+		s.by[f.hash] = f
+		return true
+	}
+	return !g.same(f)
+}
+
+// join returns the landing of the flight for f's question, which is f if
+// there is none other. Then it reports true, and it is the caller who has to
+// see to it that f ends.
+func (fs *flights) join(f *flight) (*landing, bool) {
+	s := &fs.shards[f.hash%flightShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, mine := s.by[f.hash], false
+	if g == nil || !g.same(f) {
+		if g == nil {
+			s.by[f.hash] = f
+		}
+		g, mine = f, true
+	}
+	if g.landing == nil {
+		g.landing = &landing{done: make(chan struct{})}
+	}
+	return g.landing, mine
+}
+
+// replace puts g in f's place, whom nobody finds any more; whoever waits
+// for f waits for g.
+func (fs *flights) replace(f, g *flight) {
+	s := &fs.shards[f.hash%flightShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.by[f.hash] == f {
+		s.by[f.hash] = g
+	}
+	if g.landing = f.landing; g.landing == nil {
+		g.landing = &landing{done: make(chan struct{})}
+	}
+}
+
+// end takes f out, and gives res to whoever waits for it; the message is
+// copied for them where it is only borrowed.
+func (fs *flights) end(f *flight, res result, borrowed bool) {
+	s := &fs.shards[f.hash%flightShards]
+	s.mu.Lock()
+	if s.by[f.hash] == f {
+		delete(s.by, f.hash)
+	}
+	l := f.landing
+	s.mu.Unlock()
+	if l == nil {
 		return
 	}
-	query := wire.AppendQuery(nil, 0, &f.name, f.qtype, f.class, f.do, f.cd, true, f.udpSize)
-	msg, err := f.upstream.Exchange(context.Background(), nil, query)
+	if borrowed {
+		res.msg = slices.Clone(res.msg)
+	}
+	l.result = res
+	close(l.done)
+}
+
+// launch flies f on a goroutine of its own, which lives as long as the
+// upstream takes, whether or not anybody still waits.
+func (r *Resolver) launch(f *flight) {
+	go func() {
+		res := result{failed: true, ede: edeNetwork}
+		// A panic on the way ends this flight in failure and nothing else.
+		defer func() {
+			if p := recover(); p != nil {
+				r.panicked(p)
+				res = result{failed: true, ede: edeNetwork}
+			}
+			r.flights.end(f, res, false)
+		}()
+		res = r.fly(f)
+	}()
+}
+
+func (r *Resolver) panicked(p any) {
+	r.panics.Add(1)
+	r.logger.Error("query failed by a fault in the program", "panic", p, "stack", string(debug.Stack()))
+}
+
+// resumer is an upstream that goes on with what a listener began.
+type resumer interface {
+	Resume(ctx context.Context, dst, query []byte, b *upstream.Begun) ([]byte, error)
+}
+
+// fly asks upstream and stores what it says.
+func (r *Resolver) fly(f *flight) result {
+	if f.upstream.Upstream == nil {
+		return result{failed: true, ede: edeNoReachable}
+	}
+	query := f.query(nil)
+	var msg []byte
+	var err error
+	if u, ok := f.upstream.Upstream.(resumer); ok && f.begun != nil {
+		msg, err = u.Resume(context.Background(), nil, query, f.begun)
+	} else {
+		msg, err = f.upstream.Exchange(context.Background(), nil, query)
+	}
 	if err != nil {
 		ede := edeNoReachable
 		if errors.Is(err, upstream.ErrNetwork) {
 			ede = edeNetwork
 		}
-		fail(ede)
-		return
+		return r.failed(f, ede)
 	}
 	var scratch wire.Name
 	var resp wire.Response
 	if err := resp.Parse(msg, &scratch); err != nil || !wire.Matches(query, withID(msg, 0)) {
-		fail(edeNetwork)
-		return
+		return r.failed(f, edeNetwork)
 	}
-	msg = msg[:resp.End]
-	if resp.TC || resp.Rcode != wire.NoError && resp.Rcode != wire.NXDomain && resp.Rcode != wire.YXDomain {
+	if !usable(&resp) {
 		ede := edeNoReachable
 		if resp.EDE >= 0 && resp.Rcode == wire.ServFail {
 			ede = resp.EDE // what a validating upstream has to say, say (RFC 8914 section 3)
 		}
-		fail(ede)
-		return
+		return r.failed(f, ede)
 	}
+	return r.land(f, msg[:resp.End], &resp, nil, &scratch, r.clock().UnixNano())
+}
+
+// usable reports whether a response is an answer.
+func usable(resp *wire.Response) bool {
+	return !resp.TC && (resp.Rcode == wire.NoError || resp.Rcode == wire.NXDomain || resp.Rcode == wire.YXDomain)
+}
+
+// failed notes that a flight brought nothing.
+func (r *Resolver) failed(f *flight, ede int) result {
+	if r.current(f) {
+		r.cache.PutFailure(f.key(), wire.ServFail, ede, r.clock().UnixNano())
+	}
+	return result{failed: true, ede: ede}
+}
+
+// land has policy look at what a flight brought, stores it, and appends it
+// to dst as the next client will see it, TTLs and all. msg is written to; now
+// is in nanoseconds.
+func (r *Resolver) land(f *flight, msg []byte, resp *wire.Response, dst []byte, scratch *wire.Name, now int64) result {
+	var res result
 	p := r.state.Load().policy
-	if v, trim := p.Response(msg, p.Everyone(), &scratch); v.Kind == blocklists.Pass && !trim {
-		f.generation = p.Generation()
+	if v, trim := p.Response(msg, p.Everyone(), scratch); v.Kind == blocklists.Pass && !trim {
+		res.generation = p.Generation()
 	}
-	f.msg = msg
-	if r.keep(f, key, &resp) {
-		// With the TTLs that the next client will see, too.
-		if kept, hit := r.cache.GetStale(nil, key, r.clock().UnixNano()); hit.State == cache.Fresh {
-			f.msg = kept
-			return
+	if r.keep(f, msg, resp, res.generation, now) {
+		kept, hit := r.cache.GetStale(dst, f.key(), now)
+		if hit.State == cache.Fresh {
+			res.msg = kept
+			return res
 		}
 	}
 	wire.CapTTLs(msg, r.cache.MaxTTL())
+	res.msg = append(dst, msg...)
+	return res
 }
 
 // keep stores what a flight brought, unless a reload sends the question
 // elsewhere now, where the answer may be another. That is looked at before and
 // after, since whoever empties the cache does it after the reload.
-func (r *Resolver) keep(f *flight, key cache.Key, resp *wire.Response) bool {
-	if !r.current(f) || !r.cache.Put(key, f.msg, resp, f.generation, r.clock().UnixNano()) {
+func (r *Resolver) keep(f *flight, msg []byte, resp *wire.Response, generation uint64, now int64) bool {
+	if !r.current(f) || !r.cache.Put(f.key(), msg, resp, generation, now) {
 		return false
 	}
 	if !r.current(f) {
-		r.cache.Remove(key)
+		r.cache.Remove(f.key())
 		return false
 	}
 	return true
@@ -154,7 +281,7 @@ func (r *Resolver) keep(f *flight, key cache.Key, resp *wire.Response) bool {
 // current reports whether f's question would still go to f's upstream.
 func (r *Resolver) current(f *flight) bool {
 	st := r.state.Load()
-	_, _, route := st.zone(&f.name)
+	_, _, route := st.zone(f.name)
 	now := st.upstreams[route]
 	if now == f.upstream {
 		return true

@@ -52,6 +52,7 @@ type Query struct {
 	group   blocklists.GroupID
 	route   uint16 // of State.routes
 	verdict blocklists.Verdict
+	landing *landing // of the flight that it waits for, if that has begun
 }
 
 // Kind is how a query ended. The set is closed: it labels metrics.

@@ -96,7 +96,7 @@ func (r *Resolver) Panics() uint64 { return r.panics.Load() }
 // Dropped nothing is to be sent.
 func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	st := r.state.Load()
-	q.state = st
+	q.state, q.landing = st, nil
 	v := &q.view
 	o := Outcome{Ban: blocklists.NoBan}
 
@@ -146,13 +146,24 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 // nothing is to be sent.
 func (r *Resolver) Resolve(ctx context.Context, dst []byte, q *Query) ([]byte, Outcome) {
 	o := Outcome{Qtype: qtypeClass(q.view.Type), Ban: blocklists.NoBan}
-	f := r.flights.join(q, func(f *flight) { r.fly(f) })
+	l := q.landing
+	if l == nil {
+		f := r.newFlight(q)
+		name := *f.name // the flight may outlive the query
+		f.name = &name
+		var mine bool
+		if l, mine = r.flights.join(&f); mine {
+			r.launch(&f)
+		}
+	}
+	q.landing = nil
 
-	stale := time.NewTimer(r.staleAfter)
+	// Nobody waits for longer than that, the time before included.
+	stale := time.NewTimer(r.staleAfter - r.clock().Sub(q.Received))
 	defer stale.Stop()
 	for waiting := true; waiting; {
 		select {
-		case <-f.done:
+		case <-l.done:
 			waiting = false
 		case <-stale.C:
 			if out, so, ok := r.stale(dst, q, o); ok {
@@ -162,26 +173,36 @@ func (r *Resolver) Resolve(ctx context.Context, dst []byte, q *Query) ([]byte, O
 			return r.fail(dst, q, edeNoReachable, false, o)
 		}
 	}
-
-	// Policy may have changed meanwhile.
-	if st := r.state.Load(); st != q.state {
-		q.state = st
-		q.group = st.policy.Group(q.Client)
-		q.verdict = st.policy.Name(&q.view.Name, q.group)
-		if q.verdict.Kind == blocklists.Block {
-			return r.block(dst, q, q.verdict, o)
-		}
+	if out, so, blocked := r.again(dst, q, o); blocked {
+		return out, so
 	}
-	if f.failed {
+	if l.failed {
 		if out, so, ok := r.stale(dst, q, o); ok {
 			return out, so
 		}
-		return r.fail(dst, q, f.ede, false, o)
+		return r.fail(dst, q, l.ede, false, o)
 	}
 	base := len(dst)
-	dst = append(dst, f.msg...)
+	dst = append(dst, l.msg...)
 	o.Kind = Forwarded
-	return r.finish(dst, base, q, cache.Hit{Generation: f.generation}, o)
+	return r.finish(dst, base, q, cache.Hit{Generation: l.generation}, o)
+}
+
+// again has policy look at a question that waited, since it may have changed
+// meanwhile, and reports whether it is banned now.
+func (r *Resolver) again(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bool) {
+	st := r.state.Load()
+	if st == q.state {
+		return dst, o, false
+	}
+	q.state = st
+	q.group = st.policy.Group(q.Client)
+	q.verdict = st.policy.Name(&q.view.Name, q.group)
+	if q.verdict.Kind != blocklists.Block {
+		return dst, o, false
+	}
+	dst, o = r.block(dst, q, q.verdict, o)
+	return dst, o, true
 }
 
 // Shed answers a query that Answer left pending and that nobody has room

@@ -77,10 +77,11 @@ func ownImports() map[string][]string {
 			"resolver", "resolver/cache", "resolver/listener", "resolver/ops", "resolver/upstream", "resolver/wire"},
 		"config":                {"config/node"},
 		"config/node":           nil,
-		"resolver/listener":     {"resolver", "resolver/wire"},
+		"resolver/batch":        nil,
+		"resolver/listener":     {"resolver", "resolver/batch", "resolver/wire"},
 		"resolver/ops":          {"resolver", "blocklists", "blocklists/format"},
 		"resolver/resolvertest": nil,
-		"resolver": {"blocklists", "blocklists/prefix", "blocklists/suffix",
+		"resolver": {"blocklists", "blocklists/prefix", "blocklists/suffix", "resolver/batch",
 			"resolver/cache", "resolver/upstream", "resolver/wire"},
 		"blocklists":        {"blocklists/format", "blocklists/prefix", "blocklists/suffix", "resolver/wire"},
 		"blocklists/format": {"resolver/wire"},
@@ -88,7 +89,7 @@ func ownImports() map[string][]string {
 		"blocklists/prefix": {"resolver/wire"},
 		"blocklists/suffix": {"resolver/wire"},
 		"resolver/cache":    {"resolver/wire"},
-		"resolver/upstream": {"resolver/wire"},
+		"resolver/upstream": {"resolver/batch", "resolver/wire"},
 		"resolver/wire":     nil,
 	}
 }
@@ -105,7 +106,7 @@ func otherModules() map[string][2][]string {
 		"golang.org/x/net/idna":           {{"blocklists/format"}},
 		"golang.org/x/net/ipv4":           {{"resolver/listener"}},
 		"golang.org/x/net/ipv6":           {{"resolver/listener"}},
-		"golang.org/x/sys":                {{"resolver/listener", "resolver/upstream"}},
+		"golang.org/x/sys":                {{"resolver/batch", "resolver/listener", "resolver/upstream"}},
 		"gopkg.in/yaml.v3":                {{"config/node"}, {"config"}},
 	}
 }

@@ -26,12 +26,15 @@ func openUDP(t target, o *Options, log *throttle) ([]packetConn, error) {
 		if err != nil {
 			return all, err
 		}
-		b, err := newBatchConn(c)
-		if err == nil && !share {
+		if !share {
 			err = openToSharing(c)
 		}
 		if err != nil {
 			c.Close()
+			return all, err
+		}
+		b, err := newBatchConn(c)
+		if err != nil {
 			return all, err
 		}
 		all = append(all, b)
@@ -98,7 +101,7 @@ func openToSharing(c syscall.Conn) error {
 // datagrams for it, and passes it by when it chooses from those that share an
 // address (since Linux 5.4). Sending to others is not affected.
 func (c *batchConn) detach() error {
-	return control(c.raw, func(fd int) error {
+	return c.use(func(fd int) error {
 		self, err := unix.Getsockname(fd) // with the zone of a link-local address
 		if err != nil {
 			return err

@@ -162,6 +162,8 @@ type Listener struct {
 	conns connTable
 	jobs  jobPool
 	pages pages
+
+	workers []*worker // one for each of udp
 }
 
 // packetConn is a UDP socket that answers what it reads.
@@ -190,7 +192,19 @@ func Listen(h Handler, o Options) (*Listener, error) {
 		l.closeSockets()
 		return nil, err
 	}
+	for range l.udp {
+		l.workers = append(l.workers, &worker{l: l})
+	}
 	return l, nil
+}
+
+// waiting is how many queries wait, wherever they do.
+func (l *Listener) waiting() int {
+	n := l.jobs.active()
+	for _, w := range l.workers {
+		n += int(w.waiting.Load())
+	}
+	return n
 }
 
 // Addrs are the addresses that are bound, with their ports.
@@ -203,7 +217,7 @@ func (l *Listener) Addr() netip.AddrPort { return l.addrs[0] }
 func (l *Listener) Stats() Stats {
 	c := &l.count
 	return Stats{
-		Pending:     l.jobs.active(),
+		Pending:     l.waiting(),
 		Connections: l.conns.len(),
 		Accepted:    c.accepted.Load(),
 		Refused:     c.refused.Load(),
@@ -255,7 +269,8 @@ func (l *Listener) Serve(ctx context.Context) error {
 		counters[i] = l.o.Stats.NewCounters()
 	}
 	for i, u := range l.udp {
-		w := &worker{l: l, counters: counters[i%len(counters)]}
+		w := l.workers[i]
+		w.counters = counters[i%len(counters)]
 		workers.Go(func() { u.serve(w) })
 	}
 	for _, t := range l.tcp {
@@ -285,7 +300,7 @@ const kernelGrace = 5 * time.Millisecond
 
 func (l *Listener) drain(cancelJobs func(), workers, streams *sync.WaitGroup) {
 	end := time.Now().Add(l.o.Drain)
-	quiet := func() bool { return l.jobs.active() == 0 && l.conns.len() == 0 }
+	quiet := func() bool { return l.waiting() == 0 && l.conns.len() == 0 }
 
 	l.phase.Store(draining)
 	for _, t := range l.tcp {
@@ -306,8 +321,11 @@ func (l *Listener) drain(cancelJobs func(), workers, streams *sync.WaitGroup) {
 	for _, u := range l.udp {
 		u.interrupt()
 	}
-	if !awaitGroup(workers, closeGrace) {
+	if !awaitGroup(workers, max(time.Until(end), closeGrace)) {
 		l.phase.Store(closed)
+		for _, u := range l.udp {
+			u.interrupt()
+		}
 		workers.Wait()
 	}
 	await(end, quiet)

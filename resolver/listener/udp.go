@@ -2,6 +2,7 @@ package listener
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"rideau/resolver"
@@ -25,18 +26,19 @@ type worker struct {
 	counters *resolver.Counters
 	// q is the query in hand, used again for each.
 	q resolver.Query
+	// waiting is how many queries wait in the worker's own hands.
+	waiting atomic.Int64
 }
 
-// answer appends the answer to msg to dst. If it returns a job, the query
-// waits there: the caller sets the job's path and starts it. The outcome is
-// the caller's to observe in any case; that of a query that waits, or that a
-// panic ended, is Pending and counts nothing.
+// answer appends the answer to msg to dst, and counts nothing. If it reports
+// that the query waits, which is in w.q, the caller has job or refuse see to it.
+// The outcome of a query that a panic ended is Pending and counts nothing.
 //
 // A query over maxQuery was cut off by the system. It is handed on as its
 // header alone, which the handler finds malformed: so its client is told at
 // once (FORMERR, or REFUSED if it is not served) with an answer that is
 // smaller than the query, and access control and counting stay in one place.
-func (w *worker) answer(dst, msg []byte, oversized bool, client netip.Addr, received time.Time) ([]byte, resolver.Outcome, *job) {
+func (w *worker) answer(dst, msg []byte, oversized bool, client netip.Addr, received time.Time) (ans []byte, o resolver.Outcome, waits bool) {
 	q := &w.q
 	if oversized {
 		w.l.count.oversized.Add(1)
@@ -44,15 +46,23 @@ func (w *worker) answer(dst, msg []byte, oversized bool, client netip.Addr, rece
 	}
 	q.Msg, q.Client, q.Transport, q.Received = msg, client, resolver.UDP, received
 	ans, o, ok := w.l.answer(dst, q)
-	if !ok || o.Kind != resolver.Pending {
-		return ans, o, nil
+	return ans, o, ok && o.Kind == resolver.Pending
+}
+
+// job returns a job with a copy of the query in hand, for the caller to set
+// its path and start it; nil if there is no room.
+func (w *worker) job() *job {
+	j := w.l.jobs.take()
+	if j != nil {
+		j.fill(&w.q, w.counters)
 	}
-	if j := w.l.jobs.take(); j != nil {
-		j.fill(q, w.counters)
-		return nil, o, j
-	}
-	ans, o, _ = w.l.shed(dst, q)
-	return ans, o, nil
+	return j
+}
+
+// refuse answers the query in hand, which there is no room for.
+func (w *worker) refuse(dst []byte) ([]byte, resolver.Outcome) {
+	ans, o, _ := w.l.shed(dst, &w.q)
+	return ans, o
 }
 
 // forget drops what the last query refers to, so that a worker without work

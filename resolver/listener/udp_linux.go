@@ -3,7 +3,7 @@ package listener
 import (
 	"net"
 	"net/netip"
-	"runtime"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -11,11 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rideau/resolver"
+	"rideau/resolver/batch"
 )
 
-// Ownership: slot i of a batch is the kernel's while recvmmsg fills it, then
+// Ownership: slot i of a loop is the kernel's while recvmmsg fills it, then
 // the worker's, and the kernel's again while sendmmsg reads it. One goroutine
-// makes these calls, so a slot has one holder at each point of batch.run; a
+// makes these calls, so a slot has one holder at each point of loop.read; a
 // query that waits has left its slot as a copy before the point is passed.
 
 const (
@@ -28,67 +29,139 @@ const (
 	controlLen = 5
 )
 
-type mmsghdr struct {
-	hdr unix.Msghdr
-	n   uint32
-}
-
-// batchConn is a UDP socket that is read and written with recvmmsg and
-// sendmmsg. The calls go to the kernel past the runtime: they never block, and
-// telling the scheduler of them would cost more than some of them.
+// batchConn is a UDP socket that is read and written in batches, and a poller
+// of its own, so that the runtime has no part in it: a worker that waits does
+// so in the kernel.
 type batchConn struct {
-	*net.UDPConn
-	raw syscall.RawConn
+	fd     int
+	poller *batch.Poller
 	// wildcard: queries come for any address of the host, and the control
 	// message tells which; answers leave from there.
 	wildcard bool
 	v6       bool
+
+	// mu keeps fd from being closed, and its number given to another, while
+	// a job sends or Serve looks after it. The worker needs none: sockets are
+	// closed after it has ended.
+	mu   sync.RWMutex
+	open bool // guarded by mu
 }
 
+// newBatchConn takes c's socket over. c is closed.
 func newBatchConn(c *net.UDPConn) (*batchConn, error) {
+	defer c.Close()
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	a := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
-	return &batchConn{UDPConn: c, raw: raw, wildcard: a.IsUnspecified(), v6: a.Is6() && !a.Is4In6()}, nil
+	b := &batchConn{wildcard: a.IsUnspecified(), v6: a.Is6() && !a.Is4In6(), open: true}
+	err = control(raw, func(fd int) (err error) {
+		b.fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if b.poller, err = batch.NewPoller(); err != nil {
+		unix.Close(b.fd)
+		return nil, err
+	}
+	if err := b.poller.Add(b.fd, socketTag); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
 }
 
-func (c *batchConn) interrupt() { c.SetReadDeadline(time.Unix(1, 0)) }
+// Tags of the poller. Those of upstream's sockets come after.
+const (
+	socketTag = 0
+	firstTag  = 1
+)
 
-// batch is the memory of one worker, made once.
-type batch struct {
+// use calls f with the socket unless that is closed.
+func (c *batchConn) use(f func(fd int) error) error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if !c.open {
+		return net.ErrClosed
+	}
+	return f(c.fd)
+}
+
+func (c *batchConn) interrupt() {
+	c.use(func(int) error { c.poller.Wake(); return nil })
+}
+
+// Close implements packetConn. It may be called again.
+func (c *batchConn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.open {
+		return nil
+	}
+	c.open = false
+	c.poller.Close()
+	return unix.Close(c.fd)
+}
+
+// loop is a worker's: its queries, its answers, and what it waits for.
+type loop struct {
 	*worker
-	sock *batchConn
+	sock   *batchConn
+	misses *resolver.Waiters // nil if the handler has no such thing
 
 	in, out  []byte
-	rx, tx   [batchSize]mmsghdr
+	rx, tx   [batchSize]batch.Message
 	rxIov    [batchSize]unix.Iovec
 	txIov    [batchSize]unix.Iovec
 	name     [batchSize]unix.RawSockaddrInet6 // or RawSockaddrInet4
 	control  [batchSize][controlLen]uint64
 	outcomes [batchSize]resolver.Outcome
+	queued   int // answers in tx
+	used     int // octets of out
+	unsent   func(int, syscall.Errno)
+	backs    []back // by ticket
+	now      time.Time
 }
 
-func newBatch(w *worker, c *batchConn) *batch {
-	b := &batch{worker: w, sock: c, in: make([]byte, batchSize*slotStride), out: make([]byte, batchSize*maxAnswer)}
+// back is the way back to the sender of a datagram that waits.
+type back struct {
+	name    unix.RawSockaddrInet6
+	control [controlLen]uint64
+	namelen uint32
+	ctllen  int
+}
+
+// waiter is a Handler that lets queries wait on the worker's own goroutine.
+type waiter interface {
+	Waiters(to resolver.Return, p *batch.Poller, firstTag uint32) *resolver.Waiters
+}
+
+func newLoop(w *worker, c *batchConn) *loop {
+	b := &loop{worker: w, sock: c, in: make([]byte, batchSize*slotStride), out: make([]byte, batchSize*maxAnswer)}
+	b.unsent = func(_ int, err syscall.Errno) { b.l.sendFailed(err, 1) }
 	for i := range b.rx {
 		b.rxIov[i].Base = &b.in[i*slotStride]
 		b.rxIov[i].SetLen(maxQuery)
-		h := &b.rx[i].hdr
+		h := &b.rx[i].Hdr
 		h.Name = (*byte)(unsafe.Pointer(&b.name[i]))
 		h.Iov = &b.rxIov[i]
 		h.SetIovlen(1)
 		b.restore(i)
-		b.tx[i].hdr.Iov = &b.txIov[i]
-		b.tx[i].hdr.SetIovlen(1)
+		b.tx[i].Hdr.Iov = &b.txIov[i]
+		b.tx[i].Hdr.SetIovlen(1)
+	}
+	if h, ok := w.l.h.(waiter); ok {
+		b.misses = h.Waiters(b, c.poller, firstTag)
 	}
 	return b
 }
 
 // restore makes slot i ready for recvmmsg, which writes lengths.
-func (b *batch) restore(i int) {
-	h := &b.rx[i].hdr
+func (b *loop) restore(i int) {
+	h := &b.rx[i].Hdr
 	h.Namelen = uint32(unsafe.Sizeof(b.name[i]))
 	if b.sock.wildcard {
 		h.Control = (*byte)(unsafe.Pointer(&b.control[i]))
@@ -97,95 +170,222 @@ func (b *batch) restore(i int) {
 }
 
 func (c *batchConn) serve(w *worker) {
-	b := newBatch(w, c)
-	for w.l.phase.Load() < sweeping {
-		// The runtime's poller parks the goroutine when run says that the
-		// socket is empty, and nobody can close the descriptor under it.
-		err := c.raw.Read(b.run)
-		if err != nil && w.l.phase.Load() < sweeping {
-			w.l.readFailed(err)
-			time.Sleep(10 * time.Millisecond)
+	b := newLoop(w, c)
+	defer b.end()
+	l := w.l
+	for readable := true; l.phase.Load() != closed; {
+		if readable {
+			// A batch that is not full has emptied the socket; if something
+			// came since, the poller knows.
+			readable = b.read()
 		}
-	}
-	// The deadline that woke a parked goroutine hides what came just before.
-	control(c.raw, func(fd int) error { b.run(uintptr(fd)); return nil })
-}
-
-// run serves until the socket is empty, and reports whether to end.
-func (b *batch) run(fd uintptr) bool {
-	l := b.l
-	for l.phase.Load() != closed {
-		n, errno := mmsg(unix.SYS_RECVMMSG, fd, b.rx[:])
-		switch errno {
-		case 0:
-		case unix.EAGAIN:
-			b.forget()
-			return l.phase.Load() >= sweeping
-		case unix.EINTR:
-			continue
-		default:
-			// An ICMP error that the kernel kept for this socket, or want of
-			// memory. Reading it has cleared it.
-			l.readFailed(errno)
-			time.Sleep(time.Millisecond)
+		if readable && b.waiting() == 0 {
 			continue
 		}
-		received := time.Now()
-		toSend, waiting := b.answer(n, received)
-		elapsed := time.Since(received)
-		b.send(fd, toSend)
+		sweep := l.phase.Load() >= sweeping
+		patience := b.patience(readable || sweep)
+		n := c.poller.Wait(patience)
+		if n == 0 && sweep && !readable {
+			if b.waiting() == 0 {
+				return
+			}
+			n = c.poller.Wait(closeGrace / 10)
+		}
+		if n > 0 || patience != 0 || sweep {
+			b.now = time.Now()
+		}
 		for i := range n {
-			// Of the query the counters see how it came, and all came alike.
-			b.counters.Observe(&b.q, b.outcomes[i], elapsed)
-			b.restore(i)
+			switch tag := c.poller.Tag(i); tag {
+			case socketTag:
+				readable = true
+			case batch.WakeTag:
+				c.poller.Woken()
+			default:
+				b.misses.Receive(tag, b.now)
+			}
 		}
-		if waiting {
-			// A socket that is never empty never parks this goroutine: those
-			// that were just woken shall not wait for that.
-			runtime.Gosched()
+		if b.misses != nil {
+			b.misses.Expire(b.now)
+			b.worker.waiting.Store(int64(b.misses.Waiting()))
 		}
+		b.send()
 	}
-	return true
 }
 
-// answer answers the n queries that were read. It returns the number of
-// answers to send and whether any query waits.
-func (b *batch) answer(n int, received time.Time) (toSend int, waiting bool) {
-	used := 0
+func (b *loop) waiting() int {
+	if b.misses == nil {
+		return 0
+	}
+	return b.misses.Waiting()
+}
+
+// patience is how long to wait for whatever may come. A worker that has to
+// wait keeps nothing alive that a reload has replaced.
+func (b *loop) patience(busy bool) time.Duration {
+	if busy {
+		return 0
+	}
+	b.forget()
+	if b.misses == nil {
+		return -1
+	}
+	return b.misses.Next(b.now)
+}
+
+func (b *loop) end() {
+	if b.misses != nil {
+		b.misses.Close()
+		b.worker.waiting.Store(0)
+		b.send()
+	}
+}
+
+// read answers a batch of queries, and reports whether there may be more.
+func (b *loop) read() bool {
+	n, errno := batch.Receive(b.sock.fd, b.rx[:])
+	if errno != 0 {
+		if errno == unix.EAGAIN {
+			return false
+		}
+		// An ICMP error that the kernel kept for this socket, or want of
+		// memory. Reading it has cleared it.
+		b.l.readFailed(errno)
+		time.Sleep(time.Millisecond)
+		return true
+	}
+	b.now = time.Now()
+	b.answer(n)
+	if b.misses != nil {
+		b.misses.Send()
+	}
+	elapsed := time.Since(b.now)
+	b.send()
+	for i := range n {
+		// Of the query the counters see how it came, and all came alike.
+		b.counters.Observe(&b.q, b.outcomes[i], elapsed)
+		b.restore(i)
+	}
+	return n == batchSize
+}
+
+// answer answers the n queries that were read.
+func (b *loop) answer(n int) {
 	for i := range n {
 		rx := &b.rx[i]
-		msg := b.in[i*slotStride:][:rx.n]
-		dst := b.out[used : used : used+maxAnswer]
-		ans, o, j := b.worker.answer(dst, msg, rx.hdr.Flags&unix.MSG_TRUNC != 0, b.client(i), received)
+		msg := b.in[i*slotStride:][:rx.N]
+		ans, o, waits := b.worker.answer(b.Room(), msg, rx.Hdr.Flags&unix.MSG_TRUNC != 0, b.client(i), b.now)
+		if waits {
+			ans, o = b.wait(i)
+		}
 		b.outcomes[i] = o
-		if j != nil {
-			b.leave(i, j)
-			waiting = true
-			continue
+		if len(ans) > 0 {
+			b.queue(ans, rx.Hdr.Name, rx.Hdr.Namelen, rx.Hdr.Control, b.source(i))
 		}
-		if len(ans) == 0 {
-			continue
-		}
-		if len(ans) <= maxAnswer {
-			used += (len(ans) + 63) &^ 63
-		}
-		b.txIov[toSend].Base = &ans[0]
-		b.txIov[toSend].SetLen(len(ans))
-		h := &b.tx[toSend].hdr
-		h.Name, h.Namelen = rx.hdr.Name, rx.hdr.Namelen
-		h.Control = nil
-		size := b.source(i)
-		if size > 0 {
-			h.Control = rx.hdr.Control
-		}
-		h.SetControllen(size)
-		toSend++
 	}
-	return toSend, waiting
+}
+
+// wait has query i, the one in hand, wait, or answers that there is no room.
+func (b *loop) wait(i int) ([]byte, resolver.Outcome) {
+	if b.misses != nil && b.l.o.Limiter.acquire() {
+		t, ok := b.misses.Begin(&b.q)
+		if ok {
+			b.leave(t, i)
+			return nil, resolver.Outcome{}
+		}
+		b.l.o.Limiter.release()
+	}
+	j := b.job()
+	if j == nil {
+		return b.refuse(b.Room())
+	}
+	var w back
+	b.wayBack(&w, i)
+	b.start(j, &w)
+	return nil, resolver.Outcome{}
+}
+
+// leave keeps the way back of query i by its ticket.
+func (b *loop) leave(ticket uint32, i int) {
+	for int(ticket) >= len(b.backs) {
+		b.backs = append(b.backs, back{})
+	}
+	b.wayBack(&b.backs[ticket], i)
+}
+
+func (b *loop) wayBack(w *back, i int) {
+	w.name, w.namelen = b.name[i], b.rx[i].Hdr.Namelen
+	if w.ctllen = b.source(i); w.ctllen > 0 {
+		w.control = b.control[i]
+	}
+}
+
+// Room implements resolver.Return.
+func (b *loop) Room() []byte {
+	if b.queued == batchSize {
+		b.send()
+	}
+	return b.out[b.used : b.used : b.used+maxAnswer]
+}
+
+// queue has an answer sent with the batch. ans lies in what Room has
+// returned, or elsewhere if it is longer than that.
+func (b *loop) queue(ans []byte, name *byte, namelen uint32, ctl *byte, ctllen int) {
+	if len(ans) <= maxAnswer {
+		b.used += (len(ans) + 63) &^ 63
+	}
+	i := b.queued
+	b.queued++
+	b.txIov[i].Base = &ans[0]
+	b.txIov[i].SetLen(len(ans))
+	h := &b.tx[i].Hdr
+	h.Name, h.Namelen = name, namelen
+	h.Control = nil
+	if ctllen > 0 {
+		h.Control = ctl
+	}
+	h.SetControllen(ctllen)
+}
+
+// send sends what is queued. One that the kernel refuses is counted and left
+// out. If the socket's buffer is full, it is given a moment to drain.
+func (b *loop) send() {
+	if b.queued > 0 {
+		batch.SendAll(b.sock.fd, b.tx[:b.queued], b.unsent)
+	}
+	b.queued, b.used = 0, 0
+}
+
+// Answered implements resolver.Return.
+func (b *loop) Answered(ticket uint32, q *resolver.Query, ans []byte, o resolver.Outcome) {
+	b.l.o.Limiter.release()
+	b.counters.Observe(q, o, b.now.Sub(q.Received))
+	if len(ans) == 0 {
+		return
+	}
+	w := &b.backs[ticket]
+	b.queue(ans, (*byte)(unsafe.Pointer(&w.name)), w.namelen, (*byte)(unsafe.Pointer(&w.control)), w.ctllen)
+}
+
+// Resume implements resolver.Return.
+func (b *loop) Resume(ticket uint32, q *resolver.Query) {
+	b.l.o.Limiter.release()
+	msg := q.Msg
+	b.q = *q
+	b.q.Msg = msg
+	w := &b.backs[ticket]
+	if j := b.job(); j != nil {
+		b.start(j, w)
+		return
+	}
+	ans, o := b.refuse(b.Room())
+	b.counters.Observe(q, o, b.now.Sub(q.Received))
+	if len(ans) > 0 {
+		b.queue(ans, (*byte)(unsafe.Pointer(&w.name)), w.namelen, (*byte)(unsafe.Pointer(&w.control)), w.ctllen)
+	}
 }
 
 // client is the address that query i came from.
-func (b *batch) client(i int) netip.Addr {
+func (b *loop) client(i int) netip.Addr {
 	if b.sock.v6 {
 		return netip.AddrFrom16(b.name[i].Addr).Unmap()
 	}
@@ -196,13 +396,13 @@ func (b *batch) client(i int) netip.Addr {
 // sends the answer from the address asked, and returns its length; 0 leaves
 // the choice to the kernel. The interface is left to the routes but for
 // link-local addresses, which mean nothing without.
-func (b *batch) source(i int) int {
+func (b *loop) source(i int) int {
 	if !b.sock.wildcard {
 		return 0
 	}
 	h := (*unix.Cmsghdr)(unsafe.Pointer(&b.control[i]))
 	data := unsafe.Add(unsafe.Pointer(h), unix.CmsgLen(0))
-	got := int(b.rx[i].hdr.Controllen)
+	got := int(b.rx[i].Hdr.Controllen)
 	switch {
 	case got >= unix.CmsgLen(unix.SizeofInet4Pktinfo) && h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO:
 		(*unix.Inet4Pktinfo)(data).Ifindex = 0
@@ -220,85 +420,43 @@ func (b *batch) source(i int) int {
 	return 0
 }
 
-// send sends the first n answers. One that the kernel refuses is counted and
-// left out. If the socket's buffer is full, it is given a moment to drain.
-func (b *batch) send(fd uintptr, n int) {
-	waited := false
-	for at := 0; at < n; {
-		sent, errno := mmsg(unix.SYS_SENDMMSG, fd, b.tx[at:n])
-		switch errno {
-		case 0:
-			at += sent
-		case unix.EINTR:
-		case unix.EAGAIN:
-			if waited {
-				b.l.sendFailed(errno, n-at)
-				return
-			}
-			waited = true
-			unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 20)
-		default:
-			// The error is that of the first answer, the others are not tried yet.
-			b.l.sendFailed(errno, 1)
-			at++
-		}
-	}
-}
-
-// mmsg calls recvmmsg or sendmmsg, without waiting, for at least one message.
-func mmsg(call, fd uintptr, m []mmsghdr) (int, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall6(call, fd, uintptr(unsafe.Pointer(&m[0])), uintptr(len(m)), unix.MSG_DONTWAIT, 0, 0)
-	return int(n), errno
-}
-
 // batchPath sends one answer from a job.
 type batchPath struct {
-	sock    *batchConn
-	hdr     unix.Msghdr
-	iov     unix.Iovec
-	name    unix.RawSockaddrInet6
-	control [controlLen]uint64
-	errno   syscall.Errno
-	try     func(fd uintptr) bool // b.trySend, made once
+	sock *batchConn
+	way  back
+	msg  [1]batch.Message
+	iov  unix.Iovec
+	err  error
+	fail func(int, syscall.Errno)
+	try  func(fd int) error
 }
 
-// leave starts j, which has the query of slot i, with a copy of the way back.
-func (b *batch) leave(i int, j *job) {
+// start starts j, which has been filled with a query, with a copy of its way
+// back.
+func (b *loop) start(j *job, w *back) {
 	p, ok := j.path.(*batchPath)
 	if !ok {
 		p = new(batchPath)
-		p.try = p.trySend
+		p.fail = func(_ int, err syscall.Errno) { p.err = err }
+		p.try = func(fd int) error { batch.SendAll(fd, p.msg[:], p.fail); return p.err }
 		j.path = p
 	}
-	p.sock = b.sock
-	p.name = b.name[i]
-	p.hdr = unix.Msghdr{Name: (*byte)(unsafe.Pointer(&p.name)), Namelen: b.rx[i].hdr.Namelen, Iov: &p.iov}
-	p.hdr.SetIovlen(1)
-	if size := b.source(i); size > 0 {
-		p.control = b.control[i]
-		p.hdr.Control = (*byte)(unsafe.Pointer(&p.control))
-		p.hdr.SetControllen(size)
+	p.sock, p.way = b.sock, *w
+	h := &p.msg[0].Hdr
+	*h = unix.Msghdr{Name: (*byte)(unsafe.Pointer(&p.way.name)), Namelen: w.namelen, Iov: &p.iov}
+	h.SetIovlen(1)
+	if w.ctllen > 0 {
+		h.Control = (*byte)(unsafe.Pointer(&p.way.control))
+		h.SetControllen(w.ctllen)
 	}
 	b.l.jobs.start(j)
 }
 
 func (p *batchPath) reply(ans []byte) error {
+	p.err = nil
 	p.iov.Base = &ans[0]
 	p.iov.SetLen(len(ans))
-	err := p.sock.raw.Write(p.try)
+	err := p.sock.use(p.try)
 	p.iov.Base = nil
-	if err == nil && p.errno != 0 {
-		err = p.errno
-	}
 	return err
-}
-
-// trySend reports whether the answer was sent or never will be.
-func (p *batchPath) trySend(fd uintptr) bool {
-	for {
-		_, _, p.errno = syscall.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&p.hdr)), unix.MSG_DONTWAIT)
-		if p.errno != unix.EINTR {
-			return p.errno != unix.EAGAIN
-		}
-	}
 }

@@ -72,17 +72,20 @@ func (c *portableConn) serve(w *worker) {
 
 func (c *portableConn) answer(w *worker, msg, dst, oob []byte, from netip.AddrPort, received time.Time) {
 	client := from.Addr().Unmap().WithZone("")
-	ans, o, j := w.answer(dst, msg, len(msg) > maxQuery, client, received)
-	if j != nil {
-		p, ok := j.path.(*portablePath)
-		if !ok {
-			p = new(portablePath)
-			j.path = p
+	ans, o, waits := w.answer(dst, msg, len(msg) > maxQuery, client, received)
+	if waits {
+		if j := w.job(); j != nil {
+			p, ok := j.path.(*portablePath)
+			if !ok {
+				p = new(portablePath)
+				j.path = p
+			}
+			p.sock, p.to = c, from
+			p.oob = append(p.oob[:0], c.source(oob)...)
+			w.l.jobs.start(j)
+			return
 		}
-		p.sock, p.to = c, from
-		p.oob = append(p.oob[:0], c.source(oob)...)
-		w.l.jobs.start(j)
-		return
+		ans, o = w.refuse(dst)
 	}
 	elapsed := time.Since(received)
 	if len(ans) > 0 {

@@ -103,7 +103,22 @@ func (u *Do53) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) 
 	return out, nil
 }
 
-func (u *Do53) isPlain() bool { return int64(time.Since(u.born)) < u.plainUntil.Load() }
+// exchangeTCP is Exchange for a query that UDP was of no use for.
+func (u *Do53) exchangeTCP(ctx context.Context, dst, query []byte) ([]byte, error) {
+	m := newFrame(query)
+	m.renew()
+	out, err := u.askTCP(ctx, dst, m)
+	if err != nil {
+		return dst, failure(ctx, u.addr, err)
+	}
+	wire.SetID(out[len(dst):], wire.ID(query))
+	return out, nil
+}
+
+func (u *Do53) isPlain() bool {
+	until := u.plainUntil.Load()
+	return until != math.MinInt64 && int64(time.Since(u.born)) < until
+}
 
 func (u *Do53) ask(ctx context.Context, dst []byte, m frame) ([]byte, error) {
 	out, settled, err := u.askUDP(ctx, dst, m)

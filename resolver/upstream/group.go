@@ -168,6 +168,16 @@ func (m *member) countMismatches() uint64 {
 	return m.mismatches
 }
 
+// first is the upstream that is asked first; nil if none is believed to be up.
+func (g *Group) first() *member {
+	for _, m := range g.members {
+		if m.healthy() {
+			return m
+		}
+	}
+	return nil
+}
+
 // heard notes that m answered in time.
 func (g *Group) heard(m *member) {
 	if m.answered() {

@@ -32,13 +32,16 @@ type record struct {
 	lastFail   atomic.Int64
 	down       atomic.Bool // written under mu only
 
-	mu       sync.Mutex // guards what follows
-	fails    int        // in a row
-	lastGood int64      // when a response last came in time
+	// mu lets one failure be counted at a time. An answer takes it only
+	// where there is a failure to forget: answers are many.
+	mu       sync.Mutex
+	fails    atomic.Int32 // in a row
+	lastGood atomic.Int64 // when a response last came in time
 }
 
 func newRecord() *record {
-	r := &record{born: time.Now(), lastGood: never}
+	r := &record{born: time.Now()}
+	r.lastGood.Store(never)
 	r.lastAnswer.Store(never)
 	r.lastProbe.Store(never)
 	r.lastFail.Store(never)
@@ -52,9 +55,13 @@ func (r *record) now() int64 { return int64(time.Since(r.born)) }
 func (r *record) answered() bool {
 	now := r.now()
 	r.lastAnswer.Store(now)
+	r.lastGood.Store(now)
+	if r.fails.Load() == 0 && !r.down.Load() {
+		return false
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.fails, r.lastGood = 0, now
+	r.fails.Store(0)
 	return r.down.CompareAndSwap(true, false)
 }
 
@@ -69,12 +76,11 @@ func (r *record) answeredLate() { r.lastAnswer.Store(r.now()) }
 func (r *record) unanswered(since time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if int64(since.Sub(r.born)) < r.lastGood {
+	if int64(since.Sub(r.born)) < r.lastGood.Load() {
 		return false
 	}
 	r.lastFail.Store(r.now())
-	r.fails++
-	return r.fails >= unhealthyAfter && r.down.CompareAndSwap(false, true)
+	return r.fails.Add(1) >= unhealthyAfter && r.down.CompareAndSwap(false, true)
 }
 
 func (r *record) healthy() bool { return !r.down.Load() }
@@ -108,11 +114,12 @@ func (r *record) learn(o *record) {
 		return at + shift
 	}
 	o.mu.Lock()
-	fails, lastGood, down := o.fails, o.lastGood, o.down.Load()
+	fails, lastGood, down := o.fails.Load(), o.lastGood.Load(), o.down.Load()
 	o.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.fails, r.lastGood = fails, since(lastGood)
+	r.fails.Store(fails)
+	r.lastGood.Store(since(lastGood))
 	r.down.Store(down)
 	r.lastAnswer.Store(since(o.lastAnswer.Load()))
 	r.lastProbe.Store(since(o.lastProbe.Load()))

@@ -35,7 +35,7 @@ func (g *Group) ask(parent context.Context, m *member) {
 	defer cancel()
 	m.probes.Add(1)
 	sent := time.Now()
-	_, err := g.exchange(ctx, m, g.probe)
+	_, err := g.exchange(ctx, m, g.probe, false)
 	switch {
 	case err == nil:
 		g.heard(m)

@@ -67,12 +67,26 @@ func (g *Group) Exchange(ctx context.Context, dst, query []byte) ([]byte, error)
 	if len(g.members) == 0 {
 		return dst, fmt.Errorf("upstream group %s: %w", g.name, ErrNoUpstream)
 	}
-	racing, cancel := context.WithTimeout(ctx, g.timeout)
+	return g.race(ctx, dst, query, g.timeout, nil)
+}
+
+// race is an exchange within a time. b is its first attempt, if it has begun.
+func (g *Group) race(ctx context.Context, dst, query []byte, limit time.Duration, b *Begun) ([]byte, error) {
+	racing, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	timer := time.NewTimer(g.attemptTimeout)
-	defer timer.Stop()
 	r := g.newRace(racing, query)
-	r.advance()
+	first := g.attemptTimeout
+	if b != nil {
+		if r.begin(b) {
+			return give(dst, b.a.msg), nil
+		}
+		first = max(first-time.Since(b.sent), 0)
+	}
+	if r.fresh == 0 && r.advance() {
+		first = g.attemptTimeout
+	}
+	timer := time.NewTimer(first)
+	defer timer.Stop()
 	for r.open > 0 {
 		select {
 		case a := <-r.done:
@@ -164,15 +178,18 @@ func (r *race) launch(l *lane) {
 	r.open++
 	r.fresh++
 	l.m.requests.Add(1)
-	go func() {
-		a.msg, a.err = r.g.exchange(r.ctx, l.m, r.query)
-		a.took = time.Since(a.sent)
-		r.done <- a // has room for all
-	}()
+	go func() { r.run(a, false) }()
+}
+
+// run makes an attempt, over a stream if need be.
+func (r *race) run(a *attempt, stream bool) {
+	a.msg, a.err = r.g.exchange(r.ctx, a.lane.m, r.query, stream)
+	a.took = time.Since(a.sent)
+	r.done <- a // has room for all
 }
 
 // exchange keeps a fault in a transport from ending more than the attempt.
-func (g *Group) exchange(ctx context.Context, m *member, query []byte) (msg []byte, err error) {
+func (g *Group) exchange(ctx context.Context, m *member, query []byte, stream bool) (msg []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			g.logger.Error("upstream failed by a fault in the program", "group", g.name, "upstream", m.up.Addr(),
@@ -180,6 +197,9 @@ func (g *Group) exchange(ctx context.Context, m *member, query []byte) (msg []by
 			msg, err = nil, fmt.Errorf("upstream %s: panic: %v", m.up.Addr(), p)
 		}
 	}()
+	if u, ok := m.up.(*Do53); ok && stream {
+		return u.exchangeTCP(ctx, nil, query)
+	}
 	return m.up.Exchange(ctx, nil, query)
 }
 

@@ -1,0 +1,139 @@
+package batch
+
+import (
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Message is one datagram of a batch, the kernel's struct mmsghdr.
+type Message struct {
+	Hdr unix.Msghdr
+	N   uint32 // octets received or sent
+}
+
+// Receive reads datagrams that are there already into m, and returns how many
+// there were. It never waits: with none it is EAGAIN.
+func Receive(fd int, m []Message) (int, syscall.Errno) { return call(unix.SYS_RECVMMSG, fd, m) }
+
+// Send sends m as far as there is room, without waiting, and returns how many
+// were sent. An error is that of the first; the others were not tried.
+func Send(fd int, m []Message) (int, syscall.Errno) { return call(unix.SYS_SENDMMSG, fd, m) }
+
+// call does not tell the scheduler of the call: it never blocks, and telling
+// would cost more than some of them.
+func call(nr uintptr, fd int, m []Message) (int, syscall.Errno) {
+	for {
+		n, _, errno := syscall.RawSyscall6(nr, uintptr(fd), uintptr(unsafe.Pointer(&m[0])), uintptr(len(m)), unix.MSG_DONTWAIT, 0, 0)
+		if errno != unix.EINTR {
+			return int(n), errno
+		}
+	}
+}
+
+// sendPatience is how long a full socket has to drain before what is to be
+// sent is given up.
+const sendPatience = 20 * time.Millisecond
+
+// SendAll sends m. failed, which may be nil, is called with the index of each
+// message that the system would not send, and why.
+func SendAll(fd int, m []Message, failed func(i int, err syscall.Errno)) {
+	waited := false
+	for at := 0; at < len(m); {
+		n, errno := Send(fd, m[at:])
+		switch {
+		case errno == 0:
+			at += n
+		case errno == unix.EAGAIN && !waited:
+			waited = true
+			unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, int(sendPatience/time.Millisecond))
+		default:
+			if failed != nil {
+				failed(at, errno)
+			}
+			at++
+		}
+	}
+}
+
+// Poller waits for sockets. One goroutine uses it; Wake is for all.
+type Poller struct {
+	fd     int
+	wake   int
+	events [32]unix.EpollEvent
+	n      int
+}
+
+// WakeTag is the tag of what Wake wakes for.
+const WakeTag = ^uint32(0)
+
+// NewPoller makes a Poller, which has to be closed.
+func NewPoller() (*Poller, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	p := &Poller{fd: fd, wake: wake}
+	if err := p.Add(wake, WakeTag); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Add has Wait tell of fd, by tag, whenever there is something to read from
+// it or it has an error. Closing fd ends that.
+func (p *Poller) Add(fd int, tag uint32) error {
+	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(tag)})
+}
+
+// Wait waits until there is something to read, or for d; with 0 it only
+// looks, and below 0 there is no limit. It returns how many sockets there are, for Tag.
+func (p *Poller) Wait(d time.Duration) int {
+	events := unsafe.Pointer(&p.events[0])
+	var n uintptr
+	var errno syscall.Errno
+	if d == 0 {
+		n, _, errno = syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(events), uintptr(len(p.events)), 0, 0, 0)
+	} else {
+		ms := -1
+		if d > 0 {
+			ms = int((d + time.Millisecond - 1) / time.Millisecond)
+		}
+		n, _, errno = syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(events), uintptr(len(p.events)), uintptr(ms), 0, 0)
+	}
+	if errno != 0 { // EINTR: nothing yet
+		n = 0
+	}
+	p.n = int(n)
+	return p.n
+}
+
+// Tag is the tag of socket i of those that Wait found.
+func (p *Poller) Tag(i int) uint32 { return uint32(p.events[i].Fd) }
+
+// Wake makes a Wait of now or, if there is none, the next one return.
+func (p *Poller) Wake() {
+	one := [8]byte{1}
+	unix.Write(p.wake, one[:])
+}
+
+// Woken takes note of WakeTag: until the next Wake it is not told again.
+func (p *Poller) Woken() {
+	var b [8]byte
+	unix.Read(p.wake, b[:])
+}
+
+// Close lets go of the Poller. No other method may be under way or called
+// afterwards.
+func (p *Poller) Close() {
+	unix.Close(p.wake)
+	unix.Close(p.fd)
+}

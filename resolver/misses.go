@@ -1,0 +1,199 @@
+package resolver
+
+import (
+	"time"
+
+	"rideau/blocklists"
+	"rideau/resolver/cache"
+	"rideau/resolver/upstream"
+	"rideau/resolver/wire"
+)
+
+// Asker asks upstreams for one goroutine; *upstream.Mux is one. A call's end
+// is told to the Misses, on that goroutine.
+type Asker interface {
+	// Ask begins a call, or reports false where that takes another way. up is
+	// a State's Upstream.
+	Ask(c *upstream.Call, up any, query []byte, now time.Time) bool
+}
+
+// Return is where answers to queries that waited go, and is the listener's.
+// Its methods are called by the goroutine that owns the Misses, from within
+// whatever it calls.
+type Return interface {
+	// Room returns an empty slice to which the next answer may be appended.
+	Room() []byte
+	// Answered takes the answer to a ticket's query; none is to be sent if
+	// it is empty. q may not be kept.
+	Answered(ticket uint32, q *Query, answer []byte, o Outcome)
+	// Resume takes a query that has to be given to Resolve after all. q is
+	// to be copied like one that Answer left pending.
+	Resume(ticket uint32, q *Query)
+}
+
+// maxMiss is the longest query that waits in Misses; others go to Resolve.
+const maxMiss = 512
+
+// Misses are queries that wait for upstream without a goroutine each: they
+// are what one goroutine has left pending, which asks for them, and finishes
+// them, in batches with its other work. What is out of the ordinary, such as
+// a server that is silent, a truncated response or a question that somebody
+// else is asking already, goes to Resolve.
+//
+// One goroutine uses all methods.
+type Misses struct {
+	r     *Resolver
+	asker Asker
+	to    Return
+	all   []*miss // by ticket
+	free  []uint32
+	n     int
+	name  wire.Name // scratch
+}
+
+// miss is a query that waits. It is in use until its query has been answered
+// or handed over, and its call has ended.
+type miss struct {
+	call    upstream.Call // with the ticket for its tag
+	flight  flight
+	q       Query
+	msg     [maxMiss]byte
+	waiting bool // the query is
+}
+
+// NewMisses makes Misses for a goroutine that takes answers by to. Asker has
+// to be set before anything waits.
+func (r *Resolver) NewMisses(to Return) *Misses { return &Misses{r: r, to: to} }
+
+// SetAsker says who asks.
+func (ms *Misses) SetAsker(a Asker) { ms.asker = a }
+
+// Waiting is how many queries wait.
+func (ms *Misses) Waiting() int { return ms.n }
+
+// Begin has a query wait that Answer left pending, and reports its ticket. If
+// it reports false the query is one for Resolve.
+func (ms *Misses) Begin(q *Query) (ticket uint32, ok bool) {
+	if len(q.Msg) > maxMiss {
+		return 0, false
+	}
+	ticket = ms.take()
+	m := ms.all[ticket]
+	m.q = *q
+	m.q.Msg = m.msg[:copy(m.msg[:], q.Msg)]
+	f := &m.flight
+	*f = ms.r.newFlight(&m.q)
+	if ms.r.flights.begin(f) {
+		var tmp [wire.HeaderLen + wire.MaxName + 4 + wire.OPTLen]byte
+		m.call.Patience = ms.r.staleAfter
+		if ms.asker.Ask(&m.call, f.upstream.Upstream, f.query(tmp[:0]), q.Received) {
+			m.waiting = true
+			ms.n++
+			return ticket, true
+		}
+		q.landing = ms.launch(f, nil) // somebody may wait for it already
+	}
+	ms.put(m)
+	return 0, false
+}
+
+// launch has a goroutine go on with a flight.
+func (ms *Misses) launch(f *flight, b *upstream.Begun) *landing {
+	g, name := *f, *f.name
+	g.name, g.begun = &name, b
+	ms.r.flights.replace(f, &g)
+	ms.r.launch(&g)
+	return g.landing
+}
+
+// take returns the ticket of a miss that nobody uses.
+func (ms *Misses) take() uint32 {
+	if len(ms.free) == 0 {
+		const chunk = 16
+		more := make([]miss, chunk)
+		for i := range more {
+			more[i].call.Tag = uint32(len(ms.all))
+			ms.free = append(ms.free, more[i].call.Tag)
+			ms.all = append(ms.all, &more[i])
+		}
+	}
+	t := ms.free[len(ms.free)-1]
+	ms.free = ms.free[:len(ms.free)-1]
+	return t
+}
+
+func (ms *Misses) put(m *miss) {
+	m.q, m.flight = Query{}, flight{}
+	ms.free = append(ms.free, m.call.Tag)
+}
+
+// Took implements upstream.Taker.
+func (ms *Misses) Took(c *upstream.Call, resp []byte, how upstream.Ending) {
+	m := ms.all[c.Tag]
+	if how == upstream.Gone {
+		ms.put(m)
+		return
+	}
+	if how == upstream.Answered && ms.answer(m, resp) {
+		ms.end(m)
+		ms.put(m)
+		return
+	}
+	m.q.landing = ms.launch(&m.flight, c.Begun(resp, how))
+	ms.end(m)
+	ms.to.Resume(c.Tag, &m.q)
+	if how != upstream.Silent {
+		ms.put(m)
+		return
+	}
+	m.q, m.flight = Query{}, flight{} // the call goes on
+}
+
+func (ms *Misses) end(m *miss) {
+	m.waiting = false
+	ms.n--
+}
+
+// answer finishes a query with upstream's response, or reports false if that
+// is no answer. A panic fails the query and nothing else.
+func (ms *Misses) answer(m *miss, msg []byte) (ok bool) {
+	r, q := ms.r, &m.q
+	o := Outcome{Qtype: qtypeClass(q.view.Type), Ban: blocklists.NoBan}
+	defer func() {
+		if p := recover(); p != nil {
+			r.panicked(p)
+			r.flights.end(&m.flight, result{failed: true, ede: edeNetwork}, false)
+			out, o := r.fail(ms.to.Room(), q, edeNetwork, false, o)
+			ms.to.Answered(m.call.Tag, q, out, o)
+			ok = true
+		}
+	}()
+	var resp wire.Response
+	if err := resp.Parse(msg, &ms.name); err != nil || !usable(&resp) {
+		return false
+	}
+	took := m.call.Won()
+	dst := ms.to.Room()
+	res := r.land(&m.flight, msg[:resp.End], &resp, dst, &ms.name, q.Received.Add(took).UnixNano())
+	r.flights.end(&m.flight, res, true)
+	out, o, blocked := r.again(dst, q, o)
+	if !blocked {
+		o.Kind = Forwarded
+		out, o = r.finish(res.msg, len(dst), q, cache.Hit{Generation: res.generation}, o)
+	}
+	ms.to.Answered(m.call.Tag, q, out, o)
+	return true
+}
+
+// Shed answers all queries that wait, since their goroutine is to end.
+func (ms *Misses) Shed() {
+	for _, m := range ms.all {
+		if !m.waiting {
+			continue
+		}
+		ms.end(m)
+		ms.r.flights.end(&m.flight, result{failed: true, ede: edeNoReachable}, false)
+		out, o := ms.r.Shed(ms.to.Room(), &m.q)
+		ms.to.Answered(m.call.Tag, &m.q, out, o)
+	}
+}

@@ -1,0 +1,150 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"rideau/resolver/wire"
+)
+
+// maxCall is the longest query that a Call keeps: header, name, type, class,
+// and an OPT record without options.
+const maxCall = wire.HeaderLen + wire.MaxName + 4 + wire.OPTLen
+
+// Call is a question under way on a [Mux]. Its memory belongs to whoever
+// asks, who leaves it alone from [Mux.Ask] until Taker.Took was told of its
+// end, or, for a call that was lent, of Gone.
+type Call struct {
+	// Tag and Patience are the asker's. Patience is how long a call waits at
+	// most before it ends Silent.
+	Tag      uint32
+	Patience time.Duration
+
+	g          *Group
+	m          *member
+	port       *port
+	next, prev *Call // in the list of calls that are waited for, or lent
+	lent       *Begun
+	sent       time.Time
+	took       time.Duration
+	err        error // of Failed
+	id         uint16
+	length     uint16
+	query      [maxCall]byte
+}
+
+// message is the query as it was sent.
+func (c *Call) message() []byte { return c.query[:c.length] }
+
+// Won notes that a call's response is good, and returns how long it took.
+// Whoever was told of Answered and finds it so calls it, before anything else
+// is asked with c.
+func (c *Call) Won() time.Duration {
+	c.m.latency.Observe(c.took)
+	c.g.heard(c.m)
+	return c.took
+}
+
+// Ending is how a call came to its end.
+type Ending uint8
+
+// Endings.
+const (
+	// Answered: there is a response, with NOERROR or NXDOMAIN in its header.
+	Answered Ending = iota
+	// Judged: there is a response with a code that another upstream may
+	// better, or, if the asker says so, one that cannot be read.
+	Judged
+	// Truncated: what there is to say has to be asked for over TCP.
+	Truncated
+	// Refuted: the server does not know EDNS. It is to be asked anew.
+	Refuted
+	// Failed: it could not be sent, or the server's host refused it.
+	Failed
+	// Silent: there is no response yet, and others should be asked too.
+	Silent
+	// Gone: a call that was lent is over.
+	Gone
+)
+
+// Taker is told of calls' ends, on the goroutine that uses the Mux.
+type Taker interface {
+	// Took is told that c has ended. resp is the response with Answered and
+	// Judged; it may be written to, and is good until Took returns.
+	Took(c *Call, resp []byte, how Ending)
+}
+
+// Begun is an exchange that began as a call, for [Group.Resume].
+type Begun struct {
+	how  Ending
+	m    *member
+	sent time.Time
+	// a is the call as an attempt of the race to come. If the call is lent,
+	// it is the Mux's until it has come through done.
+	a    *attempt
+	done chan *attempt
+}
+
+// Begun turns a call that ended in another way than Answered into what
+// Group.Resume goes on with. A response is copied. A call that ended Silent is
+// lent by that: its response, should it come, goes to the race.
+func (c *Call) Begun(resp []byte, how Ending) *Begun {
+	b := &Begun{how: how, m: c.m, sent: c.sent, a: &attempt{sent: c.sent},
+		done: make(chan *attempt, maxRounds*len(c.g.members)+1)}
+	switch how {
+	case Answered, Judged:
+		b.how, b.a.msg = Judged, slices.Clone(resp)
+		b.a.took = c.took
+	case Failed:
+		b.a.err = fmt.Errorf("upstream %s: %w: %w", c.m.up.Addr(), ErrNetwork, c.err)
+	case Silent:
+		c.lent = b
+	}
+	return b
+}
+
+// late gives the race what came for a call that was lent.
+func (c *Call) late(resp []byte, err error) {
+	a := c.lent.a
+	a.msg, a.err, a.took = slices.Clone(resp), err, c.took
+	c.lent.done <- a // has room for all
+}
+
+// Resume finishes an exchange that a call began: like [Group.Exchange], with
+// the call for its first attempt. b may be used once; with nil nothing was
+// begun.
+func (g *Group) Resume(ctx context.Context, dst, query []byte, b *Begun) ([]byte, error) {
+	if b == nil || b.how == Refuted || b.how == Gone {
+		return g.Exchange(ctx, dst, query)
+	}
+	left := max(g.timeout-time.Since(b.sent), time.Millisecond)
+	return g.race(ctx, dst, query, left, b)
+}
+
+// begin makes the first attempt of a race what b says, and reports whether
+// that won.
+func (r *race) begin(b *Begun) bool {
+	at := slices.IndexFunc(r.lanes, func(l lane) bool { return l.m == b.m })
+	if at < 0 {
+		return false
+	}
+	// Whom the call has asked has had the first turn.
+	l := r.lanes[at]
+	copy(r.lanes[1:at+1], r.lanes[:at])
+	r.lanes[0] = l
+	r.turn = 1
+	r.done = b.done
+	b.a.lane = &r.lanes[0]
+	r.begun = append(r.begun, b.a)
+	r.open++
+	r.fresh++
+	switch b.how {
+	case Judged, Failed:
+		return r.finish(b.a)
+	case Truncated:
+		go r.run(b.a, true)
+	}
+	return false
+}

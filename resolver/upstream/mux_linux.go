@@ -1,0 +1,471 @@
+package upstream
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"rideau/resolver/batch"
+	"rideau/resolver/wire"
+)
+
+const (
+	// responseSize is the room for a response by UDP. What is longer, which
+	// nobody was told we take, is asked for over TCP.
+	responseSize = 4096 + 64
+	// A socket sends so many queries, or for so long, and is then replaced
+	// by one with a new random port.
+	portUses = 512
+	portAge  = 5 * time.Second
+)
+
+// Mux asks servers over UDP for one goroutine, without another and without
+// garbage: queries go out in batches, and what waits is an entry in a table.
+//
+// What keeps forged answers out is as for [Do53] (RFC 5452 section 9.2): an
+// id from a cryptographic source for each query, and a socket connected to the
+// server, so that nobody else's datagrams come in, with a port that the kernel
+// picks. The port is not new for each query; it is one of a few that are open
+// at a time, none of them for more than some hundred queries or some seconds,
+// which leaves whoever guesses blindly the same odds: he knows none of them.
+// Who tries his luck on a socket all the same loses it: see maxMismatches.
+type Mux struct {
+	poller  *batch.Poller
+	tags    uint32
+	taker   Taker
+	servers []*server
+	ports   []*port // by tag
+	calls   table
+	waiting list // in the order in which they were sent
+	lent    list
+	now     time.Time // of what is received
+	tidied  time.Time // when sockets were last looked at for their age
+	random  [256]byte
+	used    int // of random
+
+	rx    [batchSize]batch.Message
+	rxIov [batchSize]unix.Iovec
+	rxBuf []byte
+	tx    [batchSize]batch.Message
+	txIov [batchSize]unix.Iovec
+	out   *server // whose calls Flush sends
+	fail  func(i int, err syscall.Errno)
+}
+
+// NewMux makes a Mux that tells taker of its calls' ends and has poller wait
+// for its sockets, with tags from firstTag on. One goroutine uses all of it,
+// Close included.
+func NewMux(poller *batch.Poller, firstTag uint32, taker Taker) *Mux {
+	x := &Mux{poller: poller, tags: firstTag, taker: taker, used: 256, rxBuf: make([]byte, batchSize*responseSize)}
+	x.fail = x.unsent
+	for i := range x.rx {
+		x.rxIov[i].Base = &x.rxBuf[i*responseSize]
+		x.rxIov[i].SetLen(responseSize)
+		x.rx[i].Hdr.Iov = &x.rxIov[i]
+		x.rx[i].Hdr.SetIovlen(1)
+		x.tx[i].Hdr.Iov = &x.txIov[i]
+		x.tx[i].Hdr.SetIovlen(1)
+	}
+	return x
+}
+
+// Ask begins a call that asks query, of which the id does not matter, of the
+// healthy upstream that up, a *Group, has first. It is sent by Flush at the
+// latest. It reports false, and has begun nothing, where that is not for a
+// Mux to do: up is no Group, nobody in it is healthy, or who is needs another
+// way of asking.
+func (x *Mux) Ask(c *Call, up any, query []byte, now time.Time) bool {
+	g, ok := up.(*Group)
+	if !ok || len(query) > maxCall {
+		return false
+	}
+	m := g.first()
+	if m == nil {
+		return false
+	}
+	u, ok := m.up.(*Do53)
+	if !ok || u.isPlain() {
+		return false
+	}
+	s := x.server(u)
+	if s.now == nil && !x.pick(s, now) {
+		return false
+	}
+	c.g, c.m, c.port, c.sent, c.lent, c.err = g, m, s.now, now, nil, nil
+	c.length = uint16(copy(c.query[:], query))
+	for taken := true; taken; taken = x.calls.get(c.key()) != nil {
+		c.id = x.nextID()
+	}
+	wire.SetID(c.message(), c.id)
+	m.requests.Add(1)
+	x.calls.put(c)
+	x.waiting.append(c)
+	s.now.pending++
+	s.now.uses++
+	s.queue[s.n] = c
+	if s.n++; s.n == batchSize {
+		x.send(s)
+	}
+	return true
+}
+
+// Flush sends what has been asked.
+func (x *Mux) Flush() {
+	for _, s := range x.servers {
+		if s.n > 0 {
+			x.send(s)
+		}
+		s.now = nil // the next batch may go out by another port
+	}
+}
+
+func (x *Mux) send(s *server) {
+	n := s.n
+	s.n = 0
+	if s.now == nil {
+		clear(s.queue[:n]) // their port is gone, and they have ended with it
+		return
+	}
+	for i := range n {
+		c := s.queue[i]
+		x.txIov[i].Base = &c.query[0]
+		x.txIov[i].SetLen(int(c.length))
+	}
+	x.out = s
+	batch.SendAll(s.now.fd, x.tx[:n], x.fail)
+	x.out = nil
+	for i := range n {
+		s.queue[i] = nil
+		x.txIov[i].Base = nil
+	}
+	if s.now.uses >= portUses {
+		x.retire(s.now)
+		s.now = nil
+	}
+}
+
+// unsent takes a call that the system would not send. An error that an
+// earlier datagram brought about is reported once, by the next call of the
+// system, so that it is worth another try.
+func (x *Mux) unsent(i int, err syscall.Errno) {
+	c := x.out.queue[i]
+	if c.port == nil {
+		return // an error of its port has ended it
+	}
+	if _, _, again := syscall.Syscall(unix.SYS_SENDTO, uintptr(c.port.fd), uintptr(unsafe.Pointer(&c.query[0])), uintptr(c.length)); again == 0 {
+		return
+	}
+	c.err = err
+	x.end(c, nil, Failed)
+}
+
+// Pending is how many calls are waited for, those that were lent included.
+func (x *Mux) Pending() int { return x.calls.n }
+
+// Next is how long Expire may wait; below 0 there is nothing to wait for.
+func (x *Mux) Next(now time.Time) time.Duration {
+	d := time.Duration(-1)
+	sooner := func(at time.Duration) {
+		if at = max(at, time.Millisecond); d < 0 || at < d {
+			d = at
+		}
+	}
+	if c := x.waiting.first; c != nil {
+		sooner(c.patience() - now.Sub(c.sent))
+	}
+	if c := x.lent.first; c != nil {
+		sooner(c.g.timeout - now.Sub(c.sent))
+	}
+	if len(x.servers) > 0 {
+		sooner(portAge)
+	}
+	return d
+}
+
+// patience is how long c is waited for before others are asked too.
+func (c *Call) patience() time.Duration {
+	if c.Patience > 0 {
+		return min(c.Patience, c.g.attemptTimeout)
+	}
+	return c.g.attemptTimeout
+}
+
+// Expire ends the calls whose time is over, and lets go of sockets that
+// nobody needs.
+func (x *Mux) Expire(now time.Time) {
+	x.now = now
+	for c := x.waiting.first; c != nil && now.Sub(c.sent) >= c.patience(); c = x.waiting.first {
+		x.waiting.remove(c)
+		x.lent.append(c)
+		x.taker.Took(c, nil, Silent)
+		if c.lent == nil { // nobody wants it any more
+			x.drop(c, &x.lent)
+			x.taker.Took(c, nil, Gone)
+		}
+	}
+	for c := x.lent.first; c != nil && now.Sub(c.sent) >= c.g.timeout; c = x.lent.first {
+		x.drop(c, &x.lent)
+		x.taker.Took(c, nil, Gone)
+	}
+	if now.Sub(x.tidied) < time.Second {
+		return
+	}
+	x.tidied = now
+	for i := 0; i < len(x.servers); {
+		s, open := x.servers[i], false
+		for _, p := range s.live {
+			if p != nil && now.Sub(p.born) >= portAge {
+				x.retire(p)
+			}
+			open = open || p != nil && !p.retired
+		}
+		if open || x.holds(s) {
+			i++
+			continue
+		}
+		x.servers = append(x.servers[:i], x.servers[i+1:]...)
+	}
+}
+
+// holds reports whether s has a socket.
+func (x *Mux) holds(s *server) bool {
+	for _, p := range x.ports {
+		if p != nil && p.s == s {
+			return true
+		}
+	}
+	return false
+}
+
+// Receive reads the socket of a tag until it is empty.
+func (x *Mux) Receive(tag uint32, now time.Time) {
+	x.now = now
+	i := int(tag - x.tags)
+	if i >= len(x.ports) || x.ports[i] == nil {
+		return // closed since the poller found it
+	}
+	for p := x.ports[i]; x.ports[i] == p; {
+		n, errno := batch.Receive(p.fd, x.rx[:])
+		if errno == unix.EAGAIN {
+			return
+		}
+		if errno != 0 {
+			x.failed(p, errno)
+			continue
+		}
+		for j := range n {
+			h := &x.rx[j]
+			x.take(p, x.rxBuf[j*responseSize:][:h.N:responseSize], h.Hdr.Flags&unix.MSG_TRUNC != 0)
+			h.Hdr.Flags = 0
+		}
+		if n < batchSize {
+			return
+		}
+	}
+}
+
+// take finds the call that a datagram is the response to.
+func (x *Mux) take(p *port, resp []byte, cut bool) {
+	var c *Call
+	if len(resp) >= wire.HeaderLen {
+		c = x.calls.get(key(p, wire.ID(resp)))
+	}
+	like := differs
+	if c != nil {
+		like = compare(c.message(), resp)
+	}
+	switch {
+	case like == differs:
+		p.s.up.mismatches.Add(1)
+		if p.mismatches++; p.mismatches >= maxMismatches {
+			x.abandon(p, Truncated, nil)
+		}
+	case like == rejects:
+		x.end(c, nil, Refuted)
+	case cut || wire.Flags(resp)&wire.FlagTC != 0:
+		x.end(c, nil, Truncated)
+	default:
+		how := Judged
+		switch wire.HeaderRcode(resp) {
+		case wire.NoError:
+			if refusesEDNS(resp) { // BADVERS
+				how = Refuted
+				break
+			}
+			how = Answered
+		case wire.NXDomain:
+			how = Answered
+		case wire.FormErr, wire.NotImp:
+			how = Refuted
+		}
+		x.end(c, resp, how)
+	}
+}
+
+// failed is for an error that the kernel keeps for a port: its server's host
+// has refused something that was sent there.
+func (x *Mux) failed(p *port, err syscall.Errno) { x.abandon(p, Failed, err) }
+
+// abandon ends all calls of a port, and uses it no more.
+func (x *Mux) abandon(p *port, how Ending, err error) {
+	x.retire(p)
+	for _, l := range []*list{&x.waiting, &x.lent} {
+		for c := l.first; c != nil; {
+			next := c.next
+			if c.port == p {
+				c.err = err
+				x.end(c, nil, how)
+			}
+			c = next
+		}
+	}
+}
+
+// end takes a call out of the table and tells of it.
+func (x *Mux) end(c *Call, resp []byte, how Ending) {
+	c.took = x.now.Sub(c.sent)
+	if c.lent == nil {
+		x.drop(c, &x.waiting)
+		x.taker.Took(c, resp, how)
+		return
+	}
+	x.drop(c, &x.lent)
+	if how == Answered || how == Judged {
+		c.late(resp, nil)
+	}
+	x.taker.Took(c, nil, Gone)
+}
+
+func (x *Mux) drop(c *Call, l *list) {
+	l.remove(c)
+	x.calls.remove(c)
+	p := c.port
+	c.port = nil
+	if p.pending--; p.pending == 0 && p.retired {
+		x.close(p)
+	}
+}
+
+// server finds or makes the entry of a server.
+func (x *Mux) server(u *Do53) *server {
+	for _, s := range x.servers {
+		if s.up == u {
+			return s
+		}
+	}
+	s := &server{up: u}
+	x.servers = append(x.servers, s)
+	return s
+}
+
+// pick chooses the port of the batch to come.
+func (x *Mux) pick(s *server, now time.Time) bool {
+	i := int(x.nextID()) % portsPerServer
+	p := s.live[i]
+	if p != nil && (p.retired || now.Sub(p.born) >= portAge) {
+		x.retire(p)
+		p = nil
+	}
+	if p == nil {
+		if p = x.open(s, i, now); p == nil {
+			return false
+		}
+	}
+	s.now = p
+	return true
+}
+
+// open opens a socket; nil if it cannot be had, and then the slow way may say
+// why.
+func (x *Mux) open(s *server, slot int, now time.Time) *port {
+	family, sa := sockaddr(s.up.udp.AddrPort())
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_UDP)
+	if err != nil {
+		return nil
+	}
+	// Bursts of a batch of queries come back as bursts.
+	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20)
+	tag := 0
+	for tag < len(x.ports) && x.ports[tag] != nil {
+		tag++
+	}
+	if tag == len(x.ports) {
+		x.ports = append(x.ports, nil)
+	}
+	if tag >= 1<<16 || unix.Connect(fd, sa) != nil || x.poller.Add(fd, x.tags+uint32(tag)) != nil {
+		unix.Close(fd)
+		return nil
+	}
+	p := &port{s: s, fd: fd, slot: slot, tag: uint32(tag), born: now}
+	x.ports[tag] = p
+	s.live[slot] = p
+	return p
+}
+
+func sockaddr(a netip.AddrPort) (family int, sa unix.Sockaddr) {
+	ip := a.Addr().Unmap()
+	if ip.Is4() {
+		return unix.AF_INET, &unix.SockaddrInet4{Port: int(a.Port()), Addr: ip.As4()}
+	}
+	return unix.AF_INET6, &unix.SockaddrInet6{Port: int(a.Port()), Addr: ip.As16(), ZoneId: zoneID(ip.Zone())}
+}
+
+// zoneID is the index of an interface by its name or number; 0 for none.
+func zoneID(zone string) uint32 {
+	if i, err := net.InterfaceByName(zone); err == nil {
+		return uint32(i.Index)
+	}
+	n, _ := strconv.ParseUint(zone, 10, 32)
+	return uint32(n)
+}
+
+// retire has a port send no more. It is closed when nothing is waited for
+// there.
+func (x *Mux) retire(p *port) {
+	if p.retired {
+		return
+	}
+	p.retired = true
+	if p.s.live[p.slot] == p {
+		p.s.live[p.slot] = nil
+	}
+	if p.s.now == p {
+		p.s.now = nil
+	}
+	if p.pending == 0 {
+		x.close(p)
+	}
+}
+
+func (x *Mux) close(p *port) {
+	unix.Close(p.fd)
+	x.ports[p.tag] = nil
+}
+
+// Close lets go of the sockets. Calls that are waited for are forgotten,
+// and their ends not told.
+func (x *Mux) Close() {
+	for _, p := range x.ports {
+		if p != nil {
+			x.close(p)
+		}
+	}
+	x.servers, x.ports = nil, nil
+}
+
+// nextID is an id that nobody can foresee.
+func (x *Mux) nextID() uint16 {
+	if x.used == len(x.random) {
+		rand.Read(x.random[:]) // never fails
+		x.used = 0
+	}
+	x.used += 2
+	return binary.NativeEndian.Uint16(x.random[x.used-2:])
+}
