@@ -19,6 +19,8 @@ import (
 // same question wait for.
 type flight struct {
 	hash     uint64
+	next     *flight // in its chain
+	state    *State  // when it began
 	name     *wire.Name
 	qtype    wire.Type
 	class    wire.Class
@@ -50,7 +52,7 @@ type result struct {
 // newFlight is a flight for q's question, which borrows q's name.
 func (r *Resolver) newFlight(q *Query) flight {
 	v := &q.view
-	f := flight{name: &v.Name, qtype: v.Type, class: v.Class, do: v.DO, cd: v.CD,
+	f := flight{state: q.state, name: &v.Name, qtype: v.Type, class: v.Class, do: v.DO, cd: v.CD,
 		upstream: q.state.upstreams[q.route], udpSize: q.state.udpSize}
 	bits := uint64(v.Type)<<32 | uint64(v.Class)<<16 | uint64(q.route)<<2
 	if v.DO {
@@ -80,52 +82,86 @@ func (f *flight) key() cache.Key {
 	return cache.Key{Name: f.name, Type: f.qtype, Class: f.class, DO: f.do, CD: f.cd}
 }
 
-// flights are those under way. One whose place another question has taken,
-// by the accident of an equal hash, flies without being found.
+// flights are those under way: chains by hash, in shards.
 type flights struct {
 	seed   maphash.Seed
-	shards [flightShards]struct {
-		mu sync.Mutex
-		by map[uint64]*flight // guarded by mu
-		_  [48]byte
-	}
+	shards [flightShards]flightShard
 }
 
 const flightShards = 64
 
+type flightShard struct {
+	mu     sync.Mutex
+	chains []*flight // guarded by mu; a power of two of them
+	n      int       // guarded by mu
+	_      [24]byte
+}
+
 func (fs *flights) init() {
 	fs.seed = maphash.MakeSeed()
 	for i := range fs.shards {
-		fs.shards[i].by = make(map[uint64]*flight)
+		fs.shards[i].chains = make([]*flight, 8)
 	}
+}
+
+// lock returns f's shard, locked.
+func (fs *flights) lock(f *flight) *flightShard {
+	s := &fs.shards[f.hash%flightShards]
+	s.mu.Lock()
+	return s
+}
+
+// find returns the place that points at the flight for f's question, or at
+// nil.
+func (s *flightShard) find(f *flight) **flight {
+	at := &s.chains[f.hash/flightShards&uint64(len(s.chains)-1)]
+	for *at != nil && ((*at).hash != f.hash || !f.same(*at)) {
+		at = &(*at).next
+	}
+	return at
+}
+
+func (s *flightShard) add(f *flight) {
+	if s.n++; s.n > len(s.chains) {
+		old := s.chains
+		s.chains = make([]*flight, 2*len(old))
+		for _, g := range old {
+			for g != nil {
+				next := g.next
+				s.push(g)
+				g = next
+			}
+		}
+	}
+	s.push(f)
+}
+
+func (s *flightShard) push(f *flight) {
+	at := &s.chains[f.hash/flightShards&uint64(len(s.chains)-1)]
+	f.next, *at = *at, f
 }
 
 // begin makes f findable, unless there is a flight for its question: then
 // that is left alone, and it reports false.
 func (fs *flights) begin(f *flight) bool {
-	s := &fs.shards[f.hash%flightShards]
-	s.mu.Lock()
+	s := fs.lock(f)
 	defer s.mu.Unlock()
-	g := s.by[f.hash]
-	if g == nil {
-		s.by[f.hash] = f
-		return true
+	if *s.find(f) != nil {
+		return false
 	}
-	return !g.same(f)
+	s.add(f)
+	return true
 }
 
 // join returns the landing of the flight for f's question, which is f if
 // there is none other. Then it reports true, and it is the caller who has to
 // see to it that f ends.
-func (fs *flights) join(f *flight) (*landing, bool) {
-	s := &fs.shards[f.hash%flightShards]
-	s.mu.Lock()
+func (fs *flights) join(f *flight) (l *landing, mine bool) {
+	s := fs.lock(f)
 	defer s.mu.Unlock()
-	g, mine := s.by[f.hash], false
-	if g == nil || !g.same(f) {
-		if g == nil {
-			s.by[f.hash] = f
-		}
+	g := *s.find(f)
+	if g == nil {
+		s.add(f)
 		g, mine = f, true
 	}
 	if g.landing == nil {
@@ -134,15 +170,13 @@ func (fs *flights) join(f *flight) (*landing, bool) {
 	return g.landing, mine
 }
 
-// replace puts g in f's place, whom nobody finds any more; whoever waits
+// replace puts g, which is for the same question, in f's place; whoever waits
 // for f waits for g.
 func (fs *flights) replace(f, g *flight) {
-	s := &fs.shards[f.hash%flightShards]
-	s.mu.Lock()
+	s := fs.lock(f)
 	defer s.mu.Unlock()
-	if s.by[f.hash] == f {
-		s.by[f.hash] = g
-	}
+	at := s.find(f)
+	*at, g.next = g, f.next
 	if g.landing = f.landing; g.landing == nil {
 		g.landing = &landing{done: make(chan struct{})}
 	}
@@ -151,11 +185,9 @@ func (fs *flights) replace(f, g *flight) {
 // end takes f out, and gives res to whoever waits for it; the message is
 // copied for them where it is only borrowed.
 func (fs *flights) end(f *flight, res result, borrowed bool) {
-	s := &fs.shards[f.hash%flightShards]
-	s.mu.Lock()
-	if s.by[f.hash] == f {
-		delete(s.by, f.hash)
-	}
+	s := fs.lock(f)
+	*s.find(f) = f.next
+	s.n--
 	l := f.landing
 	s.mu.Unlock()
 	if l == nil {
@@ -281,6 +313,9 @@ func (r *Resolver) keep(f *flight, msg []byte, resp *wire.Response, generation u
 // current reports whether f's question would still go to f's upstream.
 func (r *Resolver) current(f *flight) bool {
 	st := r.state.Load()
+	if st == f.state {
+		return true
+	}
 	_, _, route := st.zone(f.name)
 	now := st.upstreams[route]
 	if now == f.upstream {

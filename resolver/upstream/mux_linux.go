@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -20,10 +21,6 @@ const (
 	// responseSize is the room for a response by UDP. What is longer, which
 	// nobody was told we take, is asked for over TCP.
 	responseSize = 4096 + 64
-	// A socket sends so many queries, or for so long, and is then replaced
-	// by one with a new random port.
-	portUses = 512
-	portAge  = 5 * time.Second
 )
 
 // Mux asks servers over UDP for one goroutine, without another and without
@@ -32,10 +29,11 @@ const (
 // What keeps forged answers out is as for [Do53] (RFC 5452 section 9.2): an
 // id from a cryptographic source for each query, and a socket connected to the
 // server, so that nobody else's datagrams come in, with a port that the kernel
-// picks. The port is not new for each query; it is one of a few that are open
-// at a time, none of them for more than some hundred queries or some seconds,
-// which leaves whoever guesses blindly the same odds: he knows none of them.
-// Who tries his luck on a socket all the same loses it: see maxMismatches.
+// picks at random. Up to some dozen queries a second each has a port of its
+// own; beyond that a port serves several, but no more than some hundred, and
+// for some seconds at most. That leaves whoever guesses blindly the same odds,
+// since he knows none of them; and who tries his luck on one all the same
+// closes it: see maxMismatches.
 type Mux struct {
 	poller  *batch.Poller
 	tags    uint32
@@ -95,7 +93,7 @@ func (x *Mux) Ask(c *Call, up any, query []byte, now time.Time) bool {
 		return false
 	}
 	s := x.server(u)
-	if s.now == nil && !x.pick(s, now) {
+	if !x.ready(s, now) {
 		return false
 	}
 	c.g, c.m, c.port, c.sent, c.lent, c.err = g, m, s.now, now, nil, nil
@@ -122,7 +120,6 @@ func (x *Mux) Flush() {
 		if s.n > 0 {
 			x.send(s)
 		}
-		s.now = nil // the next batch may go out by another port
 	}
 }
 
@@ -144,10 +141,6 @@ func (x *Mux) send(s *server) {
 	for i := range n {
 		s.queue[i] = nil
 		x.txIov[i].Base = nil
-	}
-	if s.now.uses >= portUses {
-		x.retire(s.now)
-		s.now = nil
 	}
 }
 
@@ -218,30 +211,12 @@ func (x *Mux) Expire(now time.Time) {
 		return
 	}
 	x.tidied = now
-	for i := 0; i < len(x.servers); {
-		s, open := x.servers[i], false
-		for _, p := range s.live {
-			if p != nil && now.Sub(p.born) >= portAge {
-				x.retire(p)
-			}
-			open = open || p != nil && !p.retired
+	x.servers = slices.DeleteFunc(x.servers, func(s *server) bool {
+		if s.now != nil && now.Sub(s.now.born) >= portAge {
+			x.retire(s.now)
 		}
-		if open || x.holds(s) {
-			i++
-			continue
-		}
-		x.servers = append(x.servers[:i], x.servers[i+1:]...)
-	}
-}
-
-// holds reports whether s has a socket.
-func (x *Mux) holds(s *server) bool {
-	for _, p := range x.ports {
-		if p != nil && p.s == s {
-			return true
-		}
-	}
-	return false
+		return s.now == nil
+	})
 }
 
 // Receive reads the socket of a tag until it is empty.
@@ -365,26 +340,24 @@ func (x *Mux) server(u *Do53) *server {
 	return s
 }
 
-// pick chooses the port of the batch to come.
-func (x *Mux) pick(s *server, now time.Time) bool {
-	i := int(x.nextID()) % portsPerServer
-	p := s.live[i]
-	if p != nil && (p.retired || now.Sub(p.born) >= portAge) {
-		x.retire(p)
-		p = nil
-	}
-	if p == nil {
-		if p = x.open(s, i, now); p == nil {
-			return false
+// ready sees to it that the server has a port to send one more query from.
+func (x *Mux) ready(s *server, now time.Time) bool {
+	limit := s.count(now)
+	if p := s.now; p != nil && (p.uses >= limit || now.Sub(p.born) >= portAge) {
+		if s.n > 0 {
+			x.send(s)
 		}
+		x.retire(p)
 	}
-	s.now = p
-	return true
+	if s.now == nil {
+		s.now = x.open(s, now)
+	}
+	return s.now != nil
 }
 
 // open opens a socket; nil if it cannot be had, and then the slow way may say
 // why.
-func (x *Mux) open(s *server, slot int, now time.Time) *port {
+func (x *Mux) open(s *server, now time.Time) *port {
 	family, sa := sockaddr(s.up.udp.AddrPort())
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_UDP)
 	if err != nil {
@@ -403,9 +376,8 @@ func (x *Mux) open(s *server, slot int, now time.Time) *port {
 		unix.Close(fd)
 		return nil
 	}
-	p := &port{s: s, fd: fd, slot: slot, tag: uint32(tag), born: now}
+	p := &port{s: s, fd: fd, tag: uint32(tag), born: now}
 	x.ports[tag] = p
-	s.live[slot] = p
 	return p
 }
 
@@ -433,9 +405,6 @@ func (x *Mux) retire(p *port) {
 		return
 	}
 	p.retired = true
-	if p.s.live[p.slot] == p {
-		p.s.live[p.slot] = nil
-	}
 	if p.s.now == p {
 		p.s.now = nil
 	}

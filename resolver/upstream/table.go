@@ -5,31 +5,48 @@ import "time"
 const (
 	// batchSize is how many datagrams are read or sent at a time.
 	batchSize = 32
-	// portsPerServer is how many sockets take turns, at random.
-	portsPerServer = 4
+	// A socket sends for so long, and at most so many queries, and is then
+	// replaced by one with a new random port. It is so many only where that
+	// makes portsPerSecond: below, each query has a port of its own.
+	portAge        = 5 * time.Second
+	portUses       = 512
+	portsPerSecond = 64
 )
 
 // server is one that is asked.
 type server struct {
-	up   *Do53
-	live [portsPerServer]*port
-	now  *port // what the batch in hand is sent from
-	// queue are the calls of that batch.
+	up  *Do53
+	now *port // what queries are sent from
+	// queue are the calls that are to be sent from there.
 	queue [batchSize]*Call
 	n     int
+	// How many queries there were in this second, and in the one before.
+	second        int64
+	asked, before int
 }
 
 // port is a socket.
 type port struct {
 	s          *server
 	fd         int
-	slot       int    // in s.live
 	tag        uint32 // in Mux.ports
 	born       time.Time
 	uses       int
 	pending    int // calls in the table
 	mismatches int
 	retired    bool // it sends no more
+}
+
+// count counts a query, and returns how many a port may send at that rate.
+func (s *server) count(now time.Time) int {
+	if t := now.Unix(); t != s.second {
+		if s.before = s.asked; t != s.second+1 {
+			s.before = 0
+		}
+		s.second, s.asked = t, 0
+	}
+	s.asked++
+	return min(max(s.asked, s.before)/portsPerSecond+1, portUses)
 }
 
 // list is a list of calls, doubly linked through them.
