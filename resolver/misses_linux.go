@@ -36,6 +36,10 @@ func (w *Waiters) Next(now time.Time) time.Duration { return w.mux.Next(now) }
 // Expire hands over the queries for which it takes too long.
 func (w *Waiters) Expire(now time.Time) { w.mux.Expire(now) }
 
+// Open is how many responses may still come, those included that Resolve
+// waits for.
+func (w *Waiters) Open() int { return w.mux.Pending() }
+
 // Close answers what waits still, and lets go of the sockets.
 func (w *Waiters) Close() {
 	w.Shed()

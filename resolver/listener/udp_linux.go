@@ -186,7 +186,7 @@ func (c *batchConn) serve(w *worker) {
 		patience := b.patience(readable || sweep)
 		n := c.poller.Wait(patience)
 		if n == 0 && sweep && !readable {
-			if b.waiting() == 0 {
+			if b.waiting() == 0 && (b.misses == nil || b.misses.Open() == 0 || l.jobs.active() == 0) {
 				return
 			}
 			n = c.poller.Wait(closeGrace / 10)

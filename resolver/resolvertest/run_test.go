@@ -38,6 +38,7 @@ type run struct {
 	cache     *cache.Cache
 	resolver  *resolver.Resolver
 	counters  *resolver.Counters
+	resolve   resolveFunc
 	upstreams map[string]*Upstream
 	groups    map[string]*upstream.Group // by who is in them
 
@@ -81,14 +82,16 @@ func (c *clock) set(t time.Time) {
 }
 
 // runFile runs the scenario in a file. It fails the test with the file and
-// line of each expectation that does not hold.
-func runFile(t testing.TB, path string) {
+// line of each expectation that does not hold. Queries that have to wait are
+// finished by resolve.
+func runFile(t testing.TB, path string, resolve resolveFunc) {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := newRun(t, path, data)
+	r.resolve = resolve
 	script, err := parseLines(r.files["script"].text, r.files["script"].first)
 	if err != nil {
 		r.fatal(0, err)
@@ -102,7 +105,7 @@ func runFile(t testing.TB, path string) {
 // newRun is a scenario just before its script begins.
 func newRun(t testing.TB, path string, data []byte) *run {
 	t.Helper()
-	r := &run{t: t, path: path, files: readFiles(data), started: map[string]*pending{}}
+	r := &run{t: t, path: path, files: readFiles(data), started: map[string]*pending{}, resolve: plainResolve}
 	r.clock.set(epoch)
 	if err := r.setUp(); err != nil {
 		r.fatal(0, err)

@@ -17,7 +17,8 @@ func TestScenario(t *testing.T) {
 	for _, path := range paths {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
 			t.Parallel()
-			runFile(t, path)
+			runFile(t, path, plainResolve)
+			runFile(t, path, loopResolve)
 		})
 	}
 }

@@ -39,7 +39,7 @@ func runText(t *testing.T, text string) []string {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runFile(r, path)
+		runFile(r, path, plainResolve)
 	}()
 	<-done
 	for i, e := range r.errs {

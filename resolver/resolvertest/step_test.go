@@ -149,10 +149,18 @@ func (r *run) answer(x *exchange) (wait func()) {
 	moved.Msg = slices.Clone(msg)
 	clear(msg)
 	return func() {
-		out, o := r.resolver.Resolve(context.Background(), []byte(head), &moved)
+		out, o := r.resolve(r, []byte(head), &moved)
 		x.out, x.outcome = out[len(head):], o
 		r.counters.Observe(&moved, o, 0)
 	}
+}
+
+// resolveFunc is a way to finish a query that Answer left pending.
+type resolveFunc func(r *run, dst []byte, q *resolver.Query) ([]byte, resolver.Outcome)
+
+// plainResolve is what listeners do on a goroutine.
+func plainResolve(r *run, dst []byte, q *resolver.Query) ([]byte, resolver.Outcome) {
+	return r.resolver.Resolve(context.Background(), dst, q)
 }
 
 // asked is how many questions all upstreams have heard.

@@ -91,7 +91,8 @@ type Begun struct {
 // Group.Resume goes on with. A response is copied. A call that ended Silent is
 // lent by that: its response, should it come, goes to the race.
 func (c *Call) Begun(resp []byte, how Ending) *Begun {
-	b := &Begun{how: how, m: c.m, sent: c.sent, a: &attempt{sent: c.sent},
+	sent := time.Now().Add(-c.took) // whatever the asker's clock
+	b := &Begun{how: how, m: c.m, sent: sent, a: &attempt{sent: sent},
 		done: make(chan *attempt, maxRounds*len(c.g.members)+1)}
 	switch how {
 	case Answered, Judged:

@@ -197,6 +197,7 @@ func (x *Mux) Expire(now time.Time) {
 	for c := x.waiting.first; c != nil && now.Sub(c.sent) >= c.patience(); c = x.waiting.first {
 		x.waiting.remove(c)
 		x.lent.append(c)
+		c.took = now.Sub(c.sent)
 		x.taker.Took(c, nil, Silent)
 		if c.lent == nil { // nobody wants it any more
 			x.drop(c, &x.lent)

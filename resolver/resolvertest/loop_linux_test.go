@@ -1,0 +1,82 @@
+package resolvertest
+
+import (
+	"context"
+	"time"
+
+	"rideau/resolver"
+	"rideau/resolver/batch"
+)
+
+// loopResolve finishes a query that Answer left pending as a worker does that
+// has a loop of its own: with Waiters, and with Resolve for what they hand
+// over. Responses take no time; only patience has an end.
+func loopResolve(r *run, dst []byte, q *resolver.Query) ([]byte, resolver.Outcome) {
+	poller, err := batch.NewPoller()
+	if err != nil {
+		r.t.Error(err)
+		return dst, resolver.Outcome{}
+	}
+	l := &loop{r: r, poller: poller, resolved: make(chan struct{})}
+	w := r.resolver.Waiters(l, poller, 1)
+	begun := time.Now()
+	now := func() time.Time { return q.Received.Add(time.Since(begun)) }
+	if _, ok := w.Begin(q); !ok {
+		l.Resume(0, q)
+	}
+	w.Send()
+	turn := func() {
+		n := poller.Wait(20 * time.Millisecond)
+		for i := range n {
+			if tag := poller.Tag(i); tag != batch.WakeTag {
+				w.Receive(tag, r.clock.Now())
+				continue
+			}
+			poller.Woken()
+			<-l.resolved
+			l.done = true
+		}
+		w.Expire(now())
+	}
+	for !l.done {
+		turn()
+	}
+	if w.Waiting() != 0 {
+		r.t.Errorf("%d queries wait after the answer", w.Waiting())
+	}
+	// Others may wait for what is still to come.
+	go func() {
+		for w.Open() > 0 {
+			turn()
+		}
+		w.Close()
+		poller.Close()
+	}()
+	return append(dst, l.answer...), l.outcome
+}
+
+// loop is where a loop's answers go.
+type loop struct {
+	r        *run
+	poller   *batch.Poller
+	answer   []byte
+	outcome  resolver.Outcome
+	done     bool
+	resolved chan struct{}
+}
+
+func (l *loop) Room() []byte { return nil }
+
+func (l *loop) Answered(_ uint32, _ *resolver.Query, answer []byte, o resolver.Outcome) {
+	l.answer, l.outcome, l.done = append([]byte(nil), answer...), o, true
+}
+
+func (l *loop) Resume(_ uint32, q *resolver.Query) {
+	moved := *q
+	moved.Msg = append([]byte(nil), q.Msg...)
+	go func() {
+		l.answer, l.outcome = l.r.resolver.Resolve(context.Background(), nil, &moved)
+		close(l.resolved)
+		l.poller.Wake()
+	}()
+}
