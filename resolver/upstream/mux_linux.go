@@ -40,6 +40,7 @@ type Mux struct {
 	taker   Taker
 	servers []*server
 	ports   []*port // by tag
+	spare   *port   // of use for the next one
 	calls   table
 	waiting list // in the order in which they were sent
 	lent    list
@@ -336,7 +337,7 @@ func (x *Mux) server(u *Do53) *server {
 			return s
 		}
 	}
-	s := &server{up: u}
+	s := &server{up: u, addr: sockaddr(u.udp.AddrPort())}
 	x.servers = append(x.servers, s)
 	return s
 }
@@ -359,7 +360,10 @@ func (x *Mux) ready(s *server, now time.Time) bool {
 // open opens a socket; nil if it cannot be had, and then the slow way may say
 // why.
 func (x *Mux) open(s *server, now time.Time) *port {
-	family, sa := sockaddr(s.up.udp.AddrPort())
+	family := unix.AF_INET
+	if _, ok := s.addr.(*unix.SockaddrInet6); ok {
+		family = unix.AF_INET6
+	}
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_UDP)
 	if err != nil {
 		return nil
@@ -373,21 +377,25 @@ func (x *Mux) open(s *server, now time.Time) *port {
 	if tag == len(x.ports) {
 		x.ports = append(x.ports, nil)
 	}
-	if tag >= 1<<16 || unix.Connect(fd, sa) != nil || x.poller.Add(fd, x.tags+uint32(tag)) != nil {
+	if tag >= 1<<16 || unix.Connect(fd, s.addr.(unix.Sockaddr)) != nil || x.poller.Add(fd, x.tags+uint32(tag)) != nil {
 		unix.Close(fd)
 		return nil
 	}
-	p := &port{s: s, fd: fd, tag: uint32(tag), born: now}
+	p := x.spare
+	if x.spare = nil; p == nil {
+		p = new(port)
+	}
+	*p = port{s: s, fd: fd, tag: uint32(tag), born: now}
 	x.ports[tag] = p
 	return p
 }
 
-func sockaddr(a netip.AddrPort) (family int, sa unix.Sockaddr) {
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	ip := a.Addr().Unmap()
 	if ip.Is4() {
-		return unix.AF_INET, &unix.SockaddrInet4{Port: int(a.Port()), Addr: ip.As4()}
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: ip.As4()}
 	}
-	return unix.AF_INET6, &unix.SockaddrInet6{Port: int(a.Port()), Addr: ip.As16(), ZoneId: zoneID(ip.Zone())}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: ip.As16(), ZoneId: zoneID(ip.Zone())}
 }
 
 // zoneID is the index of an interface by its name or number; 0 for none.
@@ -417,6 +425,7 @@ func (x *Mux) retire(p *port) {
 func (x *Mux) close(p *port) {
 	unix.Close(p.fd)
 	x.ports[p.tag] = nil
+	x.spare = p
 }
 
 // Close lets go of the sockets. Calls that are waited for are forgotten,

@@ -78,7 +78,7 @@ func (g *Group) race(ctx context.Context, dst, query []byte, limit time.Duration
 	first := g.attemptTimeout
 	if b != nil {
 		if r.begin(b) {
-			return give(dst, b.a.msg), nil
+			return r.give(dst, b.a.msg), nil
 		}
 		first = max(first-time.Since(b.sent), 0)
 	}
@@ -95,7 +95,7 @@ func (g *Group) race(ctx context.Context, dst, query []byte, limit time.Duration
 				break
 			}
 			if r.finish(a) {
-				return give(dst, a.msg), nil
+				return r.give(dst, a.msg), nil
 			}
 		case <-timer.C:
 			r.expire(0)
@@ -277,7 +277,7 @@ func (r *race) abandon() {
 func (r *race) settle(ctx context.Context, dst []byte) ([]byte, error) {
 	switch {
 	case r.spare != nil:
-		return give(dst, r.spare), nil
+		return r.give(dst, r.spare), nil
 	case errors.Is(ctx.Err(), context.Canceled):
 		return dst, fmt.Errorf("upstream group %s: %w", r.g.name, context.Canceled)
 	case r.silent || r.open > 0 || r.err == nil:
@@ -288,8 +288,10 @@ func (r *race) settle(ctx context.Context, dst []byte) ([]byte, error) {
 	return dst, fmt.Errorf("upstream group %s: %w: %w", r.g.name, ErrNetwork, r.err)
 }
 
-// give appends msg to dst, or hands msg itself over where dst is of no use.
-func give(dst, msg []byte) []byte {
+// give appends msg to dst under the query's id, or hands msg itself over where
+// dst is of no use.
+func (r *race) give(dst, msg []byte) []byte {
+	wire.SetID(msg, wire.ID(r.query))
 	if len(dst) == 0 && cap(dst) < len(msg) {
 		return msg
 	}

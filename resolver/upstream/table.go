@@ -15,8 +15,9 @@ const (
 
 // server is one that is asked.
 type server struct {
-	up  *Do53
-	now *port // what queries are sent from
+	up   *Do53
+	addr any   // of the system's kind
+	now  *port // what queries are sent from
 	// queue are the calls that are to be sent from there.
 	queue [batchSize]*Call
 	n     int
