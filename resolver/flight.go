@@ -141,33 +141,36 @@ func (s *flightShard) push(f *flight) {
 	f.next, *at = *at, f
 }
 
-// begin makes f findable, unless there is a flight for its question: then
-// that is left alone, and it reports false.
-func (fs *flights) begin(f *flight) bool {
-	s := fs.lock(f)
-	defer s.mu.Unlock()
-	if *s.find(f) != nil {
-		return false
-	}
-	s.add(f)
-	return true
-}
-
-// join returns the landing of the flight for f's question, which is f if
-// there is none other. Then it reports true, and it is the caller who has to
-// see to it that f ends.
-func (fs *flights) join(f *flight) (l *landing, mine bool) {
+// begin makes f findable, unless there is a flight for its question: then it
+// returns that one's landing. Otherwise it is nil, and it is the caller who has
+// to see to it that f ends.
+func (fs *flights) begin(f *flight) *landing {
 	s := fs.lock(f)
 	defer s.mu.Unlock()
 	g := *s.find(f)
 	if g == nil {
 		s.add(f)
-		g, mine = f, true
+		return nil
 	}
-	if g.landing == nil {
-		g.landing = &landing{done: make(chan struct{})}
+	return g.land()
+}
+
+// join is begin for who waits for f's landing too.
+func (fs *flights) join(f *flight) (l *landing, mine bool) {
+	f.land()
+	if l := fs.begin(f); l != nil {
+		return l, false
 	}
-	return g.landing, mine
+	return f.landing, true
+}
+
+// land returns where to wait for f. The lock of its shard is held, or nobody
+// knows f yet.
+func (f *flight) land() *landing {
+	if f.landing == nil {
+		f.landing = &landing{done: make(chan struct{})}
+	}
+	return f.landing
 }
 
 // replace puts g, which is for the same question, in f's place; whoever waits
@@ -177,9 +180,7 @@ func (fs *flights) replace(f, g *flight) {
 	defer s.mu.Unlock()
 	at := s.find(f)
 	*at, g.next = g, f.next
-	if g.landing = f.landing; g.landing == nil {
-		g.landing = &landing{done: make(chan struct{})}
-	}
+	g.landing = f.land()
 }
 
 // end takes f out, and gives res to whoever waits for it; the message is

@@ -83,16 +83,19 @@ func (ms *Misses) Begin(q *Query) (ticket uint32, ok bool) {
 	m.q.Msg = m.msg[:copy(m.msg[:], q.Msg)]
 	f := &m.flight
 	*f = ms.r.newFlight(&m.q)
-	if ms.r.flights.begin(f) {
-		var tmp [wire.HeaderLen + wire.MaxName + 4 + wire.OPTLen]byte
-		m.call.Patience = ms.r.staleAfter
-		if ms.asker.Ask(&m.call, f.upstream.Upstream, f.query(tmp[:0]), q.Received) {
-			m.waiting = true
-			ms.n++
-			return ticket, true
-		}
-		q.landing = ms.launch(f, nil) // somebody may wait for it already
+	if l := ms.r.flights.begin(f); l != nil {
+		q.landing = l // somebody asks that already
+		ms.put(m)
+		return 0, false
 	}
+	var tmp [wire.HeaderLen + wire.MaxName + 4 + wire.OPTLen]byte
+	m.call.Patience = ms.r.staleAfter
+	if ms.asker.Ask(&m.call, f.upstream.Upstream, f.query(tmp[:0]), q.Received) {
+		m.waiting = true
+		ms.n++
+		return ticket, true
+	}
+	q.landing = ms.launch(f, nil) // somebody may wait for it already
 	ms.put(m)
 	return 0, false
 }

@@ -182,6 +182,7 @@ func (c *batchConn) serve(w *worker) {
 		if readable && b.waiting() == 0 {
 			continue
 		}
+		b.worker.waiting.Store(int64(b.waiting()))
 		sweep := l.phase.Load() >= sweeping
 		patience := b.patience(readable || sweep)
 		n := c.poller.Wait(patience)
@@ -206,7 +207,6 @@ func (c *batchConn) serve(w *worker) {
 		}
 		if b.misses != nil {
 			b.misses.Expire(b.now)
-			b.worker.waiting.Store(int64(b.misses.Waiting()))
 		}
 		b.send()
 	}
