@@ -78,7 +78,7 @@ func serve(c *call) int {
 	}
 	s.cfg = cfg
 	s.log = newLogger(c.stderr, cfg, s.level)
-	s.sockets = newSockets(s.log)
+	s.sockets = newSockets(s.log, setProcs())
 	for _, p := range s.files(cfg) {
 		if _, ok := seen[p]; !ok {
 			seen[p] = look([]string{p})[p]

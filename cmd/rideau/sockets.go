@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,8 @@ type socket struct {
 // sockets are those of a server. Its methods are safe for concurrent use, but
 // bind, open and retain are for one goroutine at a time.
 type sockets struct {
-	log *slog.Logger
+	log     *slog.Logger
+	workers int // for each address, unless configured
 
 	mu      sync.Mutex // guards what follows; held for a moment only
 	live    map[place]*socket
@@ -51,8 +53,8 @@ type sockets struct {
 	past    listener.Stats    // of those that are gone
 }
 
-func newSockets(log *slog.Logger) *sockets {
-	return &sockets{log: log, live: map[place]*socket{}, leaving: map[*socket]place{}, absent: map[place]bool{}}
+func newSockets(log *slog.Logger, workers int) *sockets {
+	return &sockets{log: log, workers: workers, live: map[place]*socket{}, leaving: map[*socket]place{}, absent: map[place]bool{}}
 }
 
 // bind binds the addresses that are not bound yet, all or none.
@@ -63,7 +65,7 @@ func (s *sockets) bind(cfg *config.Config, r *resolver.Resolver, limiter *listen
 			continue
 		}
 		l, err := listener.Listen(r, listener.Options{
-			Addrs: []string{p.String()}, Workers: cfg.Listen.Workers, Limiter: limiter, ReusePort: s.overlaps(p),
+			Addrs: []string{p.String()}, Workers: cmp.Or(cfg.Listen.Workers, s.workers), Limiter: limiter, ReusePort: s.overlaps(p),
 			MaxConnections: cfg.Listen.TCP.MaxConnections, MaxConnectionsPerClient: cfg.Listen.TCP.MaxConnectionsPerClient,
 			MaxPendingPerConnection: cfg.Listen.TCP.MaxPendingPerConnection, IdleTimeout: cfg.Listen.TCP.IdleTimeout,
 			Logger: s.log, Stats: r.Stats(),
