@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 		// Under the race detector a process waits a second at its end.
 		os.Setenv("GORACE", "atexit_sleep_ms=0")
 	}
-	testscript.Main(m, map[string]func(){"rideau": main})
+	testscript.Main(m, map[string]func(){"rideau": main, "reflector": reflect})
 }
 
 // TestScript runs the scripts in testdata/script. They have, beside the
