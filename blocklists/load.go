@@ -63,7 +63,7 @@ func Load(ctx context.Context, p Policy, prev *Snapshot, o LoadOptions) (*Snapsh
 	if err := p.check(); err != nil {
 		return nil, report, err
 	}
-	c := compiler{memo: map[memoKey]uint16{}, index: map[named]uint16{{}: 0}, sets: make([]named, 1)}
+	c := compiler{memo: map[uint32]uint16{}, index: map[named]uint16{{}: 0}, sets: make([]named, 1)}
 	s := &Snapshot{policy: p, lists: make([]ListInfo, len(p.Lists))}
 	for i := range p.Lists {
 		l := &p.Lists[i]
@@ -87,7 +87,10 @@ func Load(ctx context.Context, p Policy, prev *Snapshot, o LoadOptions) (*Snapsh
 		}
 		return nil, report, errors.Join(errs...)
 	}
-	s.trie = c.names.Trie()
+	var err error
+	if s.trie, err = c.names.Trie(c.join); err != nil {
+		return nil, report, err
+	}
 	s.addrs = c.table()
 	s.sets = c.sets
 	s.clients = clientTable(p.Groups)
@@ -173,20 +176,15 @@ func (p *Policy) check() error {
 	return nil
 }
 
-// memoKey is a step from one value to the next: the value with a list added.
-type memoKey struct {
-	value uint16
-	list  uint16
-	match format.Match
-}
-
 // compiler gathers the lists' entries.
 type compiler struct {
 	names suffix.Builder
 	addrs []prefix.Entry
 	sets  []named
 	index map[named]uint16
-	memo  map[memoKey]uint16
+	memo  map[uint32]uint16 // what join said
+	// ones are the values of names that stand in the list at hand alone.
+	ones [format.Below + 1]uint16
 }
 
 // read adds one list.
@@ -199,6 +197,11 @@ func (c *compiler) read(ctx context.Context, i int, l *List, now time.Time) (inf
 	}
 	defer f.Close()
 	sum := sha256.New()
+	for m := range c.ones {
+		if c.ones[m], err = c.one(i, format.Match(m)); err != nil {
+			return info, nil, err
+		}
+	}
 	n := 0
 	stats, err := format.Read(io.TeeReader(f, sum), format.Options{
 		File: l.Source, Format: l.Format, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: l.MaxSkipped,
@@ -206,52 +209,50 @@ func (c *compiler) read(ctx context.Context, i int, l *List, now time.Time) (inf
 		if n++; n&0xFFF == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return c.add(i, e)
+		return c.add(e)
 	})
 	info.Entries, info.Skipped = stats.Entries, stats.Skipped
 	sum.Sum(info.SHA256[:0])
 	return info, stats.Problems, err
 }
 
-func (c *compiler) add(list int, e format.Entry) error {
+func (c *compiler) add(e format.Entry) error {
 	if e.Name == nil {
-		v, err := c.step(0, list, format.Exact)
-		if err != nil {
-			return err
-		}
-		c.addrs = append(c.addrs, prefix.Entry{Prefix: e.Prefix, Value: uint32(v)})
+		c.addrs = append(c.addrs, prefix.Entry{Prefix: e.Prefix, Value: uint32(c.ones[format.Exact])})
 		return nil
 	}
-	node, err := c.names.Add(e.Name)
-	if err != nil {
-		return err
-	}
-	v, err := c.step(c.names.Value(node), list, e.Match)
-	if err != nil {
-		return err
-	}
-	c.names.SetValue(node, v)
-	return nil
+	return c.names.Add(e.Name, c.ones[e.Match])
 }
 
-// step is the value for the sets of v with the list added.
-func (c *compiler) step(v uint16, list int, m format.Match) (uint16, error) {
-	k := memoKey{v, uint16(list), m}
-	if to, ok := c.memo[k]; ok {
-		return to, nil
-	}
-	n := c.sets[v]
+// one is the value of what a list alone names, in that way.
+func (c *compiler) one(list int, m format.Match) (uint16, error) {
+	var n named
 	if m != format.Below {
 		n.self.add(list)
 	}
 	if m != format.Exact {
 		n.below.add(list)
 	}
-	to, err := c.value(n)
-	if err == nil {
-		c.memo[k] = to
+	return c.value(n)
+}
+
+// join is the value of what is named with value a and with value b.
+func (c *compiler) join(a, b uint16) (uint16, error) {
+	if a == b {
+		return a, nil
 	}
-	return to, err
+	k := uint32(a)<<16 | uint32(b)
+	if v, ok := c.memo[k]; ok {
+		return v, nil
+	}
+	n := c.sets[a]
+	n.self.union(&c.sets[b].self)
+	n.below.union(&c.sets[b].below)
+	v, err := c.value(n)
+	if err == nil {
+		c.memo[k] = v
+	}
+	return v, err
 }
 
 // value is the number of a pair of sets.
@@ -276,7 +277,7 @@ func (c *compiler) table() *prefix.Table {
 	for _, e := range c.addrs {
 		e.Prefix = e.Prefix.Masked()
 		if i, ok := at[e.Prefix]; ok {
-			all[i].Value = c.join(all[i].Value, e.Value)
+			all[i].Value = c.joinAddrs(all[i].Value, e.Value)
 			continue
 		}
 		at[e.Prefix] = len(all)
@@ -289,7 +290,7 @@ func (c *compiler) table() *prefix.Table {
 				break
 			}
 			if j, ok := at[outer]; ok {
-				all[i].Value = c.join(all[i].Value, all[j].Value)
+				all[i].Value = c.joinAddrs(all[i].Value, all[j].Value)
 				break
 			}
 		}
@@ -297,10 +298,10 @@ func (c *compiler) table() *prefix.Table {
 	return prefix.New(all)
 }
 
-func (c *compiler) join(a, b uint32) uint32 {
-	n := c.sets[a]
-	n.self.union(&c.sets[b].self)
-	v, err := c.value(n)
+// joinAddrs is join for the sets of prefixes. Where there are too many
+// combinations, the smaller prefix's own remain.
+func (c *compiler) joinAddrs(a, b uint32) uint32 {
+	v, err := c.join(uint16(a), uint16(b))
 	if err != nil {
 		return a
 	}

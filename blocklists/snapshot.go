@@ -157,24 +157,18 @@ func (s *Snapshot) Everyone() GroupID { return GroupID(len(s.scopes) - 1) }
 func (s *Snapshot) Name(name *wire.Name, g GroupID) Verdict {
 	sc := &s.scopes[g]
 	var v Verdict
-	node, labels := suffix.Root, name.Labels()
-	for k := 1; k <= labels; k++ {
-		var ok bool
-		if node, ok = s.trie.Child(node, name.Label(labels-k)); !ok {
-			break
+	labels := name.Labels()
+	for m := s.trie.Match(name); ; {
+		k, i, ok := m.Next()
+		if !ok {
+			return v
 		}
-		if i := s.trie.Value(node); i != 0 {
-			set := &s.sets[i].below
-			if k == labels {
-				set = &s.sets[i].self
-			}
-			v = sc.decide(v, set, k)
+		set := &s.sets[i].below
+		if k == labels {
+			set = &s.sets[i].self
 		}
-		if s.trie.Leaf(node) {
-			break
-		}
+		v = sc.decide(v, set, k)
 	}
-	return v
 }
 
 // Addr decides about an address in a response. It does not allocate.

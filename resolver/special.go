@@ -73,11 +73,9 @@ func addSpecial(b *suffix.Builder) error {
 		if err != nil {
 			return err
 		}
-		n, err := b.Add(w)
-		if err != nil {
+		if err := b.Add(w, uint16(i)); err != nil {
 			return err
 		}
-		b.SetValue(n, uint16(i))
 	}
 	return nil
 }

@@ -80,15 +80,15 @@ func NewState(o StateOptions) (*State, error) {
 			if len(w) == 1 {
 				return nil, errors.New("state: the root is no forward zone; it is what Upstream takes")
 			}
-			n, err := b.Add(w)
-			if err != nil {
+			if err := b.Add(w, firstRoute+uint16(i)); err != nil {
 				return nil, fmt.Errorf("state: forward zone %q: %w", z, err)
 			}
-			b.SetValue(n, firstRoute+uint16(i))
 		}
 	}
-	s.zones = b.Trie()
-	return s, nil
+	// A route takes a special-use zone's place, and a later one a former's.
+	var err error
+	s.zones, err = b.Trie(func(_, later uint16) (uint16, error) { return later, nil })
+	return s, err
 }
 
 // WithPolicy is the State with another policy.
@@ -125,20 +125,15 @@ const (
 // the zone's length. A route overrides every special-use zone: whoever
 // configures one has servers that know better.
 func (s *State) zone(name *wire.Name) (special uint16, labels int, route uint16) {
-	n := suffix.Root
-	for k := 1; k <= name.Labels(); k++ {
-		var ok bool
-		if n, ok = s.zones.Child(n, name.Label(name.Labels()-k)); !ok {
+	for m := s.zones.Match(name); ; {
+		k, v, ok := m.Next()
+		if !ok {
 			break
 		}
-		switch v := s.zones.Value(n); {
-		case v >= firstRoute:
+		if v >= firstRoute {
 			route = v - firstRoute + 1
-		case v != 0:
+		} else {
 			special, labels = v, k
-		}
-		if s.zones.Leaf(n) {
-			break
 		}
 	}
 	if route != 0 {

@@ -1,13 +1,23 @@
-// Package suffix holds an exact trie of domain names, read from the root
-// label down, that contains no pointers.
+// Package suffix holds an exact trie of domain names that contains no
+// pointers, for look-ups that want every name of a list at or above another.
 //
-// The trie's edges live in one flat, open-addressed table: an edge is a
-// parent and a label, and the slot in which it lies is the child. A slot
-// stores its parent and where its label's octets are, and a look-up compares
-// both, so that a match is never a matter of a hash alone. Compared with maps
-// or nodes with pointers, a look-up touches two cache lines for each label,
-// the garbage collector has nothing to scan, and a name costs about 18
-// octets and its labels.
+// Walking a trie from the root label down costs an access to memory for each
+// label, each of which has to wait for the one before it. Here the trie is
+// flat: a node is found by the hash of its whole path from the root, so that
+// the places where all ancestors of a name would be are known at once, and the
+// processor fetches them side by side. Only nodes that carry a value exist. A
+// mask tells at which depths there are any; no other is looked at.
+//
+// The nodes' records lie in one run of memory, in the order of their hashes.
+// An index cuts it into buckets of two or three: an entry of eight octets is
+// where a bucket begins, and six bits of each of its hashes. Nearly all
+// look-ups of names that are not there end with that entry; the others, and
+// those that find a name, read one bucket, which is one access to memory more.
+// A record is a value and a name, and the name is compared in full, so that a
+// match is never a matter of hashes alone. A name's last label is a code if it
+// is among the first 255 there were. In all a name costs about 7 octets, and
+// its labels less the last. Hashes are seeded: whoever writes a list cannot
+// choose names that collide.
 //
 // A [Builder] is filled and turned into a [Trie] once. A Trie is immutable and
 // safe for any number of readers.
@@ -15,271 +25,161 @@ package suffix
 
 import (
 	"encoding/binary"
-	"errors"
 	"math/bits"
-	"math/rand/v2"
 
 	"rideau/resolver/wire"
 )
 
-// Node is a place in a trie. Root is where every walk begins. Nodes of
-// different tries must not be mixed.
-type Node uint32
-
-// Root is the root of the name space.
-const Root Node = 0
-
-// slot is an edge and the node it leads to. The node's number is the slot's
-// index and one, so that zero is the root.
-type slot struct {
-	parent Node
-	label  uint32 // offset of the label's octets in Trie.labels
-	value  uint16
-	meta   uint16 // 0: empty. Else lenBits of length, the childBit, and a tag of the hash above
-}
+// entry is a bucket in the index: where its records begin, and above that the
+// tags of the first five of them, of six bits each, and whether there are more.
+type entry uint64
 
 const (
-	lenMask  = 1<<6 - 1
-	childBit = 1 << 6
-	tagShift = 7
-
-	// loadNumerator over loadDenominator is how full the table is: a miss
-	// looks at about five neighbouring slots.
-	loadNumerator, loadDenominator = 2, 3
+	// perBucket is how many nodes a bucket has on average, times two. One
+	// bucket in 24 has more than five.
+	perBucket = 5
+	maxTags   = 5
+	tagBits   = 6
+	tagMask   = 1<<tagBits - 1
+	tagShift  = 32
+	moreBit   = entry(1) << 63
+	// The lowest and the highest bit of each tag.
+	tagOnes  = 1 | 1<<6 | 1<<12 | 1<<18 | 1<<24
+	tagHighs = tagOnes << (tagBits - 1)
 )
+
+func (e entry) start() int { return int(uint32(e)) }
+
+// may reports whether a node with that tag may be in the bucket. A tag that is
+// not there passes now and then.
+func (e entry) may(tag uint32) bool {
+	x := uint32(e>>tagShift)&(1<<30-1) ^ tag*tagOnes
+	return (x-tagOnes)&^x&tagHighs != 0 || e&moreBit != 0
+}
+
+// place is where a hash's bucket is, and its tag, which is not 0. They are
+// made of the hash's opposite ends.
+func place(h uint64, buckets int) (i int, tag uint32) {
+	hi, _ := bits.Mul64(h, uint64(buckets))
+	return int(hi), uint32(h)&0xFFFF*tagMask>>16 + 1
+}
 
 // Trie maps names to values. Get one from [Builder.Trie].
 type Trie struct {
-	slots  []slot
-	labels []byte
-	seed   uint64
-	root   uint16
-	nodes  int
-}
-
-// Value is what was set for the node's name; 0 if nothing.
-func (t *Trie) Value(n Node) uint16 {
-	if n == Root {
-		return t.root
-	}
-	return t.slots[n-1].value
-}
-
-// Leaf reports whether no name in the trie lies below n.
-func (t *Trie) Leaf(n Node) bool {
-	return n != Root && t.slots[n-1].meta&childBit == 0
-}
-
-// Child follows the edge for label, which is in lower case. ok is false if
-// the trie has no name there.
-func (t *Trie) Child(n Node, label []byte) (child Node, ok bool) {
-	if len(t.slots) == 0 {
-		return 0, false
-	}
-	h := hash(t.seed, uint32(n), label)
-	want := uint16(h)<<tagShift | uint16(len(label))
-	i, _ := bits.Mul64(h, uint64(len(t.slots)))
-	for {
-		s := &t.slots[i]
-		if s.meta == 0 {
-			return 0, false
-		}
-		if s.meta&^childBit == want && s.parent == n &&
-			string(t.labels[s.label:s.label+uint32(len(label))]) == string(label) {
-			return Node(i + 1), true
-		}
-		if i++; i == uint64(len(t.slots)) {
-			i = 0
-		}
-	}
-}
-
-// Find is the node of just that name.
-func (t *Trie) Find(name *wire.Name) (n Node, ok bool) {
-	n = Root
-	for k := name.Labels() - 1; k >= 0; k-- {
-		if n, ok = t.Child(n, name.Label(k)); !ok {
-			return Root, false
-		}
-	}
-	return n, true
-}
-
-// Deepest walks as far along name as the trie goes and returns the value of
-// the last node with one, and how many labels that node's name has. The value is 0
-// if there was none.
-func (t *Trie) Deepest(name *wire.Name) (value uint16, labels int) {
-	n, value := Root, t.root
-	for k := 1; k <= name.Labels(); k++ {
-		var ok bool
-		if n, ok = t.Child(n, name.Label(name.Labels()-k)); !ok {
-			break
-		}
-		if v := t.Value(n); v != 0 {
-			value, labels = v, k
-		}
-		if t.Leaf(n) {
-			break
-		}
-	}
-	return value, labels
-}
-
-// Nodes counts the nodes, the root aside.
-func (t *Trie) Nodes() int { return t.nodes }
-
-// Bytes is the memory that the trie holds, in octets.
-func (t *Trie) Bytes() int { return len(t.slots)*12 + cap(t.labels) }
-
-// Builder collects names. The zero value is ready. It is for one goroutine.
-type Builder struct {
-	parents []uint32 // by node number less one, as are the next three
-	offs    []uint32
-	lens    []uint8 // length, with childBit
-	values  []uint16
-	labels  []byte
-	table   []uint32 // node numbers by hash of the edge, 0 for none
+	index   []entry // one more than there are buckets: each ends where the next begins
+	records []byte
+	tails   [][]byte
+	depths  [2]uint64 // a bit for each number of labels that a node has
+	deepest int
+	nodes   int
 	seed    uint64
 	root    uint16
 }
 
-// Errors of Add.
-var (
-	ErrName = errors.New("suffix: not a wire-form name")
-	ErrFull = errors.New("suffix: more than a billion labels, or four gigabytes of them")
+// A record is its value in two octets, the code of its last label, the length
+// of the labels before that, and these. A code is an index of tails, each the
+// last label of some name and the root label after it; tail 0 is the root
+// label alone.
+const (
+	recordHead = 4
+	maxTails   = 256
 )
 
-// Add makes sure that there is a node for the name, given in wire form and
-// lower case, and returns it. The node is good for Value and SetValue of this
-// Builder only.
-func (b *Builder) Add(name []byte) (Node, error) {
-	var offs [128]uint8
-	k, i := 0, 0
-	for {
-		if i >= len(name) || i >= wire.MaxName || name[i] > wire.MaxLabel {
-			return 0, ErrName
-		}
-		if name[i] == 0 {
-			break
-		}
-		offs[k] = uint8(i)
-		k++
-		i += 1 + int(name[i])
-	}
-	if i+1 != len(name) {
-		return 0, ErrName
-	}
-	n := uint32(0)
-	for k--; k >= 0; k-- {
-		o := int(offs[k])
-		var err error
-		if n, err = b.child(n, name[o+1:o+1+int(name[o])]); err != nil {
-			return 0, err
-		}
-	}
-	return Node(n), nil
+// Nodes counts the names, the root aside.
+func (t *Trie) Nodes() int { return t.nodes }
+
+// Bytes is the memory that the trie holds, in octets.
+func (t *Trie) Bytes() int { return len(t.index)*8 + cap(t.records) }
+
+// Match is a look-up of a name: its Next returns the nodes at and above it,
+// from the root down. It borrows the name.
+type Match struct {
+	t      *Trie
+	name   *wire.Name
+	maybe  [2]uint64          // depths where there may be a node
+	places [keptPlaces]uint32 // their buckets, by depth
+	root   uint16
 }
 
-// Value is what SetValue set.
-func (b *Builder) Value(n Node) uint16 {
-	if n == Root {
-		return b.root
-	}
-	return b.values[n-1]
-}
+// keptPlaces is how many depths' buckets are remembered; of deeper names they
+// are looked for again.
+const keptPlaces = 16
 
-// SetValue sets a node's value; 0 is none.
-func (b *Builder) SetValue(n Node, v uint16) {
-	if n == Root {
-		b.root = v
-		return
-	}
-	b.values[n-1] = v
-}
-
-// child returns the node of an edge and makes it if need be.
-func (b *Builder) child(parent uint32, label []byte) (uint32, error) {
-	if len(b.parents)*4 >= len(b.table)*3 {
-		b.grow()
-	}
-	mask := uint64(len(b.table) - 1)
-	i := hash(b.seed, parent, label) & mask
-	for ; b.table[i] != 0; i = (i + 1) & mask {
-		n := b.table[i] - 1
-		o, l := b.offs[n], int(b.lens[n]&lenMask)
-		if b.parents[n] == parent && string(b.labels[o:int(o)+l]) == string(label) {
-			return n + 1, nil
+// Match looks up a name. It does not allocate.
+func (t *Trie) Match(name *wire.Name) (m Match) {
+	m.t, m.name, m.root = t, name, t.root
+	labels := name.Labels()
+	h := t.seed
+	for k := 1; k <= min(labels, t.deepest); k++ {
+		h = hash(h, name.Label(labels-k))
+		if t.depths[k>>6]>>(k&63)&1 == 0 {
+			continue
+		}
+		// No access depends on another, and that there is nothing is what
+		// the processor comes to expect: it is at the next depth before this
+		// one's entry has come.
+		i, tag := place(h, len(t.index)-1)
+		if t.index[i].may(tag) {
+			m.maybe[k>>6] |= 1 << (k & 63)
+			m.places[k%keptPlaces] = uint32(i)
 		}
 	}
-	if uint64(len(b.labels)+len(label)) > 1<<32-1 || len(b.parents) >= 1<<30 {
-		return 0, ErrFull
-	}
-	b.parents = append(b.parents, parent)
-	b.offs = append(b.offs, uint32(len(b.labels)))
-	b.lens = append(b.lens, uint8(len(label)))
-	b.values = append(b.values, 0)
-	b.labels = append(b.labels, label...)
-	b.table[i] = uint32(len(b.parents))
-	if parent != 0 {
-		b.lens[parent-1] |= childBit
-	}
-	return b.table[i], nil
+	return m
 }
 
-func (b *Builder) grow() {
-	if len(b.table) == 0 {
-		b.seed = rand.Uint64()
+// Next returns the next node: how many labels its name has, and its value. ok
+// is false if there is none.
+func (m *Match) Next() (labels int, value uint16, ok bool) {
+	if m.root != 0 {
+		value, m.root = m.root, 0
+		return 0, value, true
 	}
-	b.table = make([]uint32, max(256, 2*len(b.table)))
-	mask := uint64(len(b.table) - 1)
-	for n := range b.parents {
-		i := b.edgeHash(n, b.parents[n]) & mask
-		for b.table[i] != 0 {
-			i = (i + 1) & mask
-		}
-		b.table[i] = uint32(n + 1)
-	}
-}
-
-func (b *Builder) edgeHash(n int, parent uint32) uint64 {
-	o, l := int(b.offs[n]), int(b.lens[n]&lenMask)
-	return hash(b.seed, parent, b.labels[o:o+l])
-}
-
-// Trie makes the trie of what was added. The Builder is empty afterwards.
-func (b *Builder) Trie() *Trie {
-	t := &Trie{seed: b.seed, root: b.root, nodes: len(b.parents)}
-	b.table = nil
-	t.labels = append(make([]byte, 0, len(b.labels)), b.labels...)
-	if t.nodes > 0 {
-		t.slots = make([]slot, t.nodes*loadDenominator/loadNumerator+1)
-	}
-	size := uint64(len(t.slots))
-	for n := range b.parents {
-		parent := b.parents[n]
-		if parent != 0 {
-			parent = b.parents[parent-1] // a parent is older: it has its slot, and left its number here
-		}
-		h := b.edgeHash(n, parent)
-		i, _ := bits.Mul64(h, size)
-		for t.slots[i].meta != 0 {
-			if i++; i == size {
-				i = 0
+	for w := range m.maybe {
+		for m.maybe[w] != 0 {
+			k := w<<6 | bits.TrailingZeros64(m.maybe[w])
+			m.maybe[w] &= m.maybe[w] - 1
+			if v := m.t.find(m.name.Suffix(k), m.place(k)); v != 0 {
+				return k, v, true
 			}
 		}
-		t.slots[i] = slot{Node(parent), b.offs[n], b.values[n],
-			uint16(h)<<tagShift | uint16(b.lens[n])}
-		b.parents[n] = uint32(i + 1)
 	}
-	*b = Builder{}
-	return t
+	return 0, 0, false
 }
 
-// hash mixes an edge. It reads eight octets at a step; seed keeps whoever
-// writes a list from choosing names that collide.
-func hash(seed uint64, parent uint32, label []byte) uint64 {
+// place is the bucket for the last k labels.
+func (m *Match) place(k int) int {
+	labels := m.name.Labels()
+	if labels < keptPlaces {
+		return int(m.places[k])
+	}
+	h := m.t.seed
+	for i := 1; i <= k; i++ {
+		h = hash(h, m.name.Label(labels-i))
+	}
+	i, _ := place(h, len(m.t.index)-1)
+	return i
+}
+
+// find returns the value of just that name, of which the bucket is given; 0
+// if there is none.
+func (t *Trie) find(name []byte, i int) uint16 {
+	r := t.records[t.index[i].start():t.index[i+1].start()]
+	for len(r) > 0 {
+		head := int(r[3])
+		end := recordHead + head
+		if len(name) > head && string(r[recordHead:end]) == string(name[:head]) && string(t.tails[r[2]]) == string(name[head:]) {
+			return binary.LittleEndian.Uint16(r)
+		}
+		r = r[end:]
+	}
+	return 0
+}
+
+// hash mixes a label into the hash of what comes after it in a name. It reads
+// eight octets at a step.
+func hash(h uint64, label []byte) uint64 {
 	const k0, k1, k2 = 0xa0761d6478bd642f, 0xe7037ed1a0b428db, 0x8ebc6af09c88c6e3
-	h := seed ^ uint64(parent)*k0
+	h ^= k0
 	var a, c uint64
 	n := len(label)
 	switch {

@@ -2,8 +2,10 @@ package suffix_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -21,16 +23,38 @@ func name(t testing.TB, text string) *wire.Name {
 	return n
 }
 
+// finish makes a trie in which the last value of a name counts.
+func finish(t testing.TB, b *suffix.Builder) *suffix.Trie {
+	t.Helper()
+	trie, err := b.Trie(func(_, b uint16) (uint16, error) { return b, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trie
+}
+
+// deepest is the last of a name's nodes.
+func deepest(t *suffix.Trie, n *wire.Name) (value uint16, labels int) {
+	m := t.Match(n)
+	for {
+		l, v, ok := m.Next()
+		if !ok {
+			return value, labels
+		}
+		if v != 0 {
+			value, labels = v, l
+		}
+	}
+}
+
 func TestTrie(t *testing.T) {
 	var b suffix.Builder
 	for i, s := range []string{"wechat.com", "com", "a.b.wechat.com", "."} {
-		n, err := b.Add(name(t, s).Bytes())
-		if err != nil {
+		if err := b.Add(name(t, s).Bytes(), uint16(i+1)); err != nil {
 			t.Fatal(err)
 		}
-		b.SetValue(n, uint16(i+1))
 	}
-	trie := b.Trie()
+	trie := finish(t, &b)
 	for _, c := range []struct {
 		name          string
 		value, labels int
@@ -38,30 +62,21 @@ func TestTrie(t *testing.T) {
 		{"wechat.com", 1, 2}, {"x.wechat.com", 1, 2}, {"b.wechat.com", 1, 2}, {"a.b.wechat.com", 3, 4},
 		{"z.a.b.wechat.com", 3, 4}, {"notwechat.com", 2, 1}, {"example.ca", 4, 0}, {".", 4, 0},
 	} {
-		if v, l := trie.Deepest(name(t, c.name)); int(v) != c.value || l != c.labels {
+		if v, l := deepest(trie, name(t, c.name)); int(v) != c.value || l != c.labels {
 			t.Errorf("%s: value %d at %d labels, want %d at %d", c.name, v, l, c.value, c.labels)
 		}
 	}
-	if n, ok := trie.Find(name(t, "b.wechat.com")); !ok || trie.Value(n) != 0 || trie.Leaf(n) {
-		t.Error("b.wechat.com is a node without value that has a child")
-	}
-	if _, ok := trie.Find(name(t, "c.wechat.com")); ok {
-		t.Error("c.wechat.com is no node")
-	}
 	for _, bad := range [][]byte{nil, {}, {3, 'a'}, {1, 'a'}, {1, 'a', 0, 0}, {64}, bytes.Repeat([]byte{1, 'a'}, 200)} {
-		if _, err := b.Add(bad); err == nil {
+		if err := b.Add(bad, 1); err == nil {
 			t.Errorf("%x added", bad)
 		}
 	}
 }
 
 func TestEmptyTrie(t *testing.T) {
-	trie := new(suffix.Builder).Trie()
-	if v, l := trie.Deepest(name(t, "a.b")); v != 0 || l != 0 {
+	trie := finish(t, new(suffix.Builder))
+	if v, l := deepest(trie, name(t, "a.b")); v != 0 || l != 0 {
 		t.Error(v, l)
-	}
-	if _, ok := trie.Find(name(t, "a")); ok {
-		t.Error("found")
 	}
 }
 
@@ -76,18 +91,13 @@ func FuzzTrie(f *testing.F) {
 			if n.SetText(s) != nil {
 				continue
 			}
-			node, err := b.Add(n.Bytes())
-			if err != nil {
+			v := uint16(i%60000 + 1)
+			if err := b.Add(n.Bytes(), v); err != nil {
 				t.Fatal(err)
 			}
-			if b.Value(node) != model[string(n.Bytes())] {
-				t.Fatalf("%s: %d", s, b.Value(node))
-			}
-			v := uint16(i%60000 + 1)
-			b.SetValue(node, v)
 			model[string(n.Bytes())] = v
 		}
-		trie := b.Trie()
+		trie := finish(t, &b)
 		for _, s := range strings.Fields(added + " " + asked) {
 			var n wire.Name
 			if n.SetText(s) != nil {
@@ -100,7 +110,7 @@ func FuzzTrie(f *testing.F) {
 					want, labels = v, k
 				}
 			}
-			if v, l := trie.Deepest(&n); v != want || l != labels {
+			if v, l := deepest(trie, &n); v != want || l != labels {
 				t.Fatalf("%q: %d at %d, want %d at %d", s, v, l, want, labels)
 			}
 		}
@@ -135,21 +145,23 @@ func build(b testing.TB, size int) (*suffix.Trie, []wire.Name) {
 	var sample []wire.Name
 	for i := range size {
 		n := name(b, generated(r, i))
-		node, err := bl.Add(n.Bytes())
-		if err != nil {
+		if err := bl.Add(n.Bytes(), 1); err != nil {
 			b.Fatal(err)
 		}
-		bl.SetValue(node, 1)
 		if i%max(1, size/(1<<16)) == 0 {
 			sample = append(sample, *n)
 		}
 	}
 	r.Shuffle(len(sample), func(i, j int) { sample[i], sample[j] = sample[j], sample[i] })
-	return bl.Trie(), sample
+	return finish(b, &bl), sample
 }
 
 func BenchmarkLookup(b *testing.B) {
-	for _, size := range []int{1, 1000, 1_000_000} {
+	sizes := []int{1, 1000, 100_000, 1_000_000}
+	if os.Getenv("RIDEAU_BENCH_LARGE") != "" {
+		sizes = append(sizes, 10_000_000)
+	}
+	for _, size := range sizes {
 		trie, hits := build(b, size)
 		r := rand.New(rand.NewPCG(9, 9))
 		misses := make([]wire.Name, 1<<16)
@@ -170,7 +182,7 @@ func BenchmarkLookup(b *testing.B) {
 				for b.Loop() {
 					end := i + 1 + int(arena[i])
 					n.Set(arena[i+1 : end])
-					trie.Deepest(&n)
+					deepest(trie, &n)
 					if i = end; i == len(arena) {
 						i = 0
 					}
@@ -192,28 +204,167 @@ func BenchmarkBuild(b *testing.B) {
 	var before, after runtime.MemStats
 	b.ReportAllocs()
 	for b.Loop() {
+		b.StopTimer()
 		runtime.GC()
 		runtime.ReadMemStats(&before)
+		b.StartTimer()
 		var bl suffix.Builder
 		for _, n := range names {
-			node, err := bl.Add(n)
-			if err != nil {
+			if err := bl.Add(n, 1); err != nil {
 				b.Fatal(err)
 			}
-			bl.SetValue(node, 1)
 		}
-		trie := bl.Trie()
+		trie := finish(b, &bl)
+		b.StopTimer()
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/size, "bytes/name")
-		b.ReportMetric(float64(trie.Nodes())/size, "nodes/name")
 		runtime.KeepAlive(trie)
+		b.StartTimer()
 	}
 }
 
 func TestLookupDoesNotAllocate(t *testing.T) {
 	trie, names := build(t, 1000)
-	if n := testing.AllocsPerRun(100, func() { trie.Deepest(&names[0]); trie.Find(&names[1]) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { deepest(trie, &names[0]) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestModel holds tries of random names against a map: many names in few
+// labels, deep names, long ones, octets of all kinds, names that were added
+// again, and look-ups far from the lists.
+func TestModel(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, size := range []int{0, 1, 2, 40, 3000, 60_000} {
+		labels := make([][]byte, 2+size/8)
+		for i := range labels {
+			l := make([]byte, 1+r.IntN(1+r.IntN(63)))
+			for j := range l {
+				l[j] = byte(r.IntN(256))
+				if l[j] >= 'A' && l[j] <= 'Z' {
+					l[j] |= 0x20
+				}
+			}
+			labels[i] = l
+		}
+		random := func() []byte {
+			depth := 1 + r.IntN(5)
+			if r.IntN(50) == 0 {
+				depth = r.IntN(128)
+			}
+			var w []byte
+			for len(w) < 250 && depth > 0 {
+				l := labels[r.IntN(len(labels))]
+				if depth > 8 {
+					l = l[:1]
+				}
+				if len(w)+1+len(l) > 254 {
+					break
+				}
+				w = append(append([]byte{byte(len(l))}, l...), w...)
+				depth--
+			}
+			return append(w, 0)
+		}
+		var b suffix.Builder
+		model, all := map[string]uint16{}, [][]byte{}
+		for range size {
+			w := random()
+			if len(all) > 0 && r.IntN(10) == 0 {
+				w = all[r.IntN(len(all))] // once more
+			}
+			v := uint16(1 + r.IntN(65535))
+			if err := b.Add(w, v); err != nil {
+				t.Fatal(err)
+			}
+			model[string(w)] ^= v
+			if model[string(w)] == 0 {
+				model[string(w)] = v
+			}
+			all = append(all, w)
+		}
+		trie, err := b.Trie(func(a, b uint16) (uint16, error) {
+			if a == b {
+				return b, nil
+			}
+			return a ^ b, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := len(model)
+		if _, ok := model["\x00"]; ok {
+			names--
+		}
+		if trie.Nodes() != names {
+			t.Errorf("%d nodes, want %d", trie.Nodes(), names)
+		}
+		for i := range 2*size + 100 {
+			w := random()
+			if i < len(all) {
+				w = all[i]
+				if r.IntN(2) == 0 && len(w) < 200 {
+					w = append([]byte("\x03www"), w...)
+				}
+			}
+			var n wire.Name
+			if err := n.Set(w); err != nil {
+				t.Fatal(err)
+			}
+			m := trie.Match(&n)
+			for k := 0; k <= n.Labels(); k++ {
+				want := model[string(n.Suffix(k))]
+				if want == 0 {
+					continue
+				}
+				if l, v, ok := m.Next(); !ok || l != k || v != want {
+					t.Fatalf("size %d, %x: got %d at %d, %v, want %d at %d", size, w, v, l, ok, want, k)
+				}
+			}
+			if l, v, ok := m.Next(); ok {
+				t.Fatalf("size %d, %x: %d at %d, and nothing is there", size, w, v, l)
+			}
+		}
+	}
+}
+
+// A merge that fails fails the trie, and the Builder can be used again.
+func TestMergeFails(t *testing.T) {
+	var b suffix.Builder
+	for range 2 {
+		if err := b.Add(name(t, "a.example").Bytes(), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	no := errors.New("no")
+	if _, err := b.Trie(func(a, b uint16) (uint16, error) { return 0, no }); !errors.Is(err, no) {
+		t.Errorf("%v", err)
+	}
+	if n := finish(t, &b).Nodes(); n != 0 {
+		t.Errorf("%d nodes", n)
+	}
+	if err := b.Add(name(t, "a.example").Bytes(), 0); err == nil {
+		t.Error("value 0 was taken")
+	}
+}
+
+// More last labels than there are codes.
+func TestManyLastLabels(t *testing.T) {
+	var b suffix.Builder
+	const n = 2000
+	for i := range n {
+		if err := b.Add(name(t, fmt.Sprintf("a.tld%d", i)).Bytes(), uint16(i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trie := finish(t, &b)
+	for i := range n {
+		if v, l := deepest(trie, name(t, fmt.Sprintf("x.a.tld%d", i))); v != uint16(i+1) || l != 2 {
+			t.Fatalf("tld%d: %d at %d", i, v, l)
+		}
+		if v, _ := deepest(trie, name(t, fmt.Sprintf("b.tld%d", i))); v != 0 {
+			t.Fatalf("b.tld%d: %d", i, v)
+		}
 	}
 }
