@@ -285,12 +285,9 @@ func (r *Resolver) land(f *flight, msg []byte, resp *wire.Response, dst []byte, 
 	if v, trim := p.Response(msg, p.Everyone(), scratch); v.Kind == blocklists.Pass && !trim {
 		res.generation = p.Generation()
 	}
-	if r.keep(f, msg, resp, res.generation, now) {
-		kept, hit := r.cache.GetStale(dst, f.key(), now)
-		if hit.State == cache.Fresh {
-			res.msg = kept
-			return res
-		}
+	var kept bool
+	if res.msg, kept = r.keep(f, dst, msg, resp, res.generation, now); kept {
+		return res
 	}
 	wire.CapTTLs(msg, r.cache.MaxTTL())
 	res.msg = append(dst, msg...)
@@ -300,15 +297,16 @@ func (r *Resolver) land(f *flight, msg []byte, resp *wire.Response, dst []byte, 
 // keep stores what a flight brought, unless a reload sends the question
 // elsewhere now, where the answer may be another. That is looked at before and
 // after, since whoever empties the cache does it after the reload.
-func (r *Resolver) keep(f *flight, msg []byte, resp *wire.Response, generation uint64, now int64) bool {
-	if !r.current(f) || !r.cache.Put(f.key(), msg, resp, generation, now) {
-		return false
-	}
+func (r *Resolver) keep(f *flight, dst, msg []byte, resp *wire.Response, generation uint64, now int64) ([]byte, bool) {
 	if !r.current(f) {
-		r.cache.Remove(f.key())
-		return false
+		return dst, false
 	}
-	return true
+	out, kept := r.cache.Put(dst, f.key(), msg, resp, generation, now)
+	if !kept || r.current(f) {
+		return out, kept
+	}
+	r.cache.Remove(f.key())
+	return dst, false
 }
 
 // current reports whether f's question would still go to f's upstream.

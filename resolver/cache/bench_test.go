@@ -50,6 +50,43 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
+// A full cache takes what is new without garbage, whichever bound is reached.
+func TestFullCacheAllocatesNothing(t *testing.T) {
+	for what, o := range map[string]cache.Options{
+		"entries": {Entries: 500, Bytes: 1 << 30, Shards: 2},
+		"bytes":   {Entries: 1 << 20, Bytes: 200 << 10, Shards: 2},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := cache.New(o)
+			k := key(t, "host000000.example.com", dns.TypeA)
+			msg, r := parsed(t, response(t, "host000000.example.com", dns.TypeA, 0, "host000000.example.com. 300 IN A 192.0.2.1"))
+			buf := make([]byte, 0, 512)
+			i := 0
+			next := func() {
+				digits := []byte("000000")
+				for at, n := 5, i; n > 0; at, n = at-1, n/10 {
+					digits[at] += byte(n % 10)
+				}
+				copy(k.Name.Bytes()[5:], digits)
+				copy(msg[wire.HeaderLen+5:], digits)
+				i++
+				if !kept(c.Put(buf, k, msg, r, 1, epoch)) {
+					t.Fatal("not kept")
+				}
+			}
+			for range 5000 {
+				next()
+			}
+			if n := testing.AllocsPerRun(1000, next); n != 0 {
+				t.Errorf("%v allocations", n)
+			}
+			if s := c.Stats(); s.Evictions < 5000 {
+				t.Errorf("%d evictions", s.Evictions)
+			}
+		})
+	}
+}
+
 // Whatever parses and is put comes back readable, with no TTL above the one it came
 // with and within the bounds.
 func FuzzPut(f *testing.F) {
@@ -73,7 +110,7 @@ func FuzzPut(f *testing.F) {
 		q.Class = wire.Class(msg[end+2])<<8 | wire.Class(msg[end+3])
 		c := cache.New(cache.Options{Entries: 4, Bytes: 1 << 20, Shards: 1, MaxStale: time.Hour})
 		k := cache.Key{Name: scratch, Type: q.Type, Class: q.Class}
-		if !c.Put(k, msg, &r, 1, epoch) {
+		if !kept(c.Put(nil, k, msg, &r, 1, epoch)) {
 			if c.Stats().Entries != 0 {
 				t.Fatal("stored and not told")
 			}
@@ -122,6 +159,37 @@ func filled(b *testing.B, n int) (*cache.Cache, []cache.Key) {
 
 const benchNames = 1 << 14
 
+// BenchmarkLarge looks up names in a cache of a million, which no processor
+// keeps at hand.
+func BenchmarkLarge(b *testing.B) {
+	c, keys := filled(b, 1_000_000)
+	buf := make([]byte, 0, 512)
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Get(buf, keys[i%len(keys)], epoch+5*second)
+		i++
+	}
+}
+
+// BenchmarkCollect is what a million entries cost the garbage collector, a
+// cycle at a time.
+func BenchmarkCollect(b *testing.B) {
+	c, keys := filled(b, 1_000_000)
+	clear(keys) // the keys' names are not the cache's
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	n := 0
+	for b.Loop() {
+		runtime.GC()
+		n++
+	}
+	runtime.ReadMemStats(&after)
+	b.ReportMetric(float64(after.PauseTotalNs-before.PauseTotalNs)/float64(n), "pause-ns/op")
+	runtime.KeepAlive(c)
+}
+
 func BenchmarkGet(b *testing.B) {
 	for name, now := range map[string]int64{"hit": epoch + 5*second, "miss": epoch} {
 		b.Run(name, func(b *testing.B) {
@@ -162,12 +230,26 @@ func BenchmarkGetParallel(b *testing.B) {
 	}
 }
 
+// BenchmarkPut puts what is new into a full cache.
 func BenchmarkPut(b *testing.B) {
-	c, keys := filled(b, benchNames)
-	msg, r := parsed(b, response(b, keys[0].Name.String(), dns.TypeA, 0, keys[0].Name.String()+" 300 IN A 192.0.2.1"))
+	c := cache.New(cache.Options{Entries: benchNames, Bytes: 1 << 30})
+	k := key(b, "host000000.example.com", dns.TypeA)
+	msg, r := parsed(b, response(b, "host000000.example.com", dns.TypeA, 0, "host000000.example.com. 300 IN A 192.0.2.1"))
+	buf := make([]byte, 0, 512)
+	i := uint32(0)
+	next := func() {
+		i++
+		for at, n := 10, i; at > 4; at, n = at-1, n/10 {
+			k.Name.Bytes()[at], msg[wire.HeaderLen+at] = byte('0'+n%10), byte('0'+n%10)
+		}
+		c.Put(buf, k, msg, r, 1, epoch)
+	}
+	for range 2 * benchNames {
+		next()
+	}
 	b.ReportAllocs()
 	for b.Loop() {
-		c.Put(keys[0], msg, r, 1, epoch)
+		next()
 	}
 }
 
@@ -185,7 +267,7 @@ func BenchmarkMemory(b *testing.B) {
 			digits := fmt.Appendf(nil, "%06d", i)
 			copy(k.Name.Bytes()[5:], digits)
 			copy(msg[wire.HeaderLen+5:], digits)
-			c.Put(k, msg, r, 1, epoch)
+			c.Put(nil, k, msg, r, 1, epoch)
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)

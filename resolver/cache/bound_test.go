@@ -339,7 +339,7 @@ func TestConcurrent(t *testing.T) {
 				var got []byte
 				switch op := rnd.IntN(20); {
 				case op < 5:
-					c.Put(keys[i], msgs[i], rs[i], uint64(step), now)
+					c.Put(nil, keys[i], msgs[i], rs[i], uint64(step), now)
 				case op < 6:
 					c.PutFailure(keys[i], wire.ServFail, 22, now)
 				case op < 13:

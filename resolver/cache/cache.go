@@ -5,9 +5,11 @@
 // knows when to look again.
 //
 // The cache is split into shards, each with its own lock, its own LRU list
-// and its own share of the bounds. Messages are never written once stored,
-// so a look-up holds the lock only to find one; copying and counting down
-// happen after, on the caller's bytes. Nothing kept is ever lent.
+// and its own share of the bounds. Messages lie in pages, records in an
+// array, and neither has pointers, so that the garbage collector has no more to look
+// at than the list; and once a shard is full, what comes takes the place of
+// what goes, without garbage. So a look-up copies while it holds the lock, which
+// costs some ten nanoseconds and lets nothing that is kept be lent.
 package cache
 
 import (
@@ -196,20 +198,19 @@ func (k *Key) flags() uint8 {
 func (c *Cache) Get(dst []byte, k Key, now int64) ([]byte, Hit) {
 	h, s := c.locate(&k)
 	s.mu.Lock()
-	e, ok := s.find(h, &k, now)
-	fresh := ok && e.fresh(now)
-	if !fresh && !(ok && e.failing(now, c.failureTTL)) {
-		s.misses++
-		s.mu.Unlock()
-		return dst, Hit{EDE: -1}
+	defer s.mu.Unlock()
+	e := s.find(h, &k, now)
+	switch {
+	case e != nil && e.fresh(now):
+		s.hits++
+		return s.appendFresh(dst, e, now), e.hit(Fresh)
+	case e != nil && e.failing(now, c.failureTTL):
+		s.hits++
+		// No serial: whoever examines this has not seen the message behind it.
+		return e.appendNoted(dst, &k), Hit{State: Fresh, Failure: true, Generation: e.generation, EDE: infoCode(e.notedEDE)}
 	}
-	s.hits++
-	s.mu.Unlock()
-	if fresh {
-		return e.appendFresh(dst, now), e.hit(Fresh)
-	}
-	// No serial: whoever examines this has not seen the message behind it.
-	return e.appendNoted(dst, &k), Hit{State: Fresh, Failure: true, Generation: e.generation, EDE: infoCode(e.notedEDE)}
+	s.misses++
+	return dst, Hit{EDE: -1}
 }
 
 // GetStale is for when upstream failed: it appends a positive answer that
@@ -219,19 +220,15 @@ func (c *Cache) Get(dst []byte, k Key, now int64) ([]byte, Hit) {
 func (c *Cache) GetStale(dst []byte, k Key, now int64) ([]byte, Hit) {
 	h, s := c.locate(&k)
 	s.mu.Lock()
-	e, ok := s.find(h, &k, now)
-	ok = ok && e.flags&flagFailure == 0
-	fresh := ok && e.fresh(now)
-	stale := ok && !fresh && e.usable(now, c.maxStale)
-	if stale {
-		s.stale++
-	}
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	e := s.find(h, &k, now)
 	switch {
-	case fresh:
-		return e.appendFresh(dst, now), e.hit(Fresh)
-	case stale:
-		return e.appendStale(dst, c.staleTTL), e.hit(Expired)
+	case e == nil || e.flags&flagFailure != 0:
+	case e.fresh(now):
+		return s.appendFresh(dst, e, now), e.hit(Fresh)
+	case e.usable(now, c.maxStale):
+		s.stale++
+		return s.appendStale(dst, e, c.staleTTL), e.hit(Expired)
 	}
 	return dst, Hit{EDE: -1}
 }
@@ -245,11 +242,10 @@ func (c *Cache) MarkClean(k Key, h Hit, generation uint64) {
 	}
 	hash, s := c.locate(&k)
 	s.mu.Lock()
-	if e, ok := s.lru.Peek(hash); ok && e.serial == h.serial && e.answers(&k) {
-		e.generation = generation
-		s.lru.Add(hash, e)
+	defer s.mu.Unlock()
+	if n, ok := s.look(hash, &k); ok && s.record(n).serial == h.serial {
+		s.record(n).generation = generation
 	}
-	s.mu.Unlock()
 }
 
 // Remove forgets what is kept for k.
@@ -257,8 +253,8 @@ func (c *Cache) Remove(k Key) {
 	h, s := c.locate(&k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e, ok := s.lru.Peek(h); ok && e.answers(&k) {
-		s.lru.Remove(h)
+	if n, ok := s.look(h, &k); ok {
+		s.remove(n)
 	}
 }
 

@@ -203,12 +203,12 @@ func TestPutRefuses(t *testing.T) {
 	c := cache.New(options())
 	msg, r := parsed(t, response(t, "a.example", dns.TypeA, 0, "a.example. 300 IN A 192.0.2.1"))
 	for _, k := range []cache.Key{key(t, "b.example", dns.TypeA), key(t, "a.example", dns.TypeAAAA), key(t, "a.example.com", dns.TypeA)} {
-		if c.Put(k, msg, r, 1, epoch) {
+		if kept(c.Put(nil, k, msg, r, 1, epoch)) {
 			t.Errorf("stored for %s %d", k.Name, k.Type)
 		}
 	}
 	k := key(t, "a.example", dns.TypeA)
-	if c.Put(k, msg[:len(msg)-1], r, 1, epoch) {
+	if kept(c.Put(nil, k, msg[:len(msg)-1], r, 1, epoch)) {
 		t.Error("stored though cut short")
 	}
 	withOPT := response(t, "a.example", dns.TypeA, 0, "a.example. 300 IN A 192.0.2.1")
@@ -216,14 +216,14 @@ func TestPutRefuses(t *testing.T) {
 	raw := mustPack(t, withOPT)
 	left := *r
 	left.End = len(raw)
-	if c.Put(k, raw, &left, 1, epoch) {
+	if kept(c.Put(nil, k, raw, &left, 1, epoch)) {
 		t.Error("stored with OPT")
 	}
 	if n := c.Stats().Entries; n != 0 {
 		t.Errorf("%d entries", n)
 	}
 	raw, r = parsed(t, withOPT)
-	if !c.Put(k, raw, r, 1, epoch) {
+	if !kept(c.Put(nil, k, raw, r, 1, epoch)) {
 		t.Error("not stored with OPT taken out")
 	}
 	if got := unpack(t, first(c.Get(nil, k, epoch))); got.IsEdns0() != nil {
@@ -231,7 +231,8 @@ func TestPutRefuses(t *testing.T) {
 	}
 }
 
-// Any question may hash like another: that is a miss and is counted.
+// Any question may hash like another: that is counted, and each has its own
+// answer.
 func TestCollision(t *testing.T) {
 	c := cache.New(options())
 	c.CollideAll()
@@ -259,11 +260,25 @@ func TestCollision(t *testing.T) {
 		t.Fatal("not stored")
 	}
 	c.MarkClean(a, hit, 9)
-	if _, hit := c.Get(nil, b, epoch); hit.State != cache.Fresh || hit.Generation != 1 {
-		t.Errorf("state %d, generation %d", hit.State, hit.Generation)
+	for _, want := range []struct {
+		k          cache.Key
+		generation uint64
+		address    string
+	}{{a, 9, "192.0.2.1"}, {b, 1, "192.0.2.2"}} {
+		msg, hit := c.Get(nil, want.k, epoch)
+		if hit.State != cache.Fresh || hit.Generation != want.generation {
+			t.Fatalf("state %d, generation %d", hit.State, hit.Generation)
+		}
+		if got := unpack(t, msg).Answer[0].(*dns.A).A.String(); got != want.address {
+			t.Errorf("got %s, want %s", got, want.address)
+		}
 	}
+	c.Remove(a)
 	if _, hit := c.Get(nil, a, epoch); hit.State != cache.Miss {
-		t.Error("replaced entry found")
+		t.Error("removed entry found")
+	}
+	if _, hit := c.Get(nil, b, epoch); hit.State != cache.Fresh {
+		t.Error("the other is gone too")
 	}
 	if s := c.Stats(); s.Entries != 1 {
 		t.Errorf("%d entries", s.Entries)
@@ -350,7 +365,7 @@ func TestRemove(t *testing.T) {
 	c := cache.New(cache.Options{Entries: 10, Bytes: 1 << 20})
 	for _, name := range []string{"gone.example", "stays.example"} {
 		msg, r := parsed(t, response(t, name, dns.TypeA, dns.RcodeSuccess, name+". 300 IN A 192.0.2.1"))
-		if !c.Put(key(t, name, dns.TypeA), msg, r, 1, epoch) {
+		if !kept(c.Put(nil, key(t, name, dns.TypeA), msg, r, 1, epoch)) {
 			t.Fatal(name)
 		}
 	}
@@ -361,5 +376,23 @@ func TestRemove(t *testing.T) {
 	}
 	if _, hit := c.Get(nil, key(t, "stays.example", dns.TypeA), epoch); hit.State != cache.Fresh {
 		t.Error("another went too")
+	}
+}
+
+// What Put appends is what Get then finds.
+func TestPutAppends(t *testing.T) {
+	c := cache.New(cache.Options{Entries: 100, Bytes: 1 << 20, MinTTL: 30 * time.Second, MaxTTL: 100 * time.Second})
+	for i, m := range []*dns.Msg{
+		response(t, "a.example", dns.TypeA, 0, "a.example. 300 IN A 192.0.2.1", "a.example. 5 IN A 192.0.2.2"),
+		response(t, "a.example", dns.TypeA, dns.RcodeNameError, "--", "example. 300 IN SOA a. b. 1 2 3 4 50"),
+		response(t, "A.eXample", dns.TypeA, 0, "a.example. 3 IN CNAME b.example.", "b.example. 5 IN A 192.0.2.2"),
+	} {
+		k := key(t, "a.example", dns.TypeA)
+		msg, r := parsed(t, m)
+		out, stored := c.Put([]byte("head"), k, msg, r, 1, epoch)
+		got, hit := c.Get([]byte("head"), k, epoch)
+		if !stored || hit.State != cache.Fresh || string(got) != string(out) {
+			t.Errorf("%d: Put appended %x, Get %x", i, out, got)
+		}
 	}
 }

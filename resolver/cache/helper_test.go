@@ -67,12 +67,18 @@ func put(t testing.TB, c *cache.Cache, k cache.Key, m *dns.Msg, now int64) bool 
 	t.Helper()
 	msg, r := parsed(t, m)
 	before := string(msg)
-	stored := c.Put(k, msg, r, 1, now)
+	const head = "head"
+	out, stored := c.Put([]byte(head), k, msg, r, 1, now)
 	if string(msg) != before {
 		t.Fatal("Put wrote to the message")
 	}
+	if string(out[:len(head)]) != head || !stored && len(out) != len(head) {
+		t.Fatalf("Put returned %x", out)
+	}
 	return stored
 }
+
+func kept(_ []byte, stored bool) bool { return stored }
 
 // unpack decodes what a look-up appended.
 func unpack(t testing.TB, msg []byte) *dns.Msg {

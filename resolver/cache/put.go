@@ -50,9 +50,12 @@ func hasAnswer(msg []byte, k *Key) bool {
 	return false
 }
 
-// Put keeps a response, and reports whether it did. msg was read into r by
-// [wire.Response.Parse] and is the response to k; it is neither written nor
-// kept. generation is that of the policy under which it was found clean.
+// Put keeps a response, and reports whether it did. If so, it appends it to dst
+// as a [Cache.Get] of this moment would, with TTLs as they count from here;
+// else, and of a failure, dst comes back as it was. msg was read into r by [wire.Response.Parse]
+// and is the response to k; it is neither written nor kept. generation is that
+// of the policy under which it was found clean. Once the cache is full, Put
+// does not allocate where dst has the room.
 //
 // A positive answer is kept for the smallest TTL of its records. A negative
 // one is kept for the smallest of its SOA's TTL and minimum and its other
@@ -63,33 +66,44 @@ func hasAnswer(msg []byte, k *Key) bool {
 //
 // A response takes the place of what was kept for k. So does a complete answer
 // that may not be kept: what it contradicts is gone.
-func (c *Cache) Put(k Key, msg []byte, r *wire.Response, generation uint64, now int64) (stored bool) {
+func (c *Cache) Put(dst []byte, k Key, msg []byte, r *wire.Response, generation uint64, now int64) (out []byte, stored bool) {
 	if r.End > len(msg) || !echoes(msg[:r.End], &k) {
-		return false
+		return dst, false
 	}
+	base := len(dst)
 	msg = msg[:r.End]
 	what := classify(msg, &k, r)
 	switch what {
 	case uncacheable:
-		return false
+		return dst, false
 	case failure:
-		return c.putFailure(&k, r.Rcode, r.EDE, generation, now)
+		return dst, c.putFailure(&k, r.Rcode, r.EDE, generation, now)
 	}
 	e := entry{stored: now, notedAt: now, generation: generation, ede: packEDE(r.EDE), flags: k.flags()}
 	if what == positive {
 		e.flags |= flagPositive
 	}
-	c.pack(&e, msg, &k, r, what)
+	var tmp [2 * usualRecords]byte
+	out, offsets := c.pack(dst, tmp[:0], &e, msg, &k, r, what)
 
 	h, s := c.locate(&k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.lifetime == 0 {
-		s.lru.Remove(h)
-		return false
+		if n, ok := s.look(h, &k); ok {
+			s.remove(n)
+		}
+		return dst, false
 	}
-	return s.add(h, e)
+	if !s.add(h, &k, e, out[base:], offsets) {
+		return dst, false
+	}
+	return out, true
 }
+
+// usualRecords is how many records a response may have for Put not to
+// allocate.
+const usualRecords = 64
 
 // echoes reports whether msg has k's question in any letter case.
 func echoes(msg []byte, k *Key) bool {
@@ -99,43 +113,42 @@ func echoes(msg []byte, k *Key) bool {
 		binary.BigEndian.Uint16(msg[n+2:]) == uint16(k.Class)
 }
 
-// pack copies msg into e with id 0, the question in lower case (so that a
-// look-up compares octets), and the TTLs as they count from here, with the
-// place of each behind. The lifetime stays 0 where msg may not be kept.
-func (c *Cache) pack(e *entry, msg []byte, k *Key, r *wire.Response, what kind) {
+// pack appends msg to dst with id 0, the question in lower case (so that a
+// look-up compares octets), and the TTLs as they count from here, and the place
+// of each TTL to offsets. The lifetime stays 0 where msg may not be kept.
+func (c *Cache) pack(dst, offsets []byte, e *entry, msg []byte, k *Key, r *wire.Response, what kind) (out, offs []byte) {
 	if r.MinTTL == 0 || what == negative && r.NegativeTTL == 0 {
-		return
+		return dst, offsets
 	}
 	limit := c.maxTTL // of the authority section
 	if what == negative {
 		limit = min(r.NegativeTTL, c.maxNegativeTTL)
 	}
-	records := wire.Count(msg, wire.Answer) + wire.Count(msg, wire.Authority) + wire.Count(msg, wire.Additional)
-	data := make([]byte, len(msg)+2*records)
-	copy(data, msg)
-	wire.SetID(data, 0)
-	copy(data[wire.HeaderLen:], k.Name.Bytes())
+	base := len(dst)
+	dst = append(dst, msg...)
+	out = dst[base:]
+	wire.SetID(out, 0)
+	copy(out[wire.HeaderLen:], k.Name.Bytes())
 
-	lifetime, next := limit, len(msg)
+	lifetime := limit
 	w := wire.NewWalk(msg)
 	var rec wire.Record
 	for w.Next(&rec) {
 		if rec.Type == wire.TypeOPT {
-			return // valid for one hop only (RFC 6891 section 6.2.1)
+			return dst, offsets // valid for one hop only (RFC 6891 section 6.2.1)
 		}
 		ttl := min(max(wire.TTL(rec.TTL), c.minTTL), c.maxTTL)
 		if rec.Section == wire.Authority {
 			ttl = min(ttl, limit)
 		}
-		binary.BigEndian.PutUint32(data[rec.TTLOff:], ttl)
-		binary.BigEndian.PutUint16(data[next:], uint16(rec.TTLOff))
-		next += 2
+		binary.BigEndian.PutUint32(out[rec.TTLOff:], ttl)
+		offsets = binary.BigEndian.AppendUint16(offsets, uint16(rec.TTLOff))
 		lifetime = min(lifetime, ttl)
 	}
-	if w.Err() != nil {
-		return
+	if w.Err() == nil {
+		e.lifetime = lifetime
 	}
-	e.data, e.size, e.lifetime = data, uint16(len(msg)), lifetime
+	return dst, offsets
 }
 
 // PutFailure keeps for FailureTTL that k could not be resolved (RFC 9520).
@@ -149,29 +162,34 @@ func (c *Cache) PutFailure(k Key, rcode wire.Rcode, ede int, now int64) {
 }
 
 func (c *Cache) putFailure(k *Key, rcode wire.Rcode, ede int, generation uint64, now int64) bool {
-	// What an OPT record would have to say, or what is no failure at all,
-	// becomes SERVFAIL: in a bare header it would read as something else.
-	if rcode > 0xF || rcode == wire.NoError || rcode == wire.NXDomain {
-		rcode = wire.ServFail
-	}
+	rcode = bareRcode(rcode)
 	h, s := c.locate(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old, ok := s.lru.Peek(h)
-	if ok && old.answers(k) && old.flags&flagFailure == 0 {
+	if n, ok := s.look(h, k); ok && s.record(n).flags&flagFailure == 0 {
+		old := s.record(n)
 		old.rewind(now)
 		if old.fresh(now) || old.usable(now, c.maxStale) {
 			old.flags |= flagNoted
 			old.notedAt, old.notedEDE, old.notedRcode = now, packEDE(ede), uint8(rcode)
-			s.lru.Add(h, old)
+			s.lru.Get(n) // the newest
 			return true
 		}
 	}
-	data := appendFailure(make([]byte, 0, wire.HeaderLen+k.Name.Len()+4), k, rcode)
-	return s.add(h, entry{
-		data: data, size: uint16(len(data)), stored: now, notedAt: now, lifetime: c.failureTTL,
+	var tmp [wire.HeaderLen + wire.MaxName + 4]byte
+	return s.add(h, k, entry{stored: now, notedAt: now, lifetime: c.failureTTL,
 		generation: generation, ede: packEDE(ede), flags: k.flags() | flagFailure,
-	})
+	}, appendFailure(tmp[:0], k, rcode), nil)
+}
+
+// bareRcode is what a bare header can say. What an OPT record would have to,
+// or what is no failure at all, becomes SERVFAIL: it would read as something
+// else.
+func bareRcode(rcode wire.Rcode) wire.Rcode {
+	if rcode > 0xF || rcode == wire.NoError || rcode == wire.NXDomain {
+		return wire.ServFail
+	}
+	return rcode
 }
 
 // appendFailure appends the bare header and question of a failure.

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"encoding/binary"
+	"math"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -9,10 +10,11 @@ import (
 	"rideau/resolver/wire"
 )
 
-// EntryOverhead is what an entry is taken to cost beside its octets: 128 for
-// the list element that holds it, 20 to 40 for its place in the map, and the
-// allocator's rounding. BenchmarkMemory sets it beside what the heap says.
-const EntryOverhead = 176
+// EntryOverhead is what an entry is taken to cost beside its octets: 104 for
+// its place in golang-lru's list and map, 64 for its record, 8 for the index,
+// and what its slot in a page leaves free. BenchmarkMemory sets it beside what
+// the heap says.
+const EntryOverhead = 192
 
 const (
 	flagDO       uint8 = 1 << iota // of the key
@@ -26,28 +28,31 @@ const (
 // section 5.2), and one that comes from upstream is let go.
 const noEDE = 1<<16 - 1
 
-// entry is one response. It is kept by value in the list, and has just the
-// size that fills an allocation there.
+// entry is the record of one response. It holds no pointers; what it keeps
+// lies in the shard's pages.
 type entry struct {
-	data       []byte // message, then the offset of each TTL in it; never written once stored
-	stored     int64  // Unix time in nanoseconds
-	notedAt    int64  // the same
+	hash       uint64
+	stored     int64 // Unix time in nanoseconds
+	notedAt    int64 // the same
 	generation uint64
+	data       ref    // message, then the offset of each TTL in it
+	length     uint32 // of both; 0 if the record is not in use
 	lifetime   uint32 // seconds
 	serial     uint32 // tells apart what the shard held at one place in time; never 0
-	size       uint16 // of the message within data
+	touched    uint16 // the second, of which the low bits, when it was made the newest
+	size       uint16 // of the message alone
 	ede        uint16
 	notedEDE   uint16
 	notedRcode uint8
 	flags      uint8
 }
 
-func (e *entry) cost() int64 { return int64(len(e.data)) + EntryOverhead }
+func (e *entry) cost() int64 { return int64(e.length) + EntryOverhead }
 
 // answers reports whether e is the response to k: the hash alone does not
 // tell.
-func (e *entry) answers(k *Key) bool {
-	return e.flags&(flagDO|flagCD) == k.flags() && asks(e.data[:e.size], k)
+func (s *shard) answers(e *entry, k *Key) bool {
+	return e.flags&(flagDO|flagCD) == k.flags() && asks(s.octets.at(e.data, int(e.size)), k)
 }
 
 // asks reports whether msg has k's question, its name in lower case.
@@ -76,14 +81,9 @@ func (e *entry) failing(now int64, ttl uint32) bool {
 }
 
 // rewind follows a clock that was set back, so that an entry from what is now
-// the future does not outlive its TTL counted from here. It reports whether
-// e changed.
-func (e *entry) rewind(now int64) bool {
-	if now >= e.stored && now >= e.notedAt {
-		return false
-	}
+// the future does not outlive its TTL counted from here.
+func (e *entry) rewind(now int64) {
 	e.stored, e.notedAt = min(e.stored, now), min(e.notedAt, now)
-	return true
 }
 
 func (e *entry) hit(s State) Hit {
@@ -97,15 +97,16 @@ func infoCode(ede uint16) int {
 	return int(ede)
 }
 
-func (e *entry) appendFresh(dst []byte, now int64) []byte {
+func (s *shard) appendFresh(dst []byte, e *entry, now int64) []byte {
 	base := len(dst)
-	dst = append(dst, e.data[:e.size]...)
+	data := s.octets.at(e.data, int(e.length))
+	dst = append(dst, data[:e.size]...)
 	age := uint32(min(e.age(now)/1e9, 1<<31-1))
 	if age == 0 {
 		return dst
 	}
 	msg := dst[base:]
-	for o := e.data[e.size:]; len(o) >= 2; o = o[2:] {
+	for o := data[e.size:]; len(o) >= 2; o = o[2:] {
 		field := msg[binary.BigEndian.Uint16(o):]
 		ttl := binary.BigEndian.Uint32(field)
 		binary.BigEndian.PutUint32(field, ttl-min(ttl, age))
@@ -113,11 +114,12 @@ func (e *entry) appendFresh(dst []byte, now int64) []byte {
 	return dst
 }
 
-func (e *entry) appendStale(dst []byte, ttl uint32) []byte {
+func (s *shard) appendStale(dst []byte, e *entry, ttl uint32) []byte {
 	base := len(dst)
-	dst = append(dst, e.data[:e.size]...)
+	data := s.octets.at(e.data, int(e.length))
+	dst = append(dst, data[:e.size]...)
 	msg := dst[base:]
-	for o := e.data[e.size:]; len(o) >= 2; o = o[2:] {
+	for o := data[e.size:]; len(o) >= 2; o = o[2:] {
 		binary.BigEndian.PutUint32(msg[binary.BigEndian.Uint16(o):], ttl)
 	}
 	return dst
@@ -128,67 +130,226 @@ func (e *entry) appendNoted(dst []byte, k *Key) []byte {
 	return appendFailure(dst, k, wire.Rcode(e.notedRcode))
 }
 
-// shard is a part of the cache. mu guards all of it, but not the octets of
-// an entry's data, which are never written. It is padded to whole pairs of
-// cache lines, so that two shards share none.
+// shard is a part of the cache. mu guards all of it, the octets included:
+// what is evicted makes room for something else, so that a look-up copies
+// while it holds the lock. It is padded to whole pairs of cache lines, so that
+// two shards share none.
+//
+// A record has a number, which the index finds by hash and question. The order
+// of eviction is golang-lru's, of those numbers; when there is no room, the
+// oldest number is used again, so that a full cache makes no garbage.
 type shard struct {
-	mu     sync.Mutex
-	lru    *simplelru.LRU[uint64, entry]
-	limit  int   // entries
-	budget int64 // bytes
-	bytes  int64
-	serial uint32
+	mu      sync.Mutex
+	lru     *simplelru.LRU[uint32, struct{}]
+	records []entry  // by number
+	free    []uint32 // numbers that are not in use
+	places  []uint32 // the index: open addressing; a number and one, 0 is none
+	octets  slab
+	limit   int   // entries
+	budget  int64 // bytes
+	bytes   int64
+	data    int64 // octets of all entries
+	serial  uint32
 
 	hits, misses, stale, evictions, collisions uint64
-	_                                          [128 - 88]byte
+	_                                          [384 - 352]byte
 }
 
 func (s *shard) reset() {
-	// The only error is for a size that is not positive.
-	s.lru, _ = simplelru.NewLRU(max(s.limit, 1), func(_ uint64, e entry) { s.bytes -= e.cost() })
+	// The only error is for a size that is not positive. The bounds are kept
+	// here, before anything is added.
+	s.lru, _ = simplelru.NewLRU[uint32, struct{}](math.MaxInt, nil)
+	s.records, s.free, s.places, s.octets = nil, nil, nil, slab{}
+	s.bytes, s.data = 0, 0
 }
 
-// find looks k up and counts a collision. The caller holds s.mu, here and
-// below, but for the three methods at the end, which take it.
-func (s *shard) find(h uint64, k *Key, now int64) (entry, bool) {
-	e, ok := s.lru.Get(h)
+func (s *shard) record(n uint32) *entry { return &s.records[n] }
+
+// find looks k up, makes it the newest, and counts a collision; nil if there
+// is none. The caller holds s.mu, here and below, but for the methods at the
+// end, which take it.
+func (s *shard) find(h uint64, k *Key, now int64) *entry {
+	n, ok := s.look(h, k)
 	if !ok {
-		return e, false
+		return nil
 	}
-	if !e.answers(k) {
-		s.collisions++
-		return e, false
+	e := s.record(n)
+	if second := uint16(now / 1e9); second != e.touched || s.lru.Len() < exact {
+		s.lru.Get(n)
+		e.touched = second
 	}
-	if e.rewind(now) {
-		s.lru.Add(h, e)
-	}
-	return e, true
+	e.rewind(now)
+	return e
 }
 
-// add stores e in place of what was there, and evicts the oldest until the
-// bounds hold. What does not fit at all is not stored, and what it was to
-// replace goes.
-func (s *shard) add(h uint64, e entry) bool {
+// exact is how many entries a shard has to have for their order to be exact to
+// a second only: to make an entry the newest costs more than all else in a
+// look-up, and what many ask for would be made so thousands of times a second.
+const exact = 256
+
+// look returns the number of k's record.
+func (s *shard) look(h uint64, k *Key) (n uint32, ok bool) {
+	if len(s.places) == 0 {
+		return 0, false
+	}
+	mask := uint64(len(s.places) - 1)
+	for i := h & mask; s.places[i] != 0; i = (i + 1) & mask {
+		n := s.places[i] - 1
+		if e := s.record(n); e.hash == h {
+			if s.answers(e, k) {
+				return n, true
+			}
+			s.collisions++
+		}
+	}
+	return 0, false
+}
+
+// enter puts a record into the index, where it is not yet.
+func (s *shard) enter(h uint64, n uint32) {
+	if 4*(s.lru.Len()+1) > 3*len(s.places) {
+		old := s.places
+		s.places = make([]uint32, max(16, 2*len(old)))
+		for _, p := range old {
+			if p != 0 {
+				s.place(s.record(p-1).hash, p)
+			}
+		}
+	}
+	s.place(h, n+1)
+}
+
+func (s *shard) place(h uint64, p uint32) {
+	mask := uint64(len(s.places) - 1)
+	i := h & mask
+	for s.places[i] != 0 {
+		i = (i + 1) & mask
+	}
+	s.places[i] = p
+}
+
+// leave takes a record out of the index, and moves up those that its place
+// has kept from theirs.
+func (s *shard) leave(h uint64, n uint32) {
+	mask := uint64(len(s.places) - 1)
+	i := h & mask
+	for s.places[i] != n+1 {
+		i = (i + 1) & mask
+	}
+	for j := (i + 1) & mask; s.places[j] != 0; j = (j + 1) & mask {
+		// The one at j may move to i unless its home lies between, cyclically.
+		if home := s.record(s.places[j]-1).hash & mask; (j-home)&mask >= (j-i)&mask {
+			s.places[i] = s.places[j]
+			i = j
+		}
+	}
+	s.places[i] = 0
+}
+
+// add stores e for k, its octets in two parts, in place of what was there, and
+// evicts the oldest until the bounds hold. What does not fit at all is not
+// stored, and what it was to replace goes.
+func (s *shard) add(h uint64, k *Key, e entry, msg, offsets []byte) bool {
+	e.hash, e.size, e.length = h, uint16(len(msg)), uint32(len(msg)+len(offsets))
+	n, ok := s.look(h, k)
 	if s.limit == 0 || e.cost() > s.budget {
-		s.lru.Remove(h)
+		if ok {
+			s.remove(n)
+		}
 		return false
 	}
-	if old, ok := s.lru.Peek(h); ok {
-		s.bytes -= old.cost()
+	if ok {
+		s.empty(n)
+	} else {
+		n, ok = s.evict(e.cost())
+		if !ok {
+			n = s.number()
+		}
+		s.enter(h, n)
 	}
-	s.bytes += e.cost()
+	if ok {
+		s.lru.Get(n) // the newest now
+	} else {
+		s.lru.Add(n, struct{}{})
+	}
+	e.touched = uint16(e.stored / 1e9)
+	e.data = s.octets.alloc(int(e.length))
+	data := s.octets.at(e.data, int(e.length))
+	copy(data[copy(data, msg):], offsets)
 	s.serial = max(s.serial+1, 1)
 	e.serial = s.serial
-	if s.lru.Add(h, e) {
-		s.evictions++
-	}
+	*s.record(n) = e
+	s.bytes += e.cost()
+	s.data += int64(e.length)
 	s.shrink()
 	return true
 }
 
+// evict makes room for another entry of that cost. If something had to go,
+// it returns a number that can be used again, which is still in the order.
+func (s *shard) evict(cost int64) (n uint32, ok bool) {
+	for s.lru.Len() > 0 && (s.lru.Len()+1 > s.limit || s.bytes+cost > s.budget) {
+		if ok {
+			if s.lru.Len() == 1 || s.bytes+cost <= s.budget {
+				break // it is that one itself that would go, or makes the room
+			}
+			s.lru.Get(n) // out of the way: the next oldest goes
+		}
+		oldest, _, _ := s.lru.GetOldest()
+		s.leave(s.record(oldest).hash, oldest)
+		s.empty(oldest)
+		s.evictions++
+		if ok {
+			s.lru.Remove(oldest)
+			s.free = append(s.free, oldest)
+			continue
+		}
+		n, ok = oldest, true
+	}
+	return n, ok
+}
+
+// empty gives up what a record keeps.
+func (s *shard) empty(n uint32) {
+	e := s.record(n)
+	s.octets.release(e.data)
+	s.bytes -= e.cost()
+	s.data -= int64(e.length)
+	*e = entry{}
+}
+
+// remove forgets an entry.
+func (s *shard) remove(n uint32) {
+	s.leave(s.record(n).hash, n)
+	s.empty(n)
+	s.lru.Remove(n)
+	s.free = append(s.free, n)
+}
+
+// number is one that is not in use.
+func (s *shard) number() uint32 {
+	if len(s.free) == 0 {
+		s.records = append(s.records, entry{})
+		return uint32(len(s.records) - 1)
+	}
+	n := s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	return n
+}
+
+// slack is how many octets of pages there may be beside twice those in use:
+// a page of each class, and those that are kept.
+const slack = classes * pageSize
+
+// shrink evicts the oldest until the bounds hold. One of them is that pages
+// are half full: where sizes change, old ones keep pages that they do not fill.
 func (s *shard) shrink() {
-	for s.bytes > s.budget {
-		s.lru.RemoveOldest()
+	for s.lru.Len() > s.limit || s.bytes > s.budget || s.octets.held > 2*s.data+slack {
+		n, _, ok := s.lru.GetOldest()
+		if !ok {
+			return
+		}
+		s.remove(n)
 		s.evictions++
 	}
 }
@@ -197,16 +358,14 @@ func (s *shard) resize(limit int, budget int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.limit, s.budget = limit, budget
-	s.evictions += uint64(s.lru.Resize(limit))
 	s.shrink()
 }
 
-// flush takes a new list rather than emptying the old one entry by entry:
-// the lock is held for a moment only, and the map's memory goes too.
+// flush makes everything anew rather than empty it entry by entry: the lock
+// is held for a moment only, and all memory goes.
 func (s *shard) flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bytes = 0
 	s.reset()
 }
 

@@ -1,0 +1,86 @@
+package cache
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+)
+
+func TestSlotSizes(t *testing.T) {
+	for n := 1; n <= maxSlot; n++ {
+		c := class(n)
+		if slotSize(c) < n || c > 0 && slotSize(c-1) >= n {
+			t.Fatalf("%d octets in slots of %d", n, slotSize(c))
+		}
+		if n > 256 && slotSize(c) > n+n/8+unit {
+			t.Errorf("%d octets in slots of %d", n, slotSize(c))
+		}
+	}
+	if c := class(maxSlot); c != classes-1 {
+		t.Errorf("%d classes", c+1)
+	}
+}
+
+// TestSlab takes and gives back at random: nothing that is kept is written
+// to by what comes after, and in the end no page is left that need not be.
+func TestSlab(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	type kept struct {
+		r    ref
+		want []byte
+	}
+	var s slab
+	var all []kept
+	size := func() int {
+		switch rng.IntN(20) {
+		case 0:
+			return 1 + rng.IntN(70_000)
+		case 1, 2:
+			return 1 + rng.IntN(maxSlot)
+		}
+		return 1 + rng.IntN(300)
+	}
+	data := 0
+	for step := range 60_000 {
+		grow := 3000 // and then shrink, and so on
+		if step/15_000%2 == 1 {
+			grow = 50
+		}
+		if len(all) < grow && rng.IntN(8) > 0 {
+			n := size()
+			k := kept{s.alloc(n), make([]byte, n)}
+			for i := range k.want {
+				k.want[i] = byte(rng.Uint32())
+			}
+			copy(s.at(k.r, n), k.want)
+			all = append(all, k)
+			data += n
+		} else if len(all) > 0 {
+			i := rng.IntN(len(all))
+			k := all[i]
+			if !bytes.Equal(s.at(k.r, len(k.want)), k.want) {
+				t.Fatalf("step %d: %d octets were written to", step, len(k.want))
+			}
+			s.release(k.r)
+			data -= len(k.want)
+			all[i] = all[len(all)-1]
+			all = all[:len(all)-1]
+		}
+	}
+	held := int64(0)
+	for _, p := range s.pages {
+		held += int64(len(p.octets))
+	}
+	if held != s.held {
+		t.Errorf("%d octets held, counted %d", held, s.held)
+	}
+	for _, k := range all {
+		if !bytes.Equal(s.at(k.r, len(k.want)), k.want) {
+			t.Fatalf("%d octets were written to", len(k.want))
+		}
+		s.release(k.r)
+	}
+	if s.held > classes*pageSize {
+		t.Errorf("%d octets held of nothing", s.held)
+	}
+}
