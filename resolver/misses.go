@@ -48,7 +48,9 @@ type Misses struct {
 	all   []*miss // by ticket
 	free  []uint32
 	n     int
-	name  wire.Name // scratch
+	// scratch
+	name  wire.Name
+	query []byte
 }
 
 // miss is a query that waits. It is in use until its query has been answered
@@ -88,9 +90,9 @@ func (ms *Misses) Begin(q *Query) (ticket uint32, ok bool) {
 		ms.put(m)
 		return 0, false
 	}
-	var tmp [wire.HeaderLen + wire.MaxName + 4 + wire.OPTLen]byte
+	ms.query = f.query(ms.query[:0])
 	m.call.Patience = ms.r.staleAfter
-	if ms.asker.Ask(&m.call, f.upstream.Upstream, f.query(tmp[:0]), q.Received) {
+	if ms.asker.Ask(&m.call, f.upstream.Upstream, ms.query, q.Received) {
 		m.waiting = true
 		ms.n++
 		return ticket, true

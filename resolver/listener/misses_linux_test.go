@@ -78,16 +78,22 @@ func (m *mirror) release() {
 	m.kept = nil
 }
 
-// forwarder is a resolver that bans nothing and asks mirrors.
-func forwarder(t *testing.T, o upstream.Options, mirrors ...*mirror) *resolver.Resolver {
+// forwarder is a resolver that bans nothing, keeps nothing and asks mirrors.
+func forwarder(t testing.TB, o upstream.Options, mirrors ...*mirror) *resolver.Resolver {
+	t.Helper()
+	var ups []upstream.Upstream
+	for _, m := range mirrors {
+		ups = append(ups, upstream.NewDo53(m.addr(), upstream.Do53Options{}))
+	}
+	return forwarderTo(t, o, 0, ups...)
+}
+
+// forwarderTo is one that keeps so many answers.
+func forwarderTo(t testing.TB, o upstream.Options, entries int, ups ...upstream.Upstream) *resolver.Resolver {
 	t.Helper()
 	snap, _, err := blocklists.Load(context.Background(), blocklists.Policy{}, nil, blocklists.LoadOptions{Slots: new(blocklists.Slots)})
 	if err != nil {
 		t.Fatal(err)
-	}
-	var ups []upstream.Upstream
-	for _, m := range mirrors {
-		ups = append(ups, upstream.NewDo53(m.addr(), upstream.Do53Options{}))
 	}
 	st, err := resolver.NewState(resolver.StateOptions{Policy: snap, UDPSize: 1232,
 		Clients:  []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
@@ -95,7 +101,7 @@ func forwarder(t *testing.T, o upstream.Options, mirrors ...*mirror) *resolver.R
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resolver.New(resolver.Options{Cache: cache.New(cache.Options{}), State: st})
+	return resolver.New(resolver.Options{Cache: cache.New(cache.Options{Entries: entries, Bytes: 1 << 26}), State: st})
 }
 
 // miss is a query for a name of its own.
