@@ -1,146 +1,86 @@
 package suffix
 
 import (
-	"encoding/binary"
 	"errors"
-	"math/rand/v2"
-	"slices"
 
 	"rideau/resolver/wire"
 )
 
-// Builder collects names. The zero value is ready. It is for one goroutine.
-//
-// Names are put down where they come, in parts by the first octet of their
-// hashes, and sorted out part by part when all have come: whatever the number
-// of names, nearly every access is to a part that the processor has at hand,
-// and each part goes as its nodes are made.
-type Builder struct {
-	parts   [parts]part
-	octets  int // that records will take, if all names differ
-	added   int
-	codes   map[string]uint8
-	tails   [][]byte
-	depths  [2]uint64
-	deepest int
-	seed    uint64
-	root    []uint16 // values for the root, in order
-}
-
-const parts = 256
-
-// part is records as a trie has them with the hash before each.
-type part struct {
-	chunks [][]byte
-	n      int
-}
-
-const (
-	hashSize   = 8
-	firstChunk = 512
-	lastChunk  = 32 << 10
-)
-
-// Errors of Add.
+// Errors of Add, and of Trie.
 var (
 	ErrName  = errors.New("suffix: not a wire-form name")
-	ErrFull  = errors.New("suffix: the names take more than four gigabytes")
+	ErrFull  = errors.New("suffix: the names take more than three gigabytes")
 	ErrValue = errors.New("suffix: value 0 means that there is no name")
 )
+
+// recordMost is what a record can take beside its name, and recordValue what
+// its value does if it has no code.
+const recordMost, recordValue, maxText = 6, 2, 255
+
+// maxOctets is how much the records may come to. The blocks that they are
+// in have a few unused octets each, and their addresses 32 bits.
+const maxOctets = 3 << 30
+
+// Builder collects names. The zero value is ready. It is for one goroutine.
+//
+// It only writes down what it is given, which costs little and is as large as
+// the names are; all else is done at once by [Builder.Trie], which takes the
+// memory of the notes for the trie.
+type Builder struct {
+	notes  notes
+	octets int64 // the most that the records can take
+	depths [2]uint64
+	roots  []uint16 // values of the root
+}
 
 // Add adds a name with a value, which is not 0. The name is in wire form and
 // lower case, and not kept. A name may be added more than once.
 func (b *Builder) Add(name []byte, value uint16) error {
-	var offs [128]uint8
-	labels, ok := split(name, &offs)
-	switch {
-	case !ok:
+	labels, ok := count(name)
+	if !ok {
 		return ErrName
-	case value == 0:
+	}
+	if value == 0 {
 		return ErrValue
-	case labels == 0:
-		b.root = append(b.root, value)
+	}
+	if labels == 0 {
+		b.roots = append(b.roots, value)
 		return nil
 	}
-	if b.seed == 0 {
-		b.seed = rand.Uint64() | 1
-		b.codes = map[string]uint8{}
-		b.tails = [][]byte{{0}}
-	}
-	h := b.seed
-	for k := labels - 1; k >= 0; k-- {
-		o := int(offs[k])
-		h = hash(h, name[o+1:o+1+int(name[o])])
-	}
-	code := b.code(name[offs[labels-1]:])
-	head := len(name) - len(b.tails[code])
-	if uint64(b.octets+recordHead+head) > 1<<32-1 {
+	if b.octets += int64(len(name) + recordMost); b.octets > maxOctets {
 		return ErrFull
 	}
-	r := b.parts[h>>56].room(hashSize + recordHead + head)
-	binary.LittleEndian.PutUint64(r, h)
-	binary.LittleEndian.PutUint16(r[hashSize:], value)
-	r[hashSize+2], r[hashSize+3] = code, uint8(head)
-	copy(r[hashSize+recordHead:], name[:head])
-	b.octets += recordHead + head
-	b.added++
 	b.depths[labels>>6] |= 1 << (labels & 63)
-	b.deepest = max(b.deepest, labels)
+	b.notes.add(name[:len(name)-1], value)
 	return nil
 }
 
-// split notes where a name's labels begin. ok is false if it is no name.
-func split(name []byte, offs *[128]uint8) (labels int, ok bool) {
-	i := 0
-	for {
-		if i >= len(name) || i >= wire.MaxName || name[i] > wire.MaxLabel {
-			return 0, false
-		}
-		if name[i] == 0 {
+// count is how many labels a name has. ok is false if it is no name.
+func count(name []byte) (labels int, ok bool) {
+	if len(name) > wire.MaxName {
+		return 0, false
+	}
+	for i := 0; i < len(name); labels++ {
+		n := int(name[i])
+		if n == 0 {
 			return labels, i+1 == len(name)
 		}
-		offs[labels] = uint8(i)
-		labels++
-		i += 1 + int(name[i])
-	}
-}
-
-// code is that of a last label; 0 if there are too many others.
-func (b *Builder) code(tail []byte) uint8 {
-	code, ok := b.codes[string(tail)]
-	if !ok && len(b.tails) < maxTails {
-		code = uint8(len(b.tails))
-		b.tails = append(b.tails, slices.Clone(tail))
-		b.codes[string(tail)] = code
-	}
-	return code
-}
-
-// room returns n octets at the end of the part. A record does not reach over
-// chunks.
-func (p *part) room(n int) []byte {
-	p.n++
-	i := len(p.chunks) - 1
-	if i < 0 || len(p.chunks[i])+n > cap(p.chunks[i]) {
-		size := firstChunk
-		if i >= 0 {
-			size = min(2*cap(p.chunks[i]), lastChunk)
+		if n > wire.MaxLabel {
+			return 0, false
 		}
-		p.chunks = append(p.chunks, make([]byte, 0, size))
-		i++
+		i += 1 + n
 	}
-	c := p.chunks[i]
-	p.chunks[i] = c[:len(c)+n]
-	return c[len(c) : len(c)+n : len(c)+n]
+	return 0, false
 }
 
 // Trie makes the trie of what was added. merge says what the value of a name
-// is that was added with a and later with b; its error is Trie's. The Builder
-// is empty afterwards.
+// is that was added with a and later with b; its error is Trie's. It may be
+// asked the same more than once, and has to say the same then; 0 drops the
+// name. The Builder is empty afterwards.
 func (b *Builder) Trie(merge func(a, b uint16) (uint16, error)) (*Trie, error) {
 	defer func() { *b = Builder{} }()
-	t := &Trie{tails: b.tails, depths: b.depths, deepest: b.deepest, seed: b.seed}
-	for _, v := range b.root {
+	t := &Trie{key: newKey(), depths: b.depths, endings: make([]ending, 1)}
+	for _, v := range b.roots {
 		if t.root == 0 {
 			t.root = v
 			continue
@@ -150,119 +90,98 @@ func (b *Builder) Trie(merge func(a, b uint16) (uint16, error)) (*Trie, error) {
 			return nil, err
 		}
 	}
-	if b.added == 0 {
+	for d := range 128 {
+		if t.depths[d>>6]>>(d&63)&1 != 0 {
+			t.deepest = d
+		}
+	}
+	if b.notes.n == 0 {
 		return t, nil
 	}
-	// As many to each part, so that no bucket has records in two.
-	t.index = make([]entry, parts*(2*b.added/perBucket/parts+1)+1)
-	t.records = make([]byte, 0, b.octets)
-	huge(t.index)
-	huge(t.records)
-	s := sorter{t: t, merge: merge}
-	for i := range b.parts {
-		if err := s.part(&b.parts[i]); err != nil {
-			return nil, err
-		}
-		b.parts[i] = part{}
-	}
-	s.fill(len(t.index))
-	if cap(t.records) > len(t.records)+len(t.records)/8 {
-		t.records = slices.Clone(t.records) // lists had much in common
+	c := compiler{t: t, merge: merge}
+	if err := c.compile(&b.notes); err != nil {
+		return nil, err
 	}
 	return t, nil
 }
 
-// sorter makes nodes of parts.
-type sorter struct {
-	t       *Trie
-	merge   func(a, b uint16) (uint16, error)
-	next    int      // the first bucket that has no entry yet
-	all     [][]byte // of a part: the records, with their hashes
-	starts  []int32  // by bucket: where its records begin in ordered
-	ordered []int32  // indexes of all
+// notes are paths with values, in order. A note is a path's length and the
+// path; where the value is not that of the note before, a mark and the value
+// go before it.
+type notes struct {
+	chunks [][]byte
+	n      int
+	value  uint16 // of the last one
 }
 
-// part makes the nodes of a part. Its buckets come after all before it.
-func (s *sorter) part(p *part) error {
-	if p.n == 0 {
+// newValue cannot be a path's length, which is at most 254.
+const newValue = 0xFF
+
+func (n *notes) add(path []byte, value uint16) { n.addFrom(nil, path, value) }
+
+// addFrom is add where new chunks come from the pool.
+func (n *notes) addFrom(p *pool, path []byte, value uint16) {
+	last := len(n.chunks) - 1
+	var c []byte
+	if last >= 0 {
+		c = n.chunks[last]
+	}
+	if need := len(path) + 4; cap(c)-len(c) < need {
+		if p != nil || cap(c) >= blockSize/2 {
+			c = p.get()
+		} else {
+			c = make([]byte, 0, max(need, 2*cap(c), 128)) // few names take little
+		}
+		n.chunks = append(n.chunks, c)
+		last++
+	}
+	if value != n.value {
+		c = append(c, newValue, byte(value), byte(value>>8))
+		n.value = value
+	}
+	c = append(c, byte(len(path)))
+	n.chunks[last] = append(c, path...)
+	n.n++
+}
+
+// reader goes through notes.
+type reader struct {
+	rest  []byte
+	value uint16
+}
+
+// next returns the next path of the chunk that rest is of; nil after the
+// last.
+func (r *reader) next() []byte {
+	if len(r.rest) == 0 {
 		return nil
 	}
-	s.all = s.all[:0]
-	buckets := len(s.t.index) - 1
-	for _, c := range p.chunks {
-		for len(c) > 0 {
-			n := hashSize + recordHead + int(c[hashSize+3])
-			s.all = append(s.all, c[:n])
-			c = c[n:]
-		}
+	if r.rest[0] == newValue {
+		r.value = uint16(r.rest[1]) | uint16(r.rest[2])<<8
+		r.rest = r.rest[3:]
 	}
-	low, _ := place(binary.LittleEndian.Uint64(s.all[0])&^(1<<56-1), buckets)
-	// By bucket, and in a bucket as they came.
-	s.starts = append(s.starts[:0], make([]int32, buckets/parts+1)...)
-	for _, r := range s.all {
-		i, _ := place(binary.LittleEndian.Uint64(r), buckets)
-		s.starts[i-low+1]++
-	}
-	for i := range s.starts[1:] {
-		s.starts[i+1] += s.starts[i]
-	}
-	s.ordered = slices.Grow(s.ordered[:0], len(s.all))[:len(s.all)]
-	for j, r := range s.all {
-		i, _ := place(binary.LittleEndian.Uint64(r), buckets)
-		s.ordered[s.starts[i-low]] = int32(j)
-		s.starts[i-low]++
-	}
-	from := int32(0)
-	for i := range s.starts[:len(s.starts)-1] {
-		to := s.starts[i] // where the next one begins
-		if from < to {
-			if err := s.bucket(low+i, s.ordered[from:to]); err != nil {
-				return err
-			}
-		}
-		from = to
-	}
-	clear(s.all)
-	return nil
+	n := 1 + int(r.rest[0])
+	path := r.rest[1:n]
+	r.rest = r.rest[n:]
+	return path
 }
 
-// bucket makes the nodes of a bucket.
-func (s *sorter) bucket(i int, records []int32) error {
-	t := s.t
-	s.fill(i)
-	start := len(t.records)
-	e, n := entry(start), 0
-next:
-	for _, j := range records {
-		r := s.all[j]
-		for at := start; at < len(t.records); at += recordHead + int(t.records[at+3]) {
-			if o := t.records[at:]; string(o[2:recordHead+int(o[3])]) == string(r[hashSize+2:]) {
-				v, err := s.merge(binary.LittleEndian.Uint16(o), binary.LittleEndian.Uint16(r[hashSize:]))
-				if err != nil {
-					return err
-				}
-				binary.LittleEndian.PutUint16(o, v)
-				continue next
-			}
-		}
-		t.records = append(t.records, r[hashSize:]...)
-		t.nodes++
-		if n < maxTags {
-			_, tag := place(binary.LittleEndian.Uint64(r), 1)
-			e |= entry(tag) << (tagShift + tagBits*n)
-		} else {
-			e |= moreBit
-		}
-		n++
+// pool is memory for notes and records in pieces of one size, so that
+// what is read gives its memory to what is written.
+type pool struct{ free [][]byte }
+
+func (p *pool) get() []byte {
+	if p == nil || len(p.free) == 0 {
+		return make([]byte, 0, blockSize)
 	}
-	t.index[i] = e
-	s.next = i + 1
-	return nil
+	last := len(p.free) - 1
+	b := p.free[last]
+	p.free = p.free[:last]
+	return b
 }
 
-// fill makes the entries before bucket i, which are empty.
-func (s *sorter) fill(i int) {
-	for ; s.next < i; s.next++ {
-		s.t.index[s.next] = entry(len(s.t.records))
+func (p *pool) put(b []byte) {
+	if cap(b) == blockSize {
+		p.free = append(p.free, b[:0])
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -156,74 +154,6 @@ func build(b testing.TB, size int) (*suffix.Trie, []wire.Name) {
 	return finish(b, &bl), sample
 }
 
-func BenchmarkLookup(b *testing.B) {
-	sizes := []int{1, 1000, 100_000, 1_000_000}
-	if os.Getenv("RIDEAU_BENCH_LARGE") != "" {
-		sizes = append(sizes, 10_000_000)
-	}
-	for _, size := range sizes {
-		trie, hits := build(b, size)
-		r := rand.New(rand.NewPCG(9, 9))
-		misses := make([]wire.Name, 1<<16)
-		for i := range misses {
-			misses[i] = *name(b, generated(r, i)+".")
-		}
-		// The names lie in one run of memory and are read in order, so that
-		// what is measured is the trie's misses and not the sample's.
-		run := func(kind string, names []wire.Name) {
-			var arena []byte
-			for i := range names {
-				arena = append(append(arena, byte(names[i].Len())), names[i].Bytes()...)
-			}
-			b.Run(fmt.Sprintf("%s/%d", kind, size), func(b *testing.B) {
-				b.ReportAllocs()
-				var n wire.Name
-				i := 0
-				for b.Loop() {
-					end := i + 1 + int(arena[i])
-					n.Set(arena[i+1 : end])
-					deepest(trie, &n)
-					if i = end; i == len(arena) {
-						i = 0
-					}
-				}
-			})
-		}
-		run("hit", hits)
-		run("miss", misses)
-	}
-}
-
-func BenchmarkBuild(b *testing.B) {
-	const size = 1_000_000
-	r := rand.New(rand.NewPCG(1, size))
-	names := make([][]byte, size)
-	for i := range names {
-		names[i] = bytes.Clone(name(b, generated(r, i)).Bytes())
-	}
-	var before, after runtime.MemStats
-	b.ReportAllocs()
-	for b.Loop() {
-		b.StopTimer()
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		b.StartTimer()
-		var bl suffix.Builder
-		for _, n := range names {
-			if err := bl.Add(n, 1); err != nil {
-				b.Fatal(err)
-			}
-		}
-		trie := finish(b, &bl)
-		b.StopTimer()
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/size, "bytes/name")
-		runtime.KeepAlive(trie)
-		b.StartTimer()
-	}
-}
-
 func TestLookupDoesNotAllocate(t *testing.T) {
 	trie, names := build(t, 1000)
 	if n := testing.AllocsPerRun(100, func() { deepest(trie, &names[0]) }); n != 0 {
@@ -366,5 +296,87 @@ func TestManyLastLabels(t *testing.T) {
 		if v, _ := deepest(trie, name(t, fmt.Sprintf("b.tld%d", i))); v != 0 {
 			t.Fatalf("b.tld%d: %d", i, v)
 		}
+	}
+}
+
+// The longest names, with and without a code for their endings, alone and
+// where many share a part of the hashes' range.
+func TestLongNames(t *testing.T) {
+	const letters = "abcdefghijklmnopqrstuvwxyz"
+	var long [][]byte
+	for i := range len(letters) {
+		deep := bytes.Repeat([]byte{1, letters[i]}, 127)
+		wide := bytes.Repeat(append([]byte{63}, bytes.Repeat([]byte{letters[i]}, 63)...), 4)[:192]
+		wide = append(append([]byte{61}, bytes.Repeat([]byte{letters[i]}, 61)...), wide...)
+		long = append(long, append(deep, 0), append(wide, 0))
+	}
+	for _, n := range []int{1, 2, len(long)} {
+		var b suffix.Builder
+		for i, w := range long[:n] {
+			if err := b.Add(w, uint16(i+1)); err != nil {
+				t.Fatalf("%d octets: %v", len(w), err)
+			}
+		}
+		trie := finish(t, &b)
+		for i, w := range long {
+			var name wire.Name
+			if err := name.Set(w); err != nil {
+				t.Fatal(err)
+			}
+			v, l := deepest(trie, &name)
+			if i >= n && v != 0 || i < n && (int(v) != i+1 || l != name.Labels()) {
+				t.Errorf("%d of %d: value %d at %d labels", i, n, v, l)
+			}
+			if err := name.Set(w[1+w[0]:]); err != nil {
+				t.Fatal(err)
+			}
+			if v, l := deepest(trie, &name); v != 0 {
+				t.Errorf("%d of %d: the name above has value %d at %d labels", i, n, v, l)
+			}
+		}
+	}
+}
+
+// Names that are there many times over, which leaves most parts of the
+// builder without any name.
+func TestManyTimes(t *testing.T) {
+	var b suffix.Builder
+	const names, times = 50, 2000
+	for i := range names * times {
+		if err := b.Add(name(t, fmt.Sprintf("x%d.example.com", i%names)).Bytes(), uint16(i/names+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trie := finish(t, &b)
+	if trie.Nodes() != names {
+		t.Errorf("%d nodes, want %d", trie.Nodes(), names)
+	}
+	for i := range names {
+		if v, l := deepest(trie, name(t, fmt.Sprintf("www.x%d.example.com", i))); v != times || l != 3 {
+			t.Errorf("x%d: %d at %d", i, v, l)
+		}
+	}
+	if trie.Bytes() > 64<<10 {
+		t.Errorf("%d octets", trie.Bytes())
+	}
+}
+
+// What merge makes 0 is not listed.
+func TestMergeDrops(t *testing.T) {
+	var b suffix.Builder
+	for _, s := range []string{"a.example", "b.a.example", "a.example"} {
+		if err := b.Add(name(t, s).Bytes(), 3); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trie, err := b.Trie(func(a, b uint16) (uint16, error) { return a ^ b, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, l := deepest(trie, name(t, "x.b.a.example")); v != 3 || l != 3 {
+		t.Errorf("%d at %d", v, l)
+	}
+	if v, _ := deepest(trie, name(t, "a.example")); v != 0 {
+		t.Errorf("a.example has value %d", v)
 	}
 }
