@@ -50,7 +50,7 @@ const (
 )
 
 func defaultReload() Reload {
-	return Reload{Watch: true, Interval: 200 * time.Millisecond, MaxShrink: 0.5, MaxSkipped: 0.1}
+	return Reload{Watch: true, Interval: 100 * time.Millisecond, MaxShrink: 0.5, MaxSkipped: 0.1}
 }
 
 func defaultOps() Ops { return Ops{Listen: "127.0.0.1:5380"} }
