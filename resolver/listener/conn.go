@@ -24,6 +24,7 @@ var errFraming = errors.New("a message is shorter than its header")
 type conn struct {
 	l        *Listener
 	tc       *net.TCPConn
+	sock     stream // over tc; the reading side is the reader's, the writing side wmu's
 	client   netip.Addr
 	counters *resolver.Counters
 
@@ -41,12 +42,12 @@ type conn struct {
 	idleSince atomic.Int64
 
 	wmu    sync.Mutex
-	wrote  deadline // guarded by wmu
-	broken bool     // guarded by wmu: nothing more is written
+	broken bool // guarded by wmu: nothing more is written
 }
 
 func newConn(l *Listener, tc *net.TCPConn, counters *resolver.Counters) *conn {
 	c := &conn{l: l, tc: tc, counters: counters, freed: make(chan struct{}, 1)}
+	c.sock.open(tc, l.o.WriteTimeout)
 	if a, ok := tc.RemoteAddr().(*net.TCPAddr); ok {
 		c.client = a.AddrPort().Addr().Unmap().WithZone("")
 	}
@@ -104,7 +105,7 @@ func (c *conn) fill() (time.Time, error) {
 		if c.in.empty() {
 			c.idleSince.Store(c.last.UnixNano())
 		}
-		n, err := c.tc.Read(c.in.room())
+		n, err := c.sock.read(c.in.room())
 		c.idleSince.Store(0)
 		now := time.Now()
 		if n > 0 {
@@ -238,10 +239,7 @@ func (c *conn) write(b []byte) {
 	if c.broken {
 		return
 	}
-	if at, ok := c.wrote.extend(time.Now(), c.l.o.WriteTimeout); ok {
-		c.tc.SetWriteDeadline(at)
-	}
-	_, err := c.tc.Write(b)
+	err := c.sock.write(b)
 	if err == nil {
 		return
 	}
