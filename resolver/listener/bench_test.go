@@ -1,9 +1,13 @@
 package listener_test
 
 import (
+	"bytes"
+	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"rideau/resolver/listener"
 )
@@ -44,27 +48,47 @@ func BenchmarkUDP(b *testing.B) {
 	}
 }
 
-// BenchmarkTCP is a client that sends 32 queries with one write.
+// BenchmarkTCP is a client that sends so many queries with one write and takes
+// their answers before it sends more. Its own cost is in the figures.
 func BenchmarkTCP(b *testing.B) {
-	s := serve(b, settler{newFake()}, listener.Options{})
-	c := dial(b, "tcp", s.Addr())
-	var burst []byte
-	const n = 32
-	for range n {
-		burst = append(burst, framed(query(1, settle, "www.example.net. IN AAAA"))...)
-	}
-	answers := make([]byte, len(burst))
-	for b.Loop() {
-		c.Write(burst)
-		for got := 0; got < len(answers); {
-			k, err := c.Read(answers[got:])
-			if err != nil {
-				b.Fatal(err)
+	for _, n := range []int{1, 32, 100} {
+		b.Run(fmt.Sprintf("pipelined=%d", n), func(b *testing.B) {
+			s := serve(b, settler{newFake()}, listener.Options{})
+			c := dial(b, "tcp", s.Addr())
+			burst := bytes.Repeat(framed(query(1, settle, "www.example.net. IN AAAA")), n)
+			answers := make([]byte, len(burst))
+			b.ReportAllocs()
+			for b.Loop() {
+				c.SetDeadline(time.Now().Add(15 * time.Second))
+				c.Write(burst)
+				if _, err := io.ReadFull(c, answers); err != nil {
+					b.Fatal(err)
+				}
 			}
-			got += k
-		}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/query")
+		})
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/query")
+}
+
+// BenchmarkTCPConnection is a client that connects for each query.
+func BenchmarkTCPConnection(b *testing.B) {
+	s := serve(b, settler{newFake()}, listener.Options{})
+	q := framed(query(1, settle, "www.example.net. IN AAAA"))
+	answer := make([]byte, len(q))
+	b.ReportAllocs()
+	for b.Loop() {
+		c, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(15 * time.Second))
+		c.Write(q)
+		if _, err := io.ReadFull(c, answer); err != nil {
+			b.Fatal(err)
+		}
+		c.(*net.TCPConn).SetLinger(0) // leaves no port in TIME-WAIT
+		c.Close()
+	}
 }
 
 func benchmarkServer(b *testing.B, o listener.Options, window int) {

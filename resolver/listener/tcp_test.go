@@ -200,6 +200,42 @@ func TestTCPWriteTimeout(t *testing.T) {
 	eventually(t, "it is counted and gone", func() bool { return s.Stats().TimedOut == 1 && s.Stats().Connections == 0 })
 }
 
+// A client that takes its answers late, but in time, has them all, and is
+// served long after that as before.
+func TestTCPSlowReader(t *testing.T) {
+	const n, timeout = 10000, time.Second // 30 MB: more than sockets hold
+	s := serve(t, newFake(), listener.Options{WriteTimeout: timeout})
+	c := dial(t, "tcp", s.Addr())
+	q := framed(query(1, large, ""))
+	go c.Write(bytes.Repeat(q, n))
+	answered := func() uint64 { return s.stats.Totals().Queries[resolver.TCP][0][resolver.Cached] }
+	eventually(t, "the server has to wait", func() bool {
+		before := answered()
+		time.Sleep(20 * time.Millisecond)
+		return before > 0 && answered() == before
+	})
+	if answered() == n {
+		t.Fatal("it did not have to wait")
+	}
+	want := framed(make([]byte, 3000))[:2]
+	b := make([]byte, 3002)
+	read := func() {
+		t.Helper()
+		if _, err := io.ReadFull(c, b); err != nil || !bytes.Equal(b[:2], want) {
+			t.Fatalf("read %x: %v", b[:2], err)
+		}
+	}
+	for range n {
+		read()
+	}
+	time.Sleep(timeout + timeout/5) // after the deadline of the last wait
+	send(t, c, q)
+	read()
+	if s.Stats().TimedOut != 0 {
+		t.Error("counted as timed out")
+	}
+}
+
 func TestTCPPendingPerConnection(t *testing.T) {
 	f := newFake()
 	s := serve(t, f, listener.Options{MaxPendingPerConnection: 2})
