@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -89,6 +90,48 @@ func BenchmarkTCPConnection(b *testing.B) {
 		c.(*net.TCPConn).SetLinger(0) // leaves no port in TIME-WAIT
 		c.Close()
 	}
+}
+
+// BenchmarkTCPIdle is what a connection costs in memory that has asked once and
+// waits, with the client's end in the same process.
+func BenchmarkTCPIdle(b *testing.B) {
+	const n = 200
+	s := serve(b, settler{newFake()}, listener.Options{MaxConnectionsPerClient: n})
+	q := framed(query(1, settle, "www.example.net. IN AAAA"))
+	answer := make([]byte, len(q))
+	inUse := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // stacks shrink in one and are freed in the next
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	var total uint64
+	for b.Loop() {
+		before := inUse()
+		open := make([]net.Conn, n)
+		for i := range open {
+			c, err := net.Dial("tcp", s.Addr().String())
+			if err != nil {
+				b.Fatal(err)
+			}
+			open[i] = c
+			c.SetDeadline(time.Now().Add(15 * time.Second))
+			c.Write(q)
+			if _, err := io.ReadFull(c, answer); err != nil {
+				b.Fatal(err)
+			}
+		}
+		total += inUse() - before
+		for _, c := range open {
+			c.(*net.TCPConn).SetLinger(0)
+			c.Close()
+		}
+		for s.Stats().Connections > 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	b.ReportMetric(float64(total)/float64(b.N*n), "B/connection")
 }
 
 func benchmarkServer(b *testing.B, o listener.Options, window int) {
