@@ -42,7 +42,12 @@ func TestAddressInUse(t *testing.T) {
 		}
 	})
 	t.Run("udp alone", func(t *testing.T) {
-		u, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		free, err := net.Listen("tcp4", "127.0.0.1:0") // a port that is free for TCP
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := net.ListenPacket("udp4", free.Addr().String())
+		free.Close()
 		if err != nil {
 			t.Fatal(err)
 		}
