@@ -90,6 +90,7 @@ func (b *loop) start(j *job, w *back) {
 		h.SetControllen(w.ctllen)
 	}
 	b.l.jobs.start(j)
+	b.started = true
 }
 
 func (p *batchPath) reply(ans []byte) error {

@@ -3,6 +3,7 @@ package listener
 import (
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -124,6 +125,7 @@ type loop struct {
 	unsent   func(int, syscall.Errno)
 	backs    []back // by ticket
 	now      time.Time
+	started  bool // a job, since that was last looked at
 }
 
 // waiter is a Handler that lets queries wait on the worker's own goroutine.
@@ -171,7 +173,13 @@ func (c *batchConn) serve(w *worker) {
 			// came since, the poller knows.
 			readable = b.read()
 		}
-		if readable && b.waiting() == 0 {
+		if b.started {
+			// Where there are no more threads than workers, who has just been
+			// woken shall not wait for one that is never idle.
+			b.started = false
+			runtime.Gosched()
+		}
+		if readable && (b.misses == nil || b.misses.Open() == 0) {
 			continue
 		}
 		b.worker.waiting.Store(int64(b.waiting()))
