@@ -106,7 +106,7 @@ func otherModules() map[string][2][]string {
 		"golang.org/x/net/idna":           {{"blocklists/format"}},
 		"golang.org/x/net/ipv4":           {{"resolver/listener"}},
 		"golang.org/x/net/ipv6":           {{"resolver/listener"}},
-		"golang.org/x/sys":                {{"resolver/batch", "resolver/listener", "resolver/upstream"}, {"cmd/rideau"}},
+		"golang.org/x/sys":                {{"cmd/rideau", "resolver/batch", "resolver/listener", "resolver/upstream"}},
 		"gopkg.in/yaml.v3":                {{"config/node"}, {"config"}},
 	}
 }

@@ -59,7 +59,8 @@ func (s *server) swap(ctx context.Context, force bool) (result ops.ReloadResult,
 		return result, report, nil, err
 	}
 	old := s.resolver.State().Policy()
-	snap, report, err := loadPolicy(ctx, cfg, old, &s.slots, force)
+	var snap *blocklists.Snapshot
+	background(func() { snap, report, err = loadPolicy(ctx, cfg, old, &s.slots, force) })
 	if err != nil {
 		return result, report, cfg, err
 	}
@@ -108,7 +109,7 @@ func (s *server) swap(ctx context.Context, force bool) (result ops.ReloadResult,
 func giveBack(snap *blocklists.Snapshot) {
 	const large = 1 << 20
 	if snap.Memory() > large {
-		go debug.FreeOSMemory()
+		go background(debug.FreeOSMemory)
 	}
 }
 

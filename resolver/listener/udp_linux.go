@@ -164,6 +164,7 @@ func (b *loop) restore(i int) {
 }
 
 func (c *batchConn) serve(w *worker) {
+	batch.Prompt()
 	b := newLoop(w, c)
 	defer b.end()
 	l := w.l
