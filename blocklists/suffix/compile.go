@@ -21,7 +21,7 @@ type compiler struct {
 	pool    pool
 	coder   *coder
 	records []byte   // of a bucket
-	block   []byte   // being filled; the last of t.blocks
+	block   []byte   // the last of t.blocks, as far as it is filled
 	chunks  [][]byte // of the part, which refs are of
 	refs    []ref
 	order   []uint32 // refs by bucket
@@ -56,11 +56,7 @@ func (c *compiler) compile(n *notes) error {
 		}
 		parts[i] = notes{}
 	}
-	// The last block is as large as need be, and not written to the end.
-	if last := len(c.t.blocks) - 1; last >= 0 {
-		c.t.blocks[last] = append(make([]byte, 0, len(c.block)+blockTail), c.t.blocks[last]...)
-		c.t.blocks = slices.Clip(c.t.blocks)
-	}
+	c.t.blocks = slices.Clip(c.t.blocks)
 	return nil
 }
 
@@ -196,18 +192,16 @@ func (c *compiler) fill(b *bucket, names []uint32) error {
 		}
 	}
 	if cap(c.block)-len(c.block) < len(c.records)+blockTail {
-		if len(c.t.blocks) == maxBlocks {
+		// Some sixty of the longest names in one bucket, where all hashes
+		// are keyed, are as likely as addresses that are used up.
+		if len(c.t.blocks) == maxBlocks || len(c.records) > blockSize-blockTail {
 			return ErrFull
 		}
-		if c.block = c.pool.get(); len(c.records)+blockTail > cap(c.block) {
-			c.block = make([]byte, 0, len(c.records)+blockTail)
-		}
-		c.t.blocks = append(c.t.blocks, nil)
+		c.block = c.pool.get()
+		c.t.blocks = append(c.t.blocks, (*[blockSize]byte)(c.block[:blockSize]))
 	}
-	last := len(c.t.blocks) - 1
-	b.at = uint32(last)<<blockBits | uint32(len(c.block))
+	b.at = uint32(len(c.t.blocks)-1)<<blockBits | uint32(len(c.block))
 	c.block = append(c.block, c.records...)
-	c.t.blocks[last] = c.block[:len(c.block)+blockTail]
 	c.t.nodes += len(names)
 	return nil
 }

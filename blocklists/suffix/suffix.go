@@ -18,8 +18,8 @@
 // never a matter of a hash alone, and its value. The common endings of names
 // are written as a code of one octet which stands for the value as well.
 //
-// A name costs about four octets and its text less its ending. Nothing in a
-// bucket or record is a pointer, so that the garbage collector reads a few
+// A name costs less than five octets and its text less its ending. Nothing in a
+// bucket or record is a pointer: the garbage collector reads some ten
 // kilobytes for a million names. Hashes are keyed with secrets of the trie:
 // whoever writes a list, or asks, cannot choose names that collide.
 //
@@ -99,8 +99,8 @@ type Trie struct {
 	key     key
 	depths  [2]uint64 // a bit for each number of labels that a node has
 	deepest int
-	blocks  [][]byte // the records; no bucket's lie in two
-	endings []ending // by code; 0 stands for none
+	blocks  []*[blockSize]byte // the records; no bucket's lie in two
+	endings []ending           // by code; 0 stands for none
 	root    uint16
 	nodes   int
 }
@@ -110,10 +110,7 @@ func (t *Trie) Nodes() int { return t.nodes }
 
 // Bytes is the memory that the trie holds, in octets.
 func (t *Trie) Bytes() int {
-	n := len(t.buckets)*16 + len(t.blocks)*24
-	for _, b := range t.blocks {
-		n += cap(b)
-	}
+	n := len(t.buckets)*16 + len(t.blocks)*(blockSize+8)
 	for _, e := range t.endings {
 		n += endingLen + len(e.text)
 	}
