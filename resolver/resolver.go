@@ -6,7 +6,9 @@
 // goroutine, without blocking and without allocating. What it leaves pending,
 // [Resolver.Resolve] finishes: one flight for each question, upstream, policy
 // on what came back, cache, answer. Bytes go in and bytes come out; the
-// caller owns both.
+// caller owns both. A listener that has a loop of its own lets such queries
+// wait there, in [Misses]: the same steps without a goroutine for each, and
+// Resolve for what turns out to need one.
 //
 // What a reload may change lies in one immutable [State] behind one atomic
 // pointer. A query takes it once; one that waited takes it again, so that a

@@ -10,6 +10,12 @@
 // address the client had asked. Jobs are bounded by a [Limiter] that
 // listeners can share; where none is free the answer is [Handler.Shed]'s.
 //
+// On Linux a worker, a goroutine that reads a UDP socket, goes past the Go
+// runtime: it has a thread and an epoll of its own, on which it waits for its
+// socket and for those of upstreams. If the handler offers
+// [resolver.Waiters], what it leaves pending waits there, in the worker's own
+// hands, and becomes a job only if something out of the ordinary happens to it.
+//
 // # Ownership
 //
 // Every buffer has one holder. A query read from a socket lies in a buffer of

@@ -5,6 +5,12 @@
 // server that does not answer costs the first few queries a wait, and the
 // others nothing.
 //
+// There are two ways to ask. [Group.Exchange] blocks a goroutine and does
+// everything: other upstreams, TCP, a server without EDNS. A [Mux] asks the
+// first healthy upstream once, for a goroutine with many questions in hand,
+// and costs neither a goroutine nor garbage; what does not go smoothly there
+// is gone on with by [Group.Resume].
+//
 // Bytes go in and bytes come out. The query belongs to the caller and is
 // neither kept nor written; the response is appended to the caller's slice,
 // which nobody else ever writes, however late another answer comes.
