@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"strconv"
 	"unsafe"
@@ -234,6 +236,9 @@ func AppendName(dst, text []byte) ([]byte, error) {
 	if len(text) == 0 {
 		return dst, errors.New("name: empty")
 	}
+	if bytes.IndexByte(text, '\\') < 0 {
+		return appendPlainName(dst, text)
+	}
 	base := len(dst)
 	out := append(dst, 0)
 	start := base // where the current label's length octet is
@@ -284,12 +289,74 @@ func AppendName(dst, text []byte) ([]byte, error) {
 	return out, nil
 }
 
-// lower copies src to dst with ASCII letters in lower case. The two have the
-// same length.
+// appendPlainName is AppendName for a text without escapes: each of its dots
+// stands where the length of the next label belongs.
+func appendPlainName(dst, text []byte) ([]byte, error) {
+	if len(text) > MaxName {
+		// Whatever else is wrong with it is told first.
+		for label := range bytes.SplitSeq(bytes.TrimSuffix(text, []byte{'.'}), []byte{'.'}) {
+			if err := labelFault(len(label)); err != nil {
+				return dst, err
+			}
+		}
+		return dst, ErrLongName
+	}
+	base := len(dst)
+	out := append(append(dst, 0), text...)
+	lower(out[base+1:], text)
+	for start := base; ; {
+		n := bytes.IndexByte(out[start+1:], '.')
+		last := n < 0
+		if last {
+			n = len(out) - start - 1
+		}
+		if n == 0 && last { // the text ends in a dot
+			out[start] = 0
+			break
+		}
+		if err := labelFault(n); err != nil {
+			return dst, err
+		}
+		out[start] = byte(n)
+		if last {
+			out = append(out, 0)
+			break
+		}
+		start += 1 + n
+	}
+	if len(out)-base > MaxName {
+		return dst, ErrLongName
+	}
+	return out, nil
+}
+
+// labelFault says what is wrong with a label of that length.
+func labelFault(n int) error {
+	switch {
+	case n == 0:
+		return errors.New("name: empty label")
+	case n > MaxLabel:
+		return errors.New("name: label longer than 63 octets")
+	}
+	return nil
+}
+
+// lower copies src to dst with ASCII letters in lower case, eight octets at a
+// step. The two have the same length, and may be the same.
 func lower(dst, src []byte) {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	_ = dst[:len(src)]
-	for i, c := range src {
-		dst[i] = lowerTable[c]
+	i := 0
+	for ; i+8 <= len(src); i += 8 {
+		x := binary.LittleEndian.Uint64(src[i:])
+		low := x &^ highs
+		// The high bit of each octet says whether that is at least 'A', and
+		// whether it is more than 'Z'.
+		upper := (low + (0x80-'A')*ones) &^ (low + (0x7F-'Z')*ones) &^ x & highs
+		binary.LittleEndian.PutUint64(dst[i:], x|upper>>2)
+	}
+	for ; i < len(src); i++ {
+		dst[i] = lowerTable[src[i]]
 	}
 }
 

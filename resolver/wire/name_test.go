@@ -1,0 +1,51 @@
+package wire
+
+import (
+	"bytes"
+	"testing"
+)
+
+// lower against the plain rule, at all lengths and for all octets.
+func TestLower(t *testing.T) {
+	for n := range 40 {
+		for c := range 256 {
+			src := bytes.Repeat([]byte{byte(c)}, n)
+			if n > 0 {
+				src[n/2] = byte(c + 1)
+			}
+			want := bytes.Clone(src)
+			for i, b := range want {
+				if b >= 'A' && b <= 'Z' {
+					want[i] += 'a' - 'A'
+				}
+			}
+			got := make([]byte, n)
+			lower(got, src)
+			if !bytes.Equal(got, want) {
+				t.Fatalf("%x became %x", src, got)
+			}
+		}
+	}
+}
+
+// Names without escapes are read by another way than those with: it must be
+// the same to the octet, and to the error.
+func TestPlainNames(t *testing.T) {
+	long := bytes.Repeat([]byte("x"), 63)
+	longest := bytes.Join([][]byte{long, long, long, long[:61]}, []byte("."))
+	for _, text := range []string{"a", "a.", "A.b.C", ".", "..", "a..b", ".a", "a..", string(long), string(long) + "x.b",
+		string(longest), string(longest) + ".", string(longest) + "y", string(longest) + ".y", "a.b.c.d.e.f.g.h.i.j", "\x00\xff.\x80A"} {
+		got, err := AppendName([]byte("head"), []byte(text))
+		// The first octet escaped, if it is one that may be: the other way.
+		other := []byte(text)
+		if text[0] != '.' {
+			other = append([]byte("\\"), other...)
+			if text[0] < '0' || text[0] > '9' {
+				want, wantErr := AppendName([]byte("head"), other)
+				if !bytes.Equal(got, want) || (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
+					t.Errorf("%q: %x, %v; escaped %x, %v", text, got, err, want, wantErr)
+				}
+			}
+		}
+	}
+}
