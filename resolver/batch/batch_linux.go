@@ -94,26 +94,40 @@ func (p *Poller) Add(fd int, tag uint32) error {
 	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(tag)})
 }
 
+// nap is how long Wait keeps the scheduler in the dark.
+const nap = time.Millisecond
+
 // Wait waits until there is something to read, or for d; with 0 it only
 // looks, and below 0 there is no limit. It returns how many sockets there are, for Tag.
+//
+// For a moment it waits without telling the scheduler, which would wake its
+// monitor for that, give the goroutine's place away and look for another when
+// it comes back: under load waits are short, and that costs more than they
+// last. The scheduler's own signals interrupt a wait, so that nobody who wants
+// the world to stop waits for long.
 func (p *Poller) Wait(d time.Duration) int {
-	events := unsafe.Pointer(&p.events[0])
-	var n uintptr
-	var errno syscall.Errno
-	if d == 0 {
-		n, _, errno = syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(events), uintptr(len(p.events)), 0, 0, 0)
-	} else {
-		ms := -1
-		if d > 0 {
-			ms = int((d + time.Millisecond - 1) / time.Millisecond)
-		}
-		n, _, errno = syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(events), uintptr(len(p.events)), uintptr(ms), 0, 0)
+	short := d
+	if d < 0 || d > nap {
+		short = nap
+	}
+	events, room := unsafe.Pointer(&p.events[0]), uintptr(len(p.events))
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(events), room, milliseconds(short), 0, 0)
+	if errno == 0 && n == 0 && short != d {
+		n, _, errno = syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(events), room, milliseconds(d), 0, 0)
 	}
 	if errno != 0 { // EINTR: nothing yet
 		n = 0
 	}
 	p.n = int(n)
 	return p.n
+}
+
+// milliseconds is a time-out as epoll takes it.
+func milliseconds(d time.Duration) uintptr {
+	if d < 0 {
+		return ^uintptr(0)
+	}
+	return uintptr((d + time.Millisecond - 1) / time.Millisecond)
 }
 
 // Tag is the tag of socket i of those that Wait found.
