@@ -209,14 +209,15 @@ func (c *compiler) read(ctx context.Context, i int, l *List, now time.Time) (inf
 		if n++; n&0xFFF == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return c.add(e)
+		return c.add(&e)
 	})
 	info.Entries, info.Skipped = stats.Entries, stats.Skipped
 	sum.Sum(info.SHA256[:0])
 	return info, stats.Problems, err
 }
 
-func (c *compiler) add(e format.Entry) error {
+// add takes an entry, which it does not keep.
+func (c *compiler) add(e *format.Entry) error {
 	if e.Name == nil {
 		c.addrs = append(c.addrs, prefix.Entry{Prefix: e.Prefix, Value: uint32(c.ones[format.Exact])})
 		return nil

@@ -129,15 +129,15 @@ func Read(r io.Reader, opt Options, add func(Entry) error) (Stats, error) {
 	l := newReader(r, opt, add)
 	switch f {
 	case Plain:
-		err = l.each(l.plainLine)
+		err = l.each(plainShapes, l.plainLine)
 	case Pack:
 		if err = l.setTiers(opt.Tiers); err == nil {
-			err = l.each(l.packLine)
+			err = l.each(nil, l.packLine)
 		}
 	case Hosts:
-		err = l.each(l.hostsLine)
+		err = l.each(hostsShapes, l.hostsLine)
 	case Adblock:
-		err = l.each(l.adblockLine)
+		err = l.each(adblockShapes, l.adblockLine)
 	case RPZ:
 		err = l.zone()
 	}

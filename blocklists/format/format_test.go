@@ -50,19 +50,38 @@ type goodCase struct {
 
 func testGood(t *testing.T, opt format.Options, cases []goodCase) {
 	for _, tc := range cases {
-		t.Run(tc.name, func(t *testing.T) {
-			got, stats, err := read(t, opt, tc.text)
-			if err != nil {
-				t.Fatalf("Read: %v", err)
-			}
-			if !slices.Equal(got, tc.want) {
-				t.Errorf("entries:\n %s\nwant:\n %s", strings.Join(got, "\n "), strings.Join(tc.want, "\n "))
-			}
-			if stats.Skipped != 0 {
-				t.Errorf("skipped %d lines: %v", stats.Skipped, stats.Problems)
-			}
-		})
+		testGoodCase(t, opt, tc)
+		// With much more text to come, lines are read in another way.
+		if opt.Format != format.RPZ && strings.HasSuffix(tc.text, "\n") {
+			tc.name += ", more to come"
+			tc.text += room(opt.Format)
+			testGoodCase(t, opt, tc)
+		}
 	}
+}
+
+// room is a comment longer than any line that is read by steps needs.
+func room(f format.Format) string {
+	mark := "#"
+	if f == format.Adblock {
+		mark = "!"
+	}
+	return mark + strings.Repeat(" ", 200) + "\n"
+}
+
+func testGoodCase(t *testing.T, opt format.Options, tc goodCase) {
+	t.Run(tc.name, func(t *testing.T) {
+		got, stats, err := read(t, opt, tc.text)
+		if err != nil {
+			t.Fatalf("Read: %v", err)
+		}
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("entries:\n %s\nwant:\n %s", strings.Join(got, "\n "), strings.Join(tc.want, "\n "))
+		}
+		if stats.Skipped != 0 {
+			t.Errorf("skipped %d lines: %v", stats.Skipped, stats.Problems)
+		}
+	})
 }
 
 // A badCase is a single line that cannot be used, and its whole message.
@@ -72,7 +91,11 @@ func testBad(t *testing.T, opt format.Options, cases []badCase) {
 	opt.MaxSkipped = 1
 	for _, tc := range cases {
 		t.Run(tc.want, func(t *testing.T) {
-			entries, stats, err := read(t, opt, tc.line+"\n")
+			more := ""
+			if opt.Format != format.RPZ {
+				more = room(opt.Format)
+			}
+			entries, stats, err := read(t, opt, tc.line+"\n"+more)
 			if err != nil || len(entries) != 0 || stats.Skipped != 1 || len(stats.Problems) != 1 {
 				t.Fatalf("entries %q, stats %+v, error %v; want one problem", entries, stats, err)
 			}

@@ -2,8 +2,12 @@ package format_test
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 	"net/netip"
+	"reflect"
 	"testing"
+	"testing/iotest"
 
 	"github.com/miekg/dns"
 
@@ -42,7 +46,30 @@ func fuzz(f *testing.F, form format.Format, seeds ...string) {
 		if err != nil && err.Error() == "" {
 			t.Error("an error that says nothing")
 		}
+		if form != format.RPZ {
+			sameByOctets(t, append(text, "\n"+room(form)...), opt)
+		}
 	})
+}
+
+// sameByOctets holds what is read by steps against what is read line by line,
+// as all is where the input comes octet by octet.
+func sameByOctets(t *testing.T, text []byte, opt format.Options) {
+	t.Helper()
+	var entries [2][]string
+	var stats [2]format.Stats
+	var errs [2]string
+	for i, r := range []io.Reader{bytes.NewReader(text), iotest.OneByteReader(bytes.NewReader(text))} {
+		var err error
+		stats[i], err = format.Read(r, opt, func(e format.Entry) error {
+			entries[i] = append(entries[i], show(e))
+			return nil
+		})
+		errs[i] = fmt.Sprint(err)
+	}
+	if !reflect.DeepEqual(entries[0], entries[1]) || !reflect.DeepEqual(stats[0], stats[1]) || errs[0] != errs[1] {
+		t.Errorf("%q:\n%q, %+v, %s\nby octets:\n%q, %+v, %s", text, entries[0], stats[0], errs[0], entries[1], stats[1], errs[1])
+	}
 }
 
 func checkEntry(t *testing.T, e format.Entry, tld bool) {

@@ -20,6 +20,10 @@ var (
 	faultHostsStar   = fault{"a star, which hosts files do not have", "put it into a plain list"}
 )
 
+// isLocal reports whether text may begin with a local name that has several
+// labels and does not end in a number.
+func isLocal(text []byte) bool { return bytes.HasPrefix(text, []byte("localhost")) }
+
 // hostsLine reads a line of a hosts file: ADDRESS NAME..., or a bare name. The
 // address says nothing: a ban decides itself how it answers.
 func (l *reader) hostsLine(line []byte) error {

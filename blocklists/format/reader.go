@@ -37,11 +37,15 @@ func newReader(r io.Reader, opt Options, add func(Entry) error) *reader {
 	return &reader{br: bufio.NewReaderSize(r, maxLine+2), opt: opt, add: add}
 }
 
-// each calls f for each line that is not blank, without its end and the white
-// space around it, until f fails. The line counts as content unless f says
-// that it is a comment.
-func (l *reader) each(f func(line []byte) error) error {
+// each reads lines that have one of the shapes, and calls f for each other
+// line that is not blank, without its end and the white space around it, until
+// something fails. The line counts as content unless f says that it is a
+// comment.
+func (l *reader) each(shapes []shape, f func(line []byte) error) error {
 	for {
+		if err := l.quick(shapes); err != nil {
+			return err
+		}
 		line, long, err := l.next()
 		if err == io.EOF {
 			return nil
