@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"net/http"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -88,5 +89,12 @@ func TestTwoFreePorts(t *testing.T) {
 		if m, err := ask("udp", addr, "plain.example", dns.TypeA); err != nil || outcome(m) != passed {
 			t.Errorf("%s: %v, %v", addr, m, err)
 		}
+	}
+}
+
+func TestAddressList(t *testing.T) {
+	got := addrList([]netip.AddrPort{netip.MustParseAddrPort("[::1]:53"), netip.MustParseAddrPort("192.0.2.1:53")})
+	if got != "[::1]:53 192.0.2.1:53" {
+		t.Errorf("%q", got)
 	}
 }

@@ -311,13 +311,19 @@ func banner(w io.Writer, s *server, plan upstreamPlan, web *ops.Server) {
 	}
 	ups := "none"
 	if len(plan.servers) > 0 {
-		ups = strings.Trim(fmt.Sprint(plan.servers), "[]")
+		ups = addrList(plan.servers)
 	}
 	fmt.Fprintf(w, "  upstreams  %s\n", ups)
 	for _, f := range s.cfg.Forward {
-		fmt.Fprintf(w, "  forward    %s to %s\n", strings.Join(f.Zones, ", "), strings.Trim(fmt.Sprint(f.Servers), "[]"))
+		fmt.Fprintf(w, "  forward    %s to %s\n", strings.Join(f.Zones, ", "), addrList(f.Servers))
 	}
 	fmt.Fprintf(w, "  try        dig @%s -p %d web.wechat.com\n", host, first.Port())
+}
+
+// addrList is addresses, with spaces between.
+func addrList(addrs []netip.AddrPort) string {
+	text := fmt.Sprint(addrs)
+	return text[1 : len(text)-1] // not Trim: an address of IPv6 begins with a bracket of its own
 }
 
 // errStopping is what a reload gets that comes too late.
