@@ -272,9 +272,11 @@ func flood(t *testing.T, s target, queries [][]byte, d time.Duration, check func
 		send(i, window)
 		under += window
 	}
-	for under > 0 {
-		found := poller.Wait(2 * time.Second)
-		if found == 0 {
+	for last := time.Now(); under > 0; {
+		found := poller.Wait(time.Second)
+		if found > 0 {
+			last = time.Now()
+		} else if time.Since(last) > 3*time.Second {
 			t.Fatalf("%d queries were lost", under)
 		}
 		for k := range found {

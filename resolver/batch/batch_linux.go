@@ -98,7 +98,8 @@ func (p *Poller) Add(fd int, tag uint32) error {
 const nap = time.Millisecond
 
 // Wait waits until there is something to read, or for d; with 0 it only
-// looks, and below 0 there is no limit. It returns how many sockets there are, for Tag.
+// looks, and below 0 there is no limit. It returns how many sockets there are,
+// for Tag; 0 may come early, when a signal has interrupted a wait.
 //
 // For a moment it waits without telling the scheduler, which would wake its
 // monitor for that, give the goroutine's place away and look for another when

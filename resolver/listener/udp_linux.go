@@ -125,6 +125,7 @@ type loop struct {
 	unsent   func(int, syscall.Errno)
 	backs    []back // by ticket
 	now      time.Time
+	readable bool // the socket may have queries
 	started  bool // a job, since that was last looked at
 }
 
@@ -134,7 +135,7 @@ type waiter interface {
 }
 
 func newLoop(w *worker, c *batchConn) *loop {
-	b := &loop{worker: w, sock: c, in: make([]byte, batchSize*slotStride), out: make([]byte, batchSize*maxAnswer)}
+	b := &loop{worker: w, sock: c, readable: true, in: make([]byte, batchSize*slotStride), out: make([]byte, batchSize*maxAnswer)}
 	b.unsent = func(_ int, err syscall.Errno) { b.l.sendFailed(err, 1) }
 	for i := range b.rx {
 		b.rxIov[i].Base = &b.in[i*slotStride]
@@ -167,50 +168,65 @@ func (c *batchConn) serve(w *worker) {
 	batch.Prompt()
 	b := newLoop(w, c)
 	defer b.end()
-	l := w.l
-	for readable := true; l.phase.Load() != closed; {
-		if readable {
-			// A batch that is not full has emptied the socket; if something
-			// came since, the poller knows.
-			readable = b.read()
-		}
-		if b.started {
-			// Where there are no more threads than workers, who has just been
-			// woken shall not wait for one that is never idle.
-			b.started = false
-			runtime.Gosched()
-		}
-		if readable && (b.misses == nil || b.misses.Open() == 0) {
-			continue
-		}
-		b.worker.waiting.Store(int64(b.waiting()))
-		sweep := l.phase.Load() >= sweeping
-		patience := b.patience(readable || sweep)
-		n := c.poller.Wait(patience)
-		if n == 0 && sweep && !readable {
-			if b.waiting() == 0 && (b.misses == nil || b.misses.Open() == 0 || l.jobs.active() == 0) {
-				return
-			}
-			n = c.poller.Wait(closeGrace / 10)
-		}
-		if n > 0 || patience != 0 || sweep {
-			b.now = time.Now()
-		}
-		for i := range n {
-			switch tag := c.poller.Tag(i); tag {
-			case socketTag:
-				readable = true
-			case batch.WakeTag:
-				c.poller.Woken()
-			default:
-				b.misses.Receive(tag, b.now)
-			}
-		}
-		if b.misses != nil {
-			b.misses.Expire(b.now)
-		}
-		b.send()
+	for w.l.phase.Load() != closed && b.turn() {
 	}
+}
+
+// turn reads, waits and receives once, and reports whether to go on. A panic
+// costs those whom it concerns, and never the worker.
+func (b *loop) turn() (more bool) {
+	defer func() {
+		if more {
+			return
+		}
+		if p := recover(); p != nil {
+			b.l.panicked(p, "loop")
+			b.queued, b.used, more = 0, 0, true
+		}
+	}()
+	l, poller := b.l, b.sock.poller
+	if b.readable {
+		// A batch that is not full has emptied the socket; if something
+		// came since, the poller knows.
+		b.readable = b.read()
+	}
+	if b.started {
+		// Where there are no more threads than workers, who has just been
+		// woken shall not wait for one that is never idle.
+		b.started = false
+		runtime.Gosched()
+	}
+	if b.readable && (b.misses == nil || b.misses.Open() == 0) {
+		return true
+	}
+	b.worker.waiting.Store(int64(b.waiting()))
+	sweep := l.phase.Load() >= sweeping
+	patience := b.patience(b.readable || sweep)
+	n := poller.Wait(patience)
+	if n == 0 && sweep && !b.readable {
+		if b.waiting() == 0 && (b.misses == nil || b.misses.Open() == 0 || l.jobs.active() == 0) {
+			return false
+		}
+		n = poller.Wait(closeGrace / 10)
+	}
+	if n > 0 || patience != 0 || sweep {
+		b.now = time.Now()
+	}
+	for i := range n {
+		switch tag := poller.Tag(i); tag {
+		case socketTag:
+			b.readable = true
+		case batch.WakeTag:
+			poller.Woken()
+		default:
+			b.misses.Receive(tag, b.now)
+		}
+	}
+	if b.misses != nil {
+		b.misses.Expire(b.now)
+	}
+	b.send()
+	return true
 }
 
 func (b *loop) waiting() int {
