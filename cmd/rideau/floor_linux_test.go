@@ -4,11 +4,11 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"os"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -130,16 +130,16 @@ func TestFloor(t *testing.T) {
 		any := func([]byte) bool { return true }
 		onProcessor(t, 1, func() {
 			flood(t, server, load.queries, 500*time.Millisecond, check) // what is to be cached is
-			var ratios []float64
+			// Whatever else the machine does adds to a figure: the smallest
+			// of each is nearest to the truth.
+			ours, least := math.Inf(1), math.Inf(1)
 			for range 5 {
-				ours := flood(t, server, load.queries, time.Second, check)
-				least := flood(t, floor, load.queries, time.Second, any)
-				ratios = append(ratios, ours/least)
+				ours = min(ours, flood(t, server, load.queries, time.Second, check))
+				least = min(least, flood(t, floor, load.queries, time.Second, any))
 			}
-			slices.Sort(ratios)
-			t.Logf("%s: %.2f times the floor (%.2f)", load.what, ratios[2], ratios)
-			if ratios[2] > 1.5 {
-				t.Errorf("%s: %.2f times the floor, want 1.5 at most", load.what, ratios[2])
+			t.Logf("%s: %.2f us, %.2f times the floor", load.what, 1e6*ours, ours/least)
+			if ours > 1.5*least {
+				t.Errorf("%s: %.2f times the floor, want 1.5 at most", load.what, ours/least)
 			}
 		})
 	}
