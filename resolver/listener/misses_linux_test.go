@@ -219,7 +219,7 @@ func TestMissesFailOver(t *testing.T) {
 	noLeak(t)
 	silent, good := newMirror(t), newMirror(t)
 	silent.hold()
-	r := forwarder(t, upstream.Options{AttemptTimeout: 50 * time.Millisecond, Timeout: 2 * time.Second}, silent, good)
+	r := forwarder(t, upstream.Options{AttemptTimeout: 50 * time.Millisecond, Timeout: 9 * time.Second}, silent, good)
 	s := serve(t, r, listener.Options{Workers: 1})
 	c := dial(t, "udp", s.Addr())
 	for i := range uint16(20) {
@@ -245,7 +245,11 @@ func TestMissesDrain(t *testing.T) {
 		t.Run(in, func(t *testing.T) {
 			m := newMirror(t)
 			m.hold()
-			s := serve(t, forwarder(t, patient, m), listener.Options{Drain: 500 * time.Millisecond})
+			drain := 500 * time.Millisecond
+			if in == "time" {
+				drain = 4 * time.Second
+			}
+			s := serve(t, forwarder(t, patient, m), listener.Options{Drain: drain})
 			c := dial(t, "udp", s.Addr())
 			for i := range uint16(10) {
 				send(t, c, miss(t, i))
@@ -255,7 +259,7 @@ func TestMissesDrain(t *testing.T) {
 			go func() { s.stop(); close(stopped) }()
 			rcode := wire.ServFail
 			if in == "time" {
-				time.Sleep(400 * time.Millisecond) // sockets are being swept
+				time.Sleep(drain/2 + 100*time.Millisecond) // sockets are being swept
 				m.release()
 				rcode = wire.NoError
 			}
