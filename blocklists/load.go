@@ -1,12 +1,12 @@
 package blocklists
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -272,29 +272,27 @@ func (c *compiler) value(n named) (uint16, error) {
 // table makes the address table. A prefix inside another carries the lists
 // of both, since all that hold an address count, not the longest alone.
 func (c *compiler) table() *prefix.Table {
-	at := make(map[netip.Prefix]int, len(c.addrs))
-	var all []prefix.Entry
-	slices.SortStableFunc(c.addrs, func(a, b prefix.Entry) int { return a.Prefix.Bits() - b.Prefix.Bits() })
+	for i := range c.addrs {
+		c.addrs[i].Prefix = c.addrs[i].Prefix.Masked()
+	}
+	slices.SortFunc(c.addrs, func(a, b prefix.Entry) int {
+		return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), a.Prefix.Bits()-b.Prefix.Bits())
+	})
+	all := c.addrs[:0]
+	var around []prefix.Entry // the prefixes that hold the one before, and it
 	for _, e := range c.addrs {
-		e.Prefix = e.Prefix.Masked()
-		if i, ok := at[e.Prefix]; ok {
-			all[i].Value = c.joinAddrs(all[i].Value, e.Value)
+		if n := len(all); n > 0 && all[n-1].Prefix == e.Prefix {
+			all[n-1].Value = c.joinAddrs(all[n-1].Value, e.Value)
+			around[len(around)-1] = all[n-1]
 			continue
 		}
-		at[e.Prefix] = len(all)
-		all = append(all, e)
-	}
-	for i := range all { // short prefixes first: the one around has what is around it
-		for bits := all[i].Prefix.Bits() - 1; bits >= 0; bits-- {
-			outer, err := all[i].Prefix.Addr().Prefix(bits)
-			if err != nil {
-				break
-			}
-			if j, ok := at[outer]; ok {
-				all[i].Value = c.joinAddrs(all[i].Value, all[j].Value)
-				break
-			}
+		for len(around) > 0 && !around[len(around)-1].Prefix.Contains(e.Prefix.Addr()) {
+			around = around[:len(around)-1]
 		}
+		if n := len(around); n > 0 {
+			e.Value = c.joinAddrs(e.Value, around[n-1].Value)
+		}
+		all, around = append(all, e), append(around, e)
 	}
 	return prefix.New(all)
 }

@@ -83,7 +83,13 @@ type Entry struct {
 // of an address beyond its prefix's length are ignored; invalid prefixes too.
 // It orders entries in place.
 func New(entries []Entry) *Table {
-	var v4, v6 []span
+	four := 0
+	for _, e := range entries {
+		if a := e.Prefix.Addr(); a.Is4() || a.Is4In6() {
+			four++
+		}
+	}
+	v4, v6 := make([]span, 0, four), make([]span, 0, len(entries)-four)
 	for _, e := range entries {
 		p := e.Prefix
 		if !p.IsValid() {
@@ -128,7 +134,8 @@ func flatten(spans []span) ranges {
 		}
 		return cmp.Compare(a.bits, b.bits)
 	})
-	var r ranges
+	// A prefix begins a range, and another where it ends.
+	r := ranges{make([]key, 0, 2*len(spans)), make([]uint32, 0, 2*len(spans))}
 	var open []span
 	put := func(k key, v uint32) {
 		if n := len(r.starts); n > 0 && r.starts[n-1] == k {
@@ -164,5 +171,5 @@ func flatten(spans []span) ranges {
 	for len(open) > 0 {
 		closeTop()
 	}
-	return ranges{slices.Clip(r.starts), slices.Clip(r.values)}
+	return ranges{slices.Clone(r.starts), slices.Clone(r.values)}
 }
