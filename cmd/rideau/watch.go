@@ -62,14 +62,15 @@ type fileState struct {
 // whole reports whether all that is new since done is files that were put in
 // place when they had been written: other files than before, to which
 // something was done, as a rename is, after the last write. A file that is
-// being written looks otherwise, and so does one that was deleted.
+// being written looks otherwise, and so does one that was deleted; one that
+// is empty may have been made this moment, to be written.
 func whole(done, now map[string]fileState) bool {
 	for path, s := range now {
 		old, known := done[path]
 		if s == old {
 			continue
 		}
-		if !known || s.device == old.device && s.inode == old.inode || s.changed <= s.modified {
+		if !known || s.device == old.device && s.inode == old.inode || s.changed <= s.modified || s.size == 0 {
 			return false
 		}
 	}

@@ -14,6 +14,7 @@ func TestWholeFiles(t *testing.T) {
 		"written in place":       {fileState{12, 8 * second, 8 * second, 1, 7}, false},
 		"its mode changed":       {fileState{10, 5 * second, 9 * second, 1, 7}, false},
 		"made anew, in writing":  {fileState{3, 8 * second, 8 * second, 1, 8}, false},
+		"made, its mode set":     {fileState{0, 8 * second, 8*second + 1, 1, 8}, false},
 		"deleted":                {fileState{}, false},
 		"swapped, long complete": {fileState{12, 4 * second, 4*second + 2, 2, 8}, true},
 	} {
