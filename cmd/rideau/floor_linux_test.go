@@ -131,9 +131,9 @@ func TestFloor(t *testing.T) {
 		onProcessor(t, 1, func() {
 			flood(t, server, load.queries, 500*time.Millisecond, check) // what is to be cached is
 			// Whatever else the machine does adds to a figure: the smallest
-			// of each is nearest to the truth.
+			// of each is nearest to the truth, and three are not always enough.
 			ours, least := math.Inf(1), math.Inf(1)
-			for range 5 {
+			for round := 0; round < 3 || round < 12 && ours > 1.5*least; round++ {
 				ours = min(ours, flood(t, server, load.queries, time.Second, check))
 				least = min(least, flood(t, floor, load.queries, time.Second, any))
 			}
