@@ -71,6 +71,12 @@ func BenchmarkHosts(b *testing.B) {
 	benchmark(b, format.Hosts, list, lines)
 }
 
+func BenchmarkAdblock(b *testing.B) {
+	const lines = 100_000
+	list := bytes.ReplaceAll(append([]byte("||"), generated(lines)...), []byte("\n"), []byte("^\n||"))
+	benchmark(b, format.Adblock, bytes.TrimSuffix(list, []byte("||")), lines)
+}
+
 func BenchmarkRPZ(b *testing.B) {
 	const lines = 100_000
 	list := bytes.ReplaceAll(generated(lines), []byte("\n"), []byte(" CNAME .\n"))

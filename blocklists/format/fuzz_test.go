@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"testing/iotest"
 
@@ -47,7 +48,7 @@ func fuzz(f *testing.F, form format.Format, seeds ...string) {
 			t.Error("an error that says nothing")
 		}
 		if form != format.RPZ {
-			sameByOctets(t, append(text, "\n"+room(form)...), opt)
+			sameByOctets(t, slices.Concat(text, []byte("\n"+room(form))), opt)
 		}
 	})
 }

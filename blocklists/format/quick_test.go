@@ -14,9 +14,9 @@ import (
 func TestQuickLines(t *testing.T) {
 	var b bytes.Buffer
 	for n := range 70 {
-		for c := range 256 { // any octet at any place
-			if c == 0 || c == '<' {
-				continue // these end the read
+		for c := range 256 { // any octet, about the first steps and the last
+			if c == 0 || c == '<' || n > 9 && n < 55 {
+				continue // the two octets end the read
 			}
 			name := []byte(strings.Repeat("a", n) + "b.example")
 			name[n] = byte(c)
@@ -31,7 +31,7 @@ func TestQuickLines(t *testing.T) {
 	}
 	b.WriteString("\n\n\r\nlocalhost.localdomain\nLocalhost.localdomain\nlocalhost.example\n")
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 5000 {
+	for range 2000 {
 		for range rng.IntN(40) {
 			b.WriteByte("abcxyzABCXYZ019-_...^|=* "[rng.IntN(25)])
 		}
