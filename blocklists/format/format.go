@@ -76,6 +76,9 @@ type Entry struct {
 	Match Match
 	// Line is where the entry begins in its file, from 1.
 	Line int
+	// Rule is what the entry says beyond the plain "this is listed"; nil if
+	// it says no more than that. It is lent like Name.
+	Rule *Rule
 }
 
 // Options say what to read and how much to forgive.
