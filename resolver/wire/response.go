@@ -136,12 +136,15 @@ func Trim(msg []byte) []byte {
 	end := w.Offset()
 	var tmp [3*MaxName + 30]byte
 	soa := tmp[:0]
+	var name Name
 	for w.Next(&r) {
 		if r.Section == Answer {
 			end = r.End
 		}
 		if r.Section == Authority && r.Type == TypeSOA && len(soa) == 0 {
-			soa = appendSOACopy(soa, msg, &r)
+			if out, ok := appendCopy(soa, msg, &r, &name); ok && r.End-r.DataOff >= 22 {
+				soa = out
+			}
 		}
 	}
 	// Nothing of the answer section can depend on what goes, since
@@ -151,32 +154,65 @@ func Trim(msg []byte) []byte {
 	return append(msg[:end], soa...)
 }
 
-// appendSOACopy appends a record without compression; nothing if it is
-// malformed.
-func appendSOACopy(dst, msg []byte, r *Record) []byte {
+// AppendAnswer appends the records of msg's answer section to that of the
+// message that begins at base, with their names written out,
+// and the SOA records of its authority section to that. It stops at what would make the
+// message longer than max octets.
+func AppendAnswer(dst []byte, base int, msg []byte, max int) []byte {
 	var name Name
-	if _, err := name.Parse(msg, r.Off); err != nil {
-		return dst
+	w := NewWalk(msg)
+	var r Record
+	for w.Next(&r) {
+		if r.Section != Answer && !(r.Section == Authority && r.Type == TypeSOA) {
+			continue
+		}
+		start := len(dst)
+		out, ok := appendCopy(dst, msg, &r, &name)
+		if !ok || len(out)-base > max {
+			return dst[:start]
+		}
+		dst = out
+		AddCount(dst, base, r.Section, 1)
 	}
-	out := append(dst, name.Bytes()...)
-	out = append(out, msg[r.TTLOff-4:r.TTLOff+4]...) // type, class, TTL
-	length := len(out)
-	out = append(out, 0, 0)
-	off := r.DataOff
-	for range 2 { // mname, rname
+	return dst
+}
+
+// appendCopy appends a record with its names written out; ok is false if it
+// is malformed. Only the types of RFC 1035 may have names that are compressed (RFC 3597 section 4).
+func appendCopy(dst, msg []byte, r *Record, name *Name) (out []byte, ok bool) {
+	if _, err := name.Parse(msg, r.Off); err != nil {
+		return dst, false
+	}
+	dst = append(dst, name.Bytes()...)
+	dst = append(dst, msg[r.TTLOff-4:r.TTLOff+4]...) // type, class, TTL
+	length := len(dst)
+	dst = append(dst, 0, 0)
+	off, names := r.DataOff, 0
+	switch r.Type {
+	case TypeCNAME, TypeNS, TypePTR, TypeDNAME, 3, 4, 7, 8, 9: // MD, MF, MB, MG, MR
+		names = 1
+	case TypeMX:
+		off, names = off+2, 1
+	case TypeSRV:
+		off, names = off+6, 1
+	case TypeSOA, 14, 17: // MINFO, RP
+		names = 2
+	}
+	if off > r.End {
+		return dst, false
+	}
+	dst = append(dst, msg[r.DataOff:off]...)
+	for range names {
 		next, err := name.Parse(msg, off)
 		if err != nil || next > r.End {
-			return dst
+			return dst, false
 		}
-		out = append(out, name.Bytes()...)
+		dst = append(dst, name.Bytes()...)
 		off = next
 	}
-	if r.End-off != 20 {
-		return dst
-	}
-	out = append(out, msg[off:r.End]...)
-	binary.BigEndian.PutUint16(out[length:], uint16(len(out)-length-2))
-	return out
+	dst = append(dst, msg[off:r.End]...)
+	binary.BigEndian.PutUint16(dst[length:], uint16(len(dst)-length-2))
+	return dst, true
 }
 
 // CapTTLs lowers the TTLs of a message's records to limit, and those that RFC
