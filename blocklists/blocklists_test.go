@@ -276,8 +276,12 @@ func TestResponse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var scratch wire.Name
-			v, trim := s.Response(msg, g, &scratch)
+			var scratch, name wire.Name
+			if err := name.SetText("www.q.ca"); err != nil {
+				t.Fatal(err)
+			}
+			ask := blocklists.Ask{Name: &name, Type: wire.TypeA, Group: g}
+			v, trim := s.Response(msg, &ask, blocklists.Verdict{}, &scratch)
 			got := text(s, v)
 			if got == "allow ok" || c.want == "allow" {
 				got, c.want = "pass", "pass"
@@ -285,7 +289,7 @@ func TestResponse(t *testing.T) {
 			if got != c.want || trim != c.trim {
 				t.Errorf("%s: %s, trim %v; want %s, %v", c.records, got, trim, c.want, c.trim)
 			}
-			if n := testing.AllocsPerRun(10, func() { s.Response(msg, g, &scratch) }); n != 0 {
+			if n := testing.AllocsPerRun(10, func() { s.Response(msg, &ask, blocklists.Verdict{}, &scratch) }); n != 0 {
 				t.Errorf("%s: %v allocations", c.records, n)
 			}
 		}

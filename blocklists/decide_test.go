@@ -22,16 +22,16 @@ func TestDecide(t *testing.T) {
 	}{
 		{"nothing", [][]int{{}, {}}, Verdict{}},
 		{"a list of no ban", [][]int{{7}}, Verdict{}},
-		{"one list", [][]int{{late}}, Verdict{Block, 11, late, 1}},
-		{"two lists: order", [][]int{{late, early}}, Verdict{Block, 10, early, 1}},
-		{"more specific wins over order", [][]int{{early}, {late}}, Verdict{Block, 11, late, 2}},
-		{"and nothing below changes it", [][]int{{early}, {late}, {}}, Verdict{Block, 11, late, 2}},
+		{"one list", [][]int{{late}}, Verdict{Kind: Block, Ban: 11, List: late, Labels: 1}},
+		{"two lists: order", [][]int{{late, early}}, Verdict{Kind: Block, Ban: 10, List: early, Labels: 1}},
+		{"more specific wins over order", [][]int{{early}, {late}}, Verdict{Kind: Block, Ban: 11, List: late, Labels: 2}},
+		{"and nothing below changes it", [][]int{{early}, {late}, {}}, Verdict{Kind: Block, Ban: 11, List: late, Labels: 2}},
 		{"allow on the same node", [][]int{{early, excepted}}, Verdict{Kind: Allow, List: excepted, Labels: 1}},
 		{"allow below block", [][]int{{early}, {excepted}}, Verdict{Kind: Allow, List: excepted, Labels: 2}},
 		{"allow above block", [][]int{{excepted}, {early}}, Verdict{Kind: Allow, List: excepted, Labels: 1}},
-		{"monitor alone", [][]int{{watched}}, Verdict{WouldBlock, 12, watched, 1}},
-		{"monitor below block", [][]int{{early}, {watched}}, Verdict{Block, 10, early, 1}},
-		{"monitor above block", [][]int{{watched}, {early}}, Verdict{Block, 10, early, 2}},
+		{"monitor alone", [][]int{{watched}}, Verdict{Kind: WouldBlock, Ban: 12, List: watched, Labels: 1}},
+		{"monitor below block", [][]int{{early}, {watched}}, Verdict{Kind: Block, Ban: 10, List: early, Labels: 1}},
+		{"monitor above block", [][]int{{watched}, {early}}, Verdict{Kind: Block, Ban: 10, List: early, Labels: 2}},
 		{"monitor and allow", [][]int{{watched}, {excepted}}, Verdict{Kind: Allow, List: excepted, Labels: 2}},
 	} {
 		var v Verdict

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rideau/blocklists/format"
+	"rideau/resolver/wire"
 )
 
 // LoadOptions go with [Load].
@@ -59,10 +60,11 @@ func Load(ctx context.Context, p Policy, prev *Snapshot, o LoadOptions) (*Snapsh
 	if err := p.check(); err != nil {
 		return nil, report, err
 	}
-	c := compiler{memo: map[uint32]uint16{}, index: map[named]uint16{{}: 0}, sets: make([]named, 1)}
+	c := newCompiler()
 	s := &Snapshot{policy: p, lists: make([]ListInfo, len(p.Lists))}
 	for i := range p.Lists {
 		l := &p.Lists[i]
+		c.flat = p.excepted(l.ID)
 		info, problems, err := c.read(ctx, i, l, o.Now)
 		if err == nil && !o.Force && prev != nil {
 			err = prev.guard(l, &info)
@@ -87,13 +89,27 @@ func Load(ctx context.Context, p Policy, prev *Snapshot, o LoadOptions) (*Snapsh
 	if s.trie, err = c.names.Trie(c.join); err != nil {
 		return nil, report, err
 	}
-	s.addrs = c.table()
-	s.sets = c.sets
+	if s.addrs, err = c.table(c.addrs); err != nil {
+		return nil, report, err
+	}
+	if s.clientRules, err = c.table(c.clients); err != nil {
+		return nil, report, err
+	}
+	s.someAddrs, s.someClients = len(c.addrs) > 0, len(c.clients) > 0
 	s.clients = clientTable(p.Groups)
 	for i := range p.Bans {
 		b := p.Bans[i]
-		s.bans = append(s.bans, banFacts{b, o.Slots.Slot(b.ID), b.ede(), uint32(b.TTL / time.Second)})
+		if b.Action == Given && !slices.ContainsFunc(b.Lists, func(id string) bool { return c.zoned[s.listIndex(id)] }) {
+			b.Action = NXDomain // nobody says otherwise
+		}
+		f := banFacts{Ban: b, slot: o.Slots.Slot(b.ID), option: b.ede(), ttl: uint32(b.TTL / time.Second)}
+		if b.Action == LocalData {
+			f.data = c.book.local([]LocalRecord{{wire.TypeCNAME, f.ttl, b.CNAME}})
+		}
+		s.bans = append(s.bans, f)
 	}
+	s.sets, s.rules, s.types, s.local = c.sets, c.book.sets, c.book.types, c.book.data
+	s.triggers, s.addressed, s.isZone = c.book.triggers, c.addressed, c.zoned
 	s.slots = slices.Clone(o.Slots.ids)
 	s.generation = 1
 	if prev != nil {
@@ -134,6 +150,11 @@ func (s *Snapshot) guard(l *List, info *ListInfo) error {
 	return nil
 }
 
+// excepted reports whether an exception uses a list.
+func (p *Policy) excepted(list string) bool {
+	return slices.ContainsFunc(p.Exceptions, func(e Exception) bool { return slices.Contains(e.Lists, list) })
+}
+
 // check holds the limits and references that configuration has checked
 // already with better messages.
 func (p *Policy) check() error {
@@ -146,6 +167,9 @@ func (p *Policy) check() error {
 	if len(p.Groups) > MaxGroups {
 		return fmt.Errorf("policy: %d groups; the most is %d", len(p.Groups), MaxGroups)
 	}
+	if len(p.Exceptions) > MaxExceptions {
+		return fmt.Errorf("policy: %d exceptions; the most is %d", len(p.Exceptions), MaxExceptions)
+	}
 	known := func(what, id string, lists, groups []string) error {
 		for _, l := range lists {
 			if !slices.ContainsFunc(p.Lists, func(x List) bool { return x.ID == l }) {
@@ -153,7 +177,7 @@ func (p *Policy) check() error {
 			}
 		}
 		for _, g := range groups {
-			if g != GroupAll && !slices.ContainsFunc(p.Groups, func(x Group) bool { return x.ID == g }) {
+			if g != GroupAll && g != GroupEnforced && !slices.ContainsFunc(p.Groups, func(x Group) bool { return x.ID == g }) {
 				return fmt.Errorf("policy: %s %s: no group %q", what, id, g)
 			}
 		}

@@ -15,17 +15,21 @@ type Action uint8
 
 // Actions. The set is closed: it labels metrics.
 const (
-	NXDomain Action = iota // the name does not exist
-	NoData                 // the name exists, without data
-	Sinkhole               // A and AAAA get the ban's addresses, other types NoData
-	Refuse                 // REFUSED
-	Drop                   // no answer
-	Actions  = iota
+	NXDomain  Action = iota // the name does not exist
+	NoData                  // the name exists, without data
+	Sinkhole                // A and AAAA get the ban's addresses, other types NoData
+	Refuse                  // REFUSED
+	Drop                    // no answer
+	TCPOnly                 // over UDP an answer that is cut, so that the client comes by TCP
+	LocalData               // the records that a policy zone holds, or the ban's CNAME
+	Passthru                // the usual answer; what policy zones further down say does not count
+	Given                   // what the policy zone says
+	Actions   = iota
 )
 
 // String is the action's name in configuration and metrics.
 func (a Action) String() string {
-	return [...]string{"nxdomain", "nodata", "sinkhole", "refused", "drop"}[a]
+	return [...]string{"nxdomain", "nodata", "sinkhole", "refused", "drop", "tcp-only", "local-data", "passthru", "given"}[a]
 }
 
 // Mode is how far a ban goes.
@@ -44,6 +48,11 @@ func (m Mode) String() string { return [...]string{"enforce", "monitor", "off"}[
 // GroupAll is the group that every client is in.
 const GroupAll = "all"
 
+// GroupEnforced stands for the groups that a ban binds which is enforced and does not name this one
+// itself: what is only there to keep a ban from being walked around needs no
+// list of groups of its own.
+const GroupEnforced = "enforced"
+
 // Ban is a legal ban and how it is carried out. Everything that reports
 // speaks of its ID.
 type Ban struct {
@@ -57,13 +66,22 @@ type Ban struct {
 	Effective  time.Time
 	Expires    time.Time // zero: never
 	Mode       Mode
-	Action     Action
-	Sinkhole4  netip.Addr // invalid: A queries get NODATA
-	Sinkhole6  netip.Addr
-	EDE        uint16        // RFC 8914: 15 Blocked, 16 Censored, 17 Filtered, 18 Prohibited
-	TTL        time.Duration // of the answers, so how long clients remember them
-	Groups     []string      // ids of client groups in scope, or GroupAll
-	Lists      []string
+	Modes      map[string]Mode // by the id of a group, where it is not Mode
+	// Action is how all that the ban stops is answered. Where it is Given, entries of policy zones
+	// say that themselves, and others get NXDomain. Passthru and TCPOnly are for policy zones too.
+	Action    Action
+	CNAME     []byte     // with LocalData: the target, in wire form; see [format.Rule] for an asterisk
+	Sinkhole4 netip.Addr // invalid: A queries get NODATA
+	Sinkhole6 netip.Addr
+	EDE       uint16        // RFC 8914: 15 Blocked, 16 Censored, 17 Filtered, 18 Prohibited
+	TTL       time.Duration // of the answers, so how long clients remember them
+	Groups    []string      // ids of client groups in scope, GroupAll, or GroupEnforced
+	Lists     []string
+	// Bypass says that the ban is about ways around this resolver, so that
+	// whoever runs into it tries one.
+	Bypass bool
+	// StripECH takes the key for encrypted Client Hello out of what the ban's groups are answered.
+	StripECH bool
 }
 
 // Exception lets names through that bans would stop. Allow beats block.
@@ -72,6 +90,8 @@ type Exception struct {
 	Title     string
 	Reason    string
 	Contact   string
+	Ticket    string // where it was asked for
+	Approver  string // who said yes
 	Effective time.Time
 	Expires   time.Time
 	Groups    []string
@@ -119,6 +139,8 @@ const (
 	MaxLists  = 256
 	MaxBans   = 64
 	MaxGroups = 1024
+	// MaxExceptions is a limit too.
+	MaxExceptions = 254
 )
 
 // Slot numbers a ban id for as long as the process lives, so that counters

@@ -9,23 +9,39 @@ import (
 // Response decides about a response: about every owner name and every name
 // or address that a record of its answer section leads to, about the name
 // servers it refers to, and about what its additional section adds. The
-// question's own name is not looked at; that was done before there was a
-// response. msg was accepted by wire.Response.Parse. It does not allocate.
+// question's own name was decided about before there was a response, with the verdict
+// asked. msg was accepted by wire.Response.Parse. It does not allocate.
 //
 // The first record that a ban stops decides. A ban in monitor mode decides
 // only if nothing is stopped. What an exception names is passed over, and the
-// rest is still examined.
+// rest is still examined. Then policy zones are asked, if no ban stops anything.
 //
 // A name does not become banned because of who serves its zone: where there
 // is an answer, or the word that there is none, a banned name in the other
-// sections only sets trim, and the caller leaves those out (wire.Trim). In
-// monitor mode such a name is nothing.
-func (s *Snapshot) Response(msg []byte, g GroupID, scratch *wire.Name) (v Verdict, trim bool) {
+// sections only sets trim, and the caller leaves those out (wire.Trim).
+// In monitor mode such a name is nothing. The triggers of policy zones on name servers
+// do stop an answer.
+func (s *Snapshot) Response(msg []byte, q *Ask, asked Verdict, scratch *wire.Name) (v Verdict, trim bool) {
+	v, trim = s.banned(msg, q, scratch)
+	if v.Kind != Block {
+		w := s.zonedResponse(v, msg, q, asked, scratch)
+		trim = trim && w.Kind != Block
+		v = w
+	}
+	if v.Kind == Block && v.Action > NoData && isCanary(q.Name) {
+		v.Action = NXDomain
+	}
+	return v, trim
+}
+
+// banned is what bans and exceptions say about a response. Of what exceptions let through
+// the first is told, if nothing is stopped.
+func (s *Snapshot) banned(msg []byte, q *Ask, scratch *wire.Name) (v Verdict, trim bool) {
 	referral := isReferral(msg)
 	w := wire.NewWalk(msg)
 	var r wire.Record
 	for w.Next(&r) {
-		got := s.record(msg, &r, g, scratch)
+		got := s.record(msg, &r, q, scratch)
 		aside := r.Section != wire.Answer && !referral
 		switch {
 		case got.Kind == Block && aside:
@@ -33,6 +49,8 @@ func (s *Snapshot) Response(msg []byte, g GroupID, scratch *wire.Name) (v Verdic
 		case got.Kind == Block:
 			return got, false
 		case got.Kind == WouldBlock && v.Kind != WouldBlock && !aside:
+			v = got
+		case got.Kind == Allow && v.Kind == Pass && !aside:
 			v = got
 		}
 	}
@@ -56,10 +74,13 @@ func isReferral(msg []byte) bool {
 }
 
 // record decides about one record.
-func (s *Snapshot) record(msg []byte, r *wire.Record, g GroupID, scratch *wire.Name) Verdict {
+func (s *Snapshot) record(msg []byte, r *wire.Record, q *Ask, scratch *wire.Name) Verdict {
 	var would Verdict
+	ask := *q
+	ask.Name = scratch
+	sc := &s.scopes[q.Group]
 	keep := func(v Verdict) bool {
-		if v.Kind == WouldBlock {
+		if v.Kind == WouldBlock || v.Kind == Allow && v.Overruled && would.Kind == Pass {
 			would = v
 		}
 		return v.Kind == Block
@@ -68,7 +89,7 @@ func (s *Snapshot) record(msg []byte, r *wire.Record, g GroupID, scratch *wire.N
 	// was decided about already.
 	if msg[r.Off] != 0xC0 || msg[r.Off+1] != wire.HeaderLen {
 		if _, err := scratch.Parse(msg, r.Off); err == nil && r.Type != wire.TypeSOA {
-			if v := s.Name(scratch, g); keep(v) {
+			if v := s.listed(&ask, sc); keep(v) {
 				return v
 			}
 		}
@@ -76,11 +97,11 @@ func (s *Snapshot) record(msg []byte, r *wire.Record, g GroupID, scratch *wire.N
 	switch r.Type {
 	case wire.TypeA, wire.TypeAAAA:
 		if a, ok := netip.AddrFromSlice(msg[r.DataOff:r.End]); ok {
-			if v := s.Addr(a, g); keep(v) {
+			if v := s.addr(a, sc); keep(v) {
 				return v
 			}
 			if v4, ok := embedded(a); ok {
-				if v := s.Addr(v4, g); keep(v) {
+				if v := s.addr(v4, sc); keep(v) {
 					return v
 				}
 			}
@@ -95,14 +116,14 @@ func (s *Snapshot) record(msg []byte, r *wire.Record, g GroupID, scratch *wire.N
 	if err != nil {
 		return would
 	}
-	if v := s.Name(scratch, g); keep(v) {
+	if v := s.listed(&ask, sc); keep(v) {
 		return v
 	}
 	if r.Type == wire.TypeSVCB || r.Type == wire.TypeHTTPS {
 		hints := wire.NewHints(msg, r, next)
 		for b := hints.Next(); b != nil; b = hints.Next() {
 			if a, ok := netip.AddrFromSlice(b); ok {
-				if v := s.Addr(a, g); keep(v) {
+				if v := s.addr(a, sc); keep(v) {
 					return v
 				}
 			}

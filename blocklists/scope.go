@@ -4,8 +4,29 @@ import (
 	"slices"
 	"time"
 
+	"rideau/blocklists/format"
 	"rideau/blocklists/prefix"
 )
+
+// noBan marks a list that no ban in scope uses.
+const noBan = 255
+
+// scope is what applies to one client group at the Snapshot's instant.
+type scope struct {
+	allow, enforce, monitor listSet
+	// the ban to be named for each list: the first in order
+	enforceBan, monitorBan [MaxLists]uint8
+	// the exception to be named for each list
+	exception [MaxLists]uint8
+	// zones are the lists that are policy zones too, in order.
+	zones []zone
+	// clientZones is set if one of them has a trigger on clients.
+	clientZones bool
+	// waits is the first of zones with triggers on what an answer has beside names;
+	// len(zones) if none has.
+	waits    int
+	stripECH bool
+}
 
 // clientTable numbers groups from 1; 0 is a client of no group.
 func clientTable(groups []Group) *prefix.Table {
@@ -27,15 +48,28 @@ func (s *Snapshot) setScopes(now time.Time) {
 			s.scopes[i].enforceBan[l], s.scopes[i].monitorBan[l] = noBan, noBan
 		}
 	}
-	everyone := &s.scopes[s.Everyone()]
+	active := make([]bool, len(s.bans))
 	for i := range s.bans {
 		b := &s.bans[i].Ban
-		if b.Mode == Off || !s.active(b.Effective, b.Expires) {
+		active[i] = s.active(b.Effective, b.Expires)
+	}
+	enforced := s.enforcedGroups(active)
+	for i := range s.bans {
+		if !active[i] {
 			continue
 		}
-		everyone.bind(s, b.Lists, uint8(i), Enforce)
-		for _, g := range s.inScope(b.Groups) {
-			g.bind(s, b.Lists, uint8(i), b.Mode)
+		b := &s.bans[i].Ban
+		some := false
+		for g := range len(s.scopes) - 1 {
+			m := b.modeFor(s.groupName(g))
+			if m == Off || !s.inScope(b.Groups, g) && !(enforced[g] && slices.Contains(b.Groups, GroupEnforced)) {
+				continue
+			}
+			some = true
+			s.bind(&s.scopes[g], i, m)
+		}
+		if some {
+			s.bind(&s.scopes[s.Everyone()], i, Enforce)
 		}
 	}
 	for i := range s.policy.Exceptions {
@@ -43,10 +77,47 @@ func (s *Snapshot) setScopes(now time.Time) {
 		if !s.active(e.Effective, e.Expires) {
 			continue
 		}
-		for _, g := range s.inScope(e.Groups) {
-			for _, id := range e.Lists {
-				g.allow.add(s.listIndex(id))
+		for g := range len(s.scopes) - 1 {
+			if !s.inScope(e.Groups, g) {
+				continue
 			}
+			for _, id := range e.Lists {
+				l := s.listIndex(id)
+				if sc := &s.scopes[g]; !sc.allow.has(l) {
+					sc.allow.add(l)
+					sc.exception[l] = uint8(i)
+				}
+			}
+		}
+	}
+	for i := range s.scopes {
+		s.scopes[i].sum(s)
+	}
+}
+
+// enforcedGroups says which groups a ban binds that is enforced, other than
+// for GroupEnforced.
+func (s *Snapshot) enforcedGroups(active []bool) []bool {
+	out := make([]bool, len(s.scopes))
+	for i := range s.bans {
+		b := &s.bans[i].Ban
+		for g := range len(s.scopes) - 1 {
+			if active[i] && b.modeFor(s.groupName(g)) == Enforce && s.inScope(b.Groups, g) {
+				out[g] = true
+			}
+		}
+	}
+	return out
+}
+
+// sum notes what is known about all zones of a scope.
+func (sc *scope) sum(s *Snapshot) {
+	sc.waits = len(sc.zones)
+	for i, z := range sc.zones {
+		t := s.triggers[z.list]
+		sc.clientZones = sc.clientZones || t&(1<<format.OnClient) != 0
+		if sc.waits == len(sc.zones) && !z.monitor && (t&(1<<format.OnNSDName|1<<format.OnNSIP) != 0 || s.addressed[z.list]) {
+			sc.waits = i
 		}
 	}
 }
@@ -59,33 +130,49 @@ func (s *Snapshot) active(effective, expires time.Time) bool {
 	return active
 }
 
-// inScope are the scopes of the named groups.
-func (s *Snapshot) inScope(groups []string) []*scope {
-	var out []*scope
-	for i := range len(s.scopes) - 1 {
-		if slices.Contains(groups, GroupAll) || i > 0 && slices.Contains(groups, s.policy.Groups[i-1].ID) {
-			out = append(out, &s.scopes[i])
-		}
+// groupName is the id of a group; empty for that of the clients of no group.
+func (s *Snapshot) groupName(g int) string {
+	if g == 0 {
+		return ""
 	}
-	return out
+	return s.policy.Groups[g-1].ID
+}
+
+// inScope reports whether groups are all, or have a group among them.
+func (s *Snapshot) inScope(groups []string, g int) bool {
+	return slices.Contains(groups, GroupAll) || g > 0 && slices.Contains(groups, s.groupName(g))
 }
 
 func (s *Snapshot) listIndex(id string) int {
 	return slices.IndexFunc(s.lists, func(l ListInfo) bool { return l.ID == id })
 }
 
+// modeFor is how far the ban goes in a group.
+func (b *Ban) modeFor(group string) Mode {
+	if m, ok := b.Modes[group]; ok {
+		return m
+	}
+	return b.Mode
+}
+
 // bind adds a ban's lists. Bans come in order, so that the first to use a
 // list is the one to be named for it.
-func (sc *scope) bind(s *Snapshot, lists []string, ban uint8, m Mode) {
+func (s *Snapshot) bind(sc *scope, ban int, m Mode) {
 	set, bans := &sc.enforce, &sc.enforceBan
 	if m == Monitor {
 		set, bans = &sc.monitor, &sc.monitorBan
 	}
-	for _, id := range lists {
+	b := &s.bans[ban].Ban
+	sc.stripECH = sc.stripECH || b.StripECH && m == Enforce
+	for _, id := range b.Lists {
 		i := s.listIndex(id)
 		set.add(i)
 		if bans[i] == noBan {
-			bans[i] = ban
+			bans[i] = uint8(ban)
+		}
+		isThis := func(z zone) bool { return int(z.list) == i && z.monitor == (m == Monitor) }
+		if s.isZone[i] && !slices.ContainsFunc(sc.zones, isThis) {
+			sc.zones = append(sc.zones, zone{list: uint8(i), ban: uint8(ban), monitor: m == Monitor})
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"net/netip"
 	"time"
 
+	"rideau/blocklists/format"
 	"rideau/blocklists/prefix"
 	"rideau/blocklists/suffix"
 	"rideau/resolver/wire"
@@ -42,22 +43,19 @@ func (s *listSet) meets(o *listSet) bool {
 	return s[0]&o[0]|s[1]&o[1]|s[2]&o[2]|s[3]&o[3] != 0
 }
 
+// has reports whether a list is in the set.
+func (s *listSet) has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
+
 // named is what a node's value stands for: the lists that name it itself,
-// and those that name all that lies below.
-type named struct{ self, below listSet }
+// and those that name all that lies below. rules is the number of a set of
+// rules, where an entry says more than that.
+type named struct {
+	self, below listSet
+	rules       uint32
+}
 
 // GroupID is a client group in one Snapshot.
 type GroupID uint16
-
-// noBan marks a list that no ban in scope uses.
-const noBan = 255
-
-// scope is what applies to one client group at the Snapshot's instant.
-type scope struct {
-	allow, enforce, monitor listSet
-	// the ban to be named for each list: the first in order
-	enforceBan, monitorBan [MaxLists]uint8
-}
 
 // Kind is what policy says.
 type Kind uint8
@@ -74,12 +72,30 @@ const (
 type Verdict struct {
 	Kind Kind
 	// Ban is the index of the ban that decided, for [Snapshot.Ban];
-	// meaningful with Block and WouldBlock.
+	// meaningful with Block and WouldBlock, and with Allow where Overruled is set.
 	Ban uint8
-	// List is the index of the list that decided, for [Snapshot.ListInfo].
+	// List is the index of the list that decided, for [Snapshot.Lists].
 	List uint8
-	// Labels is how many labels the listed name has.
+	// Labels is how many labels the listed name has; 0 if a policy zone decided.
 	Labels uint8
+	// Exception is the index of the exception, in [Snapshot.Policy], with
+	// Allow.
+	Exception uint8
+	// Overruled is set with Allow where, without the exception, Ban would
+	// have decided.
+	Overruled bool
+	// Action is how to answer, with Block and WouldBlock; never Given, Passthru or, over a stream, TCPOnly.
+	Action Action
+	// Wait is set where a policy zone that stands before the one that decided may
+	// think otherwise when it sees the answer. The verdict holds if there is none.
+	Wait bool
+
+	// Trigger is what the policy zone compared, if one decided.
+	Trigger format.Trigger
+
+	through bool   // the zone lets the answer through
+	zone    uint16 // 1 and the number of the zone in its scope; 0: bans decided
+	data    uint32 // of LocalData
 }
 
 // decide is the rule of precedence at one node: sets are the lists that name
@@ -90,13 +106,13 @@ func (sc *scope) decide(v Verdict, sets *listSet, labels int) Verdict {
 		return v
 	case sets.meets(&sc.allow):
 		list, _ := first(sets, &sc.allow, nil)
-		return Verdict{Kind: Allow, List: list, Labels: uint8(labels)}
+		return Verdict{Kind: Allow, List: list, Labels: uint8(labels), Exception: sc.exception[list]}
 	case sets.meets(&sc.enforce):
 		list, ban := first(sets, &sc.enforce, &sc.enforceBan)
-		return Verdict{Block, ban, list, uint8(labels)}
+		return Verdict{Kind: Block, Ban: ban, List: list, Labels: uint8(labels)}
 	case v.Kind != Block && sets.meets(&sc.monitor):
 		list, ban := first(sets, &sc.monitor, &sc.monitorBan)
-		return Verdict{WouldBlock, ban, list, uint8(labels)}
+		return Verdict{Kind: WouldBlock, Ban: ban, List: list, Labels: uint8(labels)}
 	}
 	return v
 }
@@ -125,6 +141,7 @@ type banFacts struct {
 	slot   Slot
 	option []byte
 	ttl    uint32
+	data   uint32 // of the action LocalData
 }
 
 // Snapshot is all policy at one instant. It is immutable and safe for any
@@ -137,11 +154,22 @@ type Snapshot struct {
 	trie       *suffix.Trie
 	sets       []named // by the trie's and the address table's values
 	addrs      *prefix.Table
+	someAddrs  bool          // there are any
 	clients    *prefix.Table // to GroupID
-	scopes     []scope       // by GroupID; the last one is everyone's
-	bans       []banFacts
-	lists      []ListInfo
-	slots      []string
+	// What entries say beyond being listed; see ruleBook.
+	rules       [][]rule
+	types       []typeSet
+	local       [][]LocalRecord
+	triggers    [MaxLists]uint8 // by list, those of its rules, as bits
+	addressed   [MaxLists]bool  // the policy zones with triggers on addresses in answers
+	isZone      [MaxLists]bool
+	clientRules *prefix.Table
+	someClients bool
+
+	scopes []scope // by GroupID; the last one is everyone's
+	bans   []banFacts
+	lists  []ListInfo
+	slots  []string
 }
 
 // Group is the group of a client.
@@ -153,31 +181,177 @@ func (s *Snapshot) Group(client netip.Addr) GroupID {
 // frees. What passes for Everyone passes for each client.
 func (s *Snapshot) Everyone() GroupID { return GroupID(len(s.scopes) - 1) }
 
-// Name decides about a name. It does not allocate.
-func (s *Snapshot) Name(name *wire.Name, g GroupID) Verdict {
-	sc := &s.scopes[g]
-	var v Verdict
+// Ask is what policy is asked about a question. It borrows the name.
+type Ask struct {
+	Name   *wire.Name
+	Type   wire.Type  // 0: of no particular type
+	Client netip.Addr // invalid: of nobody in particular
+	TCP    bool       // it came by a stream
+	Group  GroupID
+	// Final leaves policy zones out: they have said what the answer is.
+	Final bool
+}
+
+// Question decides about a question. It does not allocate.
+//
+// Exceptions and bans come first, then policy zones, so that a zone that lets
+// a name through does not lift a ban.
+func (s *Snapshot) Question(q *Ask) Verdict {
+	sc := &s.scopes[q.Group]
+	v, rules := s.lookUp(q.Name, sc)
+	if v.Kind == Pass && !rules && !sc.clientZones && !(s.someAddrs && isReverse(q.Name)) {
+		return v
+	}
+	v = s.complete(v, rules, q, sc)
+	if v.Kind == Allow && !v.Overruled {
+		if w := s.zoned(Verdict{}, q, sc); w.Kind == Block || w.Kind == WouldBlock {
+			v.Ban, v.Overruled = w.Ban, true
+		}
+	}
+	v = s.zoned(v, q, sc)
+	if v.Kind == Block && v.Action > NoData && isCanary(q.Name) {
+		v.Action = NXDomain
+	}
+	return v
+}
+
+// listed is what bans and exceptions say about a name.
+func (s *Snapshot) listed(q *Ask, sc *scope) Verdict {
+	v, rules := s.lookUp(q.Name, sc)
+	if v.Kind == Pass && !rules && !(s.someAddrs && isReverse(q.Name)) {
+		return v
+	}
+	return s.complete(v, rules, q, sc)
+}
+
+// lookUp is what a name's lists say, and whether an entry says more than that.
+func (s *Snapshot) lookUp(name *wire.Name, sc *scope) (v Verdict, rules bool) {
 	labels := name.Labels()
 	for m := s.trie.Match(name); ; {
 		k, i, ok := m.Next()
 		if !ok {
-			return v
+			return v, rules
 		}
-		set := &s.sets[i].below
+		n := &s.sets[i]
+		set := &n.below
 		if k == labels {
-			set = &s.sets[i].self
+			set = &n.self
 		}
+		rules = rules || n.rules != 0
 		v = sc.decide(v, set, k)
 	}
 }
 
+// complete is what bans and exceptions say where v, which a name's lists
+// say, may not be all.
+func (s *Snapshot) complete(v Verdict, rules bool, q *Ask, sc *scope) Verdict {
+	if rules {
+		v = s.ruled(q, sc, true)
+	}
+	if v.Kind != Allow && v.Kind != Block && s.someAddrs {
+		if a, ok := reverse(q.Name); ok {
+			if w := s.addr(a, sc); w.Kind == Allow || w.Kind == Block || v.Kind == Pass {
+				v = w
+			}
+		}
+	}
+	switch v.Kind {
+	case Allow:
+		if w := s.ruled(q, sc, false); w.Kind == Block || w.Kind == WouldBlock {
+			v.Ban, v.Overruled = w.Ban, true
+		}
+	case Block, WouldBlock:
+		v.Action, v.data = s.flatAction(v.Ban), s.bans[v.Ban].data
+	}
+	return v
+}
+
+// flatAction is how a ban answers for what is on its lists.
+func (s *Snapshot) flatAction(ban uint8) Action {
+	switch a := s.bans[ban].Action; a {
+	case Given, Passthru, TCPOnly:
+		return NXDomain
+	default:
+		return a
+	}
+}
+
+// ruled is the rule of precedence for a name whose lists have rules: what a
+// list excepts it does not have, unless it is important. allow says whether exceptions count.
+func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool) Verdict {
+	var v Verdict
+	var gone listSet
+	labels := q.Name.Labels()
+	for m := s.trie.Match(q.Name); ; {
+		k, i, ok := m.Next()
+		if !ok {
+			break
+		}
+		for j := range s.rules[s.sets[i].rules] {
+			if r := &s.rules[s.sets[i].rules][j]; r.kind == except && r.about(k, labels) && s.types[r.types].has(q.Type) {
+				gone.add(int(r.list))
+			}
+		}
+	}
+	for m := s.trie.Match(q.Name); ; {
+		k, i, ok := m.Next()
+		if !ok {
+			return v
+		}
+		n := &s.sets[i]
+		set := n.below
+		if k == labels {
+			set = n.self
+		}
+		for w := range set {
+			set[w] &^= gone[w]
+			if !allow {
+				set[w] &^= sc.allow[w] // no ban has these
+			}
+		}
+		for j := range s.rules[n.rules] {
+			r := &s.rules[n.rules][j]
+			if r.kind == except || r.ofZone() || !r.about(k, labels) || !s.types[r.types].has(q.Type) {
+				continue
+			}
+			if (r.kind == important || !gone.has(int(r.list))) && (allow || !sc.allow.has(int(r.list))) {
+				set.add(int(r.list))
+			}
+		}
+		v = sc.decide(v, &set, k)
+	}
+}
+
+// Name decides about a name, whatever the type and whoever asks.
+// It does not allocate.
+func (s *Snapshot) Name(name *wire.Name, g GroupID) Verdict {
+	return s.Question(&Ask{Name: name, Group: g})
+}
+
 // Addr decides about an address in a response. It does not allocate.
 func (s *Snapshot) Addr(a netip.Addr, g GroupID) Verdict {
+	return s.addr(a, &s.scopes[g])
+}
+
+func (s *Snapshot) addr(a netip.Addr, sc *scope) Verdict {
 	i := s.addrs.Lookup(a)
 	if i == 0 {
 		return Verdict{}
 	}
-	return s.scopes[g].decide(Verdict{}, &s.sets[i].self, 0)
+	set := s.sets[i].self
+	v := sc.decide(Verdict{}, &set, 0)
+	if v.Kind == Allow {
+		for w := range set {
+			set[w] &^= sc.allow[w]
+		}
+		if w := sc.decide(Verdict{}, &set, 0); w.Kind != Pass {
+			v.Ban, v.Overruled = w.Ban, true
+		}
+	}
+	if v.Kind == Block || v.Kind == WouldBlock {
+		v.Action, v.data = s.flatAction(v.Ban), s.bans[v.Ban].data
+	}
+	return v
 }
 
 // Generation numbers Snapshots: a later one has a greater number.
@@ -192,6 +366,22 @@ func (s *Snapshot) Policy() *Policy { return &s.policy }
 
 // Ban is the ban of a verdict. It must not be written.
 func (s *Snapshot) Ban(i uint8) *Ban { return &s.bans[i].Ban }
+
+// LocalData is what to answer with where a verdict's action is that. It must
+// not be written.
+func (s *Snapshot) LocalData(v Verdict) []LocalRecord { return s.local[v.data] }
+
+// StripECH reports whether a group is not to be told the keys for encrypted
+// Client Hello.
+func (s *Snapshot) StripECH(g GroupID) bool { return s.scopes[g].stripECH }
+
+// GroupName is the id of a group, GroupAll for clients of none.
+func (s *Snapshot) GroupName(g GroupID) string {
+	if g == 0 || int(g) > len(s.policy.Groups) {
+		return GroupAll
+	}
+	return s.policy.Groups[g-1].ID
+}
 
 // BanSlot is the counter slot of a ban.
 func (s *Snapshot) BanSlot(i uint8) Slot { return s.bans[i].slot }

@@ -12,8 +12,8 @@ import (
 
 // Limits on bans and exceptions.
 const (
-	MaxBans       = 64 // bans of a configuration
-	MaxExceptions = 64 // exceptions of a configuration
+	MaxBans       = 64  // bans of a configuration
+	MaxExceptions = 128 // exceptions of a configuration
 )
 
 const (
@@ -41,6 +41,11 @@ const (
 	ActionSinkhole Action = "sinkhole" // the ban's addresses for A and AAAA, no data for other types
 	ActionRefused  Action = "refused"  // REFUSED
 	ActionDrop     Action = "drop"     // no response
+	ActionCNAME    Action = "cname"    // an alias of the ban's target
+	// The others are for bans whose lists are response policy zones.
+	ActionGiven    Action = "given"    // what the zone says
+	ActionTCPOnly  Action = "tcp-only" // over UDP a truncated response, over TCP the usual one
+	ActionPassthru Action = "passthru" // the usual response, whatever zones further down say
 )
 
 // EDE is the extended DNS error of a ban's responses, an INFO-CODE of RFC 8914 section 4.
@@ -97,20 +102,38 @@ type Ban struct {
 	Contact string `key:"contact"`
 	// Mode says how far the ban goes.
 	Mode Mode `key:"mode"`
+	// Modes say it for some groups, where it is not Mode.
+	Modes []GroupMode `key:"modes"`
 	// Action is the way to answer.
 	Action Action `key:"action"`
+	// CNAME is the target of ActionCNAME, as a name with or without a final dot; if it begins with "*.", the
+	// name that was asked takes the place of the asterisk.
+	CNAME string `key:"cname"`
 	// Sinkhole holds the addresses for ActionSinkhole.
 	Sinkhole Sinkhole `key:"sinkhole"`
 	// EDE goes with the responses.
 	EDE EDE `key:"ede"`
 	// TTL is that of the responses, in whole seconds.
 	TTL time.Duration `key:"ttl"`
-	// Groups are the ids of the groups that the ban is for, GroupAll among them by default.
+	// Groups are the ids of the groups that the ban is for, GroupAll among them by default. GroupEnforced
+	// stands for those that another ban is enforced for.
 	Groups []string `key:"groups"`
 	// Lists are the ids of the lists that are banned; at least one.
 	Lists []string `key:"lists"`
+	// Bypass says that the ban is about ways around this resolver: devices that run into it are counted.
+	Bypass bool `key:"bypass"`
+	// StripECH takes the key for encrypted Client Hello out of responses to the ban's groups.
+	StripECH bool `key:"strip_ech"`
 	// Line is where the ban begins in its file.
 	Line int `key:"-"`
+}
+
+// GroupMode is how far a ban goes for some groups.
+type GroupMode struct {
+	// Groups are ids of groups; at least one.
+	Groups []string `key:"groups"`
+	// Mode is how far.
+	Mode Mode `key:"mode"`
 }
 
 // Exception lets names through that a ban would stop.
@@ -121,6 +144,10 @@ type Exception struct {
 	Title Title `key:"title"`
 	// Reason is why.
 	Reason string `key:"reason"`
+	// Ticket is where it was asked for.
+	Ticket string `key:"ticket"`
+	// Approver is who said yes.
+	Approver string `key:"approver"`
 	// Contact is whom to ask about the exception.
 	Contact string `key:"contact"`
 	// Groups are the ids of the groups that the exception is for, GroupAll among them by default.
@@ -129,8 +156,12 @@ type Exception struct {
 	Effective time.Time `key:"effective"`
 	// Expires is when the exception ends, in UTC; the zero time if it does not. It is after Effective.
 	Expires time.Time `key:"expires"`
-	// Lists are the ids of the lists that are let through; at least one, and none that a ban uses.
+	// Lists are the ids of the lists that are let through, none of which a ban uses. Names is another way to say it; there is one of both at least.
 	Lists []string `key:"lists"`
+	// Names are entries in the plain format.
+	Names []string `key:"names"`
+	// NameLines holds, for each of Names, its line in the configuration file.
+	NameLines []int `key:"-"`
 	// Line is where the exception begins in its file.
 	Line int `key:"-"`
 }
@@ -146,7 +177,7 @@ func defaultBan() Ban {
 	}
 }
 
-func readBan(v node.Value) (Ban, bool) {
+func (c *Config) readBan(v node.Value) (Ban, bool) {
 	m := v.Mapping()
 	b := defaultBan()
 	b.Line = v.Line()
@@ -158,20 +189,84 @@ func readBan(v node.Value) (Ban, bool) {
 	readSpan(m, &b.Effective, &b.Expires)
 	node.Set(m, "contact", &b.Contact, node.Text(maxText))
 	node.Set(m, "mode", &b.Mode, node.Word("a mode", ModeEnforce, ModeMonitor, ModeOff))
-	node.Set(m, "action", &b.Action, node.Word("an action", ActionNXDomain, ActionNoData, ActionSinkhole, ActionRefused, ActionDrop))
+	node.Set(m, "action", &b.Action, node.Word("an action", ActionNXDomain, ActionNoData, ActionSinkhole, ActionRefused, ActionDrop,
+		ActionCNAME, ActionGiven, ActionTCPOnly, ActionPassthru))
+	node.Set(m, "cname", &b.CNAME, aliasTarget)
+	node.Set(m, "modes", &b.Modes, node.List(0, MaxGroups, readGroupMode))
 	m.Section("sinkhole", b.Sinkhole.read)
 	if m.Has("sinkhole") && b.Action != ActionSinkhole {
 		m.At("sinkhole").Problem("write action: sinkhole, or remove the addresses", "the action %s has no use for addresses", b.Action)
 	}
+	if m.Has("cname") != (b.Action == ActionCNAME) {
+		m.At("cname").Problem("write action: cname together with cname: and a name, or neither", "an alias needs both the action and the name")
+	}
 	node.Set(m, "ede", &b.EDE, ede)
 	node.Set(m, "ttl", &b.TTL, node.TTL(time.Second, time.Hour))
-	node.Set(m, "groups", &b.Groups, groupReferences())
+	node.Set(m, "groups", &b.Groups, node.List(1, MaxGroups, node.Distinct(reference("group", GroupAll, GroupEnforced))))
 	node.Set(m, "lists", &b.Lists, node.List(1, MaxLists, node.Distinct(reference("list"))))
+	node.Set(m, "bypass", &b.Bypass, node.Boolean)
+	node.Set(m, "strip_ech", &b.StripECH, node.Boolean)
 	m.Done()
 	m.Require("id", "give the ban an id")
 	m.Require("title", "say in title.en what is banned")
 	m.Require("lists", "list the ids of the lists to ban")
+	c.checkZones(m, &b)
 	return b, m.Sound()
+}
+
+// checkZones holds the actions that come from policy zones to bans that may have such, and makes given the action of those that
+// say nothing. The lists were read before.
+func (c *Config) checkZones(m *node.Mapping, b *Ban) {
+	zones, others := 0, 0
+	for _, id := range b.Lists {
+		for i := range c.Lists {
+			switch l := &c.Lists[i]; {
+			case l.ID != id:
+			case l.Format == FormatRPZ || l.Format == "auto":
+				zones++
+			default:
+				others++
+			}
+		}
+	}
+	switch {
+	case !m.Has("action") && zones > 0:
+		b.Action = ActionGiven
+	case b.Action == ActionGiven && zones == 0 && others > 0:
+		m.At("action").Problem("use another action, or lists of the format rpz", "none of the ban's lists says how to answer")
+	case (b.Action == ActionTCPOnly || b.Action == ActionPassthru) && others > 0:
+		m.At("action").Problem("put lists of the format rpz into a ban of their own", "the action %s is for response policy zones, and not all of the ban's lists are", b.Action)
+	}
+}
+
+func readGroupMode(v node.Value) (GroupMode, bool) {
+	m := v.Mapping()
+	var g GroupMode
+	node.Set(m, "groups", &g.Groups, node.List(1, MaxGroups, node.Distinct(reference("group"))))
+	node.Set(m, "mode", &g.Mode, node.Word("a mode", ModeEnforce, ModeMonitor, ModeOff))
+	m.Done()
+	m.Require("groups", "list the ids of the groups that it is for")
+	m.Require("mode", "say how far the ban goes for them")
+	return g, m.Sound()
+}
+
+// aliasTarget is a name that may be what others are an alias of.
+func aliasTarget(v node.Value) (string, bool) {
+	s, ok := v.Scalar()
+	labels := strings.Split(strings.TrimSuffix(s, "."), ".")
+	if len(labels) > 1 && labels[0] == "*" {
+		labels = labels[1:]
+	}
+	for _, l := range labels {
+		ok = ok && l != "" && len(l) <= 63 && !strings.ContainsFunc(l, func(r rune) bool {
+			return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+		})
+	}
+	if !ok || len(s) > 253 {
+		v.Wrong("a host name", "write one such as blocked.example.ca, in A-labels")
+		return "", false
+	}
+	return s, true
 }
 
 func (c *Config) readException(v node.Value) (Exception, bool) {
@@ -180,13 +275,18 @@ func (c *Config) readException(v node.Value) (Exception, bool) {
 	node.Set(m, "id", &e.ID, identifier("ban or exception"))
 	m.Section("title", e.Title.read)
 	node.Set(m, "reason", &e.Reason, node.Text(maxText))
+	node.Set(m, "ticket", &e.Ticket, node.Text(maxText))
+	node.Set(m, "approver", &e.Approver, node.Text(maxText))
 	node.Set(m, "contact", &e.Contact, node.Text(maxText))
 	node.Set(m, "groups", &e.Groups, groupReferences())
 	readSpan(m, &e.Effective, &e.Expires)
 	node.Set(m, "lists", &e.Lists, node.List(1, MaxLists, node.Distinct(c.exceptedList)))
+	e.Names, e.NameLines = readEntries(m)
 	m.Done()
 	m.Require("id", "give the exception an id")
-	m.Require("lists", "list the ids of the lists to let through")
+	if m.Sound() && !m.Has("lists") && !m.Has("names") {
+		m.Problem("write the names to let through, or list the ids of lists that hold them", "the exception lets nothing through")
+	}
 	return e, m.Sound()
 }
 

@@ -18,6 +18,9 @@ type Clients struct {
 // GroupAll is the group that every client is in; no other may have its name.
 const GroupAll = "all"
 
+// GroupEnforced stands for the groups that a ban is enforced for; no group may have its name.
+const GroupEnforced = "enforced"
+
 // MaxGroups is the number of groups that a configuration may have.
 const MaxGroups = 1024
 
@@ -124,6 +127,9 @@ func (c *Config) groupReader() node.Parse[Group] {
 		m.Require("clients", "list its addresses or CIDR blocks")
 		if g.ID == GroupAll {
 			m.At("id").Problem("choose another id", "the group all is built in: it holds every client")
+		}
+		if g.ID == GroupEnforced {
+			m.At("id").Problem("choose another id", "the group enforced is built in: it holds the clients that another ban is enforced for")
 		}
 		return g, m.Sound()
 	}

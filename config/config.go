@@ -150,12 +150,14 @@ func (c *Config) read(m *node.Mapping) {
 	m.Section("cache", c.Cache.read)
 	m.Section("reload", c.Reload.read)
 	node.Set(m, "lists", &c.Lists, node.List(0, MaxLists, c.readList))
-	node.Set(m, "bans", &c.Bans, node.List(0, MaxBans, readBan))
+	node.Set(m, "bans", &c.Bans, node.List(0, MaxBans, c.readBan))
 	node.Set(m, "exceptions", &c.Exceptions, node.List(0, MaxExceptions, c.readException))
 	m.Section("ops", c.readOps)
 	m.Section("log", c.Log.read)
 	m.Done()
-	if !slices.ContainsFunc(c.Bans, func(b Ban) bool { return b.Mode == ModeEnforce }) {
+	if !slices.ContainsFunc(c.Bans, func(b Ban) bool {
+		return b.Mode == ModeEnforce || slices.ContainsFunc(b.Modes, func(g GroupMode) bool { return g.Mode == ModeEnforce })
+	}) {
 		m.At("bans").Warn("add a ban, or write mode: enforce", "no ban is enforced: every name is resolved")
 	}
 }

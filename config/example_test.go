@@ -76,7 +76,7 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s is missing", want)
 		}
 	}
-	form := regexp.MustCompile(`^[a-z0-9_]+(\[\])?(\.[a-z0-9_]+)*$`)
+	form := regexp.MustCompile(`^[a-z0-9_]+(\[\])?(\.[a-z0-9_]+(\[\])?)*$`)
 	for i, k := range keys {
 		if !form.MatchString(k) || slices.Index(keys, k) != i {
 			t.Errorf("%q is malformed or twice there", k)

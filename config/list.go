@@ -70,7 +70,7 @@ func (c *Config) readList(v node.Value) (List, bool) {
 	node.Set(m, "id", &l.ID, identifier("list"))
 	node.Set(m, "pack", &l.Pack, node.Word("a pack", packs()...))
 	node.Set(m, "file", &l.File, file)
-	l.readNames(m)
+	l.Names, l.NameLines = readEntries(m)
 	l.readFormat(m)
 	node.Set(m, "max_shrink", &l.MaxShrink, node.Share)
 	node.Set(m, "max_skipped", &l.MaxSkipped, node.Share)
@@ -113,8 +113,8 @@ func (l *List) checkSource(m *node.Mapping) {
 	}
 }
 
-// readNames reads the inline entries with their lines; what they mean is for the reader of the plain format to say.
-func (l *List) readNames(m *node.Mapping) {
+// readEntries reads inline entries with their lines; what they mean is for the reader of the plain format to say.
+func readEntries(m *node.Mapping) (names []string, lines []int) {
 	type entry struct {
 		text string
 		line int
@@ -128,9 +128,10 @@ func (l *List) readNames(m *node.Mapping) {
 		return entry{s, v.Line()}, ok && s != ""
 	}))
 	for _, e := range entries {
-		l.Names = append(l.Names, e.text)
-		l.NameLines = append(l.NameLines, e.line)
+		names = append(names, e.text)
+		lines = append(lines, e.line)
 	}
+	return names, lines
 }
 
 // readFormat reads the format, and the tiers that only packs have.

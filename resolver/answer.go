@@ -129,19 +129,24 @@ func appendAny(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 
 var hinfo = []byte("\x07RFC8482\x00")
 
-// block answers by a ban.
+// block answers by a ban. Pending means that the answer is an alias, and what
+// that leads to is to be asked for.
 func (r *Resolver) block(dst []byte, q *Query, verdict blocklists.Verdict, o Outcome) ([]byte, Outcome) {
 	p := q.state.policy
 	ban := p.Ban(verdict.Ban)
-	o.Kind, o.Ban, o.Action, o.Monitored = Blocked, p.BanSlot(verdict.Ban), ban.Action, false
-	if ban.Action == blocklists.Drop {
-		o.Kind = Dropped
-		return dst, o
+	o.Kind, o.Ban, o.Action, o.Monitored = Blocked, p.BanSlot(verdict.Ban), verdict.Action, false
+	if ban.Bypass {
+		r.events.put(q, verdict)
 	}
 	v := &q.view
 	base := len(dst)
 	rcode := wire.NoError
-	switch ban.Action {
+	switch verdict.Action {
+	case blocklists.Drop:
+		o.Kind = Dropped
+		return dst, o
+	case blocklists.LocalData:
+		return r.local(dst, q, verdict, o)
 	case blocklists.NXDomain:
 		rcode = wire.NXDomain
 	case blocklists.Refuse:
@@ -150,11 +155,13 @@ func (r *Resolver) block(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 	dst = wire.Reply(dst, v, q.Msg, rcode)
 	ttl := p.BanTTL(verdict.Ban)
 	switch {
-	case ban.Action == blocklists.Refuse:
-	case ban.Action == blocklists.Sinkhole && v.Type == wire.TypeA && ban.Sinkhole4.IsValid():
+	case verdict.Action == blocklists.Refuse:
+	case verdict.Action == blocklists.TCPOnly:
+		wire.SetFlags(dst[base:], wire.Flags(dst[base:])|wire.FlagTC)
+	case verdict.Action == blocklists.Sinkhole && v.Type == wire.TypeA && ban.Sinkhole4.IsValid():
 		a := ban.Sinkhole4.As4()
 		dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, v.Type, ttl, a[:])
-	case ban.Action == blocklists.Sinkhole && v.Type == wire.TypeAAAA && ban.Sinkhole6.IsValid():
+	case verdict.Action == blocklists.Sinkhole && v.Type == wire.TypeAAAA && ban.Sinkhole6.IsValid():
 		a := ban.Sinkhole6.As16()
 		dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, v.Type, ttl, a[:])
 	default:
@@ -181,6 +188,9 @@ func (r *Resolver) cached(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 		o.Kind = Cached
 		return r.finish(out, base, q, hit, o)
 	}
+	if !v.RD && q.verdict.Wait {
+		return r.block(dst, q, q.verdict, o)
+	}
 	if !v.RD {
 		// RFC 8914 section 4.21
 		o.Kind = Refused
@@ -204,12 +214,18 @@ func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outco
 		if trim {
 			dst = append(dst[:base], wire.Trim(dst[base:])...)
 		}
-		if verdict.Kind == blocklists.Pass {
+		if verdict.Wait || verdict.Kind == blocklists.Pass {
 			verdict = got
 		}
 	}
-	if verdict.Kind == blocklists.WouldBlock {
-		o.Ban, o.Action, o.Monitored = p.BanSlot(verdict.Ban), p.Ban(verdict.Ban).Action, true
+	switch {
+	case verdict.Wait: // no zone that stands before had anything against it
+		return r.block(dst[:base], q, verdict, o)
+	case verdict.Kind == blocklists.WouldBlock:
+		o.Ban, o.Action, o.Monitored = p.BanSlot(verdict.Ban), verdict.Action, true
+		r.events.put(q, verdict)
+	case verdict.Kind == blocklists.Allow && verdict.Overruled:
+		o.Overruled = 1 + uint8(p.BanSlot(verdict.Ban))
 		r.events.put(q, verdict)
 	}
 	v := &q.view
@@ -240,12 +256,17 @@ func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outco
 func (r *Resolver) examine(msg []byte, q *Query, hit cache.Hit) (v blocklists.Verdict, trim bool) {
 	var scratch wire.Name
 	p := q.state.policy
-	v, trim = p.Response(msg, p.Everyone(), &scratch)
+	ask := q.ask()
+	ask.Group = p.Everyone()
+	v, trim = p.Response(msg, &ask, blocklists.Verdict{}, &scratch)
 	if v.Kind == blocklists.Pass && !trim {
 		r.cache.MarkClean(q.key(), hit, p.Generation())
-		return v, false
+		if !q.verdict.Wait {
+			return v, false
+		}
 	}
-	return p.Response(msg, q.group, &scratch)
+	ask.Group = q.group
+	return p.Response(msg, &ask, q.verdict, &scratch)
 }
 
 // stale answers with data past its time (RFC 8767), if there is any.
@@ -266,6 +287,9 @@ func (r *Resolver) stale(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bool
 // fail answers SERVFAIL, with the info code of what went wrong, or -1, and
 // says if that was found in the cache.
 func (r *Resolver) fail(dst []byte, q *Query, ede int, cached bool, o Outcome) ([]byte, Outcome) {
+	if q.verdict.Wait && q.target == nil {
+		return r.block(dst, q, q.verdict, o)
+	}
 	o.Kind = Failed
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.ServFail)

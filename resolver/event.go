@@ -9,16 +9,31 @@ import (
 	"rideau/resolver/wire"
 )
 
-// Event is something about one query that a person should hear of: a ban in
-// monitor mode would have stopped it.
+// EventKind is what happened to a query that a person should hear of.
+type EventKind uint8
+
+// EventKinds.
+const (
+	WouldBlock EventKind = iota // a ban in monitor mode would have stopped it
+	Excepted                    // an exception let it through, and a ban would have stopped it
+	Bypass                      // it was stopped, or would have been, by a ban on ways around this resolver
+)
+
+// Event is something about one query that a person should hear of.
 type Event struct {
+	Kind   EventKind
 	Time   time.Time
 	Client netip.Addr
+	Group  string // id
 	Type   wire.Type
-	Ban    string
-	List   string
-	name   [wire.MaxName]byte
-	length uint8
+	Ban    string // id
+	List   string // id of the list that decided
+	// Exception is what let it through, with the kind Excepted. It must not be written.
+	Exception *blocklists.Exception
+	// Enforced is set where the query was stopped.
+	Enforced bool
+	name     [wire.MaxName]byte
+	length   uint8
 }
 
 // Name is the question's name as text.
@@ -38,10 +53,18 @@ func (e *events) init(n int) {
 	e.ch = make(chan Event, n)
 }
 
+// put tells of a query and the verdict that decided.
 func (e *events) put(q *Query, v blocklists.Verdict) {
 	p := q.state.policy
-	ev := Event{Time: q.Received, Client: q.Client, Type: q.view.Type,
-		Ban: p.Ban(v.Ban).ID, List: p.Lists()[v.List].ID}
+	ban := p.Ban(v.Ban)
+	ev := Event{Time: q.Received, Client: q.Client, Group: p.GroupName(q.group), Type: q.view.Type,
+		Ban: ban.ID, List: p.Lists()[v.List].ID, Enforced: v.Kind == blocklists.Block}
+	switch {
+	case v.Kind == blocklists.Allow:
+		ev.Kind, ev.Exception = Excepted, &p.Policy().Exceptions[v.Exception]
+	case ban.Bypass:
+		ev.Kind = Bypass
+	}
 	ev.length = uint8(copy(ev.name[:], q.view.Name.Bytes()))
 	select {
 	case e.ch <- ev:

@@ -54,15 +54,19 @@ func (r *Resolver) newFlight(q *Query) flight {
 	v := &q.view
 	f := flight{state: q.state, name: &v.Name, qtype: v.Type, class: v.Class, do: v.DO, cd: v.CD,
 		upstream: q.state.upstreams[q.route], udpSize: q.state.udpSize}
-	bits := uint64(v.Type)<<32 | uint64(v.Class)<<16 | uint64(q.route)<<2
-	if v.DO {
+	f.hash = r.flights.hash(&f, q.route)
+	return f
+}
+
+func (fs *flights) hash(f *flight, route uint16) uint64 {
+	bits := uint64(f.qtype)<<32 | uint64(f.class)<<16 | uint64(route)<<2
+	if f.do {
 		bits |= 1
 	}
-	if v.CD {
+	if f.cd {
 		bits |= 2
 	}
-	f.hash = maphash.Bytes(r.flights.seed, v.Name.Bytes()) ^ bits*0x9E3779B97F4A7C15
-	return f
+	return maphash.Bytes(fs.seed, f.name.Bytes()) ^ bits*0x9E3779B97F4A7C15
 }
 
 // same reports whether two flights ask the same of the same, so that a reload
@@ -282,7 +286,8 @@ func (r *Resolver) failed(f *flight, ede int) result {
 func (r *Resolver) land(f *flight, msg []byte, resp *wire.Response, dst []byte, scratch *wire.Name, now int64) result {
 	var res result
 	p := r.state.Load().policy
-	if v, trim := p.Response(msg, p.Everyone(), scratch); v.Kind == blocklists.Pass && !trim {
+	ask := blocklists.Ask{Name: f.name, Type: f.qtype, Group: p.Everyone()}
+	if v, trim := p.Response(msg, &ask, blocklists.Verdict{}, scratch); v.Kind == blocklists.Pass && !trim {
 		res.generation = p.Generation()
 	}
 	var kept bool

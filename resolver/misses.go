@@ -76,7 +76,7 @@ func (ms *Misses) Waiting() int { return ms.n }
 // Begin has a query wait that Answer left pending, and reports its ticket. If
 // it reports false the query is one for Resolve.
 func (ms *Misses) Begin(q *Query) (ticket uint32, ok bool) {
-	if len(q.Msg) > maxMiss {
+	if len(q.Msg) > maxMiss || q.target != nil {
 		return 0, false
 	}
 	ticket = ms.take()
@@ -185,6 +185,10 @@ func (ms *Misses) answer(m *miss, msg []byte) (ok bool) {
 	if !blocked {
 		o.Kind = Forwarded
 		out, o = r.finish(res.msg, len(dst), q, cache.Hit{Generation: res.generation}, o)
+	}
+	if o.Kind == Pending {
+		ms.to.Resume(m.call.Tag, q)
+		return true
 	}
 	ms.to.Answered(m.call.Tag, q, out, o)
 	return true

@@ -53,6 +53,15 @@ type Query struct {
 	route   uint16 // of State.routes
 	verdict blocklists.Verdict
 	landing *landing // of the flight that it waits for, if that has begun
+	// target is what local data says the name is an alias of; nil unless
+	// the answer waits for what that is.
+	target *wire.Name
+}
+
+// ask is what policy is asked. It borrows q.
+func (q *Query) ask() blocklists.Ask {
+	v := &q.view
+	return blocklists.Ask{Name: &v.Name, Type: v.Type, Client: q.Client, TCP: q.Transport.Stream(), Group: q.group}
 }
 
 // Kind is how a query ended. The set is closed: it labels metrics.
@@ -153,4 +162,7 @@ type Outcome struct {
 	// Monitored is set where Ban is in monitor mode: the answer was the usual
 	// one.
 	Monitored bool
+	// Overruled is 1 and the slot of the ban that would have decided but for
+	// an exception; 0 is none.
+	Overruled uint8
 }

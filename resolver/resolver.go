@@ -98,7 +98,7 @@ func (r *Resolver) Panics() uint64 { return r.panics.Load() }
 // Dropped nothing is to be sent.
 func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	st := r.state.Load()
-	q.state, q.landing = st, nil
+	q.state, q.landing, q.target = st, nil, nil
 	v := &q.view
 	o := Outcome{Ban: blocklists.NoBan}
 
@@ -131,8 +131,9 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 
 	// Policy on the name.
 	q.group = st.policy.Group(q.Client)
-	q.verdict = st.policy.Name(&v.Name, q.group)
-	if q.verdict.Kind == blocklists.Block {
+	ask := q.ask()
+	q.verdict = st.policy.Question(&ask)
+	if q.verdict.Kind == blocklists.Block && (!q.verdict.Wait || v.Type == wire.TypeANY) {
 		return r.block(dst, q, q.verdict, o)
 	}
 	if v.Type == wire.TypeANY {
@@ -148,15 +149,20 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 // nothing is to be sent.
 func (r *Resolver) Resolve(ctx context.Context, dst []byte, q *Query) ([]byte, Outcome) {
 	o := Outcome{Qtype: qtypeClass(q.view.Type), Ban: blocklists.NoBan}
+	if q.target == nil {
+		dst, o = r.resolve(ctx, dst, q, o)
+	}
+	if q.target != nil {
+		return r.follow(ctx, dst, q, o)
+	}
+	return dst, o
+}
+
+// resolve is Resolve but for what local data leads to.
+func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	l := q.landing
 	if l == nil {
-		f := r.newFlight(q)
-		name := *f.name // the flight may outlive the query
-		f.name = &name
-		var mine bool
-		if l, mine = r.flights.join(&f); mine {
-			r.launch(&f)
-		}
+		l = r.board(r.newFlight(q))
 	}
 	q.landing = nil
 
@@ -190,6 +196,18 @@ func (r *Resolver) Resolve(ctx context.Context, dst []byte, q *Query) ([]byte, O
 	return r.finish(dst, base, q, cache.Hit{Generation: l.generation}, o)
 }
 
+// board returns where to wait for a flight that asks the same as f, which
+// begins if there is none.
+func (r *Resolver) board(f flight) *landing {
+	name := *f.name // the flight may outlive the query
+	f.name = &name
+	l, mine := r.flights.join(&f)
+	if mine {
+		r.launch(&f)
+	}
+	return l
+}
+
 // again has policy look at a question that waited, since it may have changed
 // meanwhile, and reports whether it is banned now.
 func (r *Resolver) again(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bool) {
@@ -199,8 +217,9 @@ func (r *Resolver) again(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bool
 	}
 	q.state = st
 	q.group = st.policy.Group(q.Client)
-	q.verdict = st.policy.Name(&q.view.Name, q.group)
-	if q.verdict.Kind != blocklists.Block {
+	ask := q.ask()
+	q.verdict = st.policy.Question(&ask)
+	if q.verdict.Kind != blocklists.Block || q.verdict.Wait {
 		return dst, o, false
 	}
 	dst, o = r.block(dst, q, q.verdict, o)
@@ -211,6 +230,7 @@ func (r *Resolver) again(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bool
 // for.
 func (r *Resolver) Shed(dst []byte, q *Query) ([]byte, Outcome) {
 	o := Outcome{Kind: Shed, Qtype: qtypeClass(q.view.Type), Ban: blocklists.NoBan}
+	q.target = nil
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.ServFail)
 	return q.seal(dst, base, wire.ServFail, shedOption), o

@@ -57,6 +57,7 @@ type Counters struct {
 	latency [kinds]Histogram
 	blocks  [blocklists.MaxSlots][blocklists.Actions]atomic.Uint64
 	monitor [blocklists.MaxSlots]atomic.Uint64
+	allowed [blocklists.MaxSlots]atomic.Uint64
 	_       [64]byte
 }
 
@@ -67,6 +68,9 @@ func (c *Counters) Observe(q *Query, o Outcome, elapsed time.Duration) {
 	}
 	c.queries[q.Transport][o.Qtype][o.Kind].Add(1)
 	c.latency[o.Kind].Observe(elapsed)
+	if o.Overruled != 0 {
+		c.allowed[o.Overruled-1].Add(1)
+	}
 	if o.Ban == blocklists.NoBan {
 		return
 	}
@@ -83,6 +87,7 @@ type Totals struct {
 	Latency [kinds]HistogramTotal
 	Blocks  [blocklists.MaxSlots][blocklists.Actions]uint64
 	Monitor [blocklists.MaxSlots]uint64
+	Allowed [blocklists.MaxSlots]uint64 // by exceptions
 }
 
 // Stats hands out counters and sums them. The zero value is ready. It is safe
@@ -123,6 +128,7 @@ func (s *Stats) Totals() *Totals {
 				t.Blocks[i][j] += c.blocks[i][j].Load()
 			}
 			t.Monitor[i] += c.monitor[i].Load()
+			t.Allowed[i] += c.allowed[i].Load()
 		}
 	}
 	return t

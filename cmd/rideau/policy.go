@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"rideau/blocklists/format"
 	"rideau/blocklists/pack"
 	"rideau/config"
+	"rideau/resolver/wire"
 )
 
 // loadConfig reads the configuration at path; the embedded one if path is
@@ -53,21 +55,45 @@ func policy(c *config.Config) blocklists.Policy {
 	for i := range c.Lists {
 		p.Lists = append(p.Lists, list(c.File, &c.Lists[i]))
 	}
-	for _, b := range c.Bans {
-		p.Bans = append(p.Bans, blocklists.Ban{
-			ID: b.ID, TitleEN: b.Title.EN, TitleFR: b.Title.FR, Authority: b.Authority, Instrument: b.Instrument,
-			URL: b.URL, Contact: b.Contact, Effective: b.Effective, Expires: b.Expires, Mode: mode(b.Mode),
-			Action: action(b.Action), Sinkhole4: b.Sinkhole.IPv4, Sinkhole6: b.Sinkhole.IPv6, EDE: uint16(b.EDE),
-			TTL: b.TTL, Groups: b.Groups, Lists: b.Lists,
-		})
+	for i := range c.Bans {
+		p.Bans = append(p.Bans, ban(&c.Bans[i]))
 	}
-	for _, e := range c.Exceptions {
-		p.Exceptions = append(p.Exceptions, blocklists.Exception{
-			ID: e.ID, Title: e.Title.EN, Reason: e.Reason, Contact: e.Contact, Effective: e.Effective,
-			Expires: e.Expires, Groups: e.Groups, Lists: e.Lists,
-		})
+	for i := range c.Exceptions {
+		e := &c.Exceptions[i]
+		x := blocklists.Exception{
+			ID: e.ID, Title: e.Title.EN, Reason: e.Reason, Contact: e.Contact, Ticket: e.Ticket, Approver: e.Approver,
+			Effective: e.Effective, Expires: e.Expires, Groups: e.Groups, Lists: e.Lists,
+		}
+		if len(e.Names) > 0 {
+			// No list of the configuration can have an id like that.
+			l := config.List{ID: "exception:" + e.ID, Names: e.Names, NameLines: e.NameLines, Line: e.Line, AllowTLD: true}
+			p.Lists = append(p.Lists, list(c.File, &l))
+			x.Lists = append(slices.Clone(x.Lists), l.ID)
+		}
+		p.Exceptions = append(p.Exceptions, x)
 	}
 	return p
+}
+
+func ban(b *config.Ban) blocklists.Ban {
+	out := blocklists.Ban{
+		ID: b.ID, TitleEN: b.Title.EN, TitleFR: b.Title.FR, Authority: b.Authority, Instrument: b.Instrument,
+		URL: b.URL, Contact: b.Contact, Effective: b.Effective, Expires: b.Expires, Mode: mode(b.Mode),
+		Action: action(b.Action), Sinkhole4: b.Sinkhole.IPv4, Sinkhole6: b.Sinkhole.IPv6, EDE: uint16(b.EDE),
+		TTL: b.TTL, Groups: b.Groups, Lists: b.Lists, Bypass: b.Bypass, StripECH: b.StripECH,
+	}
+	if b.CNAME != "" {
+		out.CNAME, _ = wire.AppendName(nil, []byte(b.CNAME)) // the configuration has checked it
+	}
+	for _, m := range b.Modes {
+		for _, g := range m.Groups {
+			if out.Modes == nil {
+				out.Modes = map[string]blocklists.Mode{}
+			}
+			out.Modes[g] = mode(m.Mode)
+		}
+	}
+	return out
 }
 
 func mode(m config.Mode) blocklists.Mode {
@@ -90,6 +116,14 @@ func action(a config.Action) blocklists.Action {
 		return blocklists.Refuse
 	case config.ActionDrop:
 		return blocklists.Drop
+	case config.ActionCNAME:
+		return blocklists.LocalData
+	case config.ActionGiven:
+		return blocklists.Given
+	case config.ActionTCPOnly:
+		return blocklists.TCPOnly
+	case config.ActionPassthru:
+		return blocklists.Passthru
 	}
 	return blocklists.NXDomain
 }

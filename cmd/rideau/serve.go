@@ -220,31 +220,55 @@ func (s *server) turn() {
 	s.arm(snap)
 }
 
-// logEvents logs what monitor mode would have stopped, some a second, and
-// how many more there were.
+// logEvents logs what happened to single queries, some a second, and how many
+// more there were.
 func (s *server) logEvents(ctx context.Context) {
 	const perSecond = 20
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	logged, left := 0, 0
+	var logged, left [resolver.Bypass + 1]int
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if left > 0 {
-				s.log.Info("more queries would have been blocked", "queries", left)
+			for k, n := range left {
+				if n > 0 {
+					s.log.Info("more "+eventText(resolver.EventKind(k)), "queries", n)
+				}
 			}
-			logged, left = 0, 0
+			clear(logged[:])
+			clear(left[:])
 		case e := <-s.resolver.Events():
-			if logged++; logged > perSecond {
-				left++
+			if logged[e.Kind]++; logged[e.Kind] > perSecond {
+				left[e.Kind]++
 				continue
 			}
-			s.log.Info("would have been blocked", "ban", e.Ban, "list", e.List, "name", e.Name(),
-				"type", typeName(uint16(e.Type)), "client", e.Client)
+			s.logEvent(&e)
 		}
 	}
+}
+
+func eventText(k resolver.EventKind) string {
+	switch k {
+	case resolver.Excepted:
+		return "let through by an exception"
+	case resolver.Bypass:
+		return "tried to go round this resolver"
+	}
+	return "would have been blocked"
+}
+
+func (s *server) logEvent(e *resolver.Event) {
+	facts := []any{"ban", e.Ban, "list", e.List, "name", e.Name(), "type", typeName(uint16(e.Type)), "client", e.Client, "group", e.Group}
+	switch e.Kind {
+	case resolver.Excepted:
+		x := e.Exception
+		facts = append(facts, "exception", x.ID, "ticket", x.Ticket, "approver", x.Approver)
+	case resolver.Bypass:
+		facts = append(facts, "stopped", e.Enforced)
+	}
+	s.log.Info(eventText(e.Kind), facts...)
 }
 
 func (s *server) hangups(ctx context.Context, hup <-chan os.Signal) {

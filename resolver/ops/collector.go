@@ -139,12 +139,16 @@ func (s scrape) queries(t *resolver.Totals) {
 // even if they did not, so that an alert has something to compare with.
 func (s scrape) blocks(t *resolver.Totals, p *blocklists.Snapshot) {
 	type series struct{ ban, action string }
-	blocks, would := map[series]uint64{}, map[string]uint64{}
+	blocks, would, excepted := map[series]uint64{}, map[string]uint64{}, map[string]uint64{}
 	for _, b := range p.Bans() {
-		switch b.Ban.Mode {
-		case blocklists.Enforce:
+		modes := map[blocklists.Mode]bool{b.Ban.Mode: true}
+		for _, m := range b.Ban.Modes {
+			modes[m] = true
+		}
+		if modes[blocklists.Enforce] && b.Ban.Action != blocklists.Given {
 			blocks[series{b.Ban.ID, b.Ban.Action.String()}] = 0
-		case blocklists.Monitor:
+		}
+		if modes[blocklists.Monitor] {
 			would[b.Ban.ID] = 0
 		}
 	}
@@ -162,12 +166,18 @@ func (s scrape) blocks(t *resolver.Totals, p *blocklists.Snapshot) {
 		if n := t.Monitor[slot]; n > 0 {
 			would[ban] += n
 		}
+		if n := t.Allowed[slot]; n > 0 {
+			excepted[ban] += n
+		}
 	}
 	for k, n := range blocks {
 		s.put(blocksTotal, float64(n), k.ban, k.action)
 	}
 	for ban, n := range would {
 		s.put(wouldBlockTotal, float64(n), ban)
+	}
+	for ban, n := range excepted {
+		s.put(exceptedTotal, float64(n), ban)
 	}
 }
 

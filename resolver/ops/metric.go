@@ -25,6 +25,7 @@ const (
 	answerDuration
 	blocksTotal
 	wouldBlockTotal
+	exceptedTotal
 	cacheHits
 	cacheMisses
 	cacheStale
@@ -71,6 +72,8 @@ var metrics = [ids]Metric{
 		"Queries that a ban decided, by ban and by how they were answered.", []string{"ban", "action"}},
 	wouldBlockTotal: {"rideau_would_block_total", counter,
 		"Queries answered as usual that a ban in monitor mode would have decided.", []string{"ban"}},
+	exceptedTotal: {"rideau_excepted_total", counter,
+		"Queries that an exception let through and the ban would have decided.", []string{"ban"}},
 
 	cacheHits: {"rideau_cache_hits_total", counter,
 		"Cache lookups that found a fresh answer.", nil},

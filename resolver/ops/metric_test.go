@@ -41,7 +41,7 @@ func busy(t testing.TB) ops.Sources {
 	observe(2, resolver.UDP, time.Millisecond, func(o *resolver.Outcome) {
 		o.Kind, o.Ban, o.Action = resolver.Dropped, 0, blocklists.Drop
 	})
-	observe(4, resolver.UDP, 3*time.Millisecond, func(o *resolver.Outcome) { o.Kind, o.Ban, o.Monitored = resolver.Forwarded, 1, true })
+	observe(4, resolver.UDP, 3*time.Millisecond, func(o *resolver.Outcome) { o.Kind, o.Ban, o.Monitored, o.Overruled = resolver.Forwarded, 1, true, 1 })
 	s := load(t, policy(), nil, new(blocklists.Slots))
 	reloads := new(ops.ReloadLog)
 	reloads.Record(now, true, []ops.ListResult{{List: "wechat", OK: true}, {List: "kaspersky", OK: true}, {List: "tiktok", OK: true}})

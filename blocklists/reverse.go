@@ -1,0 +1,93 @@
+package blocklists
+
+import (
+	"net/netip"
+	"strings"
+
+	"rideau/resolver/wire"
+)
+
+const (
+	inAddrArpa = "\x07in-addr\x04arpa\x00"
+	ip6Arpa    = "\x03ip6\x04arpa\x00"
+)
+
+// isReverse reports whether a name may be that of an address.
+func isReverse(name *wire.Name) bool {
+	return endsIn(name, "\x04arpa\x00")
+}
+
+func endsIn(name *wire.Name, end string) bool {
+	b := name.Bytes()
+	return len(b) >= len(end) && string(b[len(b)-len(end):]) == end
+}
+
+// reverse is the address whose name this is, or below whose name it is (RFC
+// 1035 section 3.5, RFC 3596 section 2.5): what a banned address is called is
+// banned like the address.
+func reverse(name *wire.Name) (netip.Addr, bool) {
+	n := name.Labels()
+	switch {
+	case n >= 6 && endsIn(name, inAddrArpa):
+		var a [4]byte
+		for i := range a {
+			v, ok := octet(name.Label(n - 3 - i))
+			if !ok {
+				return netip.Addr{}, false
+			}
+			a[i] = v
+		}
+		return netip.AddrFrom4(a), true
+	case n >= 34 && endsIn(name, ip6Arpa):
+		var a [16]byte
+		for i := range 32 {
+			l := name.Label(n - 3 - i)
+			if len(l) != 1 {
+				return netip.Addr{}, false
+			}
+			v := strings.IndexByte("0123456789abcdef", l[0])
+			if v < 0 {
+				return netip.Addr{}, false
+			}
+			a[i/2] = a[i/2]<<4 | byte(v)
+		}
+		return netip.AddrFrom16(a).Unmap(), true
+	}
+	return netip.Addr{}, false
+}
+
+// octet reads a number from 0 to 255 without leading zeros.
+func octet(l []byte) (byte, bool) {
+	if len(l) == 0 || len(l) > 3 || l[0] == '0' && len(l) > 1 {
+		return 0, false
+	}
+	v := 0
+	for _, c := range l {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		v = 10*v + int(c-'0')
+	}
+	return byte(v), v < 256
+}
+
+// canaries are names by which software asks whether the network wishes to
+// filter. It heeds a negative answer, NXDOMAIN or NOERROR without data; an address, an error or
+// silence would tell it to go its own way, or leave it waiting: Firefox for
+// the first (support.mozilla.org, "Canary domain - use-application-dns.net"), iCloud
+// Private Relay for the others (developer.apple.com, "Prepare your network or web server for iCloud Private Relay").
+var canaries = [...][]byte{
+	[]byte("\x13use-application-dns\x03net\x00"),
+	[]byte("\x04mask\x06icloud\x03com\x00"),
+	[]byte("\x07mask-h2\x06icloud\x03com\x00"),
+}
+
+// isCanary reports whether a name is one of the canaries or below one.
+func isCanary(name *wire.Name) bool {
+	for i := range canaries {
+		if name.IsSubdomain(canaries[i]) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,335 @@
+package blocklists
+
+import (
+	"net/netip"
+
+	"rideau/blocklists/format"
+	"rideau/resolver/wire"
+)
+
+// zone is a list that is a policy zone, and the ban that has it.
+type zone struct {
+	list, ban uint8
+	monitor   bool
+}
+
+// candidates are, for each list, the rule that decides if its zone does.
+type candidates [MaxLists]*rule
+
+// names fills in what zones say about a name that is compared with triggers of
+// one kind. What covers a name is for each zone by itself: the name's own rule, or else the
+// wildcard at its closest encloser, the longest name above it that the zone
+// has, if there is one (RFC 4592 section 3.3.1).
+func (s *Snapshot) names(c *candidates, name *wire.Name, t format.Trigger) {
+	labels := name.Labels()
+	for m := s.trie.Match(name); ; {
+		k, v, ok := m.Next()
+		if !ok {
+			return
+		}
+		rules := s.rules[s.sets[v].rules]
+		for i := range rules {
+			if r := &rules[i]; r.trigger == t && r.ofZone() {
+				c[r.list] = nil // this name is in the zone: nothing above it covers
+			}
+		}
+		for i := range rules {
+			if r := &rules[i]; r.trigger == t && r.ofZone() && r.kind != nothing && r.about(k, labels) && c[r.list] == nil {
+				c[r.list] = r
+			}
+		}
+	}
+}
+
+// address fills in what zones say about an address: the longest prefix
+// counts.
+func (s *Snapshot) address(c *candidates, a netip.Addr, t format.Trigger) {
+	table := s.addrs
+	if t == format.OnClient {
+		table = s.clientRules
+	}
+	rules := s.rules[s.sets[table.Lookup(a)].rules]
+	for i := range rules {
+		r := &rules[i]
+		if r.trigger == t && r.ofZone() && (c[r.list] == nil || r.bits > c[r.list].bits) {
+			c[r.list] = r
+		}
+	}
+}
+
+// choice is what policy zones have come to. It is a verdict of a ban's kind:
+// what is let through is Pass.
+type choice struct {
+	found bool
+	zone  int // the number of the zone in its scope
+	v     Verdict
+	// would is the first that would have decided, of a ban in monitor mode.
+	would Verdict
+}
+
+// take adds the candidates of a trigger. Of two zones the one that stands
+// first decides, and of one zone's triggers that which is taken first.
+func (s *Snapshot) take(ch *choice, c *candidates, q *Ask) {
+	sc := &s.scopes[q.Group]
+	for i := range sc.zones {
+		z := &sc.zones[i]
+		r := c[z.list]
+		switch {
+		case ch.found && i >= ch.zone:
+			return
+		case r == nil:
+		case z.monitor:
+			if v := s.zoneVerdict(z, r, q); ch.would.Kind == Pass && v.Kind == Block {
+				v.Kind, v.zone = WouldBlock, 0
+				ch.would = v
+			}
+		default:
+			ch.found, ch.zone, ch.v = true, i, s.zoneVerdict(z, r, q)
+			ch.v.zone = uint16(i + 1)
+			return
+		}
+	}
+}
+
+// zoneVerdict is what a zone's rule comes to under its ban.
+func (s *Snapshot) zoneVerdict(z *zone, r *rule, q *Ask) Verdict {
+	ban := &s.bans[z.ban]
+	v := Verdict{Kind: Block, Ban: z.ban, List: z.list, Trigger: r.trigger, Action: ban.Action, data: ban.data}
+	if ban.Action == Given {
+		v.Action, v.data = given(r.action), r.data
+	}
+	if (v.Action == Passthru || v.Action == TCPOnly && q.TCP) && q.Group != s.Everyone() {
+		v.Kind = Pass
+	}
+	return v
+}
+
+// given is how an entry of a policy zone says to answer.
+func given(a format.Action) Action {
+	switch a {
+	case format.NoData:
+		return NoData
+	case format.Passthru:
+		return Passthru
+	case format.Drop:
+		return Drop
+	case format.TCPOnly:
+		return TCPOnly
+	case format.Local:
+		return LocalData
+	}
+	return NXDomain
+}
+
+// zoned adds what policy zones say about a question to what bans said, v.
+func (s *Snapshot) zoned(v Verdict, q *Ask, sc *scope) Verdict {
+	if len(sc.zones) == 0 || q.Final || v.Kind == Allow || v.Kind == Block {
+		return v
+	}
+	var ch choice
+	if sc.clientZones && q.Client.IsValid() {
+		var c candidates
+		s.address(&c, q.Client, format.OnClient)
+		s.take(&ch, &c, q)
+	}
+	if !ch.found || ch.zone > 0 {
+		var c candidates
+		s.names(&c, q.Name, format.OnAnswer)
+		s.take(&ch, &c, q)
+	}
+	v = ch.settle(v)
+	v.Wait = ch.found && ch.zone > sc.waits
+	return v
+}
+
+// settle is the verdict of bans, v, with the choice.
+func (ch *choice) settle(v Verdict) Verdict {
+	if v.Kind == Pass {
+		v = ch.would
+	}
+	switch {
+	case !ch.found:
+		return v
+	case ch.v.Kind == Block:
+		return ch.v
+	}
+	v.zone, v.through = ch.v.zone, true // nothing that stands further down counts
+	return v
+}
+
+// maxChain is how many aliases are followed in a response.
+const maxChain = 32
+
+// zonedResponse adds what policy zones say about a response to what bans said,
+// v. asked is what they said about the question.
+//
+// A rule for a name decides over all that is further along the chain of
+// aliases; then zones count in their order, and in one zone names before
+// addresses before name servers (draft-vixie-dnsop-dns-rpz-00 section 5).
+func (s *Snapshot) zonedResponse(v Verdict, msg []byte, q *Ask, asked Verdict, scratch *wire.Name) Verdict {
+	sc := &s.scopes[q.Group]
+	if len(sc.zones) == 0 || q.Final {
+		return v
+	}
+	var ch choice
+	if asked.zone != 0 {
+		ch = choice{found: true, zone: int(asked.zone) - 1, v: asked}
+		ch.v.Wait = false
+		if asked.through {
+			ch.v.Kind = Pass
+		}
+	}
+	*scratch = *q.Name
+	for range maxChain {
+		if !alias(msg, scratch) {
+			break
+		}
+		if ch.found {
+			return ch.settle(v)
+		}
+		s.atName(&ch, scratch, q)
+	}
+	if ch.found && ch.zone == 0 {
+		return ch.settle(v)
+	}
+	s.atEnd(&ch, msg, q, scratch)
+	if !ch.found {
+		s.atTargets(&ch, msg, q, scratch)
+	}
+	return ch.settle(v)
+}
+
+// atName looks at a name that an answer leads to. One that an exception lets
+// through is passed over.
+func (s *Snapshot) atName(ch *choice, name *wire.Name, q *Ask) {
+	ask := *q
+	ask.Name = name
+	if s.listed(&ask, &s.scopes[q.Group]).Kind == Allow {
+		return
+	}
+	var c candidates
+	s.names(&c, name, format.OnAnswer)
+	s.take(ch, &c, q)
+}
+
+// alias makes name what the answer section says it is an alias of, and
+// reports whether it says so.
+func alias(msg []byte, name *wire.Name) bool {
+	var owner wire.Name
+	w := wire.NewWalk(msg)
+	var r wire.Record
+	for w.Next(&r) && r.Section == wire.Answer {
+		if r.Type != wire.TypeCNAME {
+			continue
+		}
+		if _, err := owner.Parse(msg, r.Off); err != nil || string(owner.Bytes()) != string(name.Bytes()) {
+			continue
+		}
+		if _, err := owner.Parse(msg, r.DataOff); err != nil {
+			return false
+		}
+		*name = owner
+		return true
+	}
+	return false
+}
+
+// atEnd looks at the addresses in an answer, and at the name servers that a
+// response names.
+func (s *Snapshot) atEnd(ch *choice, msg []byte, q *Ask, scratch *wire.Name) {
+	var addr, nsdname, nsip candidates
+	sc := &s.scopes[q.Group]
+	w := wire.NewWalk(msg)
+	var r wire.Record
+	for w.Next(&r) {
+		switch {
+		case r.Section == wire.Answer && (r.Type == wire.TypeA || r.Type == wire.TypeAAAA):
+			s.addressOf(&addr, msg, &r, format.OnAnswer, sc)
+		case r.Type == wire.TypeNS && r.Section != wire.Additional:
+			if _, err := scratch.Parse(msg, r.DataOff); err == nil {
+				var c candidates
+				s.names(&c, scratch, format.OnNSDName)
+				nsdname.add(&c)
+			}
+		case r.Section == wire.Additional && (r.Type == wire.TypeA || r.Type == wire.TypeAAAA):
+			if isNameServer(msg, &r) {
+				s.addressOf(&nsip, msg, &r, format.OnNSIP, sc)
+			}
+		}
+	}
+	s.take(ch, &addr, q)
+	s.take(ch, &nsdname, q)
+	s.take(ch, &nsip, q)
+}
+
+// add takes the candidates of zones that have none yet.
+func (c *candidates) add(o *candidates) {
+	for i, r := range o {
+		if c[i] == nil {
+			c[i] = r
+		}
+	}
+}
+
+// addressOf is address for that in a record, unless an exception lets it
+// through.
+func (s *Snapshot) addressOf(c *candidates, msg []byte, r *wire.Record, t format.Trigger, sc *scope) {
+	a, ok := netip.AddrFromSlice(msg[r.DataOff:r.End])
+	if ok && s.addr(a, sc).Kind != Allow {
+		s.address(c, a, t)
+	}
+}
+
+// isNameServer reports whether an NS record of the message leads to the
+// record's owner.
+func isNameServer(msg []byte, glue *wire.Record) bool {
+	var owner, target wire.Name
+	if _, err := owner.Parse(msg, glue.Off); err != nil {
+		return false
+	}
+	w := wire.NewWalk(msg)
+	var r wire.Record
+	for w.Next(&r) && r.Section != wire.Additional {
+		if r.Type != wire.TypeNS {
+			continue
+		}
+		if _, err := target.Parse(msg, r.DataOff); err == nil && string(target.Bytes()) == string(owner.Bytes()) {
+			return true
+		}
+	}
+	return false
+}
+
+// atTargets looks at what records other than aliases lead to: other resolvers
+// do not compare these with a policy zone, but a ban is a ban. A target that is let
+// through says nothing about the next.
+func (s *Snapshot) atTargets(ch *choice, msg []byte, q *Ask, scratch *wire.Name) {
+	w := wire.NewWalk(msg)
+	var r wire.Record
+	for w.Next(&r) && r.Section == wire.Answer && ch.v.Kind != Block {
+		off, ok := wire.TargetOffset(msg, &r)
+		if !ok || r.Type == wire.TypeCNAME {
+			continue
+		}
+		next, err := scratch.Parse(msg, off)
+		if err != nil {
+			continue
+		}
+		*ch = choice{would: ch.would}
+		s.atName(ch, scratch, q)
+		if ch.found || r.Type != wire.TypeSVCB && r.Type != wire.TypeHTTPS {
+			continue
+		}
+		var hint candidates
+		hints := wire.NewHints(msg, &r, next)
+		for b := hints.Next(); b != nil; b = hints.Next() {
+			if a, ok := netip.AddrFromSlice(b); ok {
+				s.address(&hint, a, format.OnAnswer)
+			}
+		}
+		s.take(ch, &hint, q)
+	}
+	if ch.v.Kind != Block {
+		*ch = choice{would: ch.would}
+	}
+}

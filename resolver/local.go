@@ -1,0 +1,138 @@
+package resolver
+
+import (
+	"context"
+	"time"
+
+	"rideau/blocklists"
+	"rideau/resolver/cache"
+	"rideau/resolver/wire"
+)
+
+// local answers with the records that a policy zone, or a ban, holds for the
+// question. Where they are an alias, what that leads to is asked for and added, as if the
+// name had been an alias all along (draft-vixie-dnsop-dns-rpz-00 section 3.6).
+func (r *Resolver) local(dst []byte, q *Query, verdict blocklists.Verdict, o Outcome) ([]byte, Outcome) {
+	p := q.state.policy
+	v := &q.view
+	records := p.LocalData(verdict)
+	for i := range records {
+		if records[i].Type != wire.TypeCNAME || v.Type == wire.TypeCNAME || v.Type == wire.TypeANY || !v.RD {
+			continue
+		}
+		q.verdict = verdict
+		if target, ok := aliasTarget(records[i].Data, &v.Name); ok {
+			q.target = target
+			o.Kind = Pending
+			return dst, o
+		}
+		return r.appendEmpty(dst, q, verdict, wire.NXDomain), o
+	}
+	base := len(dst)
+	dst = wire.Reply(dst, v, q.Msg, wire.NoError)
+	for i := range records {
+		l := &records[i]
+		if l.Type != v.Type && v.Type != wire.TypeANY && l.Type != wire.TypeCNAME {
+			continue
+		}
+		data := l.Data
+		if l.Type == wire.TypeCNAME {
+			if target, ok := aliasTarget(data, &v.Name); ok {
+				data = target.Bytes()
+			}
+		}
+		dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, l.Type, l.TTL, data)
+	}
+	if wire.Count(dst[base:], wire.Answer) == 0 {
+		dst = wire.AppendSOA(dst, base, wire.Authority, wire.HeaderLen, p.BanTTL(verdict.Ban))
+	}
+	return q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban)), o
+}
+
+// appendEmpty appends a negative answer by a ban.
+func (r *Resolver) appendEmpty(dst []byte, q *Query, verdict blocklists.Verdict, rcode wire.Rcode) []byte {
+	p := q.state.policy
+	base := len(dst)
+	dst = wire.Reply(dst, &q.view, q.Msg, rcode)
+	dst = wire.AppendSOA(dst, base, wire.Authority, wire.HeaderLen, p.BanTTL(verdict.Ban))
+	return q.seal(dst, base, rcode, p.BanOption(verdict.Ban))
+}
+
+// aliasTarget is what local data makes a name an alias of: the target, or if
+// its first label is an asterisk, the name itself below the rest. ok is false if
+// that is too long for a name.
+func aliasTarget(target []byte, name *wire.Name) (*wire.Name, bool) {
+	out := new(wire.Name)
+	if len(target) > 2 && target[0] == 1 && target[1] == '*' {
+		n := name.Bytes()
+		long := append(append(make([]byte, 0, 2*wire.MaxName), n[:len(n)-1]...), target[2:]...)
+		return out, out.Set(long) == nil
+	}
+	return out, out.Set(target) == nil
+}
+
+// follow finishes a query whose answer is an alias by local data. Policy
+// zones have said what the answer is; bans hold for what the alias leads to all the same.
+func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
+	verdict, target := q.verdict, q.target
+	p := q.state.policy
+	o.Kind, o.Ban, o.Action, o.Monitored = Blocked, p.BanSlot(verdict.Ban), verdict.Action, false
+	ask := q.ask()
+	ask.Name, ask.Final = target, true
+	if w := p.Question(&ask); w.Kind == blocklists.Block {
+		return r.appendEmpty(dst, q, verdict, wire.NXDomain), o
+	}
+	msg, ok := r.fetch(ctx, q, target)
+	if !ok {
+		return r.fail(dst, q, edeNoReachable, false, o)
+	}
+	var scratch wire.Name
+	if w, _ := p.Response(msg, &ask, blocklists.Verdict{}, &scratch); w.Kind == blocklists.Block {
+		return r.appendEmpty(dst, q, verdict, wire.NXDomain), o
+	}
+	base := len(dst)
+	dst = wire.Reply(dst, &q.view, q.Msg, wire.HeaderRcode(msg))
+	ttl := p.BanTTL(verdict.Ban)
+	for _, l := range p.LocalData(verdict) {
+		if l.Type == wire.TypeCNAME {
+			ttl = l.TTL
+		}
+	}
+	dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, wire.TypeCNAME, ttl, target.Bytes())
+	const room = wire.MaxMessage - 1024 // for the OPT record
+	dst = wire.AppendAnswer(dst, base, msg, room)
+	return q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban)), o
+}
+
+// fetch returns the answer to q's question for another name, from the cache
+// or from upstream.
+func (r *Resolver) fetch(ctx context.Context, q *Query, name *wire.Name) ([]byte, bool) {
+	special, _, route := q.state.zone(name)
+	if special != notSpecial {
+		return nil, false
+	}
+	f := r.newFlight(q)
+	f.name, f.upstream = name, q.state.upstreams[route]
+	f.hash = r.flights.hash(&f, route)
+	now := r.clock()
+	if msg, hit := r.cache.Get(nil, f.key(), now.UnixNano()); hit.State != cache.Miss {
+		return msg, !hit.Failure
+	}
+	l := r.board(f)
+	patience := time.NewTimer(maxFollow)
+	defer patience.Stop()
+	select {
+	case <-l.done:
+		return l.msg, !l.failed
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	if msg, hit := r.cache.GetStale(nil, f.key(), now.UnixNano()); hit.State != cache.Miss {
+		return msg, true
+	}
+	return nil, false
+}
+
+// maxFollow is how long local data waits for what it leads to; the upstream
+// ends by itself before.
+const maxFollow = 10 * time.Second
