@@ -18,29 +18,29 @@ func TestDecide(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		nodes [][]int // the lists that name each node, from the root down
-		want  Verdict
+		want  finding
 	}{
-		{"nothing", [][]int{{}, {}}, Verdict{}},
-		{"a list of no ban", [][]int{{7}}, Verdict{}},
-		{"one list", [][]int{{late}}, Verdict{Kind: Block, Ban: 11, List: late, Labels: 1}},
-		{"two lists: order", [][]int{{late, early}}, Verdict{Kind: Block, Ban: 10, List: early, Labels: 1}},
-		{"more specific wins over order", [][]int{{early}, {late}}, Verdict{Kind: Block, Ban: 11, List: late, Labels: 2}},
-		{"and nothing below changes it", [][]int{{early}, {late}, {}}, Verdict{Kind: Block, Ban: 11, List: late, Labels: 2}},
-		{"allow on the same node", [][]int{{early, excepted}}, Verdict{Kind: Allow, List: excepted, Labels: 1}},
-		{"allow below block", [][]int{{early}, {excepted}}, Verdict{Kind: Allow, List: excepted, Labels: 2}},
-		{"allow above block", [][]int{{excepted}, {early}}, Verdict{Kind: Allow, List: excepted, Labels: 1}},
-		{"monitor alone", [][]int{{watched}}, Verdict{Kind: WouldBlock, Ban: 12, List: watched, Labels: 1}},
-		{"monitor below block", [][]int{{early}, {watched}}, Verdict{Kind: Block, Ban: 10, List: early, Labels: 1}},
-		{"monitor above block", [][]int{{watched}, {early}}, Verdict{Kind: Block, Ban: 10, List: early, Labels: 2}},
-		{"monitor and allow", [][]int{{watched}, {excepted}}, Verdict{Kind: Allow, List: excepted, Labels: 2}},
+		{"nothing", [][]int{{}, {}}, finding{}},
+		{"a list of no ban", [][]int{{7}}, finding{}},
+		{"one list", [][]int{{late}}, finding{Block, 11, late, 1}},
+		{"two lists: order", [][]int{{late, early}}, finding{Block, 10, early, 1}},
+		{"more specific wins over order", [][]int{{early}, {late}}, finding{Block, 11, late, 2}},
+		{"and nothing below changes it", [][]int{{early}, {late}, {}}, finding{Block, 11, late, 2}},
+		{"allow on the same node", [][]int{{early, excepted}}, finding{Allow, 0, excepted, 1}},
+		{"allow below block", [][]int{{early}, {excepted}}, finding{Allow, 0, excepted, 2}},
+		{"allow above block", [][]int{{excepted}, {early}}, finding{Allow, 0, excepted, 1}},
+		{"monitor alone", [][]int{{watched}}, finding{WouldBlock, 12, watched, 1}},
+		{"monitor below block", [][]int{{early}, {watched}}, finding{Block, 10, early, 1}},
+		{"monitor above block", [][]int{{watched}, {early}}, finding{Block, 10, early, 2}},
+		{"monitor and allow", [][]int{{watched}, {excepted}}, finding{Allow, 0, excepted, 2}},
 	} {
-		var v Verdict
+		var v finding
 		for i, lists := range c.nodes {
 			s := set(lists...)
 			v = sc.decide(v, &s, i+1)
 		}
-		if v.Kind == Allow {
-			v.Ban = 0
+		if v.kind == Allow {
+			v.ban = 0
 		}
 		if v != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, v, c.want)
@@ -49,7 +49,7 @@ func TestDecide(t *testing.T) {
 	// The ban's order counts, not the list's.
 	sc.enforceBan[early], sc.enforceBan[late] = 5, 4
 	s := set(early, late)
-	if v := sc.decide(Verdict{}, &s, 1); v.Ban != 4 || v.List != late {
+	if v := sc.decide(finding{}, &s, 1); v.ban != 4 || v.list != late {
 		t.Errorf("%+v", v)
 	}
 }

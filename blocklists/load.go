@@ -103,6 +103,9 @@ func Load(ctx context.Context, p Policy, prev *Snapshot, o LoadOptions) (*Snapsh
 			b.Action = NXDomain // nobody says otherwise
 		}
 		f := banFacts{Ban: b, slot: o.Slots.Slot(b.ID), option: b.ede(), ttl: uint32(b.TTL / time.Second)}
+		if f.flat = b.Action; b.Action == Given || b.Action == Passthru || b.Action == TCPOnly {
+			f.flat = NXDomain // these are for policy zones
+		}
 		if b.Action == LocalData {
 			f.data = c.book.local([]LocalRecord{{wire.TypeCNAME, f.ttl, b.CNAME}})
 		}

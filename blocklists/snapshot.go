@@ -98,21 +98,41 @@ type Verdict struct {
 	data    uint32 // of LocalData
 }
 
+// finding is what the lists of a name say so far. It is small, and of few
+// fields, so that it stays in registers while the name is walked.
+type finding struct {
+	kind              Kind
+	ban, list, labels uint8
+}
+
 // decide is the rule of precedence at one node: sets are the lists that name
 // the node, v is the verdict of the less specific nodes before it.
-func (sc *scope) decide(v Verdict, sets *listSet, labels int) Verdict {
+func (sc *scope) decide(v finding, sets *listSet, labels int) finding {
 	switch {
-	case v.Kind == Allow:
+	case v.kind == Allow:
 		return v
 	case sets.meets(&sc.allow):
 		list, _ := first(sets, &sc.allow, nil)
-		return Verdict{Kind: Allow, List: list, Labels: uint8(labels), Exception: sc.exception[list]}
+		return finding{kind: Allow, list: list, labels: uint8(labels)}
 	case sets.meets(&sc.enforce):
 		list, ban := first(sets, &sc.enforce, &sc.enforceBan)
-		return Verdict{Kind: Block, Ban: ban, List: list, Labels: uint8(labels)}
-	case v.Kind != Block && sets.meets(&sc.monitor):
+		return finding{Block, ban, list, uint8(labels)}
+	case v.kind != Block && sets.meets(&sc.monitor):
 		list, ban := first(sets, &sc.monitor, &sc.monitorBan)
-		return Verdict{Kind: WouldBlock, Ban: ban, List: list, Labels: uint8(labels)}
+		return finding{WouldBlock, ban, list, uint8(labels)}
+	}
+	return v
+}
+
+// verdict is the verdict that a finding comes to.
+func (s *Snapshot) verdict(sc *scope, f finding) Verdict {
+	v := Verdict{Kind: f.kind, Ban: f.ban, List: f.list, Labels: f.labels}
+	switch f.kind {
+	case Allow:
+		v.Exception = sc.exception[f.list]
+	case Block, WouldBlock:
+		b := &s.bans[f.ban]
+		v.Action, v.data = b.flat, b.data
 	}
 	return v
 }
@@ -141,6 +161,7 @@ type banFacts struct {
 	slot   Slot
 	option []byte
 	ttl    uint32
+	flat   Action // for what is on its lists
 	data   uint32 // of the action LocalData
 }
 
@@ -198,17 +219,20 @@ type Ask struct {
 // a name through does not lift a ban.
 func (s *Snapshot) Question(q *Ask) Verdict {
 	sc := &s.scopes[q.Group]
-	v, rules := s.lookUp(q.Name, sc)
-	if v.Kind == Pass && !rules && !sc.clientZones && !(s.someAddrs && isReverse(q.Name)) {
-		return v
+	f, rules := s.lookUp(q.Name, sc)
+	if f.kind == Pass && !rules && !sc.clientZones && !(s.someAddrs && isReverse(q.Name)) {
+		return Verdict{}
 	}
-	v = s.complete(v, rules, q, sc)
-	if v.Kind == Allow && !v.Overruled {
-		if w := s.zoned(Verdict{}, q, sc); w.Kind == Block || w.Kind == WouldBlock {
-			v.Ban, v.Overruled = w.Ban, true
+	v := s.verdict(sc, f)
+	if f.kind != Block || rules {
+		v = s.complete(v, rules, q, sc)
+		if v.Kind == Allow && !v.Overruled {
+			if w := s.zoned(Verdict{}, q, sc); w.Kind == Block || w.Kind == WouldBlock {
+				v.Ban, v.Overruled = w.Ban, true
+			}
 		}
+		v = s.zoned(v, q, sc)
 	}
-	v = s.zoned(v, q, sc)
 	if v.Kind == Block && v.Action > NoData && isCanary(q.Name) {
 		v.Action = NXDomain
 	}
@@ -217,20 +241,20 @@ func (s *Snapshot) Question(q *Ask) Verdict {
 
 // listed is what bans and exceptions say about a name.
 func (s *Snapshot) listed(q *Ask, sc *scope) Verdict {
-	v, rules := s.lookUp(q.Name, sc)
-	if v.Kind == Pass && !rules && !(s.someAddrs && isReverse(q.Name)) {
-		return v
+	f, rules := s.lookUp(q.Name, sc)
+	if f.kind == Pass && !rules && !(s.someAddrs && isReverse(q.Name)) {
+		return Verdict{}
 	}
-	return s.complete(v, rules, q, sc)
+	return s.complete(s.verdict(sc, f), rules, q, sc)
 }
 
 // lookUp is what a name's lists say, and whether an entry says more than that.
-func (s *Snapshot) lookUp(name *wire.Name, sc *scope) (v Verdict, rules bool) {
+func (s *Snapshot) lookUp(name *wire.Name, sc *scope) (f finding, rules bool) {
 	labels := name.Labels()
 	for m := s.trie.Match(name); ; {
 		k, i, ok := m.Next()
 		if !ok {
-			return v, rules
+			return f, rules
 		}
 		n := &s.sets[i]
 		set := &n.below
@@ -238,7 +262,7 @@ func (s *Snapshot) lookUp(name *wire.Name, sc *scope) (v Verdict, rules bool) {
 			set = &n.self
 		}
 		rules = rules || n.rules != 0
-		v = sc.decide(v, set, k)
+		f = sc.decide(f, set, k)
 	}
 }
 
@@ -255,31 +279,18 @@ func (s *Snapshot) complete(v Verdict, rules bool, q *Ask, sc *scope) Verdict {
 			}
 		}
 	}
-	switch v.Kind {
-	case Allow:
+	if v.Kind == Allow {
 		if w := s.ruled(q, sc, false); w.Kind == Block || w.Kind == WouldBlock {
 			v.Ban, v.Overruled = w.Ban, true
 		}
-	case Block, WouldBlock:
-		v.Action, v.data = s.flatAction(v.Ban), s.bans[v.Ban].data
 	}
 	return v
-}
-
-// flatAction is how a ban answers for what is on its lists.
-func (s *Snapshot) flatAction(ban uint8) Action {
-	switch a := s.bans[ban].Action; a {
-	case Given, Passthru, TCPOnly:
-		return NXDomain
-	default:
-		return a
-	}
 }
 
 // ruled is the rule of precedence for a name whose lists have rules: what a
 // list excepts it does not have, unless it is important. allow says whether exceptions count.
 func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool) Verdict {
-	var v Verdict
+	var f finding
 	var gone listSet
 	labels := q.Name.Labels()
 	for m := s.trie.Match(q.Name); ; {
@@ -296,7 +307,7 @@ func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool) Verdict {
 	for m := s.trie.Match(q.Name); ; {
 		k, i, ok := m.Next()
 		if !ok {
-			return v
+			return s.verdict(sc, f)
 		}
 		n := &s.sets[i]
 		set := n.below
@@ -318,7 +329,7 @@ func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool) Verdict {
 				set.add(int(r.list))
 			}
 		}
-		v = sc.decide(v, &set, k)
+		f = sc.decide(f, &set, k)
 	}
 }
 
@@ -339,17 +350,14 @@ func (s *Snapshot) addr(a netip.Addr, sc *scope) Verdict {
 		return Verdict{}
 	}
 	set := s.sets[i].self
-	v := sc.decide(Verdict{}, &set, 0)
+	v := s.verdict(sc, sc.decide(finding{}, &set, 0))
 	if v.Kind == Allow {
 		for w := range set {
 			set[w] &^= sc.allow[w]
 		}
-		if w := sc.decide(Verdict{}, &set, 0); w.Kind != Pass {
-			v.Ban, v.Overruled = w.Ban, true
+		if f := sc.decide(finding{}, &set, 0); f.kind != Pass {
+			v.Ban, v.Overruled = f.ban, true
 		}
-	}
-	if v.Kind == Block || v.Kind == WouldBlock {
-		v.Action, v.data = s.flatAction(v.Ban), s.bans[v.Ban].data
 	}
 	return v
 }

@@ -1,0 +1,76 @@
+package blocklists_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"rideau/blocklists"
+	"rideau/resolver/wire"
+)
+
+// BenchmarkName is what policy costs a query: its client's group, and its
+// name. Cost must not grow with lists or groups.
+func BenchmarkName(b *testing.B) {
+	for _, lists := range []int{1, 32} {
+		for _, groups := range []int{1, 64} {
+			s, hits, misses := benchPolicy(b, lists, groups, 100_000)
+			client := netip.MustParseAddr("10.0.0.9")
+			for what, names := range map[string][]wire.Name{"hit": hits, "miss": misses} {
+				b.Run(fmt.Sprintf("lists=%d/groups=%d/%s", lists, groups, what), func(b *testing.B) {
+					b.ReportAllocs()
+					i := 0
+					for b.Loop() {
+						if v := s.Name(&names[i&0xFFF], s.Group(client)); (v.Kind == blocklists.Block) != (what == "hit") {
+							b.Fatal(v)
+						}
+						i++
+					}
+				})
+			}
+		}
+	}
+}
+
+// benchPolicy is a policy of as many lists with entries names in all, one ban
+// for each, and names that they have and that they do not.
+func benchPolicy(tb testing.TB, lists, groups, entries int) (s *blocklists.Snapshot, hits, misses []wire.Name) {
+	rnd := rand.New(rand.NewPCG(7, 11))
+	name := func() string {
+		return fmt.Sprintf("h%x.d%x.example%d.com", rnd.Uint32(), rnd.Uint32(), rnd.IntN(1000))
+	}
+	p := blocklists.Policy{}
+	for g := range groups {
+		p.Groups = append(p.Groups, blocklists.Group{ID: fmt.Sprint("g", g),
+			Clients: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(g), 0, 0}), 16)}})
+	}
+	for l := range lists {
+		var text strings.Builder
+		for range entries / lists {
+			n := name()
+			fmt.Fprintln(&text, n)
+			if len(hits) < 4096 && rnd.IntN(20) == 0 {
+				hits = append(hits, wireName(tb, "www."+n))
+			}
+		}
+		id := fmt.Sprint("l", l)
+		p.Lists = append(p.Lists, list(id, text.String()))
+		p.Bans = append(p.Bans, ban("b"+id, id))
+	}
+	for len(misses) < 4096 {
+		misses = append(misses, wireName(tb, "www."+name()))
+	}
+	for len(hits) < 4096 {
+		hits = append(hits, hits[rnd.IntN(len(hits))])
+	}
+	return load(tb, p, nil), hits, misses
+}
+
+func wireName(tb testing.TB, text string) (n wire.Name) {
+	if err := n.SetText(text); err != nil {
+		tb.Fatal(err)
+	}
+	return n
+}
