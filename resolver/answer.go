@@ -259,14 +259,25 @@ func (r *Resolver) examine(msg []byte, q *Query, hit cache.Hit) (v blocklists.Ve
 	ask := q.ask()
 	ask.Group = p.Everyone()
 	v, trim = p.Response(msg, &ask, blocklists.Verdict{}, &scratch)
-	if v.Kind == blocklists.Pass && !trim {
+	clean := v.Kind == blocklists.Pass && !trim
+	suspect := hasSiblings(ask.Type) && r.suspects.has(ask.Name)
+	switch {
+	case clean && !suspect:
 		r.cache.MarkClean(q.key(), hit, p.Generation())
 		if !q.verdict.Wait {
 			return v, false
 		}
+	case v.Kind != blocklists.Pass && !suspect:
+		r.suspect(ask.Name, ask.Type)
 	}
 	ask.Group = q.group
-	return p.Response(msg, &ask, q.verdict, &scratch)
+	v, trim = p.Response(msg, &ask, q.verdict, &scratch)
+	if suspect && v.Kind != blocklists.Block {
+		if w, found := r.bySiblings(q); found {
+			return w, false
+		}
+	}
+	return v, trim
 }
 
 // stale answers with data past its time (RFC 8767), if there is any.

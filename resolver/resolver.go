@@ -50,6 +50,7 @@ type Resolver struct {
 	state      atomic.Pointer[State]
 	cache      *cache.Cache
 	flights    flights
+	suspects   suspects
 	refusals   budget
 	staleAfter time.Duration
 	stats      Stats
@@ -73,6 +74,7 @@ func New(o Options) *Resolver {
 	}
 	r.refusals.perSecond = uint32(max(o.RefusedPerSecond, 0))
 	r.flights.init()
+	r.suspects.seed = r.flights.seed
 	r.events.init(o.Events)
 	r.state.Store(o.State)
 	return r

@@ -95,6 +95,10 @@ type Options struct {
 	// MaxSkipped is the share, 0 to 1, of lines that may be unusable, among
 	// those that are neither blank nor comment. With 0 none may be.
 	MaxSkipped float64
+	// Include opens a file that a policy zone includes, by the name that is
+	// written there, which may be anything: whoever opens has to see to it that it
+	// stays where it may. nil refuses such zones.
+	Include func(name string) (io.ReadCloser, error)
 }
 
 // Stats count what a read went through.
@@ -107,6 +111,11 @@ type Stats struct {
 	Skipped int
 	// OtherTier counts a pack's lines of tiers not asked for.
 	OtherTier int
+	// Serial is the version that the list itself tells, if HasSerial is set:
+	// that of a zone's SOA record, or in other formats a comment that says
+	// "Serial:" or "Version:" and a number.
+	Serial    uint64
+	HasSerial bool
 	// Problems describe the first skipped lines, [MaxProblems] at most.
 	Problems []Problem
 }

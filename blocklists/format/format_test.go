@@ -1,6 +1,7 @@
 package format_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/miekg/dns"
+
 	"rideau/blocklists/format"
 	"rideau/resolver/wire"
 )
@@ -16,9 +19,44 @@ import (
 // show is an entry as the tests write it: LINE MATCH NAME, or LINE PREFIX.
 func show(e format.Entry) string {
 	if e.Name == nil {
-		return fmt.Sprintf("%d %v", e.Line, e.Prefix)
+		return fmt.Sprintf("%d %v%s", e.Line, e.Prefix, showRule(e.Rule))
 	}
-	return fmt.Sprintf("%d %v %s", e.Line, e.Match, wire.NameString(e.Name))
+	return fmt.Sprintf("%d %v %s%s", e.Line, e.Match, wire.NameString(e.Name), showRule(e.Rule))
+}
+
+// showRule is what an entry says beyond its name or address.
+func showRule(r *format.Rule) string {
+	if r == nil {
+		return ""
+	}
+	s := ""
+	if r.Trigger != format.OnAnswer {
+		s += " " + r.Trigger.String()
+	}
+	if r.Action != format.Listed {
+		s += " " + r.Action.String()
+	}
+	if r.Except {
+		s += " except"
+	}
+	if r.Important {
+		s += " important"
+	}
+	if r.Types != nil {
+		s += fmt.Sprint(" types=", r.Types)
+		if r.NotTypes {
+			s += " inverted"
+		}
+	}
+	if r.Action == format.Local {
+		rr, _, err := dns.UnpackRR(append(binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(
+			append([]byte{0}, byte(r.Type>>8), byte(r.Type), 0, 1), r.TTL), uint16(len(r.Data))), r.Data...), 0)
+		if err != nil {
+			return s + " " + err.Error()
+		}
+		s += " " + strings.Join(strings.Fields(rr.String())[1:], " ")
+	}
+	return s
 }
 
 // read reads a list given as text and returns its entries as show writes them.

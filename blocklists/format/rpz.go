@@ -1,10 +1,13 @@
 package format
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,24 +16,21 @@ import (
 )
 
 var (
-	faultInclude   = fault{"$INCLUDE reads other files, which a list must not", "put the records into this file, or make the other a list of its own"}
+	faultInclude   = fault{"$INCLUDE reads other files, which this list must not", "put the records into this file, or make the other a list of its own"}
+	faultIncludes  = fault{"$INCLUDE of files within files goes too deep", "put the records into one file"}
 	faultGenerate  = fault{"$GENERATE is not read", "write the records out"}
 	faultNoSOA     = fault{"a trigger before the zone's SOA record, which says where the zone begins", "begin the file with the SOA record"}
 	faultRecord    = fault{"not a record", "correct it; the syntax is that of zone files (RFC 1035 section 5)"}
 	faultNoOwner   = fault{"a record without an owner after one that could not be read", "correct the record before it"}
 	faultOutside   = fault{"an owner outside the zone", "end owners without a dot, or correct the origin"}
-	faultPassthru  = fault{"a passthru record, which lets a name through", "put the name into the list of an exception"}
-	faultTCPOnly   = fault{"a record that asks for TCP, which is not a ban", "set the ban's action, or leave it out"}
-	faultAction    = fault{"an action that is not known", "write CNAME . to ban the name"}
-	faultRewrite   = fault{"a record that sends a name elsewhere", "write CNAME . to ban the name"}
-	faultData      = fault{"local data other than addresses", "write CNAME . to ban the name"}
-	faultClientIP  = fault{"a trigger on the client's address", "name the clients in the ban's groups; write an exception for clients to leave alone"}
-	faultNSTrigger = fault{"a trigger on a zone's name servers, which a forwarder does not see", "ban the zone's name, or put what it lets through into the list of an exception"}
-	faultIPTrigger = fault{"not the address of an rpz-ip trigger", "write the length and then the address backwards: 24.0.2.0.192.rpz-ip"}
+	faultAction    = fault{"an action that is not known", "use CNAME with ., *., rpz-passthru., rpz-drop. or rpz-tcp-only., or local data"}
+	faultDNAME     = fault{"a DNAME record, which policy zones do not have", "write a CNAME with a wildcard owner and target"}
+	faultData      = fault{"local data that cannot be written into a response", "correct the record"}
+	faultIPTrigger = fault{"not the address of a trigger", "write the length and then the address backwards: 24.0.2.0.192.rpz-ip"}
 )
 
-// zone reads a response policy zone: the triggers on names and on addresses in
-// answers whose action blocks. How they block is for the ban to say.
+// zone reads a response policy zone (draft-vixie-dnsop-dns-rpz-00): all its
+// triggers with their actions.
 //
 // The parser of records stops for good at the first error. It is fed by lines,
 // so that a bad record costs itself alone: another parser goes on after it.
@@ -41,7 +41,7 @@ func (l *reader) zone() error {
 		zp.SetDefaultTTL(3600)
 		for rr, ok := zp.Next(); ok; rr, ok = zp.Next() {
 			if z.start != 0 { // else one more record of the line before
-				z.at = z.start
+				z.at = z.start - z.base
 			}
 			if err := z.record(rr); err != nil {
 				return err
@@ -69,15 +69,34 @@ type zoneReader struct {
 	origin string // as $ORIGIN directives set it
 	zone   string // the SOA record's owner, in lower case; "" before it
 
-	start     int    // the line where the record in hand begins; 0 between records
+	start     int    // the line, of all that was read, where the record in hand begins; 0 between records
 	text      []byte // that line, as far as messages quote it
 	directive bool   // that line is a directive, so that no record has begun
 
-	// The name emitted last, in wire form, and its match: of several records
-	// of one trigger the first is enough.
-	owner []byte
-	match Match
+	rule   Rule // lent to add
+	packed []byte
+
+	// What the file in hand was included from, and at which line of all that
+	// was read it began.
+	base     int
+	outer    []included
+	includes int
 }
+
+// included is what is gone on with at the end of an included file.
+type included struct {
+	br     *bufio.Reader
+	file   string
+	closer io.Closer
+	base   int    // of the outer file, as if the lines of the inner were not there
+	origin string // which the inner file does not change
+	at     int    // lines read when the inner file began
+}
+
+const (
+	maxIncludeDepth = 8
+	maxIncludes     = 1000
+)
 
 // ReadByte implements io.ByteReader, which keeps the parser from reading ahead.
 func (z *zoneReader) ReadByte() (byte, error) {
@@ -108,6 +127,11 @@ func (z *zoneReader) Read(p []byte) (int, error) {
 // nextLine takes the next line. What must not reach the parser, it empties.
 func (z *zoneReader) nextLine() {
 	line, long, err := z.next()
+	if err == io.EOF && len(z.outer) > 0 {
+		z.leave()
+		return
+	}
+	z.at = z.stats.Lines - z.base
 	if err != nil {
 		z.err = err
 		return
@@ -124,7 +148,7 @@ func (z *zoneReader) nextLine() {
 		z.skip(text, faultLongLine)
 		return
 	case bytes.EqualFold(directive, []byte("$INCLUDE")):
-		z.err, z.rest = z.problem(text, faultInclude), nil
+		z.include(text, argument)
 		return
 	case bytes.EqualFold(directive, []byte("$GENERATE")):
 		z.skip(text, faultGenerate)
@@ -136,6 +160,48 @@ func (z *zoneReader) nextLine() {
 	if z.start == 0 || z.directive {
 		z.begin(text)
 	}
+}
+
+// include goes on with another file, and has the parser take over the origin
+// that is given for it (RFC 1035 section 5.1).
+func (z *zoneReader) include(text, argument []byte) {
+	name, origin := field(argument)
+	name, _, _ = bytes.Cut(name, []byte(";"))
+	origin, _, _ = bytes.Cut(origin, []byte(";"))
+	origin, _ = field(trim(origin))
+	z.rest = nil
+	switch {
+	case z.opt.Include == nil:
+		z.err = z.problem(text, faultInclude)
+		return
+	case len(z.outer) >= maxIncludeDepth || z.includes >= maxIncludes:
+		z.err = z.problem(text, faultIncludes)
+		return
+	}
+	file := strings.Trim(string(name), `"`)
+	f, err := z.opt.Include(file)
+	if err != nil {
+		z.err = fmt.Errorf("%s:%d: $INCLUDE: %w; the file has to be in the list's own folder", z.opt.File, z.at, err)
+		return
+	}
+	z.includes++
+	z.outer = append(z.outer, included{z.br, z.opt.File, f, z.base, z.origin, z.stats.Lines})
+	z.br, z.base = bufio.NewReaderSize(f, maxLine+2), z.stats.Lines
+	z.opt.File = filepath.Join(filepath.Dir(z.opt.File), file)
+	if len(origin) > 0 {
+		z.setOrigin(origin)
+		z.rest = []byte("$ORIGIN " + z.origin + "\n")
+	}
+}
+
+// leave goes on with the file that included the one that ended.
+func (z *zoneReader) leave() {
+	o := z.outer[len(z.outer)-1]
+	z.outer = z.outer[:len(z.outer)-1]
+	o.closer.Close()
+	z.br, z.opt.File, z.origin = o.br, o.file, o.origin
+	z.base = o.base + z.stats.Lines - o.at
+	z.rest = []byte("\n$ORIGIN " + z.origin + "\n")
 }
 
 // unmarked is a line without the octets that the parser passes over even in
@@ -192,7 +258,7 @@ func (z *zoneReader) unread(err error) {
 	}
 	again := z.start != 0 && z.start < z.stats.Lines
 	if z.start != 0 {
-		z.at = z.start
+		z.at = z.start - z.base
 	}
 	z.skip(z.text, f)
 	z.start, z.rest = 0, nil
@@ -205,13 +271,14 @@ func (z *zoneReader) unread(err error) {
 // record takes one record.
 func (z *zoneReader) record(rr dns.RR) error {
 	owner := strings.ToLower(rr.Header().Name)
-	switch rr.(type) {
+	switch rr := rr.(type) {
 	case *dns.SOA:
 		if z.zone == "" {
 			z.zone = owner
+			z.stats.Serial, z.stats.HasSerial = uint64(rr.Serial), true
 		}
 		return nil
-	case *dns.NS, *dns.RRSIG, *dns.NSEC, *dns.NSEC3, *dns.NSEC3PARAM, *dns.DNSKEY, *dns.ZONEMD:
+	case *dns.RRSIG, *dns.NSEC, *dns.NSEC3, *dns.NSEC3PARAM, *dns.DNSKEY, *dns.ZONEMD:
 		return nil // the zone's own machinery
 	}
 	switch {
@@ -219,6 +286,9 @@ func (z *zoneReader) record(rr dns.RR) error {
 		z.skip(z.text, faultNoOwner)
 		return nil
 	case z.zone == "":
+		if _, ok := rr.(*dns.NS); ok {
+			return nil
+		}
 		return z.problem(z.text, faultNoSOA)
 	case owner == z.zone:
 		return nil // the zone's own data, such as a TXT record about the feed
@@ -228,43 +298,76 @@ func (z *zoneReader) record(rr dns.RR) error {
 		z.skip(z.text, faultOutside)
 		return nil
 	}
-	if f := actionFault(rr, trigger); !f.ok() {
+	if f := z.action(rr, trigger); !f.ok() {
 		z.skip(z.text, f)
 		return nil
 	}
 	return z.trigger(trigger)
 }
 
-// actionFault tells the records whose action is not to block.
-func actionFault(rr dns.RR, trigger string) fault {
+// action fills in what a record says to do.
+func (z *zoneReader) action(rr dns.RR, trigger string) fault {
+	z.rule = Rule{Action: Local}
 	switch rr := rr.(type) {
 	case *dns.A:
 		if rr.A == nil {
 			return faultRecord
 		}
-		return fault{}
 	case *dns.AAAA:
 		if rr.AAAA == nil {
 			return faultRecord
 		}
-		return fault{}
+	case *dns.NS:
+		return faultNSData
+	case *dns.DNAME:
+		return faultDNAME
 	case *dns.CNAME:
 		target := strings.ToLower(rr.Target)
 		switch {
 		case target == "" || strings.Contains(target, "\n"):
 			return faultRecord // the parser takes a line's end for a name
-		case target == "." || target == "*." || target == "rpz-drop.":
+		case target == ".":
+			z.rule.Action = NXDomain
+			return fault{}
+		case target == "*.":
+			z.rule.Action = NoData
+			return fault{}
+		case target == "rpz-drop.":
+			z.rule.Action = Drop
+			return fault{}
+		case target == "rpz-tcp-only.":
+			z.rule.Action = TCPOnly
 			return fault{}
 		case target == "rpz-passthru." || target == trigger+".":
-			return faultPassthru // the second is how it was written once
-		case target == "rpz-tcp-only.":
-			return faultTCPOnly
+			z.rule.Action = Passthru // the second is how it was written once
+			return fault{}
 		case strings.HasPrefix(target, "rpz-") && dns.CountLabel(target) == 1:
 			return faultAction
 		}
-		return faultRewrite
 	}
-	return faultData
+	return z.pack(rr)
+}
+
+var faultNSData = fault{"an NS record below the zone's name, which is a delegation and no policy", "remove it"}
+
+// pack fills in a record of local data.
+func (z *zoneReader) pack(rr dns.RR) fault {
+	h := rr.Header()
+	need := dns.Len(rr) + 1
+	if cap(z.packed) < need {
+		z.packed = make([]byte, 2*need)
+	}
+	buf := z.packed[:cap(z.packed)]
+	owner := h.Name
+	h.Name = "."
+	end, err := dns.PackRR(rr, buf, 0, nil, false)
+	h.Name = owner
+	const head = 11 // the root's name, type, class, TTL, length
+	if err != nil || end < head || h.Class != dns.ClassINET {
+		return faultData
+	}
+	z.rule.Type, z.rule.TTL, z.rule.Data = h.Rrtype, h.Ttl, buf[head:end]
+	return fault{}
 }
 
 // trigger emits the entry of a trigger, given relative to the zone.
@@ -275,36 +378,56 @@ func (z *zoneReader) trigger(trigger string) error {
 	}
 	switch kind {
 	case "rpz-ip":
-		p, f := parseIPTrigger(head)
-		if !f.ok() {
-			z.skip(z.text, f)
-			return nil
-		}
-		return z.emitPrefix(p)
+		return z.address(head, OnAnswer)
 	case "rpz-client-ip":
-		z.skip(z.text, faultClientIP)
-		return nil
-	case "rpz-nsdname", "rpz-nsip":
-		z.skip(z.text, faultNSTrigger)
-		return nil
+		return z.address(head, OnClient)
+	case "rpz-nsip":
+		return z.address(head, OnNSIP)
+	case "rpz-nsdname":
+		return z.name(head, OnNSDName)
 	}
-	m := Exact
-	if trigger == "*" {
-		trigger = ""
-	}
-	if below, ok := strings.CutPrefix(trigger, "*."); ok {
-		trigger, m = below, Below
-	}
-	name, f := z.parseName([]byte(trigger))
+	return z.name(trigger, OnAnswer)
+}
+
+func (z *zoneReader) address(text string, t Trigger) error {
+	p, f := parseIPTrigger(text)
 	if !f.ok() {
 		z.skip(z.text, f)
 		return nil
 	}
-	if m == z.match && bytes.Equal(name, z.owner) {
+	z.rule.Trigger = t
+	return z.emit(Entry{Prefix: p})
+}
+
+func (z *zoneReader) name(text string, t Trigger) error {
+	m := Exact
+	if text == "*" && z.opt.AllowTLD {
+		z.rule.Trigger = t
+		return z.emit(Entry{Name: []byte{0}, Match: Below})
+	}
+	if text == "*" {
+		text = ""
+	}
+	if below, ok := strings.CutPrefix(text, "*."); ok {
+		text, m = below, Below
+	}
+	name, f := z.parseName([]byte(text))
+	if !f.ok() {
+		z.skip(z.text, f)
 		return nil
 	}
-	z.owner, z.match = append(z.owner[:0], name...), m
-	return z.emitName(name, m)
+	z.rule.Trigger = t
+	return z.emit(Entry{Name: name, Match: m})
+}
+
+// emit gives add an entry with the rule.
+func (z *zoneReader) emit(e Entry) error {
+	z.stats.Entries++
+	e.Line, e.Rule = z.at, &z.rule
+	if err := z.add(e); err != nil {
+		return fmt.Errorf("%s:%d: %w", z.opt.File, z.at, err)
+	}
+	return nil
 }
 
 // parseIPTrigger reads LENGTH.ADDRESS with the address backwards; "zz" stands

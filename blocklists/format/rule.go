@@ -30,6 +30,16 @@ const (
 	Local                  // local data: one record of it
 )
 
+// String is the trigger's word in policy zones.
+func (t Trigger) String() string {
+	return [...]string{"answer", "rpz-client-ip", "rpz-nsdname", "rpz-nsip"}[t]
+}
+
+// String is what the action is called.
+func (a Action) String() string {
+	return [...]string{"listed", "nxdomain", "nodata", "passthru", "drop", "tcp-only", "local"}[a]
+}
+
 // Rule is what some entries say beyond a name or an address.
 type Rule struct {
 	Trigger Trigger

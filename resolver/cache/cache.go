@@ -233,6 +233,30 @@ func (c *Cache) GetStale(dst []byte, k Key, now int64) ([]byte, Hit) {
 	return dst, Hit{EDE: -1}
 }
 
+// Peek appends the response kept for k as Get does if it is fresh and no
+// failure, and counts nothing: it is for those who compare answers.
+func (c *Cache) Peek(dst []byte, k Key, now int64) (out []byte, ok bool) {
+	h, s := c.locate(&k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n, found := s.look(h, &k); found {
+		if e := s.record(n); e.flags&flagFailure == 0 && e.fresh(now) {
+			return s.appendFresh(dst, e, now), true
+		}
+	}
+	return dst, false
+}
+
+// Unmark takes back that what is kept for k was found clean.
+func (c *Cache) Unmark(k Key) {
+	h, s := c.locate(&k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n, ok := s.look(h, &k); ok {
+		s.record(n).generation = 0
+	}
+}
+
 // MarkClean notes that the message that came with h was examined and found
 // clean under a policy generation. If another has taken its place meanwhile,
 // that one was not examined, and nothing is noted. It does not allocate.

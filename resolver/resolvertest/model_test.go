@@ -28,12 +28,16 @@ type modelEntry struct {
 	prefix netip.Prefix
 }
 
-// newModel reads the lists that a successful load has read.
+// newModel reads the lists that a successful load has read. Entries that say more
+// than that something is listed, as those of policy zones do, are beyond it.
 func newModel(p *policy, files map[string]string) (*model, error) {
 	m := &model{policy: p}
 	for _, l := range p.Lists {
 		opt := format.Options{File: l.Source, Format: l.Format, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: l.MaxSkipped}
 		_, err := format.Read(strings.NewReader(files[l.Source]), opt, func(e format.Entry) error {
+			if e.Rule != nil {
+				return nil
+			}
 			x := modelEntry{list: l.ID, match: e.Match, prefix: e.Prefix}
 			if e.Name != nil {
 				x.name = fold(wire.NameString(e.Name))
@@ -108,9 +112,13 @@ func (m *model) verdict(client netip.Addr, now time.Time, names func(modelEntry)
 		v.allowed = v.allowed || applies(e.Groups, e.Lists, e.Effective, e.Expires)
 	}
 	for _, b := range m.policy.Bans {
-		if b.Mode != blocklists.Off && applies(b.Groups, b.Lists, b.Effective, b.Expires) {
-			v.banned = v.banned || b.Mode == blocklists.Enforce
-			v.monitored = v.monitored || b.Mode == blocklists.Monitor
+		mode, ok := b.Modes[group]
+		if !ok {
+			mode = b.Mode
+		}
+		if mode != blocklists.Off && applies(b.Groups, b.Lists, b.Effective, b.Expires) {
+			v.banned = v.banned || mode == blocklists.Enforce
+			v.monitored = v.monitored || mode == blocklists.Monitor
 		}
 	}
 	v.banned = v.banned && !v.allowed

@@ -12,6 +12,7 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/format"
 	"rideau/resolver/cache"
+	"rideau/resolver/wire"
 )
 
 // policy is what a scenario's policy file says.
@@ -160,14 +161,37 @@ func (p *policy) ban(words []string) error {
 		"expires":   setTime(&b.Expires),
 		"sinkhole":  func(s string) error { return setSinkhole(&b, s) },
 		"action": func(s string) error {
-			return choose(&b.Action, s, blocklists.NXDomain, blocklists.NoData, blocklists.Sinkhole, blocklists.Refuse, blocklists.Drop)
+			return choose(&b.Action, s, blocklists.NXDomain, blocklists.NoData, blocklists.Sinkhole, blocklists.Refuse, blocklists.Drop,
+				blocklists.Given, blocklists.Passthru, blocklists.TCPOnly)
 		},
+		"cname": func(s string) (err error) {
+			b.Action = blocklists.LocalData
+			b.CNAME, err = wire.AppendName(nil, []byte(s))
+			return err
+		},
+		"modes":     func(s string) error { return setModes(&b, s) },
+		"bypass":    setBool(&b.Bypass),
+		"strip-ech": setBool(&b.StripECH),
 		"mode": func(s string) error {
 			return choose(&b.Mode, s, blocklists.Enforce, blocklists.Monitor, blocklists.Off)
 		},
 	})
 	p.Bans = append(p.Bans, b)
 	return err
+}
+
+// setModes reads GROUP:MODE,...
+func setModes(b *blocklists.Ban, s string) error {
+	b.Modes = map[string]blocklists.Mode{}
+	for _, s := range strings.Split(s, ",") {
+		group, mode, _ := strings.Cut(s, ":")
+		var m blocklists.Mode
+		if err := choose(&m, mode, blocklists.Enforce, blocklists.Monitor, blocklists.Off); err != nil {
+			return err
+		}
+		b.Modes[group] = m
+	}
+	return nil
 }
 
 func setSinkhole(b *blocklists.Ban, s string) error {

@@ -1,0 +1,103 @@
+package resolver
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+
+	"rideau/blocklists"
+	"rideau/resolver/cache"
+	"rideau/resolver/wire"
+)
+
+// siblings are the types by which a client finds the addresses of a name, and
+// so the types whose answers have to agree: a name whose AAAA record leads to what is banned is
+// banned for A too. What is known of the others is in the cache; nothing is asked for the
+// sake of agreement.
+var siblings = [...]wire.Type{wire.TypeA, wire.TypeAAAA, wire.TypeHTTPS}
+
+func hasSiblings(t wire.Type) bool {
+	return t == wire.TypeA || t == wire.TypeAAAA || t == wire.TypeHTTPS
+}
+
+// suspects are names of which an answer was not clean, by their hash: two
+// that share one cost a look, no more. There are few, and most queries find that
+// there are none at all.
+type suspects struct {
+	seed  maphash.Seed
+	some  atomic.Bool
+	mu    sync.Mutex
+	young map[uint64]struct{} // guarded by mu
+	old   map[uint64]struct{} // guarded by mu
+}
+
+// maxSuspects bounds each of the two sets; the older goes when the younger is
+// full.
+const maxSuspects = 1 << 15
+
+func (s *suspects) add(name *wire.Name) {
+	h := maphash.Bytes(s.seed, name.Bytes())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.young == nil || len(s.young) >= maxSuspects {
+		s.old, s.young = s.young, map[uint64]struct{}{}
+	}
+	s.young[h] = struct{}{}
+	s.some.Store(true)
+}
+
+func (s *suspects) has(name *wire.Name) bool {
+	if !s.some.Load() {
+		return false
+	}
+	h := maphash.Bytes(s.seed, name.Bytes())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, young := s.young[h]
+	_, old := s.old[h]
+	return young || old
+}
+
+// suspect notes that the answer to a question was not clean, so that those of
+// the sibling types are looked at again.
+func (r *Resolver) suspect(name *wire.Name, t wire.Type) {
+	if !hasSiblings(t) {
+		return
+	}
+	r.suspects.add(name)
+	for _, s := range siblings {
+		if s == t {
+			continue
+		}
+		for flags := range 4 {
+			r.cache.Unmark(cache.Key{Name: name, Type: s, Class: wire.ClassIN, DO: flags&1 != 0, CD: flags&2 != 0})
+		}
+	}
+}
+
+// bySiblings is what policy says about the cached answers of the sibling
+// types of a question whose own answer is not banned.
+func (r *Resolver) bySiblings(q *Query) (v blocklists.Verdict, found bool) {
+	p := q.state.policy
+	var scratch wire.Name
+	var buf []byte
+	for _, t := range siblings {
+		if t == q.view.Type {
+			continue
+		}
+		for flags := range 4 {
+			k := cache.Key{Name: &q.view.Name, Type: t, Class: wire.ClassIN, DO: flags&1 != 0, CD: flags&2 != 0}
+			msg, ok := r.cache.Peek(buf[:0], k, q.Received.UnixNano())
+			if !ok {
+				continue
+			}
+			buf = msg
+			ask := q.ask()
+			ask.Type = t
+			if v, _ := p.Response(msg, &ask, q.verdict, &scratch); v.Kind == blocklists.Block {
+				return v, true
+			}
+		}
+	}
+	return blocklists.Verdict{}, false
+}
