@@ -23,6 +23,9 @@ type rule struct {
 	bits    uint8  // of the prefix that it is about
 	types   uint16 // in compiler.types; 0 is all
 	data    uint32 // in compiler.data, with the action Local
+	// cancel takes back the rule that is the same but for this, or the plain
+	// entry if there would be no rule.
+	cancel bool
 }
 
 // cover says which names a rule is about: that where it stands, and those
@@ -38,8 +41,9 @@ type ruleKind uint8
 
 const (
 	ordinary ruleKind = iota
-	except            // takes the names out of the list
+	except            // takes the names out of the list, but for what is important
 	important
+	exceptImportant // takes all out
 	// nothing marks a name that only has names below it in its zone (an
 	// empty non-terminal): what a wildcard above covers ends there (RFC 4592
 	// section 3.3.1).
@@ -54,6 +58,13 @@ func (r *rule) about(labels, of int) bool {
 		return r.covers&coversSelf != 0
 	}
 	return r.covers&coversBelow != 0
+}
+
+// cancelled reports whether a rule of the same node takes r back.
+func (r *rule) cancelled(by []rule) bool {
+	twin := *r
+	twin.cancel = true
+	return slices.Contains(by, twin)
 }
 
 // typeSet is the query types that a rule is about.
@@ -93,7 +104,7 @@ func newRuleBook() ruleBook {
 
 // rule makes a rule of an entry.
 func (b *ruleBook) rule(list int, e *format.Entry) (rule, error) {
-	r := rule{list: uint8(list), trigger: e.Rule.Trigger, action: e.Rule.Action, covers: coversSelf}
+	r := rule{list: uint8(list), trigger: e.Rule.Trigger, action: e.Rule.Action, covers: coversSelf, cancel: e.Rule.Cancel}
 	switch {
 	case e.Name == nil:
 		r.bits = uint8(e.Prefix.Bits())
@@ -103,6 +114,8 @@ func (b *ruleBook) rule(list int, e *format.Entry) (rule, error) {
 		r.covers = coversBelow
 	}
 	switch {
+	case e.Rule.Except && e.Rule.Important:
+		r.kind = exceptImportant
 	case e.Rule.Except:
 		r.kind = except
 	case e.Rule.Important:
@@ -171,6 +184,9 @@ func (b *ruleBook) set(rules ...rule) uint32 {
 
 func (r *rule) append(key []byte) []byte {
 	key = append(key, r.list, byte(r.trigger), byte(r.action), byte(r.covers), byte(r.kind), r.bits)
+	if r.cancel {
+		key[len(key)-1] |= 0x80 // a prefix has bits, and nothing to cancel
+	}
 	key = binary.BigEndian.AppendUint16(key, r.types)
 	return binary.BigEndian.AppendUint32(key, r.data)
 }

@@ -46,6 +46,8 @@ func (s *listSet) meets(o *listSet) bool {
 // has reports whether a list is in the set.
 func (s *listSet) has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
 
+func (s *listSet) remove(i int) { s[i/64] &^= 1 << (i % 64) }
+
 // named is what a node's value stands for: the lists that name it itself,
 // and those that name all that lies below. rules is the number of a set of
 // rules, where an entry says more than that.
@@ -291,16 +293,22 @@ func (s *Snapshot) complete(v Verdict, rules bool, q *Ask, sc *scope) Verdict {
 // list excepts it does not have, unless it is important. allow says whether exceptions count.
 func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool) Verdict {
 	var f finding
-	var gone listSet
+	var gone, allGone listSet
 	labels := q.Name.Labels()
 	for m := s.trie.Match(q.Name); ; {
 		k, i, ok := m.Next()
 		if !ok {
 			break
 		}
-		for j := range s.rules[s.sets[i].rules] {
-			if r := &s.rules[s.sets[i].rules][j]; r.kind == except && r.about(k, labels) && s.types[r.types].has(q.Type) {
-				gone.add(int(r.list))
+		rules := s.rules[s.sets[i].rules]
+		for j := range rules {
+			r := &rules[j]
+			if r.cancel || r.kind != except && r.kind != exceptImportant || !r.about(k, labels) || !s.types[r.types].has(q.Type) || r.cancelled(rules) {
+				continue
+			}
+			gone.add(int(r.list))
+			if r.kind == exceptImportant {
+				allGone.add(int(r.list))
 			}
 		}
 	}
@@ -320,12 +328,23 @@ func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool) Verdict {
 				set[w] &^= sc.allow[w] // no ban has these
 			}
 		}
-		for j := range s.rules[n.rules] {
-			r := &s.rules[n.rules][j]
-			if r.kind == except || r.ofZone() || !r.about(k, labels) || !s.types[r.types].has(q.Type) {
+		rules := s.rules[n.rules]
+		for j := range rules {
+			r := &rules[j]
+			switch {
+			case r.kind == except || r.kind == exceptImportant || r.ofZone():
+				continue
+			case r.cancel:
+				// A name alone that is taken back stays if all below it
+				// is there too: then the two cannot be told apart.
+				if r.kind == ordinary && r.types == 0 && (r.covers&coversBelow != 0 || !n.below.has(int(r.list))) {
+					set.remove(int(r.list))
+				}
+				continue
+			case !r.about(k, labels) || !s.types[r.types].has(q.Type) || r.cancelled(rules):
 				continue
 			}
-			if (r.kind == important || !gone.has(int(r.list))) && (allow || !sc.allow.has(int(r.list))) {
+			if (r.kind == important && !allGone.has(int(r.list)) || !gone.has(int(r.list))) && (allow || !sc.allow.has(int(r.list))) {
 				set.add(int(r.list))
 			}
 		}

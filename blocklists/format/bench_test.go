@@ -41,7 +41,8 @@ func TestPlainAllocations(t *testing.T) {
 		})
 	}
 	few, many := count(10), count(10_000)
-	if many != few {
+	// One name in some hundred looks like a public suffix, and is looked up.
+	if many > few+100 {
 		t.Errorf("%v allocations for 10,000 lines, %v for 10: a line allocates", many, few)
 	}
 }

@@ -1,6 +1,7 @@
 // Package format reads blocklists as people publish them: plain lists of
 // names, Rideau's own ban packs, hosts files, the part of adblock syntax that
-// means something to DNS, and response policy zones.
+// means something to DNS, dnsmasq's options, and response policy zones; as they are or
+// compressed by gzip.
 //
 // [Read] streams: it holds one line at a time and lends every entry to a
 // callback, so that a list of any length costs the same memory. A line it
@@ -50,6 +51,9 @@ const (
 	Hosts   Format = "hosts"
 	Adblock Format = "adblock"
 	RPZ     Format = "rpz"
+	Dnsmasq Format = "dnsmasq"
+	// Auto is whatever the list seems to be; see [Detect].
+	Auto Format = "auto"
 )
 
 // ParseFormat returns the format of that name; the empty string is [Plain].
@@ -57,10 +61,10 @@ func ParseFormat(s string) (Format, error) {
 	switch f := Format(s); f {
 	case "":
 		return Plain, nil
-	case Plain, Pack, Hosts, Adblock, RPZ:
+	case Plain, Pack, Hosts, Adblock, RPZ, Dnsmasq, Auto:
 		return f, nil
 	}
-	return "", fmt.Errorf("format %q is unknown; use plain, pack, hosts, adblock or rpz", s)
+	return "", fmt.Errorf("format %q is unknown; use auto, plain, pack, hosts, adblock, dnsmasq or rpz", s)
 }
 
 // An Entry is one name or one block of addresses.
@@ -89,9 +93,11 @@ type Options struct {
 	// Tiers are the tiers to take from a pack; none means service, web and
 	// cdn. The other formats have no tiers and pay no attention.
 	Tiers []string
-	// AllowTLD lets through entries of a single label, which cover a whole
-	// top-level domain.
+	// AllowTLD lets through entries that cover a whole top-level domain, or
+	// another suffix under which anybody can have a name (a public suffix).
 	AllowTLD bool
+	// MaxBytes bounds what a compressed list may expand to; 0 is 1 GiB.
+	MaxBytes int64
 	// MaxSkipped is the share, 0 to 1, of lines that may be unusable, among
 	// those that are neither blank nor comment. With 0 none may be.
 	MaxSkipped float64
@@ -105,10 +111,18 @@ type Options struct {
 type Stats struct {
 	// Lines counts all lines, blank ones and comments too.
 	Lines int
+	// Format is how the list was read.
+	Format Format
 	// Entries counts the calls of add.
 	Entries int
 	// Skipped counts the lines that could not be used, in whole or part.
 	Skipped int
+	// NotDNS counts the lines that are about something else than names, and
+	// none the worse for it: rules for browsers, settings of a server.
+	NotDNS int
+	// Reasons says how many lines were skipped, or were not about DNS, and why, most frequent
+	// first.
+	Reasons []Reason
 	// OtherTier counts a pack's lines of tiers not asked for.
 	OtherTier int
 	// Serial is the version that the list itself tells, if HasSerial is set:
@@ -118,6 +132,13 @@ type Stats struct {
 	HasSerial bool
 	// Problems describe the first skipped lines, [MaxProblems] at most.
 	Problems []Problem
+}
+
+// Reason is why lines were passed over, and how many.
+type Reason struct {
+	Reason string
+	Lines  int
+	NotDNS bool
 }
 
 // MaxProblems bounds Stats.Problems.
@@ -139,7 +160,10 @@ func Read(r io.Reader, opt Options, add func(Entry) error) (Stats, error) {
 		return Stats{}, fmt.Errorf("%s: %w", opt.File, err)
 	}
 	l := newReader(r, opt, add)
-	switch f {
+	if err := l.begin(f); err != nil {
+		return l.stats, err
+	}
+	switch l.opt.Format {
 	case Plain:
 		err = l.each(plainShapes, l.plainLine)
 	case Pack:
@@ -150,9 +174,12 @@ func Read(r io.Reader, opt Options, add func(Entry) error) (Stats, error) {
 		err = l.each(hostsShapes, l.hostsLine)
 	case Adblock:
 		err = l.each(adblockShapes, l.adblockLine)
+	case Dnsmasq:
+		err = l.each(nil, l.dnsmasqLine)
 	case RPZ:
 		err = l.zone()
 	}
+	l.reasons()
 	if err == nil {
 		err = l.tooManySkipped()
 	}

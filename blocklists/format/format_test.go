@@ -1,6 +1,7 @@
 package format_test
 
 import (
+	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -41,6 +42,9 @@ func showRule(r *format.Rule) string {
 	}
 	if r.Important {
 		s += " important"
+	}
+	if r.Cancel {
+		s += " cancel"
 	}
 	if r.Types != nil {
 		s += fmt.Sprint(" types=", r.Types)
@@ -145,7 +149,7 @@ func testBad(t *testing.T, opt format.Options, cases []badCase) {
 }
 
 func TestParseFormat(t *testing.T) {
-	for _, s := range []string{"plain", "pack", "hosts", "adblock", "rpz"} {
+	for _, s := range []string{"plain", "pack", "hosts", "adblock", "rpz", "dnsmasq", "auto"} {
 		if f, err := format.ParseFormat(s); err != nil || string(f) != s {
 			t.Errorf("ParseFormat(%q) = %q, %v", s, f, err)
 		}
@@ -153,7 +157,7 @@ func TestParseFormat(t *testing.T) {
 	if f, err := format.ParseFormat(""); err != nil || f != format.Plain {
 		t.Errorf("ParseFormat of nothing = %q, %v; want plain", f, err)
 	}
-	const want = `format "csv" is unknown; use plain, pack, hosts, adblock or rpz`
+	const want = `format "csv" is unknown; use auto, plain, pack, hosts, adblock, dnsmasq or rpz`
 	if _, err := format.ParseFormat("csv"); err == nil || err.Error() != want {
 		t.Errorf("ParseFormat(csv): error %v, want %s", err, want)
 	}
@@ -232,35 +236,139 @@ func TestAdblock(t *testing.T) {
 		{"comments", "[Adblock Plus 2.0]\n! Title: x\n# comment with ## inside\n#comment\n##### line\n||a.example^\n", []string{"6 suffix a.example."}},
 		{"addresses", "||192.0.2.1^\n|192.0.2.0/24^\n||2001:db8::1^\n", []string{"1 192.0.2.1/32", "2 192.0.2.0/24", "3 2001:db8::1/128"}},
 		{"internationalised", "||bücher.example^\n", []string{"1 suffix xn--bcher-kva.example."}},
+		{"exceptions", "@@||a.example^\n@@b.example\n# x\n@@||github.io^$important\n", []string{"1 suffix a.example. except", "2 exact b.example. except", "4 suffix github.io. except important"}},
+		{"modifiers", "||a.example^$important\n||b.example^$badfilter\n||c.example^$dnstype=A|aaaa\n||d.example^$dnstype=~HTTPS,important\n||e.example^$all\n||f.example^$document,popup\n||g.example^$dnsrewrite=NXDOMAIN\n@@||h.example^$badfilter\n", []string{
+			"1 suffix a.example. important", "2 suffix b.example. cancel", "3 suffix c.example. types=[1 28]", "4 suffix d.example. important types=[65] inverted",
+			"5 suffix e.example.", "6 suffix f.example.", "7 suffix g.example.", "8 suffix h.example. except cancel"}},
+		{"lines of hosts files", "||a.example^\n0.0.0.0 b.example c.example # d.example\n127.0.0.1 localhost\n", []string{"1 suffix a.example.", "2 exact b.example.", "2 exact c.example."}},
+		{"what is not about names", "a.example##.ad\n##.ad\na.example#@?#.ad\n||a.example/path^\n|https://a.example^\n||ads*.example^\n/banner.gif\n/ads/banner.gif\n||a.example^$third-party\n||b.example^$script,domain=c.example\n@@||c.example^$~image\n||d.example^\n", []string{"12 suffix d.example."}},
 	})
 	const whole = "; write ||example.com^ if the whole name is to be blocked"
 	testBad(t, format.Options{Format: format.Adblock}, []badCase{
-		{"@@||a.example^", `list:1: "@@||a.example^": an exception rule; put the name into the list of an exception`},
-		{"||a.example^$third-party", `list:1: "||a.example^$third-party": a rule with modifiers, which say more than a name` + whole},
-		{"a.example##.ad", `list:1: "a.example##.ad": a rule about a page's contents, which DNS does not see; leave it out; it is for browsers`},
-		{"##.ad", `list:1: "##.ad": a rule about a page's contents, which DNS does not see; leave it out; it is for browsers`},
-		{"a.example#@?#.ad", `list:1: "a.example#@?#.ad": a rule about a page's contents, which DNS does not see; leave it out; it is for browsers`},
+		{"||a.example^$what", `list:1: "||a.example^$what": a rule with a modifier that is not known here` + whole},
+		{"||a.example^$client=10.0.0.1", `list:1: "||a.example^$client=10.0.0.1": a rule for some clients; name the clients in the ban's groups`},
+		{"||a.example^$dnsrewrite=192.0.2.1", `list:1: "||a.example^$dnsrewrite=192.0.2.1": a rule that rewrites answers; write ||example.com^ to block the name`},
+		{"*$denyallow=a.example", `list:1: "*$denyallow=a.example": a rule that blocks all but some names; name what to block`},
+		{"||a.example^$dnstype=A|~AAAA", `list:1: "||a.example^$dnstype=A|~AAAA": not query types; write $dnstype=A or $dnstype=~AAAA, with | between several`},
+		{"||a.example^$dnstype=", `list:1: "||a.example^$dnstype=": not query types; write $dnstype=A or $dnstype=~AAAA, with | between several`},
 		{`/^ads[0-9]+\./`, `list:1: "/^ads[0-9]+\\./": a regular expression; write the names it is meant for`},
-		{"||a.example/path^", `list:1: "||a.example/path^": a pattern for URLs, which DNS does not see` + whole},
-		{"|https://a.example^", `list:1: "|https://a.example^": a pattern for URLs, which DNS does not see` + whole},
-		{"||ads*.example^", `list:1: "||ads*.example^": a pattern for URLs, which DNS does not see` + whole},
-		{"/banner.gif", `list:1: "/banner.gif": a pattern for URLs, which DNS does not see` + whole},
-		{"0.0.0.0 a.example", `list:1: "0.0.0.0 a.example": white space inside an entry; write one entry a line; for lines of address and name set the list's format to hosts`},
+		{`@@/ads/$important`, `list:1: "@@/ads/$important": a regular expression; write the names it is meant for`},
 		{"||com^", `list:1: "||com^": a single label covers a whole top-level domain; name what to block below it, or set allow_tld for the list`},
+		{"||github.io^", `list:1: "github.io.": a suffix under which anybody can have a name (a public suffix); name what to block below it, or set allow_tld for the list`},
 		{"||", `list:1: "||": the root covers every name; name what to block`},
 	})
+	_, stats, err := read(t, format.Options{Format: format.Adblock, MaxSkipped: 0.5}, "! Version: 202611230100\na.example##.x\nb.example##.x\n||c.example^$third-party\n||d.example^\n||e..example^\n")
+	if err != nil || stats.NotDNS != 3 || stats.Skipped != 1 || !stats.HasSerial || stats.Serial != 202611230100 {
+		t.Errorf("stats %+v, error %v", stats, err)
+	}
+	if want := []format.Reason{{"a rule about a page's contents, which DNS does not see", 2, true}, {"a rule for some requests of a page, which DNS does not see", 1, true},
+		{"empty label (two dots in a row, or a dot first)", 1, false}}; !slices.Equal(stats.Reasons, want) {
+		t.Errorf("reasons %+v", stats.Reasons)
+	}
+}
+
+func TestDnsmasq(t *testing.T) {
+	testGood(t, format.Options{Format: format.Dnsmasq}, []goodCase{
+		{"options", "address=/a.example/\naddress=/b.example/0.0.0.0\naddress=/c.example/#\nlocal=/d.example/\nserver=/e.example/\n--address=/f.example/::\n", []string{
+			"1 suffix a.example.", "2 suffix b.example.", "3 suffix c.example.", "4 suffix d.example.", "5 suffix e.example.", "6 suffix f.example."}},
+		{"several names", "address=/a.example/b.example/*.c.example/.d.example/192.0.2.1\n", []string{"1 suffix a.example.", "1 suffix b.example.", "1 suffix c.example.", "1 suffix d.example."}},
+		{"comments", "# address=/a.example/\naddress=/b.example/ # why\n", []string{"2 suffix b.example."}},
+		{"settings", "no-resolv\nserver=192.0.2.53\ncache-size=1000\naddress=/a.example/\n", []string{"4 suffix a.example."}},
+	})
+	testBad(t, format.Options{Format: format.Dnsmasq}, []badCase{
+		{"server=/a.example/192.0.2.53", `list:1: "server=/a.example/192.0.2.53": an option that sends names to a server, or exempts them; put the names into the list of an exception, or configure forward`},
+		{"server=/a.example/#", `list:1: "server=/a.example/#": an option that sends names to a server, or exempts them; put the names into the list of an exception, or configure forward`},
+		{"address=a.example", `list:1: "address=a.example": names are written between slashes; write address=/example.com/`},
+		{"address=/", `list:1: "address=/": names are written between slashes; write address=/example.com/`},
+		{"address=/#/0.0.0.0", `list:1: "address=/#/0.0.0.0": the root covers every name; name what to block`},
+		{"address=/co.uk/", `list:1: "co.uk.": a suffix under which anybody can have a name (a public suffix); name what to block below it, or set allow_tld for the list`},
+		{"||a.example^", `list:1: "||a.example^": not an option of dnsmasq; write address=/example.com/, or set the list's format`},
+	})
+}
+
+// What a list is, is told from what it holds, and bare names alone say
+// nothing.
+func TestDetect(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want format.Format
+	}{
+		{"", format.Plain},
+		{"# a comment\n\na.example\n*.b.example\n=c.example\n", format.Plain},
+		{"a.example\n192.0.2.1\n2001:db8::/32\n", format.Plain},
+		{"# hosts\n127.0.0.1 localhost\n0.0.0.0 a.example\n0.0.0.0 b.example # x\n", format.Hosts},
+		{"\ufeff0.0.0.0\ta.example\r\n", format.Hosts},
+		{"0.0.0.0 a.example\nb.example\nc.example\n", format.Plain},
+		{"[Adblock Plus 2.0]\na.example\nb.example\nc.example\n", format.Adblock},
+		{"! Title: x\n||a.example^\nb.example\n0.0.0.0 c.example\n", format.Adblock},
+		{"a.example##.ad\n", format.Adblock},
+		{"# x ## y\na.example\n", format.Plain},
+		{"address=/a.example/\naddress=/b.example/0.0.0.0\n", format.Dnsmasq},
+		{"#domain\tmatch\ttier\tpurpose\n", format.Pack},
+		{"a.example\tsuffix\tservice\n", format.Pack},
+		{"$TTL 300\n@ SOA a. b. 1 2 3 4 5\na.example CNAME .\n", format.RPZ},
+		{"; feed\nrpz.example. 300 IN SOA a. b. (\n1 2 3 4 5)\n", format.RPZ},
+		{"soa.example\nb.example\n", format.Plain},
+		{"a.example\n$TT", format.Plain}, // the last line is not whole
+	} {
+		if got := format.Detect([]byte(c.text)); got != c.want {
+			t.Errorf("%q: %s, want %s", c.text, got, c.want)
+		}
+	}
+	_, stats, err := read(t, format.Options{Format: format.Auto}, "address=/a.example/\n")
+	if err != nil || stats.Format != format.Dnsmasq || stats.Entries != 1 {
+		t.Errorf("%+v, %v", stats, err)
+	}
+}
+
+func TestGzip(t *testing.T) {
+	pack := func(text string) string {
+		var b strings.Builder
+		z := gzip.NewWriter(&b)
+		z.Write([]byte(text))
+		z.Close()
+		return b.String()
+	}
+	list := "a.example\n||b.example^\n"
+	got, stats, err := read(t, format.Options{Format: format.Auto}, pack("! x\n"+list))
+	if want := []string{"2 exact a.example.", "3 suffix b.example."}; err != nil || !slices.Equal(got, want) || stats.Format != format.Adblock {
+		t.Errorf("%q, %+v, %v", got, stats, err)
+	}
+	for _, c := range []struct{ text, want string }{
+		{pack(list)[:20], "list:1: read: unexpected EOF"},
+		{"\x1f\x8b\x00", "list:1: begins like a compressed file, and is none; check what the list's address delivers"},
+		{pack(strings.Repeat("a.example\n", 100)), "list:10: the compressed list expands to more than the list may have (99 octets); check what it is, or raise max_bytes for the list"},
+	} {
+		_, _, err := read(t, format.Options{MaxBytes: 99, MaxSkipped: 1}, c.text)
+		if err == nil || err.Error() != c.want {
+			t.Errorf("%v, want %s", err, c.want)
+		}
+	}
+	if _, _, err := read(t, format.Options{MaxBytes: 1000}, pack(strings.Repeat("a.example\n", 100))); err != nil {
+		t.Errorf("what just fits: %v", err)
+	}
+}
+
+// One octet that does not belong costs its line.
+func TestNUL(t *testing.T) {
+	text := strings.Repeat("a.example\n", 100)
+	got, stats, err := read(t, format.Options{MaxSkipped: 0.1}, text+"b.\x00example\n"+text)
+	if err != nil || len(got) != 200 || stats.Skipped != 1 || stats.Problems[0].Line != 101 {
+		t.Errorf("%d entries, %+v, %v", len(got), stats, err)
+	}
+	if _, _, err := read(t, format.Options{}, "\xff\xfea\x00.\x00"); err == nil || err.Error() != "list:1: text in UTF-16; save the file as UTF-8" {
+		t.Error(err)
+	}
 }
 
 func TestNoList(t *testing.T) {
 	const page = "looks like a web page, not a list; check the list's address: it may ask to sign in, or have moved"
 	const binary = "looks like a binary file, not a list (it has a NUL octet); check what the list's address delivers; it must be uncompressed UTF-8 text"
-	long := strings.Repeat("x", 200<<10)
-	for _, f := range []format.Format{format.Plain, format.Pack, format.Hosts, format.Adblock, format.RPZ} {
+	for _, f := range []format.Format{format.Plain, format.Pack, format.Hosts, format.Adblock, format.RPZ, format.Dnsmasq, format.Auto} {
 		for _, tc := range []struct{ name, text, want string }{
 			{"doctype", "\n <!DOCTYPE html>\n<p>", `list:2: "<!DOCTYPE html>": ` + page},
 			{"html", "\ufeff<HTML lang=en>\n", `list:1: "<HTML lang=en>": ` + page},
 			{"binary", "# x\n\nPK\x03\x04\x00\x00\n", "list:3: " + binary},
-			{"binary beyond a long line", "# x\n" + long + "\x00\n", "list:2: " + binary},
 			{"binary at the end", "# x\n\x00", "list:2: " + binary},
 		} {
 			t.Run(string(f)+"/"+tc.name, func(t *testing.T) {
@@ -334,7 +442,7 @@ func TestAddError(t *testing.T) {
 
 func TestReaderError(t *testing.T) {
 	broken := errors.New("connection reset")
-	for _, f := range []format.Format{format.Plain, format.Pack, format.Hosts, format.Adblock, format.RPZ} {
+	for _, f := range []format.Format{format.Plain, format.Pack, format.Hosts, format.Adblock, format.RPZ, format.Dnsmasq, format.Auto} {
 		r := io.MultiReader(strings.NewReader("# x\n# y\n"), iotest.ErrReader(broken))
 		_, err := format.Read(r, format.Options{File: "list", Format: f, MaxSkipped: 1}, func(format.Entry) error { return nil })
 		if !errors.Is(err, broken) || err.Error() != "list:3: read: connection reset" {

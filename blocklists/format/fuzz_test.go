@@ -92,7 +92,7 @@ func checkEntry(t *testing.T, e format.Entry, tld bool) {
 		t.Errorf("name %q is not in lower case", e.Name)
 	}
 	labels := dns.CountLabel(name)
-	if labels == 0 || labels == 1 && !tld {
+	if (labels == 0 || labels == 1) && !tld {
 		t.Errorf("name %q has %d labels", name, labels)
 	}
 }
@@ -115,4 +115,26 @@ func FuzzReadAdblock(f *testing.F) {
 
 func FuzzReadRPZ(f *testing.F) {
 	fuzz(f, format.RPZ, zoneHead+"a.example CNAME .\n*.b.example A 192.0.2.1\n24.0.2.0.192.rpz-ip CNAME *.\n", zoneHead+"a..b CNAME .\n TXT \"x\n\" (\n)\n$ORIGIN x\n$ORIGIN y\\.\nb CNAME rpz-passthru.\n", "$TTL 30\n@ SOA . . 1 2 3 4 5\n48.zz.1.2.rpz-ip CNAME .\n$GENERATE 1-9 a$ CNAME .\n$INCLUDE x\n")
+}
+
+func FuzzReadDnsmasq(f *testing.F) {
+	fuzz(f, format.Dnsmasq, "address=/a.example/b.example/0.0.0.0\nlocal=/c.example/\nserver=/d.example/192.0.2.1\nno-resolv\n", "address=//\n--address=/#/\naddress=\n=\n")
+}
+
+// What is detected can be read, and is nothing to be detected again.
+func FuzzDetect(f *testing.F) {
+	for _, s := range []string{"a.example\n", "0.0.0.0 a.example\n", "||a.example^\n", "address=/a.example/\n", zoneHead, "#domain\tmatch\ttier\n", "\x1f\x8b\x08\x00"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		got := format.Detect(text)
+		if got == format.Auto || got == "" {
+			t.Fatalf("detected %q", got)
+		}
+		stats, err := format.Read(bytes.NewReader(text), format.Options{File: "fuzz", Format: format.Auto, MaxSkipped: 1, MaxBytes: 1 << 20},
+			func(format.Entry) error { return nil })
+		if err == nil && !bytes.HasPrefix(text, []byte("\x1f\x8b")) && len(text) < 64<<10 && stats.Format != got {
+			t.Errorf("detected %s, read as %s", got, stats.Format)
+		}
+	})
 }

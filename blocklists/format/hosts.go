@@ -15,9 +15,9 @@ var localNames = map[string]bool{
 }
 
 var (
-	faultNoAddress   = fault{"more than one name, and no address before them", "write ADDRESS NAME, or one name a line"}
-	faultAddressOnly = fault{"an address without a name", "write ADDRESS NAME; to ban an address, put it into a plain list"}
-	faultHostsStar   = fault{"a star, which hosts files do not have", "put it into a plain list"}
+	faultNoAddress   = fault{reason: "more than one name, and no address before them", remedy: "write ADDRESS NAME, or one name a line"}
+	faultAddressOnly = fault{reason: "an address without a name", remedy: "write ADDRESS NAME; to ban an address, put it into a plain list"}
+	faultHostsStar   = fault{reason: "a star, which hosts files do not have", remedy: "put it into a plain list"}
 )
 
 // isLocal reports whether text may begin with a local name that has several

@@ -18,12 +18,12 @@ func DefaultTiers() []string { return slices.Clone(allTiers[:3]) }
 const packColumns = 5
 
 var (
-	faultColumns = fault{"not the five columns of a pack, divided by tabs", "write domain, match, tier, purpose and source with one tab between each"}
-	faultMatch   = fault{"unknown match", "write suffix, exact or below, or address for an address or block of addresses"}
-	faultTier    = fault{"unknown tier", "write service, web, cdn or shared"}
-	faultHeader  = fault{"the header names other columns than a pack has", "write domain, match, tier, purpose and source with one tab between each"}
-	faultAddress = fault{"not an address", "write an address or a block of addresses, or set match to suffix, exact or below"}
-	faultIsAddr  = fault{"an address with a match that is for names", "set match to address"}
+	faultColumns = fault{reason: "not the five columns of a pack, divided by tabs", remedy: "write domain, match, tier, purpose and source with one tab between each"}
+	faultMatch   = fault{reason: "unknown match", remedy: "write suffix, exact or below, or address for an address or block of addresses"}
+	faultTier    = fault{reason: "unknown tier", remedy: "write service, web, cdn or shared"}
+	faultHeader  = fault{reason: "the header names other columns than a pack has", remedy: "write domain, match, tier, purpose and source with one tab between each"}
+	faultAddress = fault{reason: "not an address", remedy: "write an address or a block of addresses, or set match to suffix, exact or below"}
+	faultIsAddr  = fault{reason: "an address with a match that is for names", remedy: "set match to address"}
 )
 
 // setTiers chooses the tiers to take.

@@ -46,7 +46,7 @@ func (l *reader) quick(shapes []shape) (err error) {
 		}
 		rest = text[n+end:]
 		l.stats.Lines++
-		l.at = l.stats.Lines
+		l.at, l.bad = l.stats.Lines, false
 		l.content++
 		err = l.emitName(name, s.match)
 	}

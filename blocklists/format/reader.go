@@ -27,15 +27,19 @@ type reader struct {
 	bad     bool    // the line in hand is counted as skipped
 	first   Problem // of all skipped lines
 
+	passed map[fault]int // lines passed over, by why
+
 	tiers [len(allTiers)]bool // of a pack, those to take
 	idn   *idna.Profile       // made when first needed
 	name  [wire.MaxName + 1]byte
 }
 
 func newReader(r io.Reader, opt Options, add func(Entry) error) *reader {
-	// The two octets more are the line's end, "\r\n".
-	return &reader{br: bufio.NewReaderSize(r, maxLine+2), opt: opt, add: add}
+	return &reader{br: newBuffer(r), opt: opt, add: add, passed: map[fault]int{}}
 }
+
+// newBuffer is a buffer with room for the longest line and its end, "\r\n".
+func newBuffer(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, maxLine+2) }
 
 // each reads lines that have one of the shapes, and calls f for each other
 // line that is not blank, without its end and the white space around it, until
@@ -65,6 +69,11 @@ func (l *reader) each(shapes []shape, f func(line []byte) error) error {
 			l.skip(line, faultLongLine)
 			continue
 		}
+		if bytes.IndexByte(line, 0) >= 0 {
+			l.skip(line, faultNUL)
+			continue
+		}
+		l.noteSerial(line)
 		if err := f(line); err != nil {
 			return err
 		}
@@ -90,7 +99,7 @@ func (l *reader) next() (line []byte, long bool, err error) {
 		start := bytes.Clone(line[:maxText+1])
 		return start, true, l.discardLine()
 	case err != nil && err != io.EOF:
-		return nil, false, fmt.Errorf("%s:%d: read: %w", l.opt.File, l.at, err)
+		return nil, false, l.readError(err)
 	}
 	if l.at == 1 {
 		line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
@@ -103,29 +112,24 @@ func (l *reader) next() (line []byte, long bool, err error) {
 // discardLine reads to the end of the line in hand.
 func (l *reader) discardLine() error {
 	for {
-		rest, err := l.br.ReadSlice('\n')
-		if bytes.IndexByte(rest, 0) >= 0 {
-			return l.problem(nil, faultBinary)
-		}
+		_, err := l.br.ReadSlice('\n')
 		switch {
 		case err == nil || err == io.EOF:
 			return nil
 		case err != bufio.ErrBufferFull:
-			return fmt.Errorf("%s:%d: read: %w", l.opt.File, l.at, err)
+			return l.readError(err)
 		}
 	}
 }
 
 var (
-	faultBinary  = fault{"looks like a binary file, not a list (it has a NUL octet)", "check what the list's address delivers; it must be uncompressed UTF-8 text"}
-	faultWebPage = fault{"looks like a web page, not a list", "check the list's address: it may ask to sign in, or have moved"}
+	faultNUL     = fault{reason: "a NUL octet", remedy: "remove it"}
+	faultBinary  = fault{reason: "looks like a binary file, not a list (it has a NUL octet)", remedy: "check what the list's address delivers; it must be uncompressed UTF-8 text"}
+	faultWebPage = fault{reason: "looks like a web page, not a list", remedy: "check the list's address: it may ask to sign in, or have moved"}
 )
 
 // refuse reports what shows that the input is no list at all.
 func (l *reader) refuse(line []byte) error {
-	if bytes.IndexByte(line, 0) >= 0 {
-		return l.problem(nil, faultBinary)
-	}
 	for _, b := range line {
 		if b == ' ' || b == '\t' {
 			continue
@@ -147,6 +151,13 @@ func isHTML(line []byte) bool {
 	return false
 }
 
+// aside counts the line in hand as one that is not about DNS.
+func (l *reader) aside(f fault) {
+	l.content--
+	l.stats.NotDNS++
+	l.passed[f]++
+}
+
 // comment takes back the count of the line in hand as content.
 func (l *reader) comment() { l.content-- }
 
@@ -156,6 +167,7 @@ func (l *reader) skip(text []byte, f fault) {
 		l.bad = true
 		// A line may be read twice, and is one line all the same.
 		l.stats.Skipped = min(l.stats.Skipped+1, l.stats.Lines)
+		l.passed[f.base()]++
 	}
 	if len(l.stats.Problems) < MaxProblems {
 		p := l.problem(text, f)
@@ -180,9 +192,16 @@ func (l *reader) tooManySkipped() error {
 }
 
 // emitName gives add a name, in wire form.
-func (l *reader) emitName(name []byte, m Match) error {
+func (l *reader) emitName(name []byte, m Match) error { return l.emitRule(name, m, nil) }
+
+// emitRule is emitName with what the entry says beyond.
+func (l *reader) emitRule(name []byte, m Match, r *Rule) error {
+	if m != Exact && !l.opt.AllowTLD && mayBeSuffix(name) && (r == nil || !r.Except) && isPublicSuffix(name) {
+		l.skip([]byte(wire.NameString(name)), faultPublic)
+		return nil
+	}
 	l.stats.Entries++
-	if err := l.add(Entry{Name: name, Match: m, Line: l.at}); err != nil {
+	if err := l.add(Entry{Name: name, Match: m, Line: l.at, Rule: r}); err != nil {
 		return fmt.Errorf("%s:%d: %w", l.opt.File, l.at, err)
 	}
 	return nil

@@ -16,17 +16,17 @@ import (
 )
 
 var (
-	faultInclude   = fault{"$INCLUDE reads other files, which this list must not", "put the records into this file, or make the other a list of its own"}
-	faultIncludes  = fault{"$INCLUDE of files within files goes too deep", "put the records into one file"}
-	faultGenerate  = fault{"$GENERATE is not read", "write the records out"}
-	faultNoSOA     = fault{"a trigger before the zone's SOA record, which says where the zone begins", "begin the file with the SOA record"}
-	faultRecord    = fault{"not a record", "correct it; the syntax is that of zone files (RFC 1035 section 5)"}
-	faultNoOwner   = fault{"a record without an owner after one that could not be read", "correct the record before it"}
-	faultOutside   = fault{"an owner outside the zone", "end owners without a dot, or correct the origin"}
-	faultAction    = fault{"an action that is not known", "use CNAME with ., *., rpz-passthru., rpz-drop. or rpz-tcp-only., or local data"}
-	faultDNAME     = fault{"a DNAME record, which policy zones do not have", "write a CNAME with a wildcard owner and target"}
-	faultData      = fault{"local data that cannot be written into a response", "correct the record"}
-	faultIPTrigger = fault{"not the address of a trigger", "write the length and then the address backwards: 24.0.2.0.192.rpz-ip"}
+	faultInclude   = fault{reason: "$INCLUDE reads other files, which this list must not", remedy: "put the records into this file, or make the other a list of its own"}
+	faultIncludes  = fault{reason: "$INCLUDE of files within files goes too deep", remedy: "put the records into one file"}
+	faultGenerate  = fault{reason: "$GENERATE is not read", remedy: "write the records out"}
+	faultNoSOA     = fault{reason: "a trigger before the zone's SOA record, which says where the zone begins", remedy: "begin the file with the SOA record"}
+	faultRecord    = fault{reason: "not a record", remedy: "correct it; the syntax is that of zone files (RFC 1035 section 5)"}
+	faultNoOwner   = fault{reason: "a record without an owner after one that could not be read", remedy: "correct the record before it"}
+	faultOutside   = fault{reason: "an owner outside the zone", remedy: "end owners without a dot, or correct the origin"}
+	faultAction    = fault{reason: "an action that is not known", remedy: "use CNAME with ., *., rpz-passthru., rpz-drop. or rpz-tcp-only., or local data"}
+	faultDNAME     = fault{reason: "a DNAME record, which policy zones do not have", remedy: "write a CNAME with a wildcard owner and target"}
+	faultData      = fault{reason: "local data that cannot be written into a response", remedy: "correct the record"}
+	faultIPTrigger = fault{reason: "not the address of a trigger", remedy: "write the length and then the address backwards: 24.0.2.0.192.rpz-ip"}
 )
 
 // zone reads a response policy zone (draft-vixie-dnsop-dns-rpz-00): all its
@@ -186,7 +186,7 @@ func (z *zoneReader) include(text, argument []byte) {
 	}
 	z.includes++
 	z.outer = append(z.outer, included{z.br, z.opt.File, f, z.base, z.origin, z.stats.Lines})
-	z.br, z.base = bufio.NewReaderSize(f, maxLine+2), z.stats.Lines
+	z.br, z.base = newBuffer(f), z.stats.Lines
 	z.opt.File = filepath.Join(filepath.Dir(z.opt.File), file)
 	if len(origin) > 0 {
 		z.setOrigin(origin)
@@ -348,7 +348,7 @@ func (z *zoneReader) action(rr dns.RR, trigger string) fault {
 	return z.pack(rr)
 }
 
-var faultNSData = fault{"an NS record below the zone's name, which is a delegation and no policy", "remove it"}
+var faultNSData = fault{reason: "an NS record below the zone's name, which is a delegation and no policy", remedy: "remove it"}
 
 // pack fills in a record of local data.
 func (z *zoneReader) pack(rr dns.RR) fault {
@@ -414,6 +414,10 @@ func (z *zoneReader) name(text string, t Trigger) error {
 	name, f := z.parseName([]byte(text))
 	if !f.ok() {
 		z.skip(z.text, f)
+		return nil
+	}
+	if m == Below && t == OnAnswer && !z.opt.AllowTLD && mayBeSuffix(name) && isPublicSuffix(name) {
+		z.skip(z.text, faultPublic)
 		return nil
 	}
 	z.rule.Trigger = t

@@ -49,6 +49,9 @@ type Rule struct {
 	Except bool
 	// Important makes the entry hold in spite of Except ($important).
 	Important bool
+	// Cancel takes back the same entry of the same list, that is one with the same name,
+	// match, Except, Important and Types, wherever it stands ($badfilter).
+	Cancel bool
 	// Types are the query types that the entry is about, or with NotTypes
 	// those that it is not about ($dnstype); nil is all of them. It is not written afterwards.
 	Types    []uint16

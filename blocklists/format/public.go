@@ -1,0 +1,70 @@
+package format
+
+import (
+	_ "embed"
+	"encoding/binary"
+	"strings"
+
+	"golang.org/x/net/publicsuffix"
+
+	"rideau/resolver/wire"
+)
+
+// suffixBits has bits for the hash of each public suffix, and for that of
+// each name below which all are some. It only keeps most names from being looked up in
+// the list of golang.org/x/net/publicsuffix, which takes as long as all else
+// that is done for a name. A test holds it against that list, and with -update makes
+// it.
+//
+//go:embed public.bits
+var suffixBits string
+
+const (
+	suffixBitCount = 1 << 18
+	maxSuffixLen   = 80 // of the wire form
+	// belowMark tells the hash of "all names below" from that of the name.
+	belowMark = 0x9E3779B97F4A7C15
+)
+
+// mayBeSuffix reports whether a name, in wire form, could be a public suffix.
+func mayBeSuffix(name []byte) bool {
+	if len(name) > maxSuffixLen || len(name) < 2 {
+		return false
+	}
+	return suffixBit(hashName(name)) || suffixBit(hashName(name[1+name[0]:])^belowMark)
+}
+
+// suffixBit reports whether the three bits of a hash are set: by chance, once
+// in a thousand times.
+func suffixBit(h uint64) bool {
+	for range 3 {
+		if b := h % suffixBitCount; suffixBits[b/8]&(1<<(b%8)) == 0 {
+			return false
+		}
+		h >>= 20
+	}
+	return true
+}
+
+// hashName is a hash that is the same everywhere.
+func hashName(b []byte) uint64 {
+	h := uint64(len(b))
+	for ; len(b) >= 8; b = b[8:] {
+		h = (h ^ binary.LittleEndian.Uint64(b)) * 0xFF51AFD7ED558CCD
+		h ^= h >> 32
+	}
+	var tail uint64
+	for i, c := range b {
+		tail |= uint64(c) << (8 * i)
+	}
+	h = (h ^ tail) * 0xC4CEB9FE1A85EC53
+	return h ^ h>>29
+}
+
+// isPublicSuffix reports whether anybody can have a name directly below this
+// one, as its registry or owner has it: co.uk, github.io.
+func isPublicSuffix(name []byte) bool {
+	text := strings.TrimSuffix(wire.NameString(name), ".")
+	suffix, icann := publicsuffix.PublicSuffix(text)
+	return suffix == text && (icann || strings.IndexByte(text, '.') >= 0)
+}

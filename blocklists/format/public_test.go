@@ -1,0 +1,97 @@
+package format
+
+import (
+	"flag"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"rideau/resolver/wire"
+)
+
+var update = flag.Bool("update", false, "make public.bits anew")
+
+// TestSuffixBits: no public suffix is missed. The list itself is not
+// exported; the module's own test has it.
+func TestSuffixBits(t *testing.T) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "golang.org/x/net").Output()
+	if err != nil {
+		t.Skipf("go list: %v", err)
+	}
+	path := filepath.Join(strings.TrimSpace(string(out)), "publicsuffix", "table_test.go")
+	f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	if err != nil {
+		t.Skipf("the list is not at hand: %v", err)
+	}
+	var bits [suffixBitCount / 8]byte
+	set := func(h uint64) {
+		for range 3 {
+			bits[h%suffixBitCount/8] |= 1 << (h % 8)
+			h >>= 20
+		}
+	}
+	n := 0
+	ast.Inspect(f, func(node ast.Node) bool {
+		list, ok := node.(*ast.ValueSpec)
+		if !ok || list.Names[0].Name != "rules" {
+			return true
+		}
+		for _, e := range list.Values[0].(*ast.CompositeLit).Elts {
+			rule, err := strconv.Unquote(e.(*ast.BasicLit).Value)
+			if err != nil || rule[0] == '!' {
+				continue
+			}
+			below, star := strings.CutPrefix(rule, "*.")
+			name, err := wire.AppendName(nil, []byte(below))
+			if err != nil || len(name) > maxSuffixLen {
+				t.Fatalf("%s: %d octets, %v", rule, len(name), err)
+			}
+			if n++; star {
+				set(hashName(name) ^ belowMark)
+			} else {
+				set(hashName(name))
+			}
+		}
+		return false
+	})
+	if n < 9000 {
+		t.Fatalf("only %d rules", n)
+	}
+	if *update {
+		if err := os.WriteFile("public.bits", bits[:], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for i, b := range bits {
+		if b&^suffixBits[i] != 0 {
+			t.Fatal("public.bits lacks suffixes; make it anew: go test ./blocklists/format -run SuffixBits -update")
+		}
+	}
+}
+
+func TestIsPublicSuffix(t *testing.T) {
+	for text, want := range map[string]bool{
+		"co.uk": true, "github.io": true, "blogspot.com": true, "anything.ck": true, "gc.ca": true, "qc.ca": true, "compute.amazonaws.com": false,
+		"www.ck": false, "example.com": false, "wechat.com": false, "qq.com": false, "example.co.uk": false, "a.github.io": false,
+		"unknown.tld-that-is-none": false,
+	} {
+		name, err := wire.AppendName(nil, []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := mayBeSuffix(name) && isPublicSuffix(name); got != want {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
+	}
+	name, _ := wire.AppendName(nil, []byte("www.example.com"))
+	if n := testing.AllocsPerRun(100, func() { mayBeSuffix(name) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
