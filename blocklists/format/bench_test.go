@@ -35,7 +35,7 @@ func TestPlainAllocations(t *testing.T) {
 		return testing.AllocsPerRun(5, func() {
 			r.Reset(list)
 			stats, err := format.Read(&r, format.Options{File: "list"}, add)
-			if err != nil || stats.Entries != lines {
+			if err != nil || stats.Entries+stats.Skipped != lines { // some are public suffixes
 				t.Fatalf("%d entries of %d, error %v", stats.Entries, lines, err)
 			}
 		})
@@ -53,8 +53,8 @@ func benchmark(b *testing.B, f format.Format, list []byte, lines int) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r.Reset(list)
-		stats, err := format.Read(&r, format.Options{File: "list", Format: f}, func(format.Entry) error { return nil })
-		if err != nil || stats.Entries != lines {
+		stats, err := format.Read(&r, format.Options{File: "list", Format: f, MaxSkipped: 0.01}, func(format.Entry) error { return nil })
+		if err != nil || stats.Entries+stats.Skipped != lines { // some are public suffixes
 			b.Fatalf("%d entries, error %v", stats.Entries, err)
 		}
 	}
