@@ -7,9 +7,9 @@
 // says what a message contains, and others say what to do about it.
 //
 // A query is read with [Query.Parse]. A response that came from elsewhere is
-// read record by record with [Walk]. Answers are put together with the
-// Append functions, always in the order header and question, answer,
-// authority, OPT.
+// read record by record with [Walk], and copied without what a policy does
+// not want in it. Answers are put together with the Append functions, always
+// in the order header and question, answer, authority, OPT.
 //
 // Only the standard library is imported. Tests hold every function against
 // github.com/miekg/dns.
