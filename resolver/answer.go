@@ -228,6 +228,12 @@ func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outco
 		o.Overruled = 1 + uint8(p.BanSlot(verdict.Ban))
 		r.events.put(q, verdict)
 	}
+	if p.StripECH(q.group) {
+		var err error
+		if dst, err = withoutECH(dst, base); err != nil {
+			return r.fail(dst[:base], q, edeNetwork, false, o)
+		}
+	}
 	v := &q.view
 	m := dst[base:]
 	wire.SetID(m, v.ID)
@@ -248,6 +254,17 @@ func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outco
 		option = staleOption
 	}
 	return q.seal(dst, base, wire.NoError, option), o
+}
+
+// withoutECH takes the keys for encrypted Client Hello out of the message
+// from base on.
+func withoutECH(dst []byte, base int) ([]byte, error) {
+	var scratch wire.Name
+	out, changed, err := wire.AppendWithoutECH(dst, dst[base:], &scratch)
+	if !changed || err != nil {
+		return dst, err
+	}
+	return append(out[:base], out[len(dst):]...), nil
 }
 
 // examine asks policy about a message that was not found clean under the
