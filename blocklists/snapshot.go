@@ -13,18 +13,21 @@
 // The rule of precedence, carried out by the scope's decide method: an
 // exception beats a ban; then the more specific name decides; then the order
 // in which the bans are configured. A ban in monitor mode never hides one that is
-// enforced.
+// enforced. What no ban stops, policy zones decide about, by the rules of their own
+// (see zone.go): no zone lifts a ban.
+//
+// What an entry says beyond a name or an address, as those of policy zones and
+// of some adblock rules do, lies in sets of rules beside the sets of lists, which only
+// names that have some pay for.
 package blocklists
 
 import (
-	"math/bits"
 	"net/netip"
 	"time"
 
 	"rideau/blocklists/format"
 	"rideau/blocklists/prefix"
 	"rideau/blocklists/suffix"
-	"rideau/resolver/wire"
 )
 
 // listSet is a set of lists by their index in the policy.
@@ -100,63 +103,6 @@ type Verdict struct {
 	data    uint32 // of LocalData
 }
 
-// finding is what the lists of a name say so far. It is small, and of few
-// fields, so that it stays in registers while the name is walked.
-type finding struct {
-	kind              Kind
-	ban, list, labels uint8
-}
-
-// decide is the rule of precedence at one node: sets are the lists that name
-// the node, v is the verdict of the less specific nodes before it.
-func (sc *scope) decide(v finding, sets *listSet, labels int) finding {
-	switch {
-	case v.kind == Allow:
-		return v
-	case sets.meets(&sc.allow):
-		list, _ := first(sets, &sc.allow, nil)
-		return finding{kind: Allow, list: list, labels: uint8(labels)}
-	case sets.meets(&sc.enforce):
-		list, ban := first(sets, &sc.enforce, &sc.enforceBan)
-		return finding{Block, ban, list, uint8(labels)}
-	case v.kind != Block && sets.meets(&sc.monitor):
-		list, ban := first(sets, &sc.monitor, &sc.monitorBan)
-		return finding{WouldBlock, ban, list, uint8(labels)}
-	}
-	return v
-}
-
-// verdict is the verdict that a finding comes to.
-func (s *Snapshot) verdict(sc *scope, f finding) Verdict {
-	v := Verdict{Kind: f.kind, Ban: f.ban, List: f.list, Labels: f.labels}
-	switch f.kind {
-	case Allow:
-		v.Exception = sc.exception[f.list]
-	case Block, WouldBlock:
-		b := &s.bans[f.ban]
-		v.Action, v.data = b.flat, b.data
-	}
-	return v
-}
-
-// first is, of the lists in both sets, the one whose ban comes first.
-func first(a, b *listSet, bans *[MaxLists]uint8) (list, ban uint8) {
-	ban = noBan
-	found := false
-	for w := range a {
-		for m := a[w] & b[w]; m != 0; m &= m - 1 {
-			i := w*64 + bits.TrailingZeros64(m)
-			if bans == nil {
-				return uint8(i), noBan
-			}
-			if !found || bans[i] < ban {
-				list, ban, found = uint8(i), bans[i], true
-			}
-		}
-	}
-	return list, ban
-}
-
 // banFacts is a ban with what answers need, made once.
 type banFacts struct {
 	Ban
@@ -203,183 +149,6 @@ func (s *Snapshot) Group(client netip.Addr) GroupID {
 // Everyone is a group that every ban of every group binds, whatever its mode, and no exception
 // frees. What passes for Everyone passes for each client.
 func (s *Snapshot) Everyone() GroupID { return GroupID(len(s.scopes) - 1) }
-
-// Ask is what policy is asked about a question. It borrows the name.
-type Ask struct {
-	Name   *wire.Name
-	Type   wire.Type  // 0: of no particular type
-	Client netip.Addr // invalid: of nobody in particular
-	TCP    bool       // it came by a stream
-	Group  GroupID
-	// Final leaves policy zones out: they have said what the answer is.
-	Final bool
-}
-
-// Question decides about a question. It does not allocate.
-//
-// Exceptions and bans come first, then policy zones, so that a zone that lets
-// a name through does not lift a ban.
-func (s *Snapshot) Question(q *Ask) Verdict {
-	sc := &s.scopes[q.Group]
-	f, rules := s.lookUp(q.Name, sc)
-	if f.kind == Pass && !rules && !sc.clientZones && !(s.someAddrs && isReverse(q.Name)) {
-		return Verdict{}
-	}
-	v := s.verdict(sc, f)
-	if f.kind != Block || rules {
-		v = s.complete(v, rules, q, sc)
-		if v.Kind == Allow && !v.Overruled {
-			if w := s.zoned(Verdict{}, q, sc); w.Kind == Block || w.Kind == WouldBlock {
-				v.Ban, v.Overruled = w.Ban, true
-			}
-		}
-		v = s.zoned(v, q, sc)
-	}
-	if v.Kind == Block && v.Action > NoData && isCanary(q.Name) {
-		v.Action = NXDomain
-	}
-	return v
-}
-
-// listed is what bans and exceptions say about a name.
-func (s *Snapshot) listed(q *Ask, sc *scope) Verdict {
-	f, rules := s.lookUp(q.Name, sc)
-	if f.kind == Pass && !rules && !(s.someAddrs && isReverse(q.Name)) {
-		return Verdict{}
-	}
-	return s.complete(s.verdict(sc, f), rules, q, sc)
-}
-
-// lookUp is what a name's lists say, and whether an entry says more than that.
-func (s *Snapshot) lookUp(name *wire.Name, sc *scope) (f finding, rules bool) {
-	labels := name.Labels()
-	for m := s.trie.Match(name); ; {
-		k, i, ok := m.Next()
-		if !ok {
-			return f, rules
-		}
-		n := &s.sets[i]
-		set := &n.below
-		if k == labels {
-			set = &n.self
-		}
-		rules = rules || n.rules != 0
-		f = sc.decide(f, set, k)
-	}
-}
-
-// complete is what bans and exceptions say where v, which a name's lists
-// say, may not be all.
-func (s *Snapshot) complete(v Verdict, rules bool, q *Ask, sc *scope) Verdict {
-	if rules {
-		v = s.ruled(q, sc, true)
-	}
-	if v.Kind != Allow && v.Kind != Block && s.someAddrs {
-		if a, ok := reverse(q.Name); ok {
-			if w := s.addr(a, sc); w.Kind == Allow || w.Kind == Block || v.Kind == Pass {
-				v = w
-			}
-		}
-	}
-	if v.Kind == Allow {
-		if w := s.ruled(q, sc, false); w.Kind == Block || w.Kind == WouldBlock {
-			v.Ban, v.Overruled = w.Ban, true
-		}
-	}
-	return v
-}
-
-// ruled is the rule of precedence for a name whose lists have rules: what a
-// list excepts it does not have, unless it is important. allow says whether exceptions count.
-func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool) Verdict {
-	var f finding
-	var gone, allGone listSet
-	labels := q.Name.Labels()
-	for m := s.trie.Match(q.Name); ; {
-		k, i, ok := m.Next()
-		if !ok {
-			break
-		}
-		rules := s.rules[s.sets[i].rules]
-		for j := range rules {
-			r := &rules[j]
-			if r.cancel || r.kind != except && r.kind != exceptImportant || !r.about(k, labels) || !s.types[r.types].has(q.Type) || r.cancelled(rules) {
-				continue
-			}
-			gone.add(int(r.list))
-			if r.kind == exceptImportant {
-				allGone.add(int(r.list))
-			}
-		}
-	}
-	for m := s.trie.Match(q.Name); ; {
-		k, i, ok := m.Next()
-		if !ok {
-			return s.verdict(sc, f)
-		}
-		n := &s.sets[i]
-		set := n.below
-		if k == labels {
-			set = n.self
-		}
-		for w := range set {
-			set[w] &^= gone[w]
-			if !allow {
-				set[w] &^= sc.allow[w] // no ban has these
-			}
-		}
-		rules := s.rules[n.rules]
-		for j := range rules {
-			r := &rules[j]
-			switch {
-			case r.kind == except || r.kind == exceptImportant || r.ofZone():
-				continue
-			case r.cancel:
-				// A name alone that is taken back stays if all below it
-				// is there too: then the two cannot be told apart.
-				if r.kind == ordinary && r.types == 0 && (r.covers&coversBelow != 0 || !n.below.has(int(r.list))) {
-					set.remove(int(r.list))
-				}
-				continue
-			case !r.about(k, labels) || !s.types[r.types].has(q.Type) || r.cancelled(rules):
-				continue
-			}
-			if (r.kind == important && !allGone.has(int(r.list)) || !gone.has(int(r.list))) && (allow || !sc.allow.has(int(r.list))) {
-				set.add(int(r.list))
-			}
-		}
-		f = sc.decide(f, &set, k)
-	}
-}
-
-// Name decides about a name, whatever the type and whoever asks.
-// It does not allocate.
-func (s *Snapshot) Name(name *wire.Name, g GroupID) Verdict {
-	return s.Question(&Ask{Name: name, Group: g})
-}
-
-// Addr decides about an address in a response. It does not allocate.
-func (s *Snapshot) Addr(a netip.Addr, g GroupID) Verdict {
-	return s.addr(a, &s.scopes[g])
-}
-
-func (s *Snapshot) addr(a netip.Addr, sc *scope) Verdict {
-	i := s.addrs.Lookup(a)
-	if i == 0 {
-		return Verdict{}
-	}
-	set := s.sets[i].self
-	v := s.verdict(sc, sc.decide(finding{}, &set, 0))
-	if v.Kind == Allow {
-		for w := range set {
-			set[w] &^= sc.allow[w]
-		}
-		if f := sc.decide(finding{}, &set, 0); f.kind != Pass {
-			v.Ban, v.Overruled = f.ban, true
-		}
-	}
-	return v
-}
 
 // Generation numbers Snapshots: a later one has a greater number.
 func (s *Snapshot) Generation() uint64 { return s.generation }

@@ -46,7 +46,7 @@ func TestDefault(t *testing.T) {
 		{"ca-2023-wechat", config.ModeEnforce, config.EDECensored, config.List{Pack: "wechat"}},
 		{"ca-2023-kaspersky", config.ModeEnforce, config.EDECensored, config.List{Pack: "kaspersky"}},
 		{"ca-2023-tiktok", config.ModeOff, config.EDECensored, config.List{Pack: "tiktok"}},
-		{"bypass", config.ModeOff, config.EDEBlocked, config.List{Pack: "doh-bypass"}},
+		{"bypass", config.ModeEnforce, config.EDEBlocked, config.List{Pack: "doh-bypass"}},
 	}
 	if len(c.Bans) != len(want) || len(c.Lists) != len(want) {
 		t.Fatalf("%d bans and %d lists, want %d", len(c.Bans), len(c.Lists), len(want))

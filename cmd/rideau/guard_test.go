@@ -104,6 +104,7 @@ func otherModules() map[string][2][]string {
 		"github.com/rogpeppe/go-internal": {nil, {"*"}},
 		"github.com/spf13/pflag":          {{"cmd/rideau"}},
 		"golang.org/x/net/idna":           {{"blocklists/format"}},
+		"golang.org/x/net/publicsuffix":   {{"blocklists/format"}},
 		"golang.org/x/net/ipv4":           {{"resolver/listener"}},
 		"golang.org/x/net/ipv6":           {{"resolver/listener"}},
 		"golang.org/x/sys":                {{"cmd/rideau", "resolver/batch", "resolver/listener", "resolver/upstream"}},

@@ -1,0 +1,172 @@
+package format
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+// action fills in what a record says to do.
+func (z *zoneReader) action(rr dns.RR, trigger string) fault {
+	z.rule = Rule{Action: Local}
+	switch rr := rr.(type) {
+	case *dns.A:
+		if rr.A == nil {
+			return faultRecord
+		}
+	case *dns.AAAA:
+		if rr.AAAA == nil {
+			return faultRecord
+		}
+	case *dns.NS:
+		return faultNSData
+	case *dns.DNAME:
+		return faultDNAME
+	case *dns.CNAME:
+		target := strings.ToLower(rr.Target)
+		switch {
+		case target == "" || strings.Contains(target, "\n"):
+			return faultRecord // the parser takes a line's end for a name
+		case target == ".":
+			z.rule.Action = NXDomain
+			return fault{}
+		case target == "*.":
+			z.rule.Action = NoData
+			return fault{}
+		case target == "rpz-drop.":
+			z.rule.Action = Drop
+			return fault{}
+		case target == "rpz-tcp-only.":
+			z.rule.Action = TCPOnly
+			return fault{}
+		case target == "rpz-passthru." || target == trigger+".":
+			z.rule.Action = Passthru // the second is how it was written once
+			return fault{}
+		case strings.HasPrefix(target, "rpz-") && dns.CountLabel(target) == 1:
+			return faultAction
+		}
+	}
+	return z.pack(rr)
+}
+
+var faultNSData = fault{reason: "an NS record below the zone's name, which is a delegation and no policy", remedy: "remove it"}
+
+// pack fills in a record of local data.
+func (z *zoneReader) pack(rr dns.RR) fault {
+	h := rr.Header()
+	need := dns.Len(rr) + 1
+	if cap(z.packed) < need {
+		z.packed = make([]byte, 2*need)
+	}
+	buf := z.packed[:cap(z.packed)]
+	owner := h.Name
+	h.Name = "."
+	end, err := dns.PackRR(rr, buf, 0, nil, false)
+	h.Name = owner
+	const head = 11 // the root's name, type, class, TTL, length
+	if err != nil || end < head || h.Class != dns.ClassINET {
+		return faultData
+	}
+	z.rule.Type, z.rule.TTL, z.rule.Data = h.Rrtype, h.Ttl, buf[head:end]
+	return fault{}
+}
+
+// trigger emits the entry of a trigger, given relative to the zone.
+func (z *zoneReader) trigger(trigger string) error {
+	head, kind := "", trigger
+	if i := strings.LastIndexByte(trigger, '.'); i >= 0 {
+		head, kind = trigger[:i], trigger[i+1:]
+	}
+	switch kind {
+	case "rpz-ip":
+		return z.address(head, OnAnswer)
+	case "rpz-client-ip":
+		return z.address(head, OnClient)
+	case "rpz-nsip":
+		return z.address(head, OnNSIP)
+	case "rpz-nsdname":
+		return z.name(head, OnNSDName)
+	}
+	return z.name(trigger, OnAnswer)
+}
+
+func (z *zoneReader) address(text string, t Trigger) error {
+	p, f := parseIPTrigger(text)
+	if !f.ok() {
+		z.skip(z.text, f)
+		return nil
+	}
+	z.rule.Trigger = t
+	return z.emit(Entry{Prefix: p})
+}
+
+func (z *zoneReader) name(text string, t Trigger) error {
+	m := Exact
+	if text == "*" && z.opt.AllowTLD {
+		z.rule.Trigger = t
+		return z.emit(Entry{Name: []byte{0}, Match: Below})
+	}
+	if text == "*" {
+		text = ""
+	}
+	if below, ok := strings.CutPrefix(text, "*."); ok {
+		text, m = below, Below
+	}
+	name, f := z.parseName([]byte(text))
+	if !f.ok() {
+		z.skip(z.text, f)
+		return nil
+	}
+	if m == Below && t == OnAnswer && !z.opt.AllowTLD && mayBeSuffix(name) && isPublicSuffix(name) {
+		z.skip(z.text, faultPublic)
+		return nil
+	}
+	z.rule.Trigger = t
+	return z.emit(Entry{Name: name, Match: m})
+}
+
+// emit gives add an entry with the rule.
+func (z *zoneReader) emit(e Entry) error {
+	z.stats.Entries++
+	e.Line, e.Rule = z.at, &z.rule
+	if err := z.add(e); err != nil {
+		return fmt.Errorf("%s:%d: %w", z.opt.File, z.at, err)
+	}
+	return nil
+}
+
+// parseIPTrigger reads LENGTH.ADDRESS with the address backwards; "zz" stands
+// for the double colon of IPv6.
+func parseIPTrigger(s string) (netip.Prefix, fault) {
+	length, backwards, _ := strings.Cut(s, ".")
+	bits, err := strconv.Atoi(length)
+	if err != nil {
+		return netip.Prefix{}, faultIPTrigger
+	}
+	parts := strings.Split(backwards, ".")
+	slices.Reverse(parts)
+	text := strings.Join(parts, ".")
+	if len(parts) != 4 || slices.Contains(parts, "zz") {
+		text = ":" + strings.Join(parts, ":") + ":"
+		text = strings.Replace(text, ":zz:", "::", 1)
+		if !strings.HasPrefix(text, "::") {
+			text = text[1:]
+		}
+		if !strings.HasSuffix(text, "::") {
+			text = text[:len(text)-1]
+		}
+	}
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Prefix{}, faultIPTrigger
+	}
+	p := netip.PrefixFrom(a, bits)
+	if !p.IsValid() {
+		return netip.Prefix{}, faultIPTrigger
+	}
+	return checkPrefix(p)
+}
