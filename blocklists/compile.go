@@ -3,11 +3,8 @@ package blocklists
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"hash/maphash"
-	"io"
 	"slices"
 	"time"
 
@@ -50,21 +47,15 @@ func newCompiler() *compiler {
 // read adds one list.
 func (c *compiler) read(ctx context.Context, i int, l *List, now time.Time) (info ListInfo, problems []format.Problem, err error) {
 	info = ListInfo{ID: l.ID, Source: l.Source, LoadedAt: now,
-		options: fmt.Sprint(l.Source, " ", l.Format, " ", l.Tiers)}
-	f, err := l.Open()
-	if err != nil {
-		return info, nil, err
-	}
-	defer f.Close()
-	sum := sha256.New()
+		options: l.options()}
 	for m := range c.ones {
 		if c.ones[m], err = c.one(i, format.Match(m)); err != nil {
 			return info, nil, err
 		}
 	}
 	n := 0
-	stats, err := format.Read(io.TeeReader(f, sum), format.Options{
-		File: l.Source, Format: l.Format, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: l.MaxSkipped,
+	stats, digest, err := l.scan(format.Options{
+		Format: l.Format, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: l.MaxSkipped,
 	}, func(e format.Entry) error {
 		if n++; n&0xFFF == 0 && ctx.Err() != nil {
 			return ctx.Err()
@@ -72,7 +63,7 @@ func (c *compiler) read(ctx context.Context, i int, l *List, now time.Time) (inf
 		return c.add(i, &e)
 	})
 	info.Entries, info.Skipped = stats.Entries, stats.Skipped
-	sum.Sum(info.SHA256[:0])
+	info.SHA256, info.Serial = digest, l.Guards.Serial
 	return info, stats.Problems, err
 }
 

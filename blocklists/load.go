@@ -66,8 +66,11 @@ func Load(ctx context.Context, p Policy, prev *Snapshot, o LoadOptions) (*Snapsh
 		l := &p.Lists[i]
 		c.flat = p.excepted(l.ID)
 		info, problems, err := c.read(ctx, i, l, o.Now)
-		if err == nil && !o.Force && prev != nil {
-			err = prev.guard(l, &info)
+		if err == nil && !o.Force {
+			before := prev.baseline(l)
+			if err = l.Guards.check(l, &info, before); err == nil {
+				err = l.guard(&info, before)
+			}
 		}
 		report.Problems = append(report.Problems, problems...)
 		if err != nil {
@@ -132,23 +135,17 @@ func (s *Snapshot) At(now time.Time) *Snapshot {
 }
 
 // guard compares a list with what it was.
-func (s *Snapshot) guard(l *List, info *ListInfo) error {
-	if l.Unguarded {
+func (l *List) guard(info *ListInfo, before Baseline) error {
+	if l.Unguarded || before.Entries == 0 {
 		return nil
 	}
-	for i := range s.lists {
-		old := &s.lists[i]
-		if old.ID != info.ID || old.options != info.options || old.Entries == 0 {
-			continue
-		}
-		const remedy = "if that is meant, reload with force, or switch the ban off in the configuration"
-		if info.Entries == 0 {
-			return fmt.Errorf("%s: %w (%d); %s", l.Source, ErrEmpty, old.Entries, remedy)
-		}
-		if lost := old.Entries - info.Entries; float64(lost) > l.MaxShrink*float64(old.Entries) {
-			return fmt.Errorf("%s: %w: %d entries, %d before, max_shrink %g; %s",
-				l.Source, ErrShrank, info.Entries, old.Entries, l.MaxShrink, remedy)
-		}
+	const remedy = "if that is meant, reload with force, or switch the ban off in the configuration"
+	if info.Entries == 0 {
+		return fmt.Errorf("%s: %w (%d); %s", l.Source, ErrEmpty, before.Entries, remedy)
+	}
+	if lost := before.Entries - info.Entries; float64(lost) > l.MaxShrink*float64(before.Entries) {
+		return fmt.Errorf("%s: %w: %d entries, %d before, max_shrink %g; %s",
+			l.Source, ErrShrank, info.Entries, before.Entries, l.MaxShrink, remedy)
 	}
 	return nil
 }

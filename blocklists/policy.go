@@ -112,7 +112,9 @@ type List struct {
 	// If it or the reading options change, the guards against shrinking do not compare.
 	Source string
 	// Open gives the content.
-	Open   func() (io.ReadCloser, error)
+	Open func() (io.ReadCloser, error)
+	// Parts, if it is not nil, gives the files of a list that is a folder, in order; Open is not used then.
+	Parts  func() ([]Part, error)
 	Format format.Format
 	// Tiers are those of a pack's rows that count.
 	Tiers    []string
@@ -124,6 +126,7 @@ type List struct {
 	MaxShrink float64
 	// Unguarded lists may shrink to nothing: those written in the configuration itself.
 	Unguarded bool
+	Guards    Guards
 }
 
 // Policy is all that decides about names, as the operator wrote it.

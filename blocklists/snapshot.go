@@ -200,7 +200,8 @@ type ListInfo struct {
 	Skipped  int
 	SHA256   [32]byte
 	LoadedAt time.Time // when its content was last read and found good
-	options  string    // the reading options, to tell whether counts compare
+	Serial   Serial
+	options  string // the reading options, to tell whether counts compare
 }
 
 // Lists are the loaded lists, by index. It must not be written.

@@ -83,7 +83,7 @@ func listProblem(e *blocklists.ListError) Problem {
 	case errors.As(e.Err, &line):
 		p.File, p.Line, p.Remedy = line.File, line.Line, line.Remedy
 		p.Message = strings.TrimSuffix(p.Message, "; "+line.Remedy)
-	case errors.Is(e.Err, blocklists.ErrEmpty) || errors.Is(e.Err, blocklists.ErrShrank):
+	case guarded(e.Err):
 		if i := strings.LastIndex(p.Message, "; "); i >= 0 {
 			p.Message, p.Remedy = p.Message[:i], p.Message[i+2:]
 		}
@@ -229,4 +229,15 @@ func (res *ReloadResult) lines(err error) []string {
 		head = append(head, fmt.Sprintf("%s changed: restart rideau for that", k))
 	}
 	return append(head, out...)
+}
+
+// guarded reports whether an error is one of a list's guards, which end with the remedy.
+func guarded(err error) bool {
+	for _, guard := range []error{blocklists.ErrEmpty, blocklists.ErrShrank, blocklists.ErrGrew, blocklists.ErrMaxEntries, blocklists.ErrNoEntries,
+		blocklists.ErrSerial, blocklists.ErrNoSerial} {
+		if errors.Is(err, guard) {
+			return true
+		}
+	}
+	return false
 }
