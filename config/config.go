@@ -40,6 +40,12 @@ type Config struct {
 	Bans []Ban `key:"bans"`
 	// Exceptions are what is resolved although a ban has it.
 	Exceptions []Exception `key:"exceptions"`
+	// State says where what outlives the process is kept.
+	State State `key:"state"`
+	// Fetch says how lists are fetched.
+	Fetch Fetch `key:"fetch"`
+	// Protected are the names that lists from elsewhere may not block.
+	Protected Protected `key:"protected"`
 	// Reload says how changes of files are taken up.
 	Reload Reload `key:"reload"`
 	// Ops is the HTTP service for the operators.
@@ -93,8 +99,13 @@ func Load(path string) (*Config, error) {
 	}
 	dir := filepath.Dir(path)
 	for i := range c.Lists {
-		c.Lists[i].File = from(dir, c.Lists[i].File)
+		l := &c.Lists[i]
+		l.File, l.Folder, l.SignatureFile = from(dir, l.File), from(dir, l.Folder), from(dir, l.SignatureFile)
 	}
+	if c.State.Dir == "" && c.Remote() {
+		c.State.Dir = "state"
+	}
+	c.State.Dir, c.Fetch.CAFile = from(dir, c.State.Dir), from(dir, c.Fetch.CAFile)
 	c.Ops.TokenFile = from(dir, c.Ops.TokenFile)
 	return c, nil
 }
@@ -124,14 +135,16 @@ func Parse(name string, text []byte) (*Config, error) {
 		return nil, err
 	}
 	c := &Config{
-		File:     name,
-		Listen:   defaultListen(),
-		Clients:  defaultClients(),
-		Upstream: defaultUpstream(),
-		Cache:    defaultCache(),
-		Reload:   defaultReload(),
-		Ops:      defaultOps(),
-		Log:      defaultLog(),
+		File:      name,
+		Listen:    defaultListen(),
+		Clients:   defaultClients(),
+		Upstream:  defaultUpstream(),
+		Cache:     defaultCache(),
+		Fetch:     defaultFetch(),
+		Protected: defaultProtected(),
+		Reload:    defaultReload(),
+		Ops:       defaultOps(),
+		Log:       defaultLog(),
 	}
 	c.read(d.Root())
 	if c.Warnings, err = d.Close(); err != nil {
@@ -152,6 +165,9 @@ func (c *Config) read(m *node.Mapping) {
 	node.Set(m, "lists", &c.Lists, node.List(0, MaxLists, c.readList))
 	node.Set(m, "bans", &c.Bans, node.List(0, MaxBans, c.readBan))
 	node.Set(m, "exceptions", &c.Exceptions, node.List(0, MaxExceptions, c.readException))
+	m.Section("state", c.State.read)
+	m.Section("fetch", c.readFetch)
+	m.Section("protected", c.Protected.read)
 	m.Section("ops", c.readOps)
 	m.Section("log", c.Log.read)
 	m.Done()

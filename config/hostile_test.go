@@ -155,7 +155,7 @@ func checkLimits(t *testing.T, c *config.Config) {
 	within("lists", len(c.Lists) <= config.MaxLists)
 	ids := map[string]bool{}
 	for _, l := range c.Lists {
-		sources := slices.DeleteFunc([]bool{l.Pack != "", l.File != "", len(l.Names) > 0}, func(b bool) bool { return !b })
+		sources := slices.DeleteFunc([]bool{l.Pack != "", l.File != "", l.Folder != "", l.URL != "", len(l.Names) > 0}, func(b bool) bool { return !b })
 		within("list", len(sources) == 1 && !ids[l.ID] && l.MaxShrink >= 0 && l.MaxShrink <= 1 && l.MaxSkipped >= 0 && l.MaxSkipped <= 1 &&
 			len(l.Names) == len(l.NameLines) && (l.Format == config.FormatPack) == (len(l.Tiers) > 0))
 		ids[l.ID] = true

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"rideau/config/node"
 )
@@ -34,7 +35,7 @@ const (
 	TierShared  Tier = "shared"  // used by other services too
 )
 
-// List is a source of names and addresses. Exactly one of Pack, File and Names is set.
+// List is a source of names and addresses. Exactly one of Pack, File, Folder, URL and Names is set.
 type List struct {
 	// ID is what bans and exceptions call the list.
 	ID string `key:"id"`
@@ -42,6 +43,23 @@ type List struct {
 	Pack string `key:"pack"`
 	// File is the path of a list; Load has made it relative to the directory of the configuration file.
 	File string `key:"file"`
+	// Folder is the path of a folder of lists, made relative as File is, and Match the pattern of the names of its files.
+	Folder string `key:"folder"`
+	Match  string `key:"match"`
+	// URL is where the list is fetched from: https; or http from this machine, or if InsecureHTTP says so.
+	URL          string `key:"url"`
+	InsecureHTTP bool   `key:"insecure_http"`
+	// Refresh is the time between looks at the URL, and MaxBytes the size of the largest content.
+	Refresh  time.Duration `key:"refresh"`
+	MaxBytes int64         `key:"max_bytes"`
+	// SHA256 is the digest, in hex in lower case, of the only content that is right; empty for any.
+	SHA256 string `key:"sha256"`
+	// PublicKey is the minisign key that signed the content; empty for none. SignatureURL or SignatureFile, which is made relative as File is, is where the signature is.
+	PublicKey     string `key:"public_key"`
+	SignatureURL  string `key:"signature_url"`
+	SignatureFile string `key:"signature_file"`
+	// RequireSerial refuses content without a serial.
+	RequireSerial bool `key:"require_serial"`
 	// Names are entries in the plain format.
 	Names []string `key:"names"`
 	// NameLines holds, for each of Names, its line in the configuration file.
@@ -54,6 +72,11 @@ type List struct {
 	MaxShrink float64 `key:"max_shrink"`
 	// MaxSkipped is the share of its lines, 0 to 1, that may be unusable; it is that of Reload if not written here.
 	MaxSkipped float64 `key:"max_skipped"`
+	// MaxGrowth is how many times as many entries the list may have after a reload, and MaxEntries how many it may have at all.
+	MaxGrowth  float64 `key:"max_growth"`
+	MaxEntries int     `key:"max_entries"`
+	// MayBlockProtected lets a file or a folder block names that are protected.
+	MayBlockProtected bool `key:"may_block_protected"`
 	// AllowTLD lets entries name a whole top-level domain.
 	AllowTLD bool `key:"allow_tld"`
 	// Line is where the list begins in its file.
@@ -66,10 +89,12 @@ func packs() []string { return []string{"wechat", "kaspersky", "tiktok", "doh-by
 // readList reads a list. What it does not say of its guards, reload does, and has to be read before.
 func (c *Config) readList(v node.Value) (List, bool) {
 	m := v.Mapping()
-	l := List{MaxShrink: c.Reload.MaxShrink, MaxSkipped: c.Reload.MaxSkipped, Line: v.Line()}
+	l := List{MaxShrink: c.Reload.MaxShrink, MaxSkipped: c.Reload.MaxSkipped, Line: v.Line(),
+		Match: "*", Refresh: defaultRefresh, MaxBytes: defaultBytes, MaxGrowth: defaultGrowth, MaxEntries: defaultEntries}
 	node.Set(m, "id", &l.ID, identifier("list"))
 	node.Set(m, "pack", &l.Pack, node.Word("a pack", packs()...))
 	node.Set(m, "file", &l.File, file)
+	l.readSource(m)
 	l.Names, l.NameLines = readEntries(m)
 	l.readFormat(m)
 	node.Set(m, "max_shrink", &l.MaxShrink, node.Share)
@@ -100,16 +125,16 @@ func (c *Config) used(v node.Value, id string) {
 // checkSource holds the list to exactly one source.
 func (l *List) checkSource(m *node.Mapping) {
 	var sources []string
-	for _, key := range []string{"pack", "file", "names"} {
+	for _, key := range sourceKeys() {
 		if m.Has(key) {
 			sources = append(sources, key)
 		}
 	}
 	switch {
 	case m.Sound() && len(sources) == 0:
-		m.Problem("write one of pack, file and names", "the list has no source")
+		m.Problem("write one of pack, file, folder, url and names", "the list has no source")
 	case len(sources) > 1:
-		m.At(sources[1]).Problem("keep one of pack, file and names", "the list has a source already, %s", sources[0])
+		m.At(sources[1]).Problem("keep one of pack, file, folder, url and names", "the list has a source already, %s", sources[0])
 	}
 }
 
@@ -142,7 +167,7 @@ func (l *List) readFormat(m *node.Mapping) {
 	}
 	natural := l.Format
 	node.Set(m, "format", &l.Format, node.Word("a format", FormatPlain, FormatPack, FormatHosts, FormatAdblock, FormatRPZ))
-	if l.Format != natural && !m.Has("file") {
+	if l.Format != natural && !m.Has("file") && !m.Has("folder") && !m.Has("url") {
 		m.At("format").Problem("remove format; it is for files", "the format of this list is always %s", natural)
 	}
 	if l.Format == FormatPack {
@@ -162,7 +187,7 @@ func file(v node.Value) (string, bool) {
 	case s == "":
 		v.Problem("write the path of a file", "the path is empty")
 	case strings.Contains(s, "://"):
-		v.Problem("download it and write the path of the file", "%s is not a path", node.Quote(s))
+		v.Problem("write the path of a file; a list can be fetched with url", "%s is not a path", node.Quote(s))
 	default:
 		return s, true
 	}

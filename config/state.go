@@ -1,0 +1,109 @@
+package config
+
+import (
+	_ "embed"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"rideau/config/node"
+)
+
+// State says where what outlives the process is kept.
+type State struct {
+	// Dir is the folder for the last good copies of lists, made relative as List.File is. If it is empty nothing is kept; Load then
+	// sets it to "state" beside the configuration file if a list has a URL, since such a list cannot be without.
+	Dir string `key:"dir"`
+}
+
+// Fetch says how lists are fetched.
+type Fetch struct {
+	// Bootstrap are the resolvers that are asked for the addresses of the lists' servers; if it is empty, those of Upstream.
+	Bootstrap []netip.AddrPort `key:"bootstrap"`
+	// Proxy is the URL of an HTTP proxy; empty for none.
+	Proxy string `key:"proxy"`
+	// CAFile is the path of certificates to trust beside the system's, made relative as List.File is; empty for none.
+	CAFile string `key:"ca_file"`
+	// Timeout is the time for one download.
+	Timeout time.Duration `key:"timeout"`
+	// StartTimeout is how long a start tries to fetch lists of which there is no copy.
+	StartTimeout time.Duration `key:"start_timeout"`
+}
+
+// Protected are the names that lists from elsewhere may not block.
+type Protected struct {
+	// Defaults takes the names that are built in.
+	Defaults bool `key:"defaults"`
+	// Names are further names, in lower case and without final dot. Each stands for itself and all below it.
+	Names []string `key:"names"`
+}
+
+// protected.txt holds the names that are protected by default.
+//
+//go:embed protected.txt
+var protectedText string
+
+// All are the names, the built-in ones first.
+func (p *Protected) All() []string {
+	var out []string
+	if p.Defaults {
+		for line := range strings.Lines(protectedText) {
+			name, _, _ := strings.Cut(line, "#")
+			if name = strings.TrimSpace(name); name != "" {
+				out = append(out, name)
+			}
+		}
+	}
+	return append(out, p.Names...)
+}
+
+func defaultFetch() Fetch {
+	return Fetch{Timeout: 2 * time.Minute, StartTimeout: 30 * time.Second}
+}
+
+func defaultProtected() Protected { return Protected{Defaults: true} }
+
+func (s *State) read(m *node.Mapping) { node.Set(m, "dir", &s.Dir, fileOrNone) }
+
+func (c *Config) readFetch(m *node.Mapping) {
+	f := &c.Fetch
+	node.Set(m, "bootstrap", &f.Bootstrap, node.List(0, maxServers, node.Distinct(c.forwardServer)))
+	node.Set(m, "proxy", &f.Proxy, proxy)
+	node.Set(m, "ca_file", &f.CAFile, fileOrNone)
+	node.Set(m, "timeout", &f.Timeout, node.Duration(time.Second, time.Hour))
+	node.Set(m, "start_timeout", &f.StartTimeout, node.Duration(0, time.Hour))
+}
+
+func (p *Protected) read(m *node.Mapping) {
+	node.Set(m, "defaults", &p.Defaults, node.Boolean)
+	node.Set(m, "names", &p.Names, node.List(0, 10_000, node.Distinct(domain)))
+}
+
+// fileOrNone is the path of a file, or nothing.
+func fileOrNone(v node.Value) (string, bool) {
+	if s, ok := v.Scalar(); ok && s == "" {
+		return "", true
+	}
+	return file(v)
+}
+
+// proxy is the URL of a proxy, or nothing.
+func proxy(v node.Value) (string, bool) {
+	s, ok := v.Scalar()
+	if ok && s == "" {
+		return "", true
+	}
+	u, err := url.Parse(s)
+	if !ok || err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		v.Wrong("the URL of a proxy", "write it as http://proxy.example:3128")
+		return "", false
+	}
+	return s, true
+}
+
+// Remote reports whether a list has a URL.
+func (c *Config) Remote() bool {
+	return slices.ContainsFunc(c.Lists, func(l List) bool { return l.URL != "" })
+}
