@@ -73,7 +73,7 @@ func sources(t *testing.T) (*gotoken.FileSet, []source) {
 // part of TestImports alone.
 func ownImports() map[string][]string {
 	return map[string][]string{
-		"cmd/rideau": {"config", "blocklists", "blocklists/format", "blocklists/pack",
+		"cmd/rideau": {"config", "blocklists", "blocklists/fetch", "blocklists/format", "blocklists/pack",
 			"resolver", "resolver/cache", "resolver/listener", "resolver/ops", "resolver/upstream", "resolver/wire"},
 		"config":                {"config/node"},
 		"config/node":           nil,
@@ -84,6 +84,7 @@ func ownImports() map[string][]string {
 		"resolver": {"blocklists", "blocklists/prefix", "blocklists/suffix", "resolver/batch",
 			"resolver/cache", "resolver/upstream", "resolver/wire"},
 		"blocklists":        {"blocklists/format", "blocklists/prefix", "blocklists/suffix", "resolver/wire"},
+		"blocklists/fetch":  nil,
 		"blocklists/format": {"resolver/wire"},
 		"blocklists/pack":   nil,
 		"blocklists/prefix": {"resolver/wire"},
@@ -98,6 +99,7 @@ func ownImports() map[string][]string {
 // packages themselves, then, beside those, tests; "*" is all of them.
 func otherModules() map[string][2][]string {
 	return map[string][2][]string{
+		"aead.dev/minisign":               {{"blocklists/fetch"}, {"cmd/rideau"}},
 		"github.com/hashicorp/golang-lru": {{"resolver/cache"}},
 		"github.com/miekg/dns":            {{"blocklists/format", "cmd/rideau", "resolver/resolvertest"}, {"*"}},
 		"github.com/prometheus":           {{"resolver/ops"}},

@@ -1,0 +1,329 @@
+// Package fetch gets lists from elsewhere and keeps them: a [Client] downloads, [Verify] looks at signatures, a [Store] holds the last
+// good copy of each list on disk, and a [Schedule] says when to look again.
+//
+// A download goes to a file as it comes, through bounds on its size and time, and never lies in memory whole. What is no list (a web page,
+// nothing, half of a file) is refused here; what the list says is for others to judge, before [Store.Commit] makes it the last good copy.
+//
+// Names are looked up at resolvers that the caller names, never at the system's, which may be the very process that fetches.
+package fetch
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Options go with [New].
+type Options struct {
+	// Bootstrap are the resolvers that are asked for the addresses of servers, in this order. Without any, only addresses can be fetched from.
+	Bootstrap []netip.AddrPort
+	// Proxy is the HTTP proxy to go through; nil for none. What the environment says of proxies does not count.
+	Proxy *url.URL
+	// CAFile holds certificates in PEM form that are trusted beside the system's; empty for none.
+	CAFile string
+	// UserAgent is sent with each request.
+	UserAgent string
+	// Timeout is the time for one download, from the first look-up to the last octet.
+	Timeout time.Duration
+}
+
+// Client downloads files. It is safe for concurrent use. It keeps no connection once [Client.Close] was called.
+type Client struct {
+	o    Options
+	http *http.Client
+}
+
+// New makes a Client. The error, if any, is about CAFile.
+func New(o Options) (*Client, error) {
+	roots, err := roots(o.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	t := &http.Transport{
+		DialContext:            (&dialer{servers: o.Bootstrap}).dial,
+		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    15 * time.Second,
+		MaxResponseHeaderBytes: 1 << 18,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    1,
+		IdleConnTimeout:        10 * time.Second,
+	}
+	if o.Proxy != nil {
+		t.Proxy = http.ProxyURL(o.Proxy)
+	}
+	return &Client{o, &http.Client{Transport: t, CheckRedirect: checkRedirect}}, nil
+}
+
+// Close lets go of idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// roots are the system's certificates and those in a file; nil for the system's alone.
+func roots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("fetch.ca_file: %w; put the certificates there, or take the key out", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil { // a system without any
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("fetch.ca_file: %s holds no certificate; write PEM, which begins with -----BEGIN CERTIFICATE-----", file)
+	}
+	return pool, nil
+}
+
+// Request is what to download.
+type Request struct {
+	URL string
+	// Insecure allows http to hosts other than this one. Redirects never lead there from https.
+	Insecure bool
+	// ETag and LastModified are the validators that came with what the caller has; if neither is empty and the server has nothing newer, the Result is NotModified.
+	ETag, LastModified string
+	// MaxBytes bounds the content, after decompression.
+	MaxBytes int64
+	// Dir is where the file is made. It is removed again if there is an error.
+	Dir string
+}
+
+// Result is what a download came to.
+type Result struct {
+	NotModified bool
+	// File is the path of the content, for the caller to rename or remove.
+	File               string
+	Size               int64
+	SHA256             [sha256.Size]byte
+	ETag, LastModified string
+}
+
+// Errors of downloads, to tell with errors.Is.
+var (
+	ErrTooLarge  = errors.New("larger than max_bytes")
+	ErrEmpty     = errors.New("the download is empty")
+	ErrWebPage   = errors.New("a web page, not a list")
+	ErrTruncated = errors.New("the download was cut off")
+	ErrRedirect  = errors.New("redirect refused")
+)
+
+// StatusError is an answer other than 200 and 304.
+type StatusError struct {
+	Code int
+	// After is how long the server wants to be left alone; 0 if it did not say.
+	After time.Duration
+}
+
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("the server answered %d %s", e.Code, http.StatusText(e.Code))
+}
+
+// Display is a URL without the secrets in it, for messages.
+func Display(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return raw
+	}
+	u.User = nil
+	return u.String()
+}
+
+// Get downloads a file. Errors name neither the list nor the URL, but the remedy.
+func (c *Client) Get(ctx context.Context, r Request) (Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	defer cancel()
+	resp, err := c.do(ctx, r)
+	if err != nil {
+		return Result{}, c.explain(ctx, err)
+	}
+	defer resp.Body.Close()
+	res := Result{ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified")}
+	switch {
+	case resp.StatusCode == http.StatusNotModified && (r.ETag != "" || r.LastModified != ""):
+		res.NotModified = true
+		return res, nil
+	case resp.StatusCode != http.StatusOK:
+		return Result{}, &StatusError{resp.StatusCode, retryAfter(resp.Header.Get("Retry-After"), time.Now())}
+	}
+	if err := refuseHeader(resp, r.MaxBytes); err != nil {
+		return Result{}, err
+	}
+	if err := res.save(resp.Body, r); err != nil {
+		return Result{}, c.explain(ctx, err)
+	}
+	return res, nil
+}
+
+func (c *Client) do(ctx context.Context, r Request) (*http.Response, error) {
+	u, err := url.Parse(r.URL)
+	if err != nil {
+		return nil, errors.New("the URL is not understood; correct it")
+	}
+	if !allowed(u, r.Insecure) {
+		return nil, fmt.Errorf("%s is not encrypted; use https, or set insecure_http for the list", u.Scheme)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
+	if err != nil {
+		return nil, errors.New("the URL is not understood; correct it")
+	}
+	req.Header.Set("User-Agent", c.o.UserAgent)
+	if r.ETag != "" {
+		req.Header.Set("If-None-Match", r.ETag)
+	}
+	if r.LastModified != "" {
+		req.Header.Set("If-Modified-Since", r.LastModified)
+	}
+	return c.http.Do(req)
+}
+
+// allowed reports whether a URL may be fetched: https always, http from this machine or if the operator says so.
+func allowed(u *url.URL, insecure bool) bool {
+	switch u.Scheme {
+	case "https":
+		return true
+	case "http":
+		return insecure || Loopback(u.Hostname())
+	}
+	return false
+}
+
+// Loopback reports whether a host is this machine, by its address or the name localhost (RFC 6761 section 6.3).
+func Loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Unmap().IsLoopback() || strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
+}
+
+const maxRedirects = 5
+
+// checkRedirect follows a few redirects, and none that leaves https; what began with http on this machine may stay there.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects {
+		return fmt.Errorf("%w: more than %d in a row", ErrRedirect, maxRedirects)
+	}
+	if req.URL.Scheme == "https" {
+		return nil
+	}
+	if req.URL.Scheme == "http" && via[len(via)-1].URL.Scheme == "http" && Loopback(req.URL.Hostname()) {
+		return nil
+	}
+	return fmt.Errorf("%w: it leads to %s on %s, and only https is followed; correct the URL of the list", ErrRedirect, req.URL.Scheme, req.URL.Hostname())
+}
+
+// refuseHeader refuses what the header shows to be no list.
+func refuseHeader(resp *http.Response, most int64) error {
+	if t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && (t == "text/html" || t == "application/xhtml+xml") {
+		return fmt.Errorf("%w (its type is %s); open the URL in a browser, and correct it", ErrWebPage, t)
+	}
+	if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return fmt.Errorf("the server sends the encoding %q, which was not asked for; use another URL", e)
+	}
+	if resp.ContentLength > most {
+		return fmt.Errorf("%w: %d octets, and %d are allowed; raise max_bytes if that is right", ErrTooLarge, resp.ContentLength, most)
+	}
+	return nil
+}
+
+// save writes the content to a file that is on disk when save returns.
+func (res *Result) save(body io.Reader, r Request) (err error) {
+	f, err := os.CreateTemp(r.Dir, tempPattern)
+	if err != nil {
+		return err
+	}
+	res.File = f.Name()
+	defer func() {
+		if e := f.Close(); err == nil {
+			err = e
+		}
+		if err != nil {
+			os.Remove(res.File)
+		}
+	}()
+	sum := sha256.New()
+	head := &heading{}
+	res.Size, err = io.Copy(io.MultiWriter(f, sum, head), io.LimitReader(body, r.MaxBytes+1))
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w after %d octets; it is tried again", ErrTruncated, res.Size)
+	case err != nil:
+		return err
+	case res.Size > r.MaxBytes:
+		return fmt.Errorf("%w: more than %d octets; raise max_bytes if that is right", ErrTooLarge, r.MaxBytes)
+	case len(bytes.TrimSpace(head.text)) == 0 && res.Size < maxHeading:
+		return fmt.Errorf("%w; it is tried again", ErrEmpty)
+	case head.web():
+		return fmt.Errorf("%w; open the URL in a browser, and correct it", ErrWebPage)
+	}
+	sum.Sum(res.SHA256[:0])
+	return f.Sync()
+}
+
+const maxHeading = 1024
+
+// heading keeps the first octets of what is written to it.
+type heading struct{ text []byte }
+
+func (h *heading) Write(p []byte) (int, error) {
+	h.text = append(h.text, p[:min(len(p), maxHeading-len(h.text))]...)
+	return len(p), nil
+}
+
+// web reports whether the text begins as web pages do, whatever its type was said to be.
+func (h *heading) web() bool {
+	t := bytes.ToLower(bytes.TrimLeft(bytes.TrimPrefix(h.text, []byte("\xef\xbb\xbf")), " \t\r\n"))
+	for _, p := range []string{"<!doctype html", "<html", "<head", "<body", "<script", "<?xml", "<!--"} {
+		if bytes.HasPrefix(t, []byte(p)) {
+			return true
+		}
+	}
+	return false
+}
+
+// explain makes an error of net/http shorter, and adds what to do.
+func (c *Client) explain(ctx context.Context, err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err // the caller names the URL, without its password
+	}
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var opErr *net.OpError
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("not finished within %v; it is tried again, or raise fetch.timeout: %w", c.o.Timeout, context.DeadlineExceeded)
+	case errors.As(err, &unknown):
+		return fmt.Errorf("%w; put the certificate of your authority into fetch.ca_file", err)
+	case errors.As(err, &host):
+		return fmt.Errorf("%w; use the name that the certificate has", err)
+	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
+		return fmt.Errorf("%w; it is tried again", ErrTruncated)
+	case errors.As(err, &opErr):
+		return fmt.Errorf("%w; see whether this machine reaches the server", err)
+	}
+	return err
+}
+
+// retryAfter reads the field of that name (RFC 9110 section 10.2.3).
+func retryAfter(v string, now time.Time) time.Duration {
+	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	if t, err := http.ParseTime(v); err == nil {
+		return max(t.Sub(now), 0)
+	}
+	return 0
+}

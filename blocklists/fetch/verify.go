@@ -1,0 +1,75 @@
+package fetch
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"aead.dev/minisign"
+)
+
+// MaxSignature is the size of the largest signature file that is read, in octets.
+const MaxSignature = 64 << 10
+
+// ErrSignature is a signature that is not one of the key over the content.
+var ErrSignature = errors.New("the signature is wrong")
+
+// Serial is a number that grows with each version of a list. Serials of different kinds do not compare.
+type Serial struct {
+	Kind  string `json:"kind"` // serial or timestamp, of a signature; empty for none
+	Value uint64 `json:"value"`
+}
+
+// Verify holds the content of a file to its minisign signature by the public key, base64 as minisign prints it, and returns the serial
+// in the signature's trusted comment: "serial:N" or else "timestamp:N", which minisign writes by default; the zero Serial if there is neither. The file is
+// not read whole: signatures have to be of the kind with a digest (ED), which has been minisign's default since version 0.10.
+func Verify(file, key string, signature []byte) (Serial, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return Serial{}, err
+	}
+	defer f.Close()
+	return verify(f, key, signature)
+}
+
+func verify(content io.Reader, key string, signature []byte) (Serial, error) {
+	var public minisign.PublicKey
+	if err := public.UnmarshalText([]byte(key)); err != nil {
+		return Serial{}, errors.New("public_key is no minisign key; write the second line of the .pub file")
+	}
+	var s minisign.Signature
+	if err := s.UnmarshalText(signature); err != nil {
+		return Serial{}, fmt.Errorf("%w: it is not one of minisign", ErrSignature)
+	}
+	switch {
+	case s.KeyID != public.ID():
+		return Serial{}, fmt.Errorf("%w: it is by the key %016X, and public_key is %016X", ErrSignature, s.KeyID, public.ID())
+	case s.Algorithm != minisign.HashEdDSA:
+		return Serial{}, fmt.Errorf("%w: it is of the old kind without digest; sign again with minisign -S -H", ErrSignature)
+	}
+	r := minisign.NewReader(content)
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return Serial{}, err
+	}
+	if !r.Verify(public, signature) {
+		return Serial{}, fmt.Errorf("%w: the content is not what was signed", ErrSignature)
+	}
+	return trustedSerial(s.TrustedComment), nil
+}
+
+// trustedSerial finds the serial among the words of a trusted comment.
+func trustedSerial(comment string) Serial {
+	for _, kind := range []string{"serial", "timestamp"} {
+		for _, word := range strings.Fields(comment) {
+			if text, ok := strings.CutPrefix(word, kind+":"); ok {
+				if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+					return Serial{kind, n}
+				}
+			}
+		}
+	}
+	return Serial{}
+}
