@@ -1,6 +1,7 @@
 package blocklists
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -16,6 +17,8 @@ type Guards struct {
 	MaxEntries int
 	// NotEmpty refuses the list without entries, whatever it was before.
 	NotEmpty bool
+	// SHA256 is the digest of the only content that is right; zero for any.
+	SHA256 [sha256.Size]byte
 	// Protected are names that no entry of the list may block; nil for none.
 	Protected *Protected
 	// Before is what the list was when it was last found good, for a process that has no Snapshot with it yet. It counts if its Options are those of the list.
@@ -62,6 +65,7 @@ var (
 	ErrMaxEntries = errors.New("more entries than max_entries allows")
 	ErrNoEntries  = errors.New("no entries")
 	ErrProtected  = errors.New("it would block protected names")
+	ErrDigest     = errors.New("it is not the content whose SHA-256 was given")
 	ErrSerial     = errors.New("an older version than the last good one")
 	ErrNoSerial   = errors.New("it has no serial, and require_serial is set")
 )
@@ -82,6 +86,14 @@ func (g *Guards) check(l *List, info *ListInfo, before Baseline) error {
 		return fmt.Errorf("%s: %w: %d entries, %d before, max_growth %g; %s", l.Source, ErrGrew, info.Entries, before.Entries, g.MaxGrowth, remedy)
 	}
 	return nil
+}
+
+// pinned holds a list to its digest, which no force overrides.
+func (g *Guards) pinned(l *List, digest [sha256.Size]byte) error {
+	if g.SHA256 == [sha256.Size]byte{} || g.SHA256 == digest {
+		return nil
+	}
+	return fmt.Errorf("%s: %w: it has %x, and %x is right; see where the content comes from, or correct sha256", l.Source, ErrDigest, digest, g.SHA256)
 }
 
 // gate lets a list's entries in one by one.

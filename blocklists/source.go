@@ -17,8 +17,8 @@ type Part struct {
 	Open func() (io.ReadCloser, error)
 }
 
-// parts are the files that the list consists of: one, unless Parts says otherwise.
-func (l *List) parts() ([]Part, error) {
+// Files are the files that the list consists of: one, unless Parts says otherwise.
+func (l *List) Files() ([]Part, error) {
 	if l.Parts == nil {
 		return []Part{{l.Source, l.Open}}, nil
 	}
@@ -59,7 +59,7 @@ func (s *Snapshot) Confirmed(now time.Time) *Snapshot {
 // scan reads the list, one file after the other, as [format.Read] reads one, and holds each entry to the list's guards. The digest is
 // that of [Digest].
 func (l *List) scan(o format.Options, add func(format.Entry) error) (stats format.Stats, digest [sha256.Size]byte, err error) {
-	parts, err := l.parts()
+	parts, err := l.Files()
 	if err != nil {
 		return stats, digest, err
 	}
@@ -78,7 +78,11 @@ func (l *List) scan(o format.Options, add func(format.Entry) error) (stats forma
 		}
 	}
 	g.report(&stats)
-	return stats, d.Sum(l.Parts != nil), g.tooManyProtected(stats.Entries)
+	digest = d.Sum(l.Parts != nil)
+	if err = g.tooManyProtected(stats.Entries); err == nil {
+		err = l.Guards.pinned(l, digest)
+	}
+	return stats, digest, err
 }
 
 // scan reads one file.
@@ -89,7 +93,7 @@ func (g *gate) scan(p Part, o format.Options, d *Digest, add func(format.Entry) 
 	}
 	defer f.Close()
 	passed := 0
-	stats, err := format.Read(io.TeeReader(f, d.Begin(p.Name)), o, func(e format.Entry) error {
+	stats, err := format.Read(io.TeeReader(f, d.Begin(p)), o, func(e format.Entry) error {
 		if ok, err := g.admits(o.File, &e); !ok || err != nil {
 			return err
 		}
@@ -103,33 +107,28 @@ func (g *gate) scan(p Part, o format.Options, d *Digest, add func(format.Entry) 
 // Digest makes the digest of a list: of a list that is one file, the SHA-256 of its octets; of one that is a folder, the SHA-256
 // of what the program sha256sum would print for its files in their order.
 type Digest struct {
-	names []string
+	files []Part
 	sums  []hash.Hash
 }
 
 // Begin begins a file. What it returns takes the octets.
-func (d *Digest) Begin(name string) io.Writer {
-	d.names, d.sums = append(d.names, name), append(d.sums, sha256.New())
+func (d *Digest) Begin(p Part) io.Writer {
+	d.files, d.sums = append(d.files, p), append(d.sums, sha256.New())
 	return d.sums[len(d.sums)-1]
 }
 
 // Sum is the digest of all files.
-func (d *Digest) Sum(folder bool) (out [sha256.Size]byte) {
-	if !folder && len(d.sums) == 1 {
-		d.sums[0].Sum(out[:0])
-		return out
-	}
-	all := sha256.New()
+func (d *Digest) Sum(folder bool) [sha256.Size]byte {
+	sums := make([][sha256.Size]byte, len(d.sums))
 	for i, s := range d.sums {
-		fmt.Fprintf(all, "%x  %s\n", s.Sum(nil), d.names[i])
+		s.Sum(sums[i][:0])
 	}
-	all.Sum(out[:0])
-	return out
+	return DigestOf(d.files, sums, folder)
 }
 
 // ReadDigest reads the list and makes its digest, without a look at what it says.
 func (l *List) ReadDigest() (out [sha256.Size]byte, err error) {
-	parts, err := l.parts()
+	parts, err := l.Files()
 	if err != nil {
 		return out, err
 	}
@@ -148,6 +147,18 @@ func (d *Digest) read(p Part) error {
 		return err
 	}
 	defer f.Close()
-	_, err = io.Copy(d.Begin(p.Name), f)
+	_, err = io.Copy(d.Begin(p), f)
 	return err
+}
+
+// DigestOf is the digest of a list whose files have these SHA-256.
+func DigestOf(files []Part, sums [][sha256.Size]byte, folder bool) [sha256.Size]byte {
+	if !folder && len(sums) == 1 {
+		return sums[0]
+	}
+	all := sha256.New()
+	for i, sum := range sums {
+		fmt.Fprintf(all, "%x  %s\n", sum, files[i].Name)
+	}
+	return [sha256.Size]byte(all.Sum(nil))
 }

@@ -122,6 +122,9 @@ var (
 	ErrRedirect  = errors.New("redirect refused")
 )
 
+// errTimeout is context.DeadlineExceeded in other words.
+var errTimeout = fmt.Errorf("it did not come in time: %w", context.DeadlineExceeded)
+
 // StatusError is an answer other than 200 and 304.
 type StatusError struct {
 	Code int
@@ -304,7 +307,7 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	var opErr *net.OpError
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("not finished within %v; it is tried again, or raise fetch.timeout: %w", c.o.Timeout, context.DeadlineExceeded)
+		return fmt.Errorf("%w; it is tried again, or raise fetch.timeout (%v)", errTimeout, c.o.Timeout)
 	case errors.As(err, &unknown):
 		return fmt.Errorf("%w; put the certificate of your authority into fetch.ca_file", err)
 	case errors.As(err, &host):

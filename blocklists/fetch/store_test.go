@@ -213,10 +213,6 @@ func TestVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "list")
-	if err := os.WriteFile(file, []byte(content), 0o666); err != nil {
-		t.Fatal(err)
-	}
 	sign := func(text, comment string) []byte {
 		r := minisign.NewReader(strings.NewReader(text))
 		if _, err := io.Copy(io.Discard, r); err != nil {
@@ -231,7 +227,7 @@ func TestVerify(t *testing.T) {
 		"serial:-1":                               {},
 		"a comment":                               {},
 	} {
-		if got, err := fetch.Verify(file, public.String(), sign(content, comment)); err != nil || got != want {
+		if got, err := fetch.Verify(strings.NewReader(content), public.String(), sign(content, comment)); err != nil || got != want {
 			t.Errorf("%q: %+v, %v", comment, got, err)
 		}
 	}
@@ -249,7 +245,7 @@ func TestVerify(t *testing.T) {
 		"nothing":       {public.String(), nil, "minisign"},
 		"no key":        {"RWQ", good, "public_key"},
 	} {
-		if s, err := fetch.Verify(file, c.key, c.sig); err == nil || !strings.Contains(err.Error(), c.text) || s != (fetch.Serial{}) {
+		if s, err := fetch.Verify(strings.NewReader(content), c.key, c.sig); err == nil || !strings.Contains(err.Error(), c.text) || s != (fetch.Serial{}) {
 			t.Errorf("%s: %+v, %v", name, s, err)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -23,19 +22,10 @@ type Serial struct {
 	Value uint64 `json:"value"`
 }
 
-// Verify holds the content of a file to its minisign signature by the public key, base64 as minisign prints it, and returns the serial
-// in the signature's trusted comment: "serial:N" or else "timestamp:N", which minisign writes by default; the zero Serial if there is neither. The file is
-// not read whole: signatures have to be of the kind with a digest (ED), which has been minisign's default since version 0.10.
-func Verify(file, key string, signature []byte) (Serial, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return Serial{}, err
-	}
-	defer f.Close()
-	return verify(f, key, signature)
-}
-
-func verify(content io.Reader, key string, signature []byte) (Serial, error) {
+// Verify holds content to its minisign signature by the public key, base64 as minisign prints it, and returns the serial in the
+// signature's trusted comment: "serial:N" or else "timestamp:N", which minisign writes by default; the zero Serial if there is neither. The
+// content is not kept: signatures have to be of the kind with a digest (ED), which has been minisign's default since version 0.10.
+func Verify(content io.Reader, key string, signature []byte) (Serial, error) {
 	var public minisign.PublicKey
 	if err := public.UnmarshalText([]byte(key)); err != nil {
 		return Serial{}, errors.New("public_key is no minisign key; write the second line of the .pub file")

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"rideau/blocklists"
 	"rideau/config"
@@ -13,6 +14,9 @@ import (
 const checkHelp = `Reads the configuration and every list it names, as a start or a reload would,
 and prints what is wrong: file, line, and what to do. Nothing is served and
 nothing that runs is touched.
+
+Lists with a url are read as they were last fetched; --fetch looks at what is there now,
+and keeps nothing of it.
 
 Exit code 0: rideau would start with this. 1: it would not; or, with --strict, there are
 warnings or lines that cannot be used.`
@@ -90,7 +94,11 @@ func (res *checkResult) surroundings(cfg *config.Config) {
 }
 
 func (res *checkResult) lists(c *call, cfg *config.Config) {
-	snap, report, err := loadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false)
+	s, done := res.sources(c, cfg)
+	defer done()
+	var missing []*config.List
+	snap, report, err := s.load(c.ctx, cfg, nil, new(blocklists.Slots), loadOptions{lenient: true, missing: &missing})
+	res.missing(c, missing)
 	for _, p := range report.Problems {
 		res.Findings = append(res.Findings, finding{"warning", p.File, p.Line, fmt.Sprintf("%q is skipped: %s", p.Text, p.Reason), p.Remedy})
 	}
@@ -103,8 +111,9 @@ func (res *checkResult) lists(c *call, cfg *config.Config) {
 		}
 		return
 	}
+	res.refused(report)
 	for _, l := range snap.Lists() {
-		if l.Entries == 0 {
+		if l.Entries == 0 && !slices.ContainsFunc(missing, func(m *config.List) bool { return m.ID == l.ID }) {
 			res.Findings = append(res.Findings, finding{"warning", l.Source, 0, "list " + l.ID + " has no entries", "add names, or take the list out of the configuration"})
 		}
 	}

@@ -260,20 +260,26 @@ func (e *explanation) rule(s *blocklists.Snapshot, name *wire.Name, v blocklists
 	l := &s.Policy().Lists[v.List]
 	entry := name.Suffix(int(v.Labels))
 	e.Rule = &decidedBy{Entry: strings.TrimSuffix(wire.NameString(entry), "."), List: l.ID, File: l.Source}
-	f, err := l.Open()
-	if err != nil {
-		return
-	}
-	defer f.Close()
 	below := int(v.Labels) < name.Labels()
-	// The error only ends the reading.
-	_, _ = format.Read(f, format.Options{File: l.Source, Format: l.Format, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: 1}, func(x format.Entry) error {
-		if !bytes.Equal(x.Name, entry) || below && x.Match == format.Exact || !below && x.Match == format.Below {
-			return nil
+	files, _ := l.Files()
+	for _, part := range files {
+		f, err := part.Open()
+		if err != nil {
+			return
 		}
-		e.Rule.Line, e.Rule.Match = x.Line, x.Match.String()
-		return errFound
-	})
+		// The error only ends the reading.
+		_, err = format.Read(f, format.Options{File: part.Name, Format: l.Format, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: 1}, func(x format.Entry) error {
+			if !bytes.Equal(x.Name, entry) || below && x.Match == format.Exact || !below && x.Match == format.Below {
+				return nil
+			}
+			e.Rule.File, e.Rule.Line, e.Rule.Match = part.Name, x.Line, x.Match.String()
+			return errFound
+		})
+		f.Close()
+		if errors.Is(err, errFound) {
+			return
+		}
+	}
 }
 
 func (e *explanation) print(c *call) {

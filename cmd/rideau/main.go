@@ -59,6 +59,7 @@ func commands() []command {
 		{"serve", "", "answer queries (what rideau does when no command is given)", serveHelp, serve},
 		{"check", "", "read the configuration and its lists, and name what is wrong with them", checkHelp, check},
 		{"explain", "NAME", "say what would be answered, and which ban, list and line decide", explainHelp, explain},
+		{"fetch", "", "fetch the lists that have a url into the state folder, and look whether they are good", fetchHelp, fetchLists},
 		{"config", "", "print the configuration or a ban pack inside the program, to start your own from", configHelp, printConfig},
 		{"healthcheck", "", "ask a running rideau whether it is ready; for containers", healthcheckHelp, healthcheck},
 		{"version", "", "print the version", "Prints the version, the revision and what it was built with.", version},
@@ -155,7 +156,10 @@ func defineFlags(c *call, name string) {
 	}
 	switch name {
 	case "check":
+		c.Bool("fetch", false, "fetch the lists that have a url, to look at what is there now")
 		c.Bool("strict", false, "let warnings and skipped lines fail, too")
+	case "fetch":
+		c.Bool("force", false, "take versions that emptied, shrank, grew or went back")
 	case "config":
 		c.Bool("example", false, "print the example that explains every key instead")
 		c.String("pack", "", "print the ban pack of that `name` instead: "+strings.Join(pack.Names(), ", "))

@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"rideau/blocklists"
 	"rideau/blocklists/format"
@@ -143,6 +142,12 @@ func list(file string, l *config.List) blocklists.List {
 		path := l.File
 		out.Source = path
 		out.Open = func() (io.ReadCloser, error) { return openList(path) }
+	case l.Folder != "":
+		folder, match := l.Folder, l.Match
+		out.Source = l.Name()
+		out.Parts = func() ([]blocklists.Part, error) { return openFolder(folder, match) }
+	case l.URL != "":
+		out.Source = l.Name() // where its content is, only sources know
 	default:
 		source, text := inline(file, l)
 		out.Source, out.Unguarded = source, true
@@ -181,7 +186,8 @@ func openList(path string) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// loadPolicy reads all lists of a configuration.
+// loadPolicy reads all lists of a configuration for a command: what was
+// fetched before is read, and nothing is fetched or written.
 func loadPolicy(ctx context.Context, c *config.Config, prev *blocklists.Snapshot, slots *blocklists.Slots, force bool) (*blocklists.Snapshot, blocklists.Report, error) {
-	return blocklists.Load(ctx, policy(c), prev, blocklists.LoadOptions{Now: time.Now(), Force: force, Slots: slots})
+	return newSources(nil, false).load(ctx, c, prev, slots, loadOptions{force: force})
 }

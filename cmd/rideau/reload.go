@@ -25,9 +25,19 @@ var restartKeys = []string{"listen.workers", "listen.max_pending", "listen.tcp."
 // or changes nothing and says why. force accepts lists that became empty or
 // shrank.
 func (s *server) reload(ctx context.Context, force bool) (ops.ReloadResult, error) {
+	if cfg, err := loadConfig(s.path); err == nil {
+		// New lists are fetched before anything waits for this reload. What fails is said again below.
+		_, ups := s.now()
+		_ = s.sources.ensure(ctx, cfg, ups.system, 0)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	result, report, read, err := s.swap(ctx, force)
+	for _, e := range report.Failed {
+		if err == nil {
+			result.Refused = append(result.Refused, e.List)
+		}
+	}
 	result.Policy = s.resolver.State().Policy()
 	var problems config.Problems
 	if errors.As(err, &problems) {
@@ -60,10 +70,12 @@ func (s *server) swap(ctx context.Context, force bool) (result ops.ReloadResult,
 	}
 	old := s.resolver.State().Policy()
 	var snap *blocklists.Snapshot
-	background(func() { snap, report, err = loadPolicy(ctx, cfg, old, &s.slots, force) })
+	o := loadOptions{force: force, same: samePolicy(before, cfg), report: s.report}
+	background(func() { snap, report, err = s.sources.load(ctx, cfg, old, &s.slots, o) })
 	if err != nil {
 		return result, report, cfg, err
 	}
+	rebuilt := snap.Generation() != old.Generation()
 	next, err := newUpstreams(cfg, plan, ups, s.log)
 	if err != nil {
 		return result, report, cfg, err
@@ -84,7 +96,10 @@ func (s *server) swap(ctx context.Context, force bool) (result ops.ReloadResult,
 			result.Restart = append(result.Restart, k)
 		}
 	}
-	s.warn(cfg, plan, report)
+	if rebuilt {
+		s.warn(cfg, plan, report)
+	}
+	s.report = blocklists.Report{Problems: report.Problems}
 	s.resolver.SetState(st)
 	s.level.Set(cfg.Log.Level)
 	s.view.Lock()
@@ -99,7 +114,10 @@ func (s *server) swap(ctx context.Context, force bool) (result ops.ReloadResult,
 	s.sockets.open(fresh)
 	s.sockets.retain(cfg)
 	s.arm(snap)
-	giveBack(snap)
+	if rebuilt {
+		giveBack(snap)
+	}
+	s.sources.nudge()
 	return result, report, cfg, nil
 }
 
@@ -183,10 +201,8 @@ func (s *server) files(cfg *config.Config) []string {
 	if cfg == nil {
 		return out
 	}
-	for _, l := range cfg.Lists {
-		if l.File != "" {
-			out = append(out, l.File)
-		}
+	for i := range cfg.Lists {
+		out = append(out, watchedFiles(&cfg.Lists[i])...)
 	}
 	for _, u := range cfg.Upstream.Servers {
 		if u.System {

@@ -36,6 +36,7 @@ type server struct {
 	level   *slog.LevelVar
 	ctx     context.Context // ends when serving is to end
 	reloads ops.ReloadLog
+	sources *listSources
 	limiter *listener.Limiter
 
 	resolver *resolver.Resolver
@@ -45,7 +46,9 @@ type server struct {
 	// mu lets one reload run at a time, and guards what only reloads use.
 	mu    sync.Mutex
 	slots blocklists.Slots
-	timer *time.Timer // for the next ban that begins or ends
+	// report is what the lists that serve were said to hold.
+	report blocklists.Report
+	timer  *time.Timer // for the next ban that begins or ends
 
 	// view guards what a reload changes and others read. It is held for a
 	// moment only, so that a health check never waits for a list to be read.
@@ -78,6 +81,7 @@ func serve(c *call) int {
 	}
 	s.cfg = cfg
 	s.log = newLogger(c.stderr, cfg, s.level)
+	s.sources = newSources(s.log, true)
 	s.sockets = newSockets(s.log, setProcs())
 	for _, p := range s.files(cfg) {
 		if _, ok := seen[p]; !ok {
@@ -98,6 +102,7 @@ func serve(c *call) int {
 	var side sync.WaitGroup
 	side.Go(func() { s.hangups(ctx, hup) })
 	side.Go(func() { s.logEvents(ctx) })
+	side.Go(func() { s.refresh(ctx) })
 	side.Go(func() {
 		watch(ctx, s.interval, func() []string { return s.watched() }, seen, func() { s.reloadAndLog(ctx, "a file changed") })
 	})
@@ -134,12 +139,17 @@ func (s *server) begin() (upstreamPlan, error) {
 	if err != nil {
 		return plan, err
 	}
-	snap, report, err := loadPolicy(s.ctx, cfg, nil, &s.slots, false)
+	if err := s.sources.ensure(s.ctx, cfg, nil, cfg.Fetch.StartTimeout); err != nil {
+		return plan, err
+	}
+	snap, report, err := s.sources.load(s.ctx, cfg, nil, &s.slots, loadOptions{start: true})
+	s.report = report
 	s.reloads.Record(time.Now(), err == nil, listResults(cfg, report))
 	if err != nil {
 		return plan, err
 	}
 	s.warn(cfg, plan, report)
+	s.sources.warn(cfg)
 	if s.ups, err = newUpstreams(cfg, plan, nil, s.log); err != nil {
 		return plan, err
 	}

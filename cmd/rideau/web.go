@@ -36,6 +36,7 @@ func (s *server) listenOps() (*ops.Server, error) {
 			Panics:        s.panics,
 			EventsDropped: s.resolver.EventsDropped,
 			Reloads:       &s.reloads,
+			Lists:         s.listFacts,
 			Build:         ops.Build{Version: b.Version, Revision: b.Revision},
 		},
 		Ready:       s.notServing,
@@ -45,6 +46,7 @@ func (s *server) listenOps() (*ops.Server, error) {
 			s.logReload("POST /reload", result, err)
 			return result, err
 		},
+		Fetch:  s.fetchNow,
 		Token:  secret,
 		Pprof:  s.cfg.Ops.Pprof,
 		Logger: s.log,
@@ -53,6 +55,11 @@ func (s *server) listenOps() (*ops.Server, error) {
 		return nil, err
 	}
 	return web, nil
+}
+
+func (s *server) listFacts() []ops.ListSource {
+	cfg, _ := s.now()
+	return s.sources.facts(cfg)
 }
 
 // notServing says which configured addresses nobody listens on, and if only

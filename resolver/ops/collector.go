@@ -59,6 +59,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if c.src.Listener != nil {
 		s.listener(c.src.Listener())
 	}
+	if c.src.Lists != nil {
+		s.listSources(c.src.Lists())
+	}
 	if c.src.Reloads != nil {
 		s.reloads(c.src.Reloads.read())
 	}
@@ -189,11 +192,27 @@ func (s scrape) policy(p *blocklists.Snapshot) {
 		s.put(listEntries, float64(l.Entries), l.ID)
 		s.put(listSkipped, float64(l.Skipped), l.ID)
 		s.put(listLastSuccess, seconds(l.LoadedAt), l.ID)
+		if l.Serial.Kind != "" {
+			s.put(listSerial, float64(l.Serial.Value), l.ID)
+		}
 	}
 	s.put(policyGeneration, float64(p.Generation()))
 	s.put(policyMemory, float64(p.Memory()))
 	if next := p.NextChange(); !next.IsZero() {
 		s.put(policyNextChange, seconds(next))
+	}
+}
+
+func (s scrape) listSources(all []ListSource) {
+	for _, l := range all {
+		s.put(listLastGood, truth(l.LastGood != ""), l.List)
+		if !l.URL {
+			continue
+		}
+		s.put(listLastFetch, seconds(l.LastFetch), l.List)
+		for result, n := range l.Fetches {
+			s.put(listFetches, float64(n), l.List, result)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package ops
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -20,7 +21,7 @@ func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
 
 // readyz says whether queries are served, and if not, every reason.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
-	reasons := s.notReady()
+	reasons, notes := s.notReady(), s.notes()
 	status := http.StatusOK
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable
@@ -33,12 +34,30 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, status, struct {
 			Ready   bool     `json:"ready"`
 			Reasons []string `json:"reasons"`
-		}{len(reasons) == 0, append([]string{}, reasons...)}) // never null
+			Notes   []string `json:"notes,omitempty"`
+		}{len(reasons) == 0, append([]string{}, reasons...), notes}) // never null
 	case len(reasons) > 0:
 		writeText(w, status, reasons...)
 	default:
-		writeText(w, status, "ready")
+		writeText(w, status, append([]string{"ready"}, notes...)...)
 	}
+}
+
+// notes are what a person should know of, though queries are served.
+func (s *Server) notes() []string {
+	var out []string
+	for _, l := range s.lastGood() {
+		out = append(out, oneLine(fmt.Sprintf("the last good copy of list %s serves: %s", l.List, l.LastGood)))
+	}
+	return out
+}
+
+// lastGood are the lists whose last good copy serves in the place of what their source has.
+func (s *Server) lastGood() []ListSource {
+	if s.o.Sources.Lists == nil {
+		return nil
+	}
+	return slices.DeleteFunc(s.o.Sources.Lists(), func(l ListSource) bool { return l.LastGood == "" })
 }
 
 func (s *Server) notReady() []string {

@@ -32,8 +32,10 @@ func list(id, content string) blocklists.List {
 // cannot be used.
 func policy() blocklists.Policy {
 	begun := now.Add(-time.Hour)
+	wechat := list("wechat", "wechat.com\nweixin.qq.com\n")
+	wechat.Guards.Serial = blocklists.Serial{Kind: "serial", Value: 2026112201}
 	return blocklists.Policy{
-		Lists: []blocklists.List{list("wechat", "wechat.com\nweixin.qq.com\n"), list("kaspersky", "kaspersky.com\nbad..name\n"), list("tiktok", "tiktok.com\n")},
+		Lists: []blocklists.List{wechat, list("kaspersky", "kaspersky.com\nbad..name\n"), list("tiktok", "tiktok.com\n")},
 		Bans: []blocklists.Ban{
 			{ID: "WECHAT-2023", Effective: begun, Action: blocklists.NXDomain, EDE: 15, Groups: []string{"all"}, Lists: []string{"wechat"}},
 			{ID: "KASPERSKY-2023", Effective: begun, Mode: blocklists.Monitor, EDE: 15, Groups: []string{"all"}, Lists: []string{"kaspersky"}},

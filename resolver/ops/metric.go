@@ -43,6 +43,10 @@ const (
 	listSkipped
 	listLastSuccess
 	listReloads
+	listSerial
+	listFetches
+	listLastFetch
+	listLastGood
 	reloadsTotal
 	reloadLastSuccess
 	reloadLastFailed
@@ -111,6 +115,15 @@ var metrics = [ids]Metric{
 		"When the list that serves was read.", []string{"list"}},
 	listReloads: {"rideau_list_reloads_total", counter,
 		"Times the list was read, by result: success or failure.", []string{"list", "result"}},
+
+	listSerial: {"rideau_list_serial", gauge,
+		"Serial of the list that serves; absent if it has none.", []string{"list"}},
+	listFetches: {"rideau_list_fetches_total", counter,
+		"Looks at the list's URL, by result: updated, unchanged, failed, or refused for what was fetched.", []string{"list", "result"}},
+	listLastFetch: {"rideau_list_last_fetch_timestamp_seconds", gauge,
+		"When the list was last found at its URL, new or unchanged; 0 if not since the start.", []string{"list"}},
+	listLastGood: {"rideau_list_last_good_in_use", gauge,
+		"Whether the list's last good copy serves because its source cannot be used (1); of lists with a URL, and others to which that happened.", []string{"list"}},
 
 	reloadsTotal: {"rideau_reloads_total", counter,
 		"Reloads of configuration and lists, by result: success or failure. The load at start counts.", []string{"result"}},

@@ -61,7 +61,14 @@ func busy(t testing.TB) ops.Sources {
 		Panics:        func() uint64 { return 12 },
 		EventsDropped: func() uint64 { return 13 },
 		Reloads:       reloads,
-		Build:         ops.Build{Version: "v1.2.3", Revision: "0123abcd"},
+		Lists: func() []ops.ListSource {
+			return []ops.ListSource{
+				{List: "good", URL: true, Fetches: map[string]uint64{"updated": 1, "unchanged": 2}, LastFetch: now},
+				{List: "bad", URL: true, Fetches: map[string]uint64{"failed": 3}, LastGood: "no network"},
+				{List: "file", LastGood: "the file is gone"},
+			}
+		},
+		Build: ops.Build{Version: "v1.2.3", Revision: "0123abcd"},
 	}
 }
 

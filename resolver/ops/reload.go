@@ -106,6 +106,8 @@ type ReloadResult struct {
 	// Problems are, with an error, what led to it; otherwise, what was passed
 	// over.
 	Problems []Problem
+	// Refused are lists whose new version from elsewhere was put aside, so that what they had goes on serving.
+	Refused []string
 	// Restart are the changed configuration keys that count from the next
 	// start on.
 	Restart []string
@@ -131,7 +133,7 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusForbidden, reason)
 		return
 	}
-	force, err := forceOf(r)
+	force, fetch, err := parameters(r)
 	if err != nil {
 		refuse(w, r, http.StatusBadRequest, err.Error())
 		return
@@ -143,7 +145,15 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusServiceUnavailable, errUnfinished)
 		return
 	}
+	var unfetched []Problem
+	if fetch && s.o.Fetch != nil {
+		unfetched = s.o.Fetch(r.Context(), force)
+	}
 	result, err := s.o.Reload(r.Context(), force)
+	result.Problems = append(unfetched, result.Problems...)
+	if fetch && err == nil && len(unfetched)+len(result.Refused) > 0 {
+		err = errUnfetched
+	}
 	// It may have taken longer than requests are given; the reply's own time
 	// begins now. A ResponseWriter without deadlines needs none.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.o.Timeout))
@@ -164,22 +174,27 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 
 const errUnfinished = "the reload was given up before its end and nothing changed; try again"
 
-// forceOf reads the request's parameters: force, alone or with a truth value.
-func forceOf(r *http.Request) (force bool, err error) {
+// errUnfetched is the error of a request to fetch that was not done for all lists, though it was for others.
+var errUnfetched = errors.New("some lists could not be fetched, or were refused; what they had before goes on serving")
+
+// parameters reads the request's parameters, each alone or with a truth value.
+func parameters(r *http.Request) (force, fetch bool, err error) {
+	known := map[string]*bool{"force": &force, "fetch": &fetch}
 	for k, values := range r.URL.Query() {
-		if k != "force" {
-			return false, fmt.Errorf("unknown parameter %q; there is only force=true", k)
+		p := known[k]
+		if p == nil {
+			return false, false, fmt.Errorf("unknown parameter %q; there are force=true and fetch=true", k)
 		}
 		v := values[len(values)-1]
 		if v == "" {
-			force = true
+			*p = true
 			continue
 		}
-		if force, err = strconv.ParseBool(v); err != nil {
-			return false, fmt.Errorf("force=%q is no truth value; use force=true or force=false", v)
+		if *p, err = strconv.ParseBool(v); err != nil {
+			return false, false, fmt.Errorf("%s=%q is no truth value; use %s=true or %s=false", k, v, k, k)
 		}
 	}
-	return force, nil
+	return force, fetch, nil
 }
 
 func (res *ReloadResult) reply(err error) reloadReply {
@@ -203,6 +218,9 @@ func (res *ReloadResult) lines(err error) []string {
 	if err != nil {
 		if len(out) == 0 {
 			out = strings.Split(strings.TrimSpace(err.Error()), "\n")
+		}
+		if errors.Is(err, errUnfetched) {
+			return append([]string{err.Error()}, out...)
 		}
 		return append([]string{"not reloaded; what served before goes on serving"}, out...)
 	}
@@ -234,7 +252,7 @@ func (res *ReloadResult) lines(err error) []string {
 // guarded reports whether an error is one of a list's guards, which end with the remedy.
 func guarded(err error) bool {
 	for _, guard := range []error{blocklists.ErrEmpty, blocklists.ErrShrank, blocklists.ErrGrew, blocklists.ErrMaxEntries, blocklists.ErrNoEntries,
-		blocklists.ErrSerial, blocklists.ErrNoSerial} {
+		blocklists.ErrDigest, blocklists.ErrSerial, blocklists.ErrNoSerial} {
 		if errors.Is(err, guard) {
 			return true
 		}

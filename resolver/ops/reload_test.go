@@ -111,8 +111,8 @@ func TestReloadForce(t *testing.T) {
 		"?force":                 "force=true",
 		"?force=false":           "force=false",
 		"?force=yes":             `force="yes" is no truth value; use force=true or force=false`,
-		"?forced=true":           `unknown parameter "forced"; there is only force=true`,
-		"?force=true&dry_run=on": `unknown parameter "dry_run"; there is only force=true`,
+		"?forced=true":           `unknown parameter "forced"; there are force=true and fetch=true`,
+		"?force=true&dry_run=on": `unknown parameter "dry_run"; there are force=true and fetch=true`,
 	} {
 		o := healthy(t)
 		got := ""

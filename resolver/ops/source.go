@@ -26,6 +26,8 @@ type Sources struct {
 	// that found no room.
 	Panics        func() uint64
 	EventsDropped func() uint64
+	// Lists is the state of lists' sources, of those that there is something to say of; nil for none.
+	Lists func() []ListSource
 	// Reloads counts reloads; nil for none.
 	Reloads *ReloadLog
 	Build   Build
@@ -37,6 +39,18 @@ func (s *Sources) policy() *blocklists.Snapshot {
 		return nil
 	}
 	return s.Policy()
+}
+
+// ListSource is the state of a list's source at one moment.
+type ListSource struct {
+	List string // its id
+	// LastGood is why the list's last good copy serves in the place of what its source has; empty if it does not.
+	LastGood string
+	// URL is set for a list that is fetched. Fetches counts its fetches by result, words of a closed set that are all there; LastFetch is the last that
+	// found the list, new or unchanged, or zero.
+	URL       bool
+	Fetches   map[string]uint64
+	LastFetch time.Time
 }
 
 // Build tells builds apart. Empty fields are reported as such.

@@ -25,6 +25,8 @@ type List struct {
 	Skipped  int       `json:"skipped"` // lines that could not be used
 	SHA256   string    `json:"sha256"`
 	LoadedAt time.Time `json:"loaded_at"`
+	// LastGood is why the last good copy serves instead of what the source has.
+	LastGood string `json:"last_good,omitempty"`
 }
 
 // bansOf and listsOf are never nil, so that JSON has an array always.
@@ -45,7 +47,7 @@ func listsOf(p *blocklists.Snapshot) []List {
 		return out
 	}
 	for _, l := range p.Lists() {
-		out = append(out, List{l.ID, l.Source, l.Entries, l.Skipped, hex.EncodeToString(l.SHA256[:]), l.LoadedAt.UTC()})
+		out = append(out, List{l.ID, l.Source, l.Entries, l.Skipped, hex.EncodeToString(l.SHA256[:]), l.LoadedAt.UTC(), ""})
 	}
 	return out
 }
@@ -65,6 +67,13 @@ func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
 		GoVersion: runtime.Version(), Started: s.started.UTC()}
 	p := s.o.Sources.policy()
 	out.Bans, out.Lists = bansOf(p), listsOf(p)
+	for _, l := range s.lastGood() {
+		for i := range out.Lists {
+			if out.Lists[i].ID == l.List {
+				out.Lists[i].LastGood = oneLine(l.LastGood)
+			}
+		}
+	}
 	if p != nil {
 		out.Generation, out.Fingerprint = p.Generation(), p.Fingerprint()
 	}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"rideau/blocklists"
+	"rideau/config"
+	"rideau/resolver/ops"
+)
+
+// policyKeys are the settings that a policy is made of, beside what lists say.
+var policyKeys = []string{"groups", "lists", "bans", "exceptions", "state.", "protected.", "reload.max_"}
+
+// samePolicy reports whether two configurations say the same of policy.
+func samePolicy(a, b *config.Config) bool {
+	return a.File == b.File && !slices.ContainsFunc(config.Changed(a, b), func(k string) bool {
+		return slices.ContainsFunc(policyKeys, func(p string) bool { return strings.HasPrefix(k, p) })
+	})
+}
+
+// absent are the lists with a URL of which there is neither a good copy nor a download.
+func (s *listSources) absent(cfg *config.Config) []*config.List {
+	var out []*config.List
+	for i := range cfg.Lists {
+		l := &cfg.Lists[i]
+		if l.URL == "" {
+			continue
+		}
+		if newest, _ := s.newest(l); newest != nil {
+			continue
+		}
+		if st, err := s.store(cfg); err == nil && st != nil {
+			if facts, err := st.Facts(l.ID); err == nil && facts.Origin == origin(l) {
+				if f, err := st.Open(l.ID, facts); err == nil {
+					f.Close()
+					continue
+				}
+			}
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// ensure fetches the lists without which there is no policy: once, and again
+// until the time is up.
+func (s *listSources) ensure(ctx context.Context, cfg *config.Config, known []netip.AddrPort, patience time.Duration) error {
+	if !cfg.Remote() {
+		return nil
+	}
+	lists := s.absent(cfg)
+	if len(lists) == 0 {
+		return nil
+	}
+	if _, err := s.store(cfg); err != nil {
+		return err
+	}
+	plan, err := planUpstreams(cfg, known)
+	if err != nil {
+		return err
+	}
+	end := time.Now().Add(patience)
+	for pause := time.Second; ; pause *= 2 {
+		round, cancel := ctx, context.CancelFunc(func() {})
+		if patience > 0 {
+			round, cancel = context.WithDeadline(ctx, end)
+		}
+		visits := s.fetch(round, cfg, bootstrap(cfg, plan), lists, false)
+		cancel()
+		if lists = s.absent(cfg); len(lists) == 0 {
+			return nil
+		}
+		left := time.Until(end)
+		if left <= 0 || ctx.Err() != nil {
+			return errors.Join(notFetched(cfg, visits)...)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(pause, left)):
+		}
+	}
+}
+
+// notFetched are the errors of the lists that a start or a command lacks.
+func notFetched(cfg *config.Config, visits []visit) []error {
+	var out []error
+	for _, v := range visits {
+		if v.err != nil {
+			out = append(out, &blocklists.ListError{List: v.list.ID, Source: v.list.Name(), Err: fmt.Errorf("%s: %w", v.list.Name(), noCopy(cfg, v.err))})
+		}
+	}
+	return out
+}
+
+// refresh looks at lists with a URL whenever one is due, until ctx ends, and
+// reloads when there is something new.
+func (s *server) refresh(ctx context.Context) {
+	for {
+		cfg, ups := s.now()
+		due, next := s.sources.due(cfg, time.Now())
+		if len(due) > 0 {
+			if plan, err := planUpstreams(cfg, ups.system); err == nil {
+				s.sources.fetch(ctx, cfg, bootstrap(cfg, plan), due, false)
+				if s.sources.pending() && ctx.Err() == nil {
+					s.reloadAndLog(ctx, "a list has a new version")
+				}
+			}
+			_, next = s.sources.due(cfg, time.Now())
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(time.Until(next), time.Second)):
+		case <-s.sources.wake:
+		}
+	}
+}
+
+// fetchNow looks at every list with a URL, for who asked for it, and says what failed.
+func (s *server) fetchNow(ctx context.Context, force bool) []ops.Problem {
+	cfg, err := loadConfig(s.path)
+	if err != nil {
+		return nil // the reload says so
+	}
+	_, ups := s.now()
+	plan, err := planUpstreams(cfg, ups.system)
+	if err != nil {
+		return nil
+	}
+	var out []ops.Problem
+	for _, v := range s.sources.fetch(ctx, cfg, bootstrap(cfg, plan), remoteLists(cfg), force) {
+		if v.err != nil {
+			message, remedy := v.err.Error(), ""
+			if i := strings.LastIndex(message, "; "); i >= 0 {
+				message, remedy = message[:i], message[i+2:]
+			}
+			out = append(out, ops.Problem{List: v.list.ID, File: v.list.Name(), Message: message, Remedy: remedy})
+		}
+	}
+	return out
+}

@@ -1,0 +1,449 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"rideau/blocklists"
+	"rideau/blocklists/fetch"
+	"rideau/config"
+)
+
+// listSources find the content of lists: where the configuration says, what was
+// fetched, and the last good copies of both.
+//
+// What is fetched is a candidate. It becomes the last good copy when a policy was made
+// of it; if it is at fault that none can be made, it is put aside, and what was
+// good before goes on: nobody elsewhere can keep this rideau from a change of its own
+// configuration.
+type listSources struct {
+	log   *slog.Logger
+	write bool   // the state folder may be written
+	temp  string // where downloads go; empty for the state folder
+
+	// files is held while lists are read and kept, and while one download takes the place of
+	// another, so that no file goes while it is read.
+	files sync.Mutex
+	// round lets one round of downloads run at a time.
+	round sync.Mutex
+	// wake ends the wait for the next download, since there may be new lists.
+	wake chan struct{}
+
+	mu     sync.Mutex        // guards what follows, for a moment only
+	feeds  map[string]*feed  // by list, of those with a URL
+	copies map[string]string // the lists whose last good copy serves, and why
+}
+
+// newSources makes sources. log may be nil.
+func newSources(log *slog.Logger, write bool) *listSources {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &listSources{log: log, write: write, wake: make(chan struct{}, 1), feeds: map[string]*feed{}}
+}
+
+// candidate is a download that passed what can be told without reading what it says.
+type candidate struct {
+	file    string
+	facts   fetch.Facts
+	refused bool // it cannot be used, save by force
+}
+
+// origin is what a copy of a list depends on: where it comes from, and what vouches for it.
+func origin(l *config.List) string {
+	switch {
+	case l.URL != "":
+		return strings.Join([]string{"url", l.URL, l.PublicKey, l.SHA256}, " ")
+	case l.Folder != "":
+		return "folder " + filepath.Join(l.Folder, l.Match)
+	case l.File != "":
+		return strings.Join([]string{"file", l.File, l.PublicKey, l.SHA256}, " ")
+	}
+	return ""
+}
+
+// store opens the state folder; nil if there is none to be used.
+func (s *listSources) store(cfg *config.Config) (*fetch.Store, error) {
+	if cfg.State.Dir == "" {
+		if cfg.Remote() {
+			return nil, errors.New("a list has a url, and there is no folder for its last good copy; set state.dir")
+		}
+		return nil, nil
+	}
+	st, err := fetch.OpenStore(cfg.State.Dir, s.write)
+	if err != nil && !cfg.Remote() {
+		s.log.Warn("no last good copies of lists are kept", "error", err)
+		return nil, nil
+	}
+	return st, err
+}
+
+// prepared is a policy whose lists have their content.
+type prepared struct {
+	cfg    *config.Config
+	policy blocklists.Policy
+	store  *fetch.Store
+	from   []content // of the configuration's lists
+	// missing are lists with a URL that have none.
+	missing []*config.List
+}
+
+// content is where a list is read from.
+type content struct {
+	candidate *candidate
+	facts     fetch.Facts // of the last good copy
+	known     bool        // there is one
+	copied    bool        // it is read although the list is a file or a folder
+}
+
+// loadOptions say how to load.
+type loadOptions struct {
+	force bool
+	// start reads the last good copies of files that cannot be used.
+	start bool
+	// lenient takes lists that were never fetched for empty, and notes them in missing.
+	lenient bool
+	missing *[]*config.List
+	// same says that the configuration says of policy what it said of the Snapshot before; if its lists are unchanged too, it stays, and report is what
+	// was said of it.
+	same   bool
+	report blocklists.Report
+}
+
+// load makes the policy of a configuration. The report of success has in
+// Failed the candidates that were put aside.
+func (s *listSources) load(ctx context.Context, cfg *config.Config, prev *blocklists.Snapshot, slots *blocklists.Slots, o loadOptions) (*blocklists.Snapshot, blocklists.Report, error) {
+	s.files.Lock()
+	defer s.files.Unlock()
+	aside, copied := map[string]bool{}, map[string]string{}
+	var refused []*blocklists.ListError
+	for {
+		p, err := s.prepare(cfg, o, aside, copied)
+		if err != nil {
+			return nil, blocklists.Report{}, err
+		}
+		if o.missing != nil {
+			*o.missing = p.missing
+		}
+		if o.same && p.unchanged(prev) {
+			snap := prev.Confirmed(time.Now())
+			s.keep(p, snap, copied)
+			o.report.Failed = refused
+			return snap, o.report, nil
+		}
+		snap, report, err := blocklists.Load(ctx, p.policy, prev, blocklists.LoadOptions{Now: time.Now(), Force: o.force, Slots: slots})
+		if err == nil {
+			s.keep(p, snap, copied)
+			report.Failed = refused
+			return snap, report, nil
+		}
+		if ctx.Err() != nil || !s.instead(p, report.Failed, o, aside, copied, &refused) {
+			return nil, report, err
+		}
+	}
+}
+
+// instead finds, for each list that was refused, what to read instead. It
+// reports false if one has nothing else.
+func (s *listSources) instead(p *prepared, failed []*blocklists.ListError, o loadOptions, aside map[string]bool, copied map[string]string, refused *[]*blocklists.ListError) bool {
+	all := len(failed) > 0
+	for _, e := range failed {
+		i := slices.IndexFunc(p.cfg.Lists, func(l config.List) bool { return l.ID == e.List })
+		if i < 0 { // of an exception
+			all = false
+			continue
+		}
+		switch c := &p.from[i]; {
+		case c.candidate != nil:
+			aside[e.List] = true
+			s.refuse(&p.cfg.Lists[i], c.candidate, e.Err)
+			*refused = append(*refused, e)
+			all = all && c.known
+		case o.start && c.known && !c.copied && p.cfg.Lists[i].URL == "":
+			copied[e.List] = e.Err.Error()
+		default:
+			all = false
+		}
+	}
+	return all
+}
+
+// prepare finds the content of each list, and its guards.
+func (s *listSources) prepare(cfg *config.Config, o loadOptions, aside map[string]bool, copied map[string]string) (*prepared, error) {
+	p := &prepared{cfg: cfg, policy: policy(cfg), from: make([]content, len(cfg.Lists))}
+	var err error
+	if p.store, err = s.store(cfg); err != nil {
+		return nil, err
+	}
+	protected, err := blocklists.NewProtected(cfg.Protected.All(), "take the entry out of the list; for a file, may_block_protected lets it in")
+	if err != nil {
+		return nil, err
+	}
+	for i := range cfg.Lists {
+		l, b, c := &cfg.Lists[i], &p.policy.Lists[i], &p.from[i]
+		b.Guards = blocklists.Guards{MaxGrowth: l.MaxGrowth, MaxEntries: l.MaxEntries, RequireSerial: l.RequireSerial, NotEmpty: l.URL != ""}
+		if d, err := hex.DecodeString(l.SHA256); err == nil && len(d) == sha256.Size {
+			b.Guards.SHA256 = [sha256.Size]byte(d)
+		}
+		if (l.URL != "" || l.File != "" || l.Folder != "") && !l.MayBlockProtected && banned(cfg, l.ID) {
+			b.Guards.Protected = protected
+		}
+		if p.store != nil && origin(l) != "" {
+			f, err := p.store.Facts(l.ID)
+			c.facts, c.known = f, err == nil && f.Origin == origin(l)
+		}
+		if c.known {
+			b.Guards.Before = blocklists.Baseline{Options: c.facts.Options, Entries: c.facts.Entries, Serial: blocklists.Serial(c.facts.Serial)}
+		}
+		switch why, again := copied[l.ID]; {
+		case l.URL != "":
+			s.prepareURL(p, i, o, aside[l.ID])
+		case again:
+			c.copied = true
+			p.fromCopy(i, why)
+		case l.PublicKey != "":
+			prepareSigned(b, l)
+		}
+	}
+	return p, nil
+}
+
+// banned reports whether a ban uses the list.
+func banned(cfg *config.Config, id string) bool {
+	return slices.ContainsFunc(cfg.Bans, func(b config.Ban) bool { return slices.Contains(b.Lists, id) })
+}
+
+// prepareURL gives a list the content that was fetched: the newest that is not put aside.
+func (s *listSources) prepareURL(p *prepared, i int, o loadOptions, aside bool) {
+	l, b, c := &p.cfg.Lists[i], &p.policy.Lists[i], &p.from[i]
+	newest, why := s.newest(l)
+	switch {
+	case newest != nil && !aside && (o.force || !newest.refused):
+		c.candidate = newest
+		b.Guards.Serial = blocklists.Serial(newest.facts.Serial)
+		file := newest.file
+		b.Open = func() (io.ReadCloser, error) { return os.Open(file) }
+	case c.known:
+		b.Guards.Serial = blocklists.Serial(c.facts.Serial)
+		p.fromCopy(i, "")
+	case o.lenient:
+		p.missing = append(p.missing, l)
+		b.Guards.NotEmpty, b.Guards.RequireSerial, b.Guards.SHA256 = false, false, [sha256.Size]byte{}
+		b.Open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("")), nil }
+	default:
+		err := noCopy(p.cfg, why)
+		b.Open = func() (io.ReadCloser, error) { return nil, err }
+	}
+}
+
+// noCopy is the error of a list that was never fetched; why may be nil.
+func noCopy(cfg *config.Config, why error) error {
+	const remedy = `; run "rideau fetch" where there is a network and bring that folder here, or take the list out of the configuration`
+	if why == nil {
+		why = errors.New("it was not fetched yet")
+	}
+	return fmt.Errorf("%w: %w in %s%s", why, fetch.ErrNoCopy, cfg.State.Dir, remedy)
+}
+
+// fromCopy gives a list its last good copy, which is made sure of when it is opened. why is what is wrong with the list itself.
+func (p *prepared) fromCopy(i int, why string) {
+	id, st, facts, b := p.cfg.Lists[i].ID, p.store, p.from[i].facts, &p.policy.Lists[i]
+	open := func() (*os.File, error) {
+		f, err := st.Open(id, facts)
+		if err != nil && why != "" {
+			err = fmt.Errorf("%s; and %w", why, err)
+		}
+		return f, err
+	}
+	b.Guards.Serial = blocklists.Serial(facts.Serial)
+	if b.Parts == nil {
+		b.Open = func() (io.ReadCloser, error) { return open() }
+		return
+	}
+	b.Parts = func() ([]blocklists.Part, error) {
+		f, err := open()
+		if err != nil {
+			return nil, err
+		}
+		f.Close()
+		var parts []blocklists.Part
+		at := int64(0)
+		for _, part := range facts.Parts {
+			begin := at
+			at += part.Size
+			parts = append(parts, blocklists.Part{Name: part.Name, Open: func() (io.ReadCloser, error) {
+				f, err := open()
+				if err != nil {
+					return nil, err
+				}
+				return section{io.NewSectionReader(f, begin, part.Size), f}, nil
+			}})
+		}
+		return parts, nil
+	}
+}
+
+// section is a part of a file.
+type section struct {
+	io.Reader
+	io.Closer
+}
+
+// prepareSigned holds a file to its signature, and what is read later to what was signed.
+func prepareSigned(b *blocklists.List, l *config.List) {
+	serial, digest, err := verifyFile(l)
+	if err != nil {
+		b.Open = func() (io.ReadCloser, error) { return nil, err }
+		return
+	}
+	b.Guards.Serial = blocklists.Serial(serial)
+	if b.Guards.SHA256 == ([sha256.Size]byte{}) {
+		b.Guards.SHA256 = digest
+	}
+}
+
+func verifyFile(l *config.List) (serial fetch.Serial, digest [sha256.Size]byte, err error) {
+	if err := regular(l.SignatureFile); err != nil {
+		return serial, digest, fmt.Errorf("its signature: %v; put it there, or correct signature_file", err)
+	}
+	sig, err := readSignature(l.SignatureFile)
+	if err != nil {
+		return serial, digest, err
+	}
+	f, err := openList(l.File)
+	if err != nil {
+		return serial, digest, err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	serial, err = fetch.Verify(io.TeeReader(f, sum), l.PublicKey, sig)
+	if err != nil {
+		return serial, digest, fmt.Errorf("%s: %w; sign it again, or correct public_key", l.SignatureFile, err)
+	}
+	sum.Sum(digest[:0])
+	return serial, digest, nil
+}
+
+// readSignature reads no more of a file than a signature has.
+func readSignature(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, fetch.MaxSignature))
+}
+
+// unchanged reports whether the lists have what they had in the Snapshot.
+func (p *prepared) unchanged(prev *blocklists.Snapshot) bool {
+	before := prev.Lists()
+	if len(before) != len(p.policy.Lists) {
+		return false
+	}
+	for i := range p.cfg.Lists {
+		l, c := &p.cfg.Lists[i], &p.from[i]
+		sum := hex.EncodeToString(before[i].SHA256[:])
+		switch {
+		case before[i].ID != l.ID:
+			return false
+		case c.candidate != nil:
+			if c.candidate.facts.SHA256 != sum {
+				return false
+			}
+		case l.URL != "":
+			if c.facts.Digest != sum {
+				return false
+			}
+		case l.File != "" || l.Folder != "":
+			now, err := p.policy.Lists[i].ReadDigest()
+			if err != nil || now != before[i].SHA256 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// watchedFiles are the paths whose change may change a list: of a folder, itself and its files.
+func watchedFiles(l *config.List) []string {
+	switch {
+	case l.Folder != "":
+		files, _ := folderFiles(l.Folder, l.Match)
+		return append(files, l.Folder)
+	case l.File != "" && l.SignatureFile != "":
+		return []string{l.File, l.SignatureFile}
+	case l.File != "":
+		return []string{l.File}
+	}
+	return nil
+}
+
+// nudge lets lists that are new be looked at.
+func (s *listSources) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// warn tells, loudly, of lists that serve from their last good copies.
+func (s *listSources) warn(cfg *config.Config) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, why := range s.copies {
+		s.log.Warn("a list cannot be used; its last good copy serves instead. Mend the list; it is then read at once", "list", id, "folder", cfg.State.Dir, "problem", why)
+	}
+}
+
+// openFolder lists the files of a folder whose names fit a pattern, in the order of their names.
+func openFolder(dir, match string) ([]blocklists.Part, error) {
+	names, err := folderFiles(dir, match)
+	if err != nil {
+		return nil, fmt.Errorf("%v; make the folder, or correct it in the configuration", err)
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("no file in %s fits the pattern %q; put the lists there, or correct folder and match", dir, match)
+	}
+	var parts []blocklists.Part
+	for _, path := range names {
+		parts = append(parts, blocklists.Part{Name: path, Open: func() (io.ReadCloser, error) { return openList(path) }})
+	}
+	return parts, nil
+}
+
+// folderFiles are the paths of the files. Folders in it do not count, nor
+// what begins with a dot or is what editors leave behind.
+func folderFiles(dir, match string) ([]string, error) {
+	entries, err := os.ReadDir(dir) // in the order of the names
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, e := range entries {
+		name := e.Name()
+		fits, err := filepath.Match(match, name)
+		if err != nil || !fits || strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") {
+			continue
+		}
+		if match == "*" && slices.Contains([]string{".bak", ".tmp", ".new", ".swp", ".minisig"}, filepath.Ext(name)) {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			continue
+		}
+		out = append(out, path)
+	}
+	return out, nil
+}
