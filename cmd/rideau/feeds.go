@@ -85,7 +85,7 @@ func (s *listSources) refuse(l *config.List, c *candidate, err error) {
 	if f.newest != c || c.refused {
 		return
 	}
-	c.refused = true
+	c.refused, c.why = true, err
 	f.err = err
 	f.counts[fetchRefused]++
 	f.due = time.Now().Add(fetch.Schedule{Refresh: l.Refresh}.Next(rand.Float64()))
@@ -252,11 +252,11 @@ func (s *listSources) look(ctx context.Context, client *fetch.Client, st *fetch.
 	now := time.Now().UTC()
 	sum := hex.EncodeToString(res.SHA256[:])
 	switch {
-	case res.NotModified && newest != nil:
-		return s.stillNewest(newest)
-	case newest != nil && newest.facts.SHA256 == sum:
-		os.Remove(res.File)
-		return s.stillNewest(newest)
+	case newest != nil && (res.NotModified || newest.facts.SHA256 == sum):
+		if !res.NotModified {
+			os.Remove(res.File)
+		}
+		return s.sameAgain(ctx, client, l, newest, res)
 	case res.NotModified:
 		s.fresh(st, l, facts, now)
 		return fetchUnchanged, nil
@@ -276,17 +276,41 @@ func (s *listSources) look(ctx context.Context, client *fetch.Client, st *fetch.
 	return fetchUpdated, nil
 }
 
-// stillNewest is for a server that has what we downloaded before.
-func (s *listSources) stillNewest(c *candidate) (string, error) {
+// sameAgain is for a server that has what we downloaded before. If that was
+// put aside, a new signature may vouch for it now.
+func (s *listSources) sameAgain(ctx context.Context, client *fetch.Client, l *config.List, c *candidate, res fetch.Result) (string, error) {
+	again := *c // others may be reading c
+	if !res.NotModified {
+		again.facts.ETag, again.facts.LastModified = res.ETag, res.LastModified
+	}
+	again.facts.Fetched = time.Now().UTC()
+	if c.refused && l.PublicKey != "" {
+		if err := verifyDownload(ctx, client, l, &again); err != nil {
+			return resultOf(err), err
+		}
+		again.refused = again.facts.Serial == c.facts.Serial
+	}
+	s.files.Lock()
+	defer s.files.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.refused {
-		return fetchUnchanged, errStillRefused
+	if f := s.feed(l); f.newest == c {
+		f.newest = &again
+	}
+	if again.refused {
+		return fetchUnchanged, &stillRefused{c.why}
 	}
 	return fetchUpdated, nil
 }
 
-var errStillRefused = errors.New("the server still has the version that was refused; see why, or reload with force if it is meant")
+// stillRefused is the error of a look that finds what was put aside before.
+type stillRefused struct{ why error }
+
+func (e *stillRefused) Error() string {
+	return "the server still has the version that was refused: " + e.why.Error()
+}
+
+func (e *stillRefused) Unwrap() error { return e.why }
 
 // fresh notes that the last good copy is what the server has.
 func (s *listSources) fresh(st *fetch.Store, l *config.List, f fetch.Facts, now time.Time) {

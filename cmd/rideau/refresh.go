@@ -135,7 +135,8 @@ func (s *server) fetchNow(ctx context.Context, force bool) []ops.Problem {
 	}
 	var out []ops.Problem
 	for _, v := range s.sources.fetch(ctx, cfg, bootstrap(cfg, plan), remoteLists(cfg), force) {
-		if v.err != nil {
+		var still *stillRefused
+		if v.err != nil && !(force && errors.As(v.err, &still)) {
 			message, remedy := v.err.Error(), ""
 			if i := strings.LastIndex(message, "; "); i >= 0 {
 				message, remedy = message[:i], message[i+2:]

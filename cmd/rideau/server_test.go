@@ -380,6 +380,9 @@ type settings struct {
 	extra    string // more of the ban
 	level    string
 	more     string // sections
+
+	extraLists string // more lists
+	bans       string // the ban's lists besides the first
 }
 
 // config writes the configuration, with what change changes.
@@ -395,11 +398,11 @@ func (w *world) configText(change ...func(*settings)) string {
 	}
 	return fmt.Sprintf(`listen: {addresses: ["%s"]}
 upstream: {servers: ["%v"]%s}
-lists: [{id: list, file: list.txt}]
-bans: [{id: ban, title: {en: The ban}, mode: %s, lists: [list]%s}]
+lists: [{id: list, file: list.txt}%s]
+bans: [{id: ban, title: {en: The ban}, mode: %s, lists: [%s]%s}]
 ops: {listen: "127.0.0.1:0", pprof: true}
 log: {level: %s}
-%s`, strings.Join(s.listen, `", "`), s.upstream, s.probe, s.mode, s.extra, s.level, s.more)
+%s`, strings.Join(s.listen, `", "`), s.upstream, s.probe, s.extraLists, s.mode, strings.TrimSuffix("list, "+s.bans, ", "), s.extra, s.level, s.more)
 }
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }

@@ -57,7 +57,8 @@ func newSources(log *slog.Logger, write bool) *listSources {
 type candidate struct {
 	file    string
 	facts   fetch.Facts
-	refused bool // it cannot be used, save by force
+	refused bool  // it cannot be used, save by force
+	why     error // if it is refused
 }
 
 // origin is what a copy of a list depends on: where it comes from, and what vouches for it.
