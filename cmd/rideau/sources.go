@@ -83,11 +83,24 @@ func (s *listSources) store(cfg *config.Config) (*fetch.Store, error) {
 		return nil, nil
 	}
 	st, err := fetch.OpenStore(cfg.State.Dir, s.write)
-	if err != nil && !cfg.Remote() {
+	switch {
+	case err == nil:
+	case !cfg.Remote():
 		s.log.Warn("no last good copies of lists are kept", "error", err)
 		return nil, nil
+	case s.loaded():
+		// A disk that is full must not keep anybody from changing a ban.
+		s.log.Warn("last good copies of lists cannot be written; the old ones stay", "error", err)
+		return fetch.OpenStore(cfg.State.Dir, false)
 	}
 	return st, err
+}
+
+// loaded reports whether a policy was made before.
+func (s *listSources) loaded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.copies != nil
 }
 
 // prepared is a policy whose lists have their content.
@@ -138,7 +151,11 @@ func (s *listSources) load(ctx context.Context, cfg *config.Config, prev *blockl
 			*o.missing = p.missing
 		}
 		if o.same && p.unchanged(prev) {
-			snap := prev.Confirmed(time.Now())
+			now := time.Now()
+			if next := prev.NextChange(); !next.IsZero() && !now.Before(next) {
+				prev = prev.At(now)
+			}
+			snap := prev.Confirmed(now)
 			s.keep(p, snap, copied)
 			o.report.Failed = refused
 			return snap, o.report, nil
@@ -376,20 +393,6 @@ func (p *prepared) unchanged(prev *blocklists.Snapshot) bool {
 	return true
 }
 
-// watchedFiles are the paths whose change may change a list: of a folder, itself and its files.
-func watchedFiles(l *config.List) []string {
-	switch {
-	case l.Folder != "":
-		files, _ := folderFiles(l.Folder, l.Match)
-		return append(files, l.Folder)
-	case l.File != "" && l.SignatureFile != "":
-		return []string{l.File, l.SignatureFile}
-	case l.File != "":
-		return []string{l.File}
-	}
-	return nil
-}
-
 // nudge lets lists that are new be looked at.
 func (s *listSources) nudge() {
 	select {
@@ -405,46 +408,4 @@ func (s *listSources) warn(cfg *config.Config) {
 	for id, why := range s.copies {
 		s.log.Warn("a list cannot be used; its last good copy serves instead. Mend the list; it is then read at once", "list", id, "folder", cfg.State.Dir, "problem", why)
 	}
-}
-
-// openFolder lists the files of a folder whose names fit a pattern, in the order of their names.
-func openFolder(dir, match string) ([]blocklists.Part, error) {
-	names, err := folderFiles(dir, match)
-	if err != nil {
-		return nil, fmt.Errorf("%v; make the folder, or correct it in the configuration", err)
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("no file in %s fits the pattern %q; put the lists there, or correct folder and match", dir, match)
-	}
-	var parts []blocklists.Part
-	for _, path := range names {
-		parts = append(parts, blocklists.Part{Name: path, Open: func() (io.ReadCloser, error) { return openList(path) }})
-	}
-	return parts, nil
-}
-
-// folderFiles are the paths of the files. Folders in it do not count, nor
-// what begins with a dot or is what editors leave behind.
-func folderFiles(dir, match string) ([]string, error) {
-	entries, err := os.ReadDir(dir) // in the order of the names
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, e := range entries {
-		name := e.Name()
-		fits, err := filepath.Match(match, name)
-		if err != nil || !fits || strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") {
-			continue
-		}
-		if match == "*" && slices.Contains([]string{".bak", ".tmp", ".new", ".swp", ".minisig"}, filepath.Ext(name)) {
-			continue
-		}
-		path := filepath.Join(dir, name)
-		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			continue
-		}
-		out = append(out, path)
-	}
-	return out, nil
 }
