@@ -54,8 +54,8 @@ func (c *compiler) read(ctx context.Context, i int, l *List, now time.Time) (inf
 		}
 	}
 	n := 0
-	stats, digest, err := l.scan(format.Options{
-		Format: l.Format, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: l.MaxSkipped,
+	stats, err := l.scan(&info, format.Options{
+		Format: l.Format, MaxBytes: l.MaxBytes, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: l.MaxSkipped,
 	}, func(e format.Entry) error {
 		if n++; n&0xFFF == 0 && ctx.Err() != nil {
 			return ctx.Err()
@@ -63,7 +63,6 @@ func (c *compiler) read(ctx context.Context, i int, l *List, now time.Time) (inf
 		return c.add(i, &e)
 	})
 	info.Entries, info.Skipped = stats.Entries, stats.Skipped
-	info.SHA256, info.Serial = digest, l.Guards.Serial
 	return info, stats.Problems, err
 }
 

@@ -23,8 +23,10 @@ type Guards struct {
 	Protected *Protected
 	// Before is what the list was when it was last found good, for a process that has no Snapshot with it yet. It counts if its Options are those of the list.
 	Before Baseline
-	// Serial is the number of this version, and RequireSerial refuses a version without.
+	// Serial is the number of this version, if something other than the content says so. Forward refuses a version with a lower one than before, and
+	// RequireSerial one without.
 	Serial        Serial
+	Forward       bool
 	RequireSerial bool
 }
 
@@ -80,7 +82,7 @@ func (g *Guards) check(l *List, info *ListInfo, before Baseline) error {
 		return fmt.Errorf("%s: %w; have its publisher add one, or take require_serial out", l.Source, ErrNoSerial)
 	case g.RequireSerial && before.Serial.Kind != "" && before.Serial.Kind != info.Serial.Kind:
 		return fmt.Errorf("%s: %w: its number is a %s, and that was a %s; %s", l.Source, ErrSerial, info.Serial.Kind, before.Serial.Kind, remedy)
-	case info.Serial.older(before.Serial):
+	case g.Forward && info.Serial.older(before.Serial):
 		return fmt.Errorf("%s: %w: %s %d, and that had %d; %s", l.Source, ErrSerial, info.Serial.Kind, info.Serial.Value, before.Serial.Value, remedy)
 	case g.MaxGrowth > 0 && before.Entries > 0 && info.Entries > GrowthFloor && float64(info.Entries) > g.MaxGrowth*float64(before.Entries):
 		return fmt.Errorf("%s: %w: %d entries, %d before, max_growth %g; %s", l.Source, ErrGrew, info.Entries, before.Entries, g.MaxGrowth, remedy)
@@ -99,6 +101,7 @@ func (g *Guards) pinned(l *List, digest [sha256.Size]byte) error {
 // gate lets a list's entries in one by one.
 type gate struct {
 	list      *List
+	digest    Digest
 	entries   int
 	protected int
 	problems  []format.Problem // the first of them

@@ -64,6 +64,8 @@ func TestBounds(t *testing.T) {
 		{name: "other kind of serial", text: numbered(1), before: blocklists.Baseline{Serial: serial("timestamp", 7)}, guards: blocklists.Guards{Serial: serial("serial", 1)}},
 		{name: "other kind, and one is required", text: numbered(1), before: blocklists.Baseline{Serial: serial("timestamp", 7)},
 			guards: blocklists.Guards{Serial: serial("serial", 1), RequireSerial: true}, want: blocklists.ErrSerial},
+		{name: "serial of a comment goes back", text: "# Serial: 6\n" + numbered(1), before: blocklists.Baseline{Serial: serial("list", 7)}, want: blocklists.ErrSerial},
+		{name: "serial of a comment", text: "# Serial: 8\n" + numbered(1), before: blocklists.Baseline{Serial: serial("list", 7)}, guards: blocklists.Guards{RequireSerial: true}},
 		{name: "no serial", text: numbered(1), guards: blocklists.Guards{RequireSerial: true}, want: blocklists.ErrNoSerial},
 		{name: "nothing but protected names", text: "gc.example\n", guards: blocklists.Guards{Protected: protected}, want: blocklists.ErrProtected},
 		{name: "mostly protected names", text: numbered(5) + strings.Repeat("a.gc.example\n", 11), guards: blocklists.Guards{Protected: protected}, want: blocklists.ErrProtected},
@@ -77,6 +79,7 @@ func TestBounds(t *testing.T) {
 						t.Fatal(err)
 					}
 					l.Guards = c.guards
+					l.Guards.Forward = true
 					l.Guards.Before = c.before
 					l.Guards.Before.Options = first.Lists()[0].Options()
 				})
@@ -176,11 +179,11 @@ func TestFolder(t *testing.T) {
 		t.Errorf("%v", report.Problems)
 	}
 	l := p.Lists[0]
-	if sum, err := l.ReadDigest(); err != nil || sum != s.Lists()[0].SHA256 {
+	if sum, err := l.ReadDigest(nil); err != nil || sum != s.Lists()[0].SHA256 {
 		t.Errorf("%x, %v, and Load has %x", sum, err, s.Lists()[0].SHA256)
 	}
 	parts = parts[:2]
-	if sum, err := l.ReadDigest(); err != nil || sum == s.Lists()[0].SHA256 {
+	if sum, err := l.ReadDigest(nil); err != nil || sum == s.Lists()[0].SHA256 {
 		t.Errorf("a file went, and the digest stays (%v)", err)
 	}
 	later := s.Confirmed(day.AddDate(0, 0, 1))

@@ -114,8 +114,13 @@ type List struct {
 	// Open gives the content.
 	Open func() (io.ReadCloser, error)
 	// Parts, if it is not nil, gives the files of a list that is a folder, in order; Open is not used then.
-	Parts  func() ([]Part, error)
-	Format format.Format
+	Parts func() ([]Part, error)
+	// Include opens what a policy zone includes, by the name that is written there, and says what the file is called in messages;
+	// nil refuses such zones.
+	Include func(name string) (Part, error)
+	// MaxBytes bounds the content after decompression; 0 leaves that to format.Read.
+	MaxBytes int64
+	Format   format.Format
 	// Tiers are those of a pack's rows that count.
 	Tiers    []string
 	AllowTLD bool

@@ -201,7 +201,8 @@ type ListInfo struct {
 	SHA256   [32]byte
 	LoadedAt time.Time // when its content was last read and found good
 	Serial   Serial
-	options  string // the reading options, to tell whether counts compare
+	Included []string // what the list includes, as is written there, in order
+	options  string   // the reading options, to tell whether counts compare
 }
 
 // Lists are the loaded lists, by index. It must not be written.

@@ -36,8 +36,10 @@ type Facts struct {
 	// SHA256 is the digest of the copy, in hex, and Digest that of the list, which is another one if the list is a folder.
 	SHA256 string `json:"sha256"`
 	Digest string `json:"digest"`
-	// Parts are the files of a folder that the copy holds, one after the other.
-	Parts []PartFacts `json:"parts,omitempty"`
+	// Parts are the files that the copy holds, one after the other, if there are several: those of a folder, then those that are
+	// included, whose names as they are written are in Included.
+	Parts    []PartFacts `json:"parts,omitempty"`
+	Included []string    `json:"included,omitempty"`
 	// Fetched is when it was last known to be what the source has, Accepted when it was found good.
 	Fetched  time.Time `json:"fetched"`
 	Accepted time.Time `json:"accepted"`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -267,8 +268,18 @@ func (e *explanation) rule(s *blocklists.Snapshot, name *wire.Name, v blocklists
 		if err != nil {
 			return
 		}
+		o := format.Options{File: part.Name, Format: l.Format, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: 1}
+		if l.Include != nil {
+			o.Include = func(name string) (io.ReadCloser, error) {
+				p, err := l.Include(name)
+				if err != nil {
+					return nil, err
+				}
+				return p.Open()
+			}
+		}
 		// The error only ends the reading.
-		_, err = format.Read(f, format.Options{File: part.Name, Format: l.Format, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: 1}, func(x format.Entry) error {
+		_, err = format.Read(f, o, func(x format.Entry) error {
 			if !bytes.Equal(x.Name, entry) || below && x.Match == format.Exact || !below && x.Match == format.Below {
 				return nil
 			}

@@ -116,6 +116,7 @@ func (s *listSources) keep(p *prepared, snap *blocklists.Snapshot, copied map[st
 			}
 		case l.URL == "":
 			f.Fetched = f.Accepted
+			f.Included = info.Included
 			err = keepFiles(p.store, &p.policy.Lists[i], f)
 		}
 		if err != nil && !errors.Is(err, fetch.ErrChanged) { // then the next reload keeps it
@@ -146,7 +147,7 @@ func (s *listSources) commit(st *fetch.Store, l *config.List, c *candidate, f fe
 
 // keepFiles copies the files of a list.
 func keepFiles(st *fetch.Store, b *blocklists.List, f fetch.Facts) error {
-	files, err := b.Files()
+	files, err := b.AllFiles(f.Included)
 	if err != nil {
 		return err
 	}
@@ -154,7 +155,7 @@ func keepFiles(st *fetch.Store, b *blocklists.List, f fetch.Facts) error {
 	for _, p := range files {
 		from = append(from, fetch.Source(p))
 	}
-	return st.Keep(b.ID, from, f, b.Parts != nil, func(sums [][32]byte) string {
+	return st.Keep(b.ID, from, f, b.Parts != nil || len(files) > 1, func(sums [][32]byte) string {
 		d := blocklists.DigestOf(files, sums, b.Parts != nil)
 		return hex.EncodeToString(d[:])
 	})

@@ -508,3 +508,46 @@ func TestStateDir(t *testing.T) {
 	p := start(t, w.dir)
 	p.logs(time.Now(), "no last good copies of lists are kept")
 }
+
+// TestIncludes: what a policy zone includes belongs to the list: it is watched, kept, and has to be in the list's folder.
+func TestIncludes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, dir := range []string{"zones", "zones/more"} {
+		if err := os.Mkdir(w.path(dir), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const soa = "$TTL 60\n@ SOA localhost. root.localhost. 1 2 3 4 5\n@ NS localhost.\n"
+	w.write("zones/zone", soa+"$INCLUDE more/names\nthird.example CNAME .\n")
+	w.write("zones/more/names", "second.example CNAME .\n")
+	w.config(func(s *settings) {
+		s.bans, s.extraLists, s.more = "zone", ", {id: zone, file: zones/zone, format: rpz}", "state: {dir: state}"
+	})
+	p := start(t, w.dir)
+	for _, name := range []string{"second.example", "third.example"} {
+		if got := outcome(p.ask("udp", name, dns.TypeA)); got != blocked {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	if code, r := p.reload(""); code != http.StatusOK || r.Changed {
+		t.Errorf("unchanged: %d %+v", code, r)
+	}
+	began := time.Now()
+	w.replace("zones/more/names", "second.example CNAME .\nplain.example CNAME .\n")
+	p.becomes(began, "plain.example", blocked)
+	w.write("zones/zone", soa+"$INCLUDE ../list.txt\n")
+	p.logs(time.Now(), `reload refused because of.*zones/zone:4: .INCLUDE.*own folder`)
+	p.stop()
+	// A start has the copies of both.
+	if err := os.RemoveAll(w.path("zones/more")); err != nil {
+		t.Fatal(err)
+	}
+	w.write("zones/zone", soa+"$INCLUDE more/names\nthird.example CNAME .\n")
+	p = start(t, w.dir)
+	for _, name := range []string{"plain.example", "third.example"} {
+		if got := outcome(p.ask("udp", name, dns.TypeA)); got != blocked {
+			t.Errorf("from the copy, %s: %s", name, got)
+		}
+	}
+}

@@ -54,6 +54,27 @@ func folderFiles(dir, match string) ([]string, error) {
 	return out, nil
 }
 
+// includeFrom finds what a list includes: files of its own folder and those below, wherever links lead.
+func includeFrom(dir string) func(name string) (blocklists.Part, error) {
+	return func(name string) (blocklists.Part, error) {
+		return blocklists.Part{Name: filepath.Join(dir, name), Open: func() (io.ReadCloser, error) {
+			root, err := os.OpenRoot(dir)
+			if err != nil {
+				return nil, err
+			}
+			defer root.Close()
+			info, err := root.Stat(name)
+			if err == nil && !info.Mode().IsRegular() {
+				err = fmt.Errorf("%s is not a regular file", name)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return root.Open(name)
+		}}, nil
+	}
+}
+
 // watchedFiles are the paths whose change may change a list: of a folder, itself and its files.
 func watchedFiles(l *config.List) []string {
 	switch {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -142,12 +143,14 @@ func list(file string, l *config.List) blocklists.List {
 		path := l.File
 		out.Source = path
 		out.Open = func() (io.ReadCloser, error) { return openList(path) }
+		out.Include = includeFrom(filepath.Dir(path))
 	case l.Folder != "":
 		folder, match := l.Folder, l.Match
 		out.Source = l.Name()
 		out.Parts = func() ([]blocklists.Part, error) { return openFolder(folder, match) }
+		out.Include = includeFrom(folder)
 	case l.URL != "":
-		out.Source = l.Name() // where its content is, only sources know
+		out.Source, out.MaxBytes = l.Name(), l.MaxBytes // where its content is, only listSources know
 	default:
 		source, text := inline(file, l)
 		out.Source, out.Unguarded = source, true

@@ -190,7 +190,16 @@ func (s *server) watched() []string {
 	if !cfg.Reload.Watch {
 		return nil
 	}
-	return s.files(cfg)
+	out := s.files(cfg)
+	snap := s.resolver.State().Policy()
+	for i := range snap.Lists() {
+		l := &snap.Policy().Lists[i]
+		files, _ := l.AllFiles(snap.Lists()[i].Included)
+		for _, f := range files[max(len(files)-len(snap.Lists()[i].Included), 0):] {
+			out = append(out, f.Name)
+		}
+	}
+	return out
 }
 
 func (s *server) files(cfg *config.Config) []string {

@@ -210,7 +210,8 @@ func (s *listSources) prepare(cfg *config.Config, o loadOptions, aside map[strin
 	}
 	for i := range cfg.Lists {
 		l, b, c := &cfg.Lists[i], &p.policy.Lists[i], &p.from[i]
-		b.Guards = blocklists.Guards{MaxGrowth: l.MaxGrowth, MaxEntries: l.MaxEntries, RequireSerial: l.RequireSerial, NotEmpty: l.URL != ""}
+		b.Guards = blocklists.Guards{MaxGrowth: l.MaxGrowth, MaxEntries: l.MaxEntries, Forward: l.URL != "" || l.PublicKey != "" || l.RequireSerial,
+			RequireSerial: l.RequireSerial, NotEmpty: l.URL != ""}
 		if d, err := hex.DecodeString(l.SHA256); err == nil && len(d) == sha256.Size {
 			b.Guards.SHA256 = [sha256.Size]byte(d)
 		}
@@ -285,30 +286,35 @@ func (p *prepared) fromCopy(i int, why string) {
 		return f, err
 	}
 	b.Guards.Serial = blocklists.Serial(facts.Serial)
-	if b.Parts == nil {
+	if len(facts.Parts) == 0 {
 		b.Open = func() (io.ReadCloser, error) { return open() }
 		return
 	}
-	b.Parts = func() ([]blocklists.Part, error) {
-		f, err := open()
-		if err != nil {
-			return nil, err
+	var parts []blocklists.Part
+	at := int64(0)
+	for _, part := range facts.Parts {
+		begin := at
+		at += part.Size
+		parts = append(parts, blocklists.Part{Name: part.Name, Open: func() (io.ReadCloser, error) {
+			f, err := open()
+			if err != nil {
+				return nil, err
+			}
+			return section{io.NewSectionReader(f, begin, part.Size), f}, nil
+		}})
+	}
+	own := max(len(parts)-len(facts.Included), 0)
+	b.Include = func(name string) (blocklists.Part, error) {
+		if i := slices.Index(facts.Included, name); i >= 0 && own+i < len(parts) {
+			return parts[own+i], nil
 		}
-		f.Close()
-		var parts []blocklists.Part
-		at := int64(0)
-		for _, part := range facts.Parts {
-			begin := at
-			at += part.Size
-			parts = append(parts, blocklists.Part{Name: part.Name, Open: func() (io.ReadCloser, error) {
-				f, err := open()
-				if err != nil {
-					return nil, err
-				}
-				return section{io.NewSectionReader(f, begin, part.Size), f}, nil
-			}})
-		}
-		return parts, nil
+		return blocklists.Part{}, fmt.Errorf("%s is not in the last good copy", name)
+	}
+	switch {
+	case b.Parts != nil:
+		b.Parts = func() ([]blocklists.Part, error) { return parts[:own], nil }
+	case own == 1:
+		b.Open = parts[0].Open
 	}
 }
 
@@ -384,7 +390,7 @@ func (p *prepared) unchanged(prev *blocklists.Snapshot) bool {
 				return false
 			}
 		case l.File != "" || l.Folder != "":
-			now, err := p.policy.Lists[i].ReadDigest()
+			now, err := p.policy.Lists[i].ReadDigest(before[i].Included)
 			if err != nil || now != before[i].SHA256 {
 				return false
 			}
