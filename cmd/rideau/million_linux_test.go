@@ -21,7 +21,7 @@ func millionNames() string {
 	b.Grow(24 * n)
 	for range n {
 		for range 1 + rng.IntN(2) {
-			for range 3 + rng.IntN(9) {
+			for range 5 + rng.IntN(7) { // short ones may be public suffixes
 				b.WriteByte("abcdefghijklmnopqrstuvwxyz0123456789"[rng.IntN(36)])
 			}
 			b.WriteByte('.')
