@@ -84,7 +84,7 @@ type List struct {
 }
 
 // packs are the ban packs that are built in.
-func packs() []string { return []string{"wechat", "kaspersky", "tiktok", "doh-bypass"} }
+func packs() []string { return []string{"wechat", "kaspersky", "tiktok", "doh-bypass", "doh-address"} }
 
 // readList reads a list. What it does not say of its guards, reload does, and has to be read before.
 func (c *Config) readList(v node.Value) (List, bool) {

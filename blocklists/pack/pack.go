@@ -9,6 +9,7 @@ import (
 	"embed"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -16,7 +17,7 @@ import (
 //go:embed *.tsv
 var files embed.FS
 
-var names = []string{"doh-bypass", "kaspersky", "tiktok", "wechat"}
+var names = []string{"doh-address", "doh-bypass", "kaspersky", "tiktok", "wechat"}
 
 // Names returns the names of the packs, sorted.
 func Names() []string { return slices.Clone(names) }
@@ -31,3 +32,81 @@ func Open(name string) (io.ReadCloser, error) {
 
 // File is what messages call the pack of that name in place of a path.
 func File(name string) string { return "embedded:" + name + ".tsv" }
+
+// Resolver is a public resolver of the pack doh-address.
+type Resolver struct {
+	Operator string
+	Addrs    []netip.Addr
+}
+
+// Resolvers returns the public resolvers of the pack doh-address, of all
+// tiers, in the order of the file. The caller owns them.
+func Resolvers() ([]Resolver, error) {
+	all, err := rows("doh-address")
+	if err != nil {
+		return nil, err
+	}
+	var out []Resolver
+	for _, r := range all {
+		a, err := netip.ParseAddr(r.domain)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", File("doh-address"), err)
+		}
+		if n := len(out); n == 0 || out[n-1].Operator != r.purpose {
+			out = append(out, Resolver{Operator: r.purpose})
+		}
+		last := &out[len(out)-1]
+		last.Addrs = append(last.Addrs, a)
+	}
+	return out, nil
+}
+
+// Canary is a name by which browsers or devices ask whether the network wishes
+// to filter. They heed a negative answer, NXDOMAIN or NODATA, and only that:
+// an address, no answer, or REFUSED is none.
+type Canary struct {
+	Name    string // without final dot; the names below it are meant, too
+	Purpose string
+	Source  string
+}
+
+// Canaries returns the canary names of the pack doh-bypass: its rows whose
+// purpose begins with "canary: ". The caller owns them.
+func Canaries() ([]Canary, error) {
+	all, err := rows("doh-bypass")
+	if err != nil {
+		return nil, err
+	}
+	var out []Canary
+	for _, r := range all {
+		if purpose, ok := strings.CutPrefix(r.purpose, "canary: "); ok {
+			out = append(out, Canary{r.domain, purpose, r.source})
+		}
+	}
+	return out, nil
+}
+
+// row is a pack's row, as text.
+type row struct{ domain, match, tier, purpose, source string }
+
+// rows reads a pack's columns. What the rows mean is for package format; the
+// columns purpose and source it has no place for.
+func rows(name string) ([]row, error) {
+	text, err := files.ReadFile(name + ".tsv")
+	if err != nil {
+		return nil, err
+	}
+	var out []row
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		col := strings.Split(line, "\t")
+		if len(col) != 5 {
+			return nil, fmt.Errorf("%s: %q has not five columns", File(name), line)
+		}
+		out = append(out, row{col[0], col[1], col[2], col[3], col[4]})
+	}
+	return out, nil
+}

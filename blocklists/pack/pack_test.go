@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,7 +20,8 @@ import (
 
 var allTiers = []string{"service", "web", "cdn", "shared"}
 
-// A rule is an entry of a pack as the tests match it: text, without final dot.
+// A rule is an entry of a pack as the tests match it: text, without final dot;
+// of an address or a block, as the packs write it, with the match Exact.
 type rule struct {
 	name  string
 	match format.Match
@@ -53,7 +55,8 @@ func rules(t *testing.T, tiers []string, names ...string) []rule {
 		defer f.Close()
 		_, err = format.Read(f, format.Options{File: pack.File(name), Format: format.Pack, Tiers: tiers}, func(e format.Entry) error {
 			if e.Name == nil {
-				return fmt.Errorf("an address, %v, for which the counts have no place", e.Prefix)
+				all = append(all, rule{block(e.Prefix), format.Exact})
+				return nil
 			}
 			all = append(all, rule{strings.TrimSuffix(wire.NameString(e.Name), "."), e.Match})
 			return nil
@@ -63,6 +66,14 @@ func rules(t *testing.T, tiers []string, names ...string) []rule {
 		}
 	}
 	return all
+}
+
+// block is an address or a block of addresses as the packs write it.
+func block(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
 }
 
 // rows reads the columns of a pack, with no help from package format.
@@ -98,7 +109,7 @@ func TestNames(t *testing.T) {
 		t.Errorf("File(wechat) = %q", got)
 	}
 	pack.Names()[0] = "changed"
-	if pack.Names()[0] != "doh-bypass" {
+	if pack.Names()[0] != "doh-address" {
 		t.Error("Names lends its own slice")
 	}
 }
@@ -118,7 +129,7 @@ func TestOpen(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"", "wechat.tsv", "../pack/wechat", "Wechat"} {
-		want := fmt.Sprintf("pack %q is unknown; use doh-bypass, kaspersky, tiktok, wechat", name)
+		want := fmt.Sprintf("pack %q is unknown; use doh-address, doh-bypass, kaspersky, tiktok, wechat", name)
 		if _, err := pack.Open(name); err == nil || err.Error() != want {
 			t.Errorf("Open(%q): error %v, want %s", name, err, want)
 		}
@@ -137,7 +148,15 @@ func TestRows(t *testing.T) {
 				t.Errorf("%s: row %q has not five columns", p, col)
 				continue
 			}
-			if !name.MatchString(col[0]) {
+			if col[1] == "address" {
+				b, err := netip.ParsePrefix(col[0])
+				if a, alone := netip.ParseAddr(col[0]); alone == nil {
+					b, err = netip.PrefixFrom(a, a.BitLen()), nil
+				}
+				if err != nil || b != b.Masked() || block(b) != col[0] {
+					t.Errorf("%s: %q is not an address or block in the form the packs use", p, col[0])
+				}
+			} else if !name.MatchString(col[0]) {
 				t.Errorf("%s: name %q is not in the form the packs use", p, col[0])
 			}
 			if seen[col[0]] {
@@ -176,7 +195,7 @@ func TestEntriesByTier(t *testing.T) {
 			var want []rule
 			for _, col := range rows(t, p) {
 				if col[2] == tier {
-					m := map[string]format.Match{"suffix": format.Suffix, "exact": format.Exact, "below": format.Below}[col[1]]
+					m := map[string]format.Match{"suffix": format.Suffix, "exact": format.Exact, "below": format.Below, "address": format.Exact}[col[1]]
 					want = append(want, rule{col[0], m})
 				}
 			}
@@ -247,5 +266,60 @@ func TestReadmeCounts(t *testing.T) {
 		if !strings.Contains(string(readme), want) {
 			t.Errorf("README.md lacks the row\n%s", want)
 		}
+	}
+}
+
+// The table of EGRESS.md is the pack doh-address.
+func TestResolvers(t *testing.T) {
+	egress, err := os.ReadFile(filepath.Join("..", "EGRESS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := pack.Resolvers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(egress), "\n## Addresses of public resolvers\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	n := 0
+	for line := range strings.Lines(section) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 || strings.Contains(line, "---") || strings.Contains(line, "Operator") {
+			continue
+		}
+		want := pack.Resolver{Operator: strings.TrimSpace(cells[1])}
+		for a := range strings.SplitSeq(cells[2]+","+cells[3], ",") {
+			if a = strings.TrimSpace(a); a != "" {
+				want.Addrs = append(want.Addrs, netip.MustParseAddr(a))
+			}
+		}
+		if n >= len(got) || got[n].Operator != want.Operator || !slices.Equal(got[n].Addrs, want.Addrs) {
+			t.Fatalf("row %d of EGRESS.md is %v, but the pack has %v", n+1, want, got[min(n, len(got)-1)])
+		}
+		n++
+	}
+	if n != len(got) || n < 10 {
+		t.Errorf("EGRESS.md has %d resolvers, the pack %d", n, len(got))
+	}
+}
+
+func TestCanaries(t *testing.T) {
+	got, err := pack.Canaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, c := range got {
+		names = append(names, c.Name)
+		if c.Purpose == "" || c.Source == "" || strings.Contains(c.Purpose, "canary") {
+			t.Errorf("%+v", c)
+		}
+		// The names below are meant: the row is a suffix, of a default tier.
+		if !covered(rules(t, nil, "doh-bypass"), "x."+c.Name) {
+			t.Errorf("%s is no suffix row that blocks by default", c.Name)
+		}
+	}
+	if want := []string{"use-application-dns.net", "mask.icloud.com", "mask-h2.icloud.com"}; !slices.Equal(names, want) {
+		t.Errorf("canaries %q, want %q", names, want)
 	}
 }

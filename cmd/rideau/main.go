@@ -61,6 +61,7 @@ func commands() []command {
 		{"explain", "NAME", "say what would be answered, and which ban, list and line decide", explainHelp, explain},
 		{"fetch", "", "fetch the lists that have a url into the state folder, and look whether they are good", fetchHelp, fetchLists},
 		{"config", "", "print the configuration or a ban pack inside the program, to start your own from", configHelp, printConfig},
+		{"egress", "", "print the firewall rules that the network needs beside DNS", egressHelp, printEgress},
 		{"healthcheck", "", "ask a running rideau whether it is ready; for containers", healthcheckHelp, healthcheck},
 		{"version", "", "print the version", "Prints the version, the revision and what it was built with.", version},
 	}
@@ -167,6 +168,11 @@ func defineFlags(c *call, name string) {
 		c.String("client", "127.0.0.1", "the client's `address`")
 		c.StringP("type", "t", "A", "the query's `type`")
 		c.Bool("do", false, "set the DO bit")
+	case "egress":
+		c.String("format", "", "the firewall's `language`: "+egressFormats())
+		c.StringSlice("clients", nil, "`ranges` that may ask Rideau, instead of clients.allow")
+		c.StringSlice("resolvers", nil, "Rideau's own `addresses`, instead of listen.addresses")
+		c.Bool("kaspersky-console", false, "also refuse the ports of Kaspersky's cloud console")
 	case "healthcheck":
 		c.String("url", "", "`address` of the operators' HTTP, such as http://127.0.0.1:5380; by default from the configuration")
 		c.Bool("live", false, "ask only whether the process lives, not whether it is ready")
@@ -176,3 +182,5 @@ func defineFlags(c *call, name string) {
 
 func (c *call) bool(name string) bool     { v, _ := c.GetBool(name); return v }
 func (c *call) string(name string) string { v, _ := c.GetString(name); return v }
+
+func (c *call) strings(name string) []string { v, _ := c.GetStringSlice(name); return v }
