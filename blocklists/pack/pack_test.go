@@ -250,6 +250,45 @@ func TestCollateral(t *testing.T) {
 	}
 }
 
+// The pack of resolvers breaks nothing but resolvers.
+func TestBypassCollateral(t *testing.T) {
+	bans := rules(t, nil, "doh-bypass")
+	for _, name := range []string{
+		"www.google.com", "google.com", "google", "cloudflare.com", "www.cloudflare.com", "icloud.com", "www.icloud.com", "apple.com",
+		"mozilla.org", "quad9.net", "www.quad9.net", "nextdns.io", "my.nextdns.io", "opendns.com", "login.opendns.com", "adguard.com",
+		"cleanbrowsing.org", "controld.com", "mullvad.net", "cira.ca", "www.cira.ca", "canadianshield.cira.ca", "private.canadianshield.cira.ca",
+		"dns.api.rackspacecloud.com", "dns.api.globus.org", "dns.api.preview.globus.org", "dns.us-ashburn-1.oraclecloud.com",
+		"dns.beta.gandi.net", "opencdn.jomodns.com", "ns1.alidns.com", "vip1.alidns.com", "commons.host", "rumpelsepp.org",
+		"yandex.ru", "comcast.net", "xfinity.com", "bt.com", "umbrella.com", "he.net", "wikimedia.org", "b-cdn.net", "duckdns.org",
+		"root-servers.net", "a.root-servers.net", "canada.ca", "ca", "com", "arpa", "in-addr.arpa", "ip6.arpa",
+	} {
+		if covered(bans, name) {
+			t.Errorf("%s is covered by the default tiers of doh-bypass", name)
+		}
+	}
+	for _, name := range []string{
+		"use-application-dns.net", "mask.icloud.com", "mask-h2.icloud.com", "dns.google", "cloudflare-dns.com", "mozilla.cloudflare-dns.com",
+		"chrome.cloudflare-dns.com", "dns.quad9.net", "doh.opendns.com", "dns.nextdns.io", "abc123.dns.nextdns.io", "dns.adguard-dns.com",
+		"dns.alidns.com", "one.one.one.one", "doh.cleanbrowsing.org", "dns.mullvad.net", "doh.xfinity.com",
+	} {
+		if !covered(bans, name) {
+			t.Errorf("%s is not covered", name)
+		}
+	}
+}
+
+// A suffix row takes all that is below: on a name that anybody can register, it
+// has to be one that is nothing but a resolver's.
+func TestBypassSuffixes(t *testing.T) {
+	whole := []string{"use-application-dns.net", "resolver.arpa", "cloudflare-dns.com", "cloudflare-gateway.com", "dns.google", "adguard-dns.com",
+		"dnscry.pt", "doh.sb", "dns.sb", "one.one.one.one", "doh.pub", "dot.pub", "dns.pub", "joindns4.eu", "ahadns.net"}
+	for _, col := range rows(t, "doh-bypass") {
+		if col[1] == "suffix" && col[2] != "shared" && strings.Count(col[0], ".") < 2 && !slices.Contains(whole, col[0]) {
+			t.Errorf("%s takes a whole registered name: look at what else it has, and list it here", col[0])
+		}
+	}
+}
+
 // The README's table of counts is what the packs hold.
 func TestReadmeCounts(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join("..", "README.md"))

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -23,6 +24,13 @@ func TestDefaultConfigurationHoldsThePacks(t *testing.T) {
 	}
 	verdict := func(name string) string {
 		var n wire.Name
+		if b, err := netip.ParsePrefix(name); err == nil {
+			v := snap.Addr(b.Addr(), 0)
+			if v.Kind != blocklists.Block {
+				return "pass"
+			}
+			return snap.Ban(v.Ban).ID
+		}
 		if err := n.SetText(name); err != nil {
 			t.Fatalf("%q: %v", name, err)
 		}
