@@ -133,7 +133,14 @@ type StatusError struct {
 }
 
 func (e *StatusError) Error() string {
-	return fmt.Sprintf("the server answered %d %s", e.Code, http.StatusText(e.Code))
+	remedy := "it is tried again"
+	switch {
+	case e.Code == http.StatusUnauthorized || e.Code == http.StatusForbidden:
+		remedy = "see whether the server lets this machine have the list"
+	case e.Code < http.StatusInternalServerError && e.Code != http.StatusTooManyRequests && e.Code != http.StatusRequestTimeout:
+		remedy = "correct the URL of the list"
+	}
+	return fmt.Sprintf("the server answered %d %s; %s", e.Code, http.StatusText(e.Code), remedy)
 }
 
 // Display is a URL without the secrets in it, for messages.

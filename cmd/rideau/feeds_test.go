@@ -243,6 +243,14 @@ func TestFeedWithoutCopy(t *testing.T) {
 	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml"); code != exitFailure || !strings.Contains(out, "404") {
 		t.Errorf("fetch: %d %s", code, out)
 	}
+	// The files of this machine do not matter for it.
+	w.move("list.txt", "list.away")
+	pub.publish("", feedText)
+	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml"); code != exitOK || !strings.Contains(out, "unchanged") {
+		t.Errorf("fetch: %d %s", code, out)
+	}
+	w.move("list.away", "list.txt")
+	pub.breaks(http.NotFound)
 	p := start(t, w.dir)
 	if got := outcome(p.ask("udp", "second.example", dns.TypeA)); got != blocked {
 		t.Error(got)
@@ -549,5 +557,40 @@ func TestIncludes(t *testing.T) {
 		if got := outcome(p.ask("udp", name, dns.TypeA)); got != blocked {
 			t.Errorf("from the copy, %s: %s", name, got)
 		}
+	}
+}
+
+// TestFeedByName: the name of a list's server is looked up at the upstream servers, or at those of fetch.bootstrap, and never at this rideau, which bans
+// it.
+func TestFeedByName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const host = "example.com" // httptest's certificate is for it
+	if err := w.upstream.Load("example.com A\n    answer example.com. 300 IN A 127.0.0.1\n" + answers); err != nil {
+		t.Fatal(err)
+	}
+	pub := newPublisher(w)
+	pub.publish("", feedText+host+"\n")
+	url := "https://" + host + pub.URL[strings.LastIndexByte(pub.URL, ':'):] + "/list.txt"
+	w.remote(url, "")
+	p := start(t, w.dir)
+	if got := outcome(p.ask("udp", host, dns.TypeA)); got != blocked {
+		t.Error(got)
+	}
+	if code, r := p.reload("?fetch=true"); code != http.StatusOK {
+		t.Errorf("%d %+v", code, r)
+	}
+	p.stop()
+	w.remote(url, "", func(s *settings) { s.upstream = w.other.Addr() })
+	text, err := os.ReadFile(w.path("rideau.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml"); code != exitFailure || !strings.Contains(out, "fetch.bootstrap") {
+		t.Errorf("where nobody knows the name: %d %s", code, out)
+	}
+	w.write("rideau.yaml", strings.Replace(string(text), "fetch: {", fmt.Sprintf("fetch: {bootstrap: [%q], ", w.upstream.Addr()), 1))
+	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml"); code != exitOK {
+		t.Errorf("with a bootstrap resolver: %d %s", code, out)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"rideau/blocklists"
@@ -10,8 +11,8 @@ import (
 	"rideau/resolver/ops"
 )
 
-const fetchHelp = `Fetches every list that has a url into the state folder, once, and reads all lists as a
-start would, so that what is kept is known to be good. For setting a machine up, and for
+const fetchHelp = `Fetches every list that has a url into the state folder, once, and reads it as a start
+would, so that what is kept is known to be good. For setting a machine up, and for
 networks without a way out: fetch on a machine that has one, and bring the state folder.
 A rideau that runs takes up what was fetched at the next reload.
 
@@ -35,40 +36,45 @@ func fetchLists(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	failed := map[string]error{}
+	code := exitOK
 	for _, v := range visits {
-		if v.err != nil {
-			failed[v.list.ID] = v.err
-		}
-	}
-	snap, report, err := s.load(c.ctx, cfg, nil, new(blocklists.Slots), loadOptions{force: c.bool("force"), start: true})
-	for _, e := range report.Failed {
-		failed[e.List] = e.Err
-	}
-	if err != nil {
-		for _, p := range ops.ListProblems(blocklists.Report{Failed: report.Failed}) {
-			fmt.Fprintln(c.stderr, "rideau:", p)
-		}
-		if len(report.Failed) == 0 {
-			return c.fail(err)
-		}
-		return exitFailure
-	}
-	for _, v := range visits {
-		if err := failed[v.list.ID]; err != nil {
-			fmt.Fprintf(c.stderr, "rideau: list %s: %s: %s\n", v.list.ID, v.list.Name(), strings.TrimPrefix(err.Error(), v.list.Name()+": "))
+		info, err := s.accept(c, cfg, v)
+		if err != nil {
+			code = c.fail(fmt.Errorf("list %s: %s: %s", v.list.ID, v.list.Name(), strings.TrimPrefix(err.Error(), v.list.Name()+": ")))
 			continue
 		}
-		for _, info := range snap.Lists() {
-			if info.ID == v.list.ID {
-				fmt.Fprintf(c.stdout, "list %s: %s, %d entries, sha256 %x, from %s\n", info.ID, v.result, info.Entries, info.SHA256, info.Source)
-			}
+		fmt.Fprintf(c.stdout, "list %s: %s, %d entries, sha256 %x, from %s\n", info.ID, v.result, info.Entries, info.SHA256, info.Source)
+	}
+	return code
+}
+
+// accept reads a list alone, so that the others and the files of this machine do not matter, and keeps it if it is good.
+func (s *listSources) accept(c *call, cfg *config.Config, v visit) (blocklists.ListInfo, error) {
+	if v.err != nil {
+		return blocklists.ListInfo{}, v.err
+	}
+	alone := *cfg
+	alone.Lists, alone.Bans, alone.Exceptions = []config.List{*v.list}, nil, nil
+	for _, b := range cfg.Bans {
+		if slices.Contains(b.Lists, v.list.ID) {
+			b.Lists = []string{v.list.ID}
+			alone.Bans = append(alone.Bans, b)
 		}
 	}
-	if len(failed) > 0 {
-		return exitFailure
+	for _, e := range cfg.Exceptions {
+		if slices.Contains(e.Lists, v.list.ID) {
+			e.Lists, e.Names = []string{v.list.ID}, nil
+			alone.Exceptions = append(alone.Exceptions, e)
+		}
 	}
-	return exitOK
+	snap, report, err := s.load(c.ctx, &alone, nil, new(blocklists.Slots), loadOptions{force: c.bool("force")})
+	for _, e := range report.Failed {
+		return blocklists.ListInfo{}, e.Err
+	}
+	if err != nil {
+		return blocklists.ListInfo{}, err
+	}
+	return snap.Lists()[0], nil
 }
 
 // fetchAll is one round of downloads for a command.

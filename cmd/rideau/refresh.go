@@ -14,13 +14,13 @@ import (
 	"rideau/resolver/ops"
 )
 
-// policyKeys are the settings that a policy is made of, beside what lists say.
-var policyKeys = []string{"groups", "lists", "bans", "exceptions", "state.", "protected.", "reload.max_"}
+// otherKeys are the settings of which no policy is made.
+var otherKeys = []string{"listen.", "clients.", "upstream.", "forward", "cache.", "reload.watch", "reload.interval", "fetch.", "ops.", "log."}
 
 // samePolicy reports whether two configurations say the same of policy.
 func samePolicy(a, b *config.Config) bool {
 	return a.File == b.File && !slices.ContainsFunc(config.Changed(a, b), func(k string) bool {
-		return slices.ContainsFunc(policyKeys, func(p string) bool { return strings.HasPrefix(k, p) })
+		return !slices.ContainsFunc(otherKeys, func(p string) bool { return strings.HasPrefix(k, p) })
 	})
 }
 
