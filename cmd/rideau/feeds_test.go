@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +17,9 @@ import (
 
 	"aead.dev/minisign"
 	"github.com/miekg/dns"
+
+	"rideau/blocklists/fetch"
+	"rideau/config"
 )
 
 // publisher is an HTTPS server with one list, whose certificate lies in the world's ca.pem.
@@ -312,7 +316,7 @@ func TestSignedFeed(t *testing.T) {
 	publish(feedText, feedText, 7)
 	w.remote(pub.URL+"/list.txt", ", public_key: "+public.String()+", require_serial: true")
 	p := start(t, w.dir)
-	fetch := func(what string, want int, text string) {
+	fetchAgain := func(what string, want int, text string) {
 		t.Helper()
 		code, r := p.reload("?fetch=true")
 		if code != want || len(r.Problems) > 0 && !strings.Contains(fmt.Sprint(r.Problems), text) || (len(r.Problems) == 0) != (text == "") {
@@ -325,14 +329,14 @@ func TestSignedFeed(t *testing.T) {
 	}
 	longer := feedText + "third.example\n"
 	publish(longer, feedText, 8)
-	fetch("wrong signature", 422, "not what was signed")
+	fetchAgain("wrong signature", 422, "not what was signed")
 	publish(longer, longer, 6)
-	fetch("serial back", 422, "older version")
+	fetchAgain("serial back", 422, "older version")
 	if got := outcome(p.ask("udp", "third.example", dns.TypeA)); got != passed {
 		t.Errorf("it is used: %s", got)
 	}
 	publish(longer, longer, 8)
-	fetch("good", 200, "")
+	fetchAgain("good", 200, "")
 	if got := outcome(p.ask("udp", "third.example", dns.TypeA)); got != blocked {
 		t.Errorf("it is not used: %s", got)
 	}
@@ -343,7 +347,7 @@ func TestSignedFeed(t *testing.T) {
 	// Nor does it go back over a restart.
 	publish(feedText, feedText, 7)
 	p = start(t, w.dir)
-	fetch("serial back after a restart", 422, "older version")
+	fetchAgain("serial back after a restart", 422, "older version")
 	if code, r := p.reload("?fetch=true&force=true"); code != 200 {
 		t.Errorf("by force: %d %+v", code, r)
 	}
@@ -592,5 +596,71 @@ func TestFeedByName(t *testing.T) {
 	w.write("rideau.yaml", strings.Replace(string(text), "fetch: {", fmt.Sprintf("fetch: {bootstrap: [%q], ", w.upstream.Addr()), 1))
 	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml"); code != exitOK {
 		t.Errorf("with a bootstrap resolver: %d %s", code, out)
+	}
+}
+
+// TestFeedUnasked: a new version is taken up though nobody asks for it; and one that comes while a file is broken, once that is mended.
+func TestFeedUnasked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pub := newPublisher(w)
+	pub.publish(`"1"`, feedText)
+	w.remote(pub.URL+"/list.txt", "")
+	start(t, w.dir).stop()
+	pub.publish(`"2"`, feedText+"third.example\n")
+	p := start(t, w.dir)
+	p.becomes(time.Now(), "third.example", blocked)
+	p.logs(time.Now(), `reloaded why="a list has a new version"`)
+
+	w.write("list.txt", "<html>\n")
+	p.logs(time.Now(), "reload refused")
+	pub.publish(`"3"`, feedText+"third.example\nplain.example\n")
+	if code, r := p.reload("?fetch=true"); code != http.StatusUnprocessableEntity || len(r.Problems) != 1 || r.Problems[0].List != "list" {
+		t.Errorf("%d %+v", code, r)
+	}
+	if got := outcome(p.ask("udp", "plain.example", dns.TypeA)); got != passed {
+		t.Error(got)
+	}
+	began := time.Now()
+	w.replace("list.txt", "banned.example\n")
+	p.becomes(began, "plain.example", blocked)
+}
+
+// TestDue: a list is due at the start, then when its time has come, and sooner after a failure, but not before the server wants it.
+func TestDue(t *testing.T) {
+	s := newSources(nil, false)
+	l := config.List{ID: "feed", URL: "https://lists.example/", Refresh: time.Hour}
+	cfg := &config.Config{Lists: []config.List{{ID: "file", File: "x"}, l}}
+	now := time.Now()
+	if lists, _ := s.due(cfg, now); len(lists) != 1 || lists[0].ID != "feed" {
+		t.Fatalf("due %v", lists)
+	}
+	for _, c := range []struct {
+		visit     visit
+		low, high time.Duration
+	}{
+		{visit{result: fetchUnchanged}, 54 * time.Minute, 67 * time.Minute},
+		{visit{result: fetchFailed, err: errors.New("no network")}, time.Minute, 67 * time.Second},
+		{visit{result: fetchRefused, err: fetch.ErrEmpty}, 108 * time.Second, 133 * time.Second},
+		{visit{result: fetchFailed, err: &fetch.StatusError{Code: 429, After: 30 * time.Minute}}, 27 * time.Minute, 34 * time.Minute},
+		{visit{result: fetchUpdated}, 54 * time.Minute, 67 * time.Minute},
+		{visit{result: fetchFailed, err: errors.New("no network")}, time.Minute, 67 * time.Second},
+	} {
+		s.looked(&cfg.Lists[1], &c.visit)
+		now = time.Now()
+		if lists, _ := s.due(cfg, now.Add(c.low-time.Second)); len(lists) != 0 {
+			t.Errorf("%v: due before %v", c.visit, c.low)
+		}
+		if lists, _ := s.due(cfg, now.Add(c.high)); len(lists) != 1 {
+			t.Errorf("%v: not due after %v", c.visit, c.high)
+		}
+	}
+	facts := s.facts(cfg)
+	if len(facts) != 1 || facts[0].Fetches[fetchFailed] != 3 || facts[0].Fetches[fetchRefused] != 1 || facts[0].Fetches[fetchUnchanged] != 1 || facts[0].LastGood == "" {
+		t.Errorf("%+v", facts)
+	}
+	cfg.Lists[1].URL = "https://other.example/"
+	if lists, _ := s.due(cfg, now); len(lists) != 1 {
+		t.Error("another URL, and not due")
 	}
 }

@@ -280,6 +280,9 @@ func (p *prepared) fromCopy(i int, why string) {
 	id, st, facts, b := p.cfg.Lists[i].ID, p.store, p.from[i].facts, &p.policy.Lists[i]
 	open := func() (*os.File, error) {
 		f, err := st.Open(id, facts)
+		if err == nil && len(facts.Parts) > 0 {
+			err = sized(f, facts)
+		}
 		if err != nil && why != "" {
 			err = fmt.Errorf("%s; and %w", why, err)
 		}
@@ -294,7 +297,7 @@ func (p *prepared) fromCopy(i int, why string) {
 	at := int64(0)
 	for _, part := range facts.Parts {
 		begin := at
-		at += part.Size
+		at += max(part.Size, 0)
 		parts = append(parts, blocklists.Part{Name: part.Name, Open: func() (io.ReadCloser, error) {
 			f, err := open()
 			if err != nil {
@@ -316,6 +319,22 @@ func (p *prepared) fromCopy(i int, why string) {
 	case own == 1:
 		b.Open = parts[0].Open
 	}
+}
+
+// sized makes sure that a copy is as long as its parts. It closes one that is not.
+func sized(f *os.File, facts fetch.Facts) error {
+	sum := int64(0)
+	for _, p := range facts.Parts {
+		sum += p.Size
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() != sum {
+		err = fmt.Errorf("%w: %s is not as long as its parts; mend the list", fetch.ErrCorrupt, f.Name())
+	}
+	if err != nil {
+		f.Close()
+	}
+	return err
 }
 
 // section is a part of a file.
