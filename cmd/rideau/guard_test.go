@@ -74,7 +74,7 @@ func sources(t *testing.T) (*gotoken.FileSet, []source) {
 func ownImports() map[string][]string {
 	return map[string][]string{
 		"cmd/rideau": {"config", "blocklists", "blocklists/egress", "blocklists/fetch", "blocklists/format", "blocklists/pack",
-			"resolver", "resolver/cache", "resolver/listener", "resolver/ops", "resolver/upstream", "resolver/wire"},
+			"resolver", "resolver/cache", "resolver/device", "resolver/listener", "resolver/ops", "resolver/upstream", "resolver/wire"},
 		"config":                {"config/node"},
 		"config/node":           nil,
 		"resolver/batch":        nil,
@@ -91,6 +91,7 @@ func ownImports() map[string][]string {
 		"blocklists/prefix": {"resolver/wire"},
 		"blocklists/suffix": {"resolver/wire"},
 		"resolver/cache":    {"resolver/wire"},
+		"resolver/device":   nil,
 		"resolver/upstream": {"resolver/batch", "resolver/wire"},
 		"resolver/wire":     nil,
 	}

@@ -50,6 +50,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 			s.blocks(totals, p)
 		}
 	}
+	if c.src.Bypass != nil {
+		s.bypass(c.src.Bypass(), c.src.policy())
+	}
 	if c.src.Cache != nil {
 		s.cache(c.src.Cache())
 	}
@@ -181,6 +184,27 @@ func (s scrape) blocks(t *resolver.Totals, p *blocklists.Snapshot) {
 	}
 	for ban, n := range excepted {
 		s.put(exceptedTotal, float64(n), ban)
+	}
+}
+
+// bypass tells of each group that was ever seen, and, where a ban asks who goes
+// round the resolver, of those configured now.
+func (s scrape) bypass(all []Bypass, p *blocklists.Snapshot) {
+	known := map[string]bool{}
+	for _, b := range all {
+		known[b.Group] = true
+	}
+	if p != nil && slices.ContainsFunc(p.Policy().Bans, func(b blocklists.Ban) bool { return b.Bypass && b.Mode != blocklists.Off }) {
+		for g := range len(p.Policy().Groups) + 1 {
+			if id := p.GroupName(blocklists.GroupID(g)); !known[id] {
+				all = append(all, Bypass{Group: id})
+			}
+		}
+	}
+	for _, b := range all {
+		s.put(bypassAttempts, float64(b.Attempts), b.Group)
+		s.put(bypassDevices, float64(b.Devices), b.Group)
+		s.put(bypassOverflow, float64(b.Overflow), b.Group)
 	}
 }
 

@@ -26,6 +26,9 @@ const (
 	blocksTotal
 	wouldBlockTotal
 	exceptedTotal
+	bypassAttempts
+	bypassDevices
+	bypassOverflow
 	cacheHits
 	cacheMisses
 	cacheStale
@@ -78,6 +81,12 @@ var metrics = [ids]Metric{
 		"Queries answered as usual that a ban in monitor mode would have decided.", []string{"ban"}},
 	exceptedTotal: {"rideau_excepted_total", counter,
 		"Queries that an exception let through and the ban would have decided.", []string{"ban"}},
+	bypassAttempts: {"rideau_bypass_attempts_total", counter,
+		"Queries that ran into a ban on ways around this resolver, by the client's group.", []string{"group"}},
+	bypassDevices: {"rideau_bypass_devices", gauge,
+		"Client addresses of the group that did so within the last 24 hours.", []string{"group"}},
+	bypassOverflow: {"rideau_bypass_overflow_total", counter,
+		"Such queries of clients that were too many to be told apart: the gauge is short of them.", []string{"group"}},
 
 	cacheHits: {"rideau_cache_hits_total", counter,
 		"Cache lookups that found a fresh answer.", nil},

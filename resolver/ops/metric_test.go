@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -20,6 +21,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/resolver"
+	"rideau/resolver/device"
 	"rideau/resolver/ops"
 )
 
@@ -57,7 +59,10 @@ func busy(t testing.TB) ops.Sources {
 		Upstreams: func() []ops.Upstream {
 			return []ops.Upstream{up, {Name: "[2001:db8::53]:53", Failures: []ops.Failure{{Reason: "timeout"}}}, up}
 		},
-		Listener:      func() ops.Listener { return ops.Listener{8, 9, 10, 11} },
+		Listener: func() ops.Listener { return ops.Listener{8, 9, 10, 11} },
+		Bypass: func() []ops.Bypass {
+			return []ops.Bypass{{Group: "all", Attempts: 14, Devices: 15}, {Group: "mobile", Attempts: 16, Devices: 17, Overflow: 18}}
+		},
 		Panics:        func() uint64 { return 12 },
 		EventsDropped: func() uint64 { return 13 },
 		Reloads:       reloads,
@@ -378,5 +383,51 @@ func TestMetricsCompressed(t *testing.T) {
 	}
 	if n := len(values(t, string(text), "rideau_panics_total")); n != 1 {
 		t.Error("no metrics in it")
+	}
+}
+
+// Groups that could be compared with are there from the start, once there is a
+// ban on bypasses; groups that a reload took away stay.
+func TestBypassGroups(t *testing.T) {
+	for name, c := range map[string]struct {
+		ban  func(b *blocklists.Ban)
+		seen []ops.Bypass
+		want map[string]float64
+	}{
+		"no such ban": {func(*blocklists.Ban) {}, nil, map[string]float64{}},
+		"off":         {func(b *blocklists.Ban) { b.Bypass, b.Mode = true, blocklists.Off }, nil, map[string]float64{}},
+		"nobody":      {func(b *blocklists.Ban) { b.Bypass = true }, nil, map[string]float64{"all": 0, "mobile": 0}},
+		"monitored":   {func(b *blocklists.Ban) { b.Bypass, b.Mode = true, blocklists.Monitor }, nil, map[string]float64{"all": 0, "mobile": 0}},
+		"somebody": {func(b *blocklists.Ban) { b.Bypass = true }, []ops.Bypass{{Group: "former", Attempts: 2, Devices: 1}, {Group: "mobile", Attempts: 3, Devices: 2}},
+			map[string]float64{"all": 0, "former": 2, "mobile": 3}},
+	} {
+		p := policy()
+		p.Groups = []blocklists.Group{{ID: "mobile", Clients: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
+		c.ban(&p.Bans[0])
+		s := load(t, p, nil, new(blocklists.Slots))
+		text := scrape(t, ops.Options{Sources: ops.Sources{
+			Policy: func() *blocklists.Snapshot { return s },
+			Bypass: func() []ops.Bypass { return c.seen },
+		}})
+		want := map[string]float64{}
+		for group, n := range c.want {
+			want["rideau_bypass_attempts_total{group="+group+"}"] = n
+		}
+		if got := values(t, text, "rideau_bypass_attempts_total"); !maps.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
+
+// What the table of devices says is what the metrics take.
+func TestBypassOfDevices(t *testing.T) {
+	table := device.New(device.Options{})
+	table.Seen("all", netip.MustParseAddr("192.0.2.1"), now)
+	var all []ops.Bypass
+	for _, g := range table.Groups(now) {
+		all = append(all, ops.Bypass(g))
+	}
+	if want := []ops.Bypass{{Group: "all", Attempts: 1, Devices: 1}}; !slices.Equal(all, want) {
+		t.Errorf("%+v", all)
 	}
 }

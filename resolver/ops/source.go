@@ -28,6 +28,10 @@ type Sources struct {
 	EventsDropped func() uint64
 	// Lists is the state of lists' sources, of those that there is something to say of; nil for none.
 	Lists func() []ListSource
+	// Bypass is who tried to go round the resolver, by group, each once. The
+	// groups of the policy appear even if nobody did, where it has a ban on
+	// bypasses.
+	Bypass func() []Bypass
 	// Reloads counts reloads; nil for none.
 	Reloads *ReloadLog
 	Build   Build
@@ -69,6 +73,16 @@ type Cache struct {
 	Collisions uint64 // entries found under the key of another question
 	Entries    int
 	Bytes      int64
+}
+
+// Bypass is what a group of clients did to go round the resolver. The counters
+// never fall. The fields are those of the device package's Group, so that one
+// converts to the other.
+type Bypass struct {
+	Group    string
+	Attempts uint64
+	Devices  int    // within the last 24 hours
+	Overflow uint64 // of Attempts, those of devices that were too many to be told apart
 }
 
 // Upstream is an upstream's state at one moment. The counters never fall
