@@ -96,6 +96,12 @@ func ciscoEntries(b *bytes.Buffer, p *plan, f int, all string) {
 			}
 		}
 	}
+	if len(p.banned[f]) > 0 {
+		remark("rule 9: banned networks")
+		for _, n := range p.banned[f] {
+			fmt.Fprintf(b, " deny %s any %s log\n", all, ciscoRange(n))
+		}
+	}
 	remark("everything else")
 	fmt.Fprintf(b, " permit %s any any\n", all)
 }

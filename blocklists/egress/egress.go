@@ -40,6 +40,8 @@ type Plan struct {
 	Upstreams []netip.AddrPort
 	// Public are the public resolvers to which HTTPS is refused.
 	Public []Public
+	// Banned are networks that nobody may reach at all.
+	Banned []netip.Prefix
 	// Console also refuses the ports of Kaspersky's cloud console.
 	Console bool
 	// Notes are for whoever loads the rules: where the plan comes from, and
@@ -99,6 +101,7 @@ type plan struct {
 	clients   [2][]netip.Prefix
 	upstreams [2][]netip.AddrPort
 	public    [2][]Public
+	banned    [2][]netip.Prefix
 	console   bool
 	notes     []string
 }
@@ -139,9 +142,15 @@ func tidy(in Plan) *plan {
 			p.upstreams[family(u.Addr())] = append(p.upstreams[family(u.Addr())], u)
 		}
 	}
-	for _, c := range in.Clients {
-		if c.IsValid() && !c.Addr().IsLoopback() {
-			p.clients[family(c.Addr())] = append(p.clients[family(c.Addr())], c.Masked())
+	for _, ranges := range []struct {
+		in []netip.Prefix
+		to *[2][]netip.Prefix
+	}{{in.Clients, &p.clients}, {in.Banned, &p.banned}} {
+		for _, r := range ranges.in {
+			if r.IsValid() && !r.Addr().IsLoopback() {
+				to := &ranges.to[family(r.Addr())]
+				*to = append(*to, r.Masked())
+			}
 		}
 	}
 	for _, r := range in.Public {
@@ -161,6 +170,7 @@ func tidy(in Plan) *plan {
 		p.rideau[f] = distinct(p.rideau[f], netip.Addr.Compare)
 		p.upstreams[f] = distinct(p.upstreams[f], netip.AddrPort.Compare)
 		p.clients[f] = outermost(p.clients[f])
+		p.banned[f] = outermost(p.banned[f])
 	}
 	return p
 }

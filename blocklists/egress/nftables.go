@@ -40,6 +40,9 @@ table inet rideau_egress {
 		}
 		nftSet(b, "Whom Rideau may ask, and on which port.", "upstream"+name, kind+" . inet_service", "", strings.Join(up, ", "))
 		nftPublic(b, "public"+name, kind, p.public[f])
+		if len(p.banned[f]) > 0 {
+			nftSet(b, "Networks that are banned.", "banned"+name, kind, "interval", join(p.banned[f], ", "))
+		}
 	}
 	refusePlain := "		"
 	if !p.known() {
@@ -73,6 +76,14 @@ table inet rideau_egress {
 		for f, name := range []string{"ip saddr @client4", "ip6 saddr @client6"} {
 			if len(p.clients[f]) > 0 {
 				fmt.Fprintf(b, "		%s tcp dport { %s } goto refuse\n", name, ranges(consolePorts, "-", ", "))
+			}
+		}
+	}
+	if len(p.banned[v4])+len(p.banned[v6]) > 0 {
+		b.WriteString("		# Rule 9: banned networks.\n")
+		for f, name := range []string{"ip daddr @banned4", "ip6 daddr @banned6"} {
+			if len(p.banned[f]) > 0 {
+				fmt.Fprintf(b, "		%s goto refuse\n", name)
 			}
 		}
 	}

@@ -70,6 +70,10 @@ block return in log quick proto { tcp, udp } to <rideau_public> port 443
 block return in log quick proto tcp from <rideau_clients> to any port { %s }
 `, ranges(consolePorts, ":", ", "))
 	}
+	if len(p.banned[v4])+len(p.banned[v6]) > 0 {
+		pfTable(b, "Networks that are banned.", "rideau_banned", joinBoth(p.banned))
+		b.WriteString("\n# Rule 9: banned networks.\nblock return in log quick to <rideau_banned>\n")
+	}
 }
 
 func pfTable(b *bytes.Buffer, what, name, elements string) {

@@ -71,6 +71,7 @@ func (rules pf) pass(p packet) bool {
 
 var (
 	pfTable = regexp.MustCompile(`^table <([a-z_]+)> const \{(( [0-9a-f.:/]+)*) \}$`)
+	pfAll   = regexp.MustCompile(`^block return in log quick to (<[a-z_]+>)$`)
 	pfRule  = regexp.MustCompile(`^(pass in|block return in log) quick( inet6?)? proto (tcp|udp|\{ tcp, udp \})` +
 		`( from (<[a-z_]+>))? to (any|<[a-z_]+>|\{ [0-9a-f.:]+(?:, [0-9a-f.:]+)* \}) port ([0-9:]+|\{ [0-9:]+(?:, [0-9:]+)* \})$`)
 )
@@ -95,6 +96,10 @@ func readPF(t *testing.T, text string) pf {
 			continue
 		}
 		m := pfRule.FindStringSubmatch(line)
+		if all := pfAll.FindStringSubmatch(line); all != nil && tables[strings.Trim(all[1], "<>")] != nil {
+			rules = append(rules, rule{protos: []string{"tcp", "udp"}, dst: tables[strings.Trim(all[1], "<>")]})
+			continue
+		}
 		if m == nil {
 			t.Fatalf("not of pf: %q", line)
 		}

@@ -2,13 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 
+	"rideau/blocklists"
 	"rideau/blocklists/egress"
+	"rideau/blocklists/format"
 	"rideau/blocklists/pack"
 	"rideau/config"
 )
@@ -21,7 +25,11 @@ resolvers. Nothing is changed on this machine. blocklists/EGRESS.md explains eac
 Rideau's addresses are those of listen.addresses, unless that is all addresses of the
 machine or loopback: then name them, and those of other Rideau hosts, with --resolvers. The
 clients are the ranges of clients.allow, unless --clients names others. The word system among
-the upstreams stands for the servers of this machine's resolv.conf.`
+the upstreams stands for the servers of this machine's resolv.conf.
+
+A name that is banned is no obstacle to a device that has the address. With --banned-networks,
+the networks that the packs of bans in force have (of the built-in ones, Kaspersky's) are
+refused altogether.`
 
 func printEgress(c *call) int {
 	format := egress.Format(c.string("format"))
@@ -52,6 +60,14 @@ func printEgress(c *call) int {
 		return c.fail(err)
 	}
 	p.Console = c.bool("kaspersky-console")
+	if c.bool("banned-networks") {
+		if p.Banned, err = bannedNetworks(c.ctx, cfg); err != nil {
+			return c.fail(err)
+		}
+		if len(p.Banned) == 0 {
+			warnings = append(warnings, "--banned-networks: no pack of a ban that is enforced has addresses")
+		}
+	}
 	var out bytes.Buffer
 	if err := egress.Write(&out, format, p); err != nil {
 		return c.fail(err)
@@ -87,6 +103,7 @@ func planEgress(cfg *config.Config, source string, rideau []netip.Addr, clients 
 	for _, f := range cfg.Forward {
 		p.Upstreams = append(p.Upstreams, f.Servers...)
 	}
+	p.Upstreams = append(p.Upstreams, cfg.Fetch.Bootstrap...)
 	note := func(format string, args ...any) { p.Notes = append(p.Notes, fmt.Sprintf(format, args...)) }
 	note("Configuration: %s.", source)
 	for _, u := range p.Upstreams {
@@ -122,6 +139,51 @@ func planEgress(cfg *config.Config, source string, rideau []netip.Addr, clients 
 		}
 	}
 	return p, warnings, nil
+}
+
+// bannedNetworks are the addresses in the packs of bans that are enforced for
+// anybody, but for bans on bypasses: Rideau itself may have to ask a public
+// resolver.
+func bannedNetworks(ctx context.Context, cfg *config.Config) ([]netip.Prefix, error) {
+	snap, _, err := loadPolicy(ctx, cfg, nil, new(blocklists.Slots), false)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, b := range snap.Bans() {
+		enforced := b.Ban.Mode == blocklists.Enforce || slices.Contains(slices.Collect(maps.Values(b.Ban.Modes)), blocklists.Enforce)
+		if b.Active && enforced && !b.Ban.Bypass {
+			ids = append(ids, b.Ban.Lists...)
+		}
+	}
+	var out []netip.Prefix
+	for _, l := range snap.Policy().Lists {
+		if l.Format != format.Pack || l.Open == nil || !slices.Contains(ids, l.ID) {
+			continue
+		}
+		more, err := listNetworks(l)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, more...)
+	}
+	return out, nil
+}
+
+// listNetworks are the addresses in a pack that was found good.
+func listNetworks(l blocklists.List) (out []netip.Prefix, err error) {
+	f, err := l.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	_, err = format.Read(f, format.Options{File: l.Source, Format: l.Format, Tiers: l.Tiers, MaxBytes: l.MaxBytes, MaxSkipped: 1}, func(e format.Entry) error {
+		if e.Name == nil && e.Rule == nil {
+			out = append(out, e.Prefix)
+		}
+		return nil
+	})
+	return out, err
 }
 
 // served are the addresses to listen on that another machine could use.

@@ -172,6 +172,7 @@ func defineFlags(c *call, name string) {
 		c.String("format", "", "the firewall's `language`: "+egressFormats())
 		c.StringSlice("clients", nil, "`ranges` that may ask Rideau, instead of clients.allow")
 		c.StringSlice("resolvers", nil, "Rideau's own `addresses`, instead of listen.addresses")
+		c.Bool("banned-networks", false, "also refuse the networks in the packs of bans in force")
 		c.Bool("kaspersky-console", false, "also refuse the ports of Kaspersky's cloud console")
 	case "healthcheck":
 		c.String("url", "", "`address` of the operators' HTTP, such as http://127.0.0.1:5380; by default from the configuration")
