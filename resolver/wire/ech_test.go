@@ -353,3 +353,25 @@ func plainNames(m *dns.Msg) bool {
 	}
 	return true
 }
+
+// A sender may have compressed names where it should not (RFC 3597 section 4);
+// Parse takes them, and no copy may carry the pointers along.
+func TestCopiesCarryNoPointers(t *testing.T) {
+	// Question a.example. SVCB; the answer's target is a pointer to it.
+	msg := []byte("\x00\x01\x80\x00\x00\x01\x00\x01\x00\x00\x00\x00\x01a\x07example\x00\x00\x40\x00\x01" +
+		"\xC0\x0C\x00\x40\x00\x01\x00\x00\x00\x3C\x00\x09\x00\x01\xC0\x0C\x00\x05\x00\x01x")
+	if err := new(wire.Response).Parse(bytes.Clone(msg), new(wire.Name)); err != nil {
+		t.Fatal(err)
+	}
+	other := pack(t, question("other.example.org.", dns.TypeSVCB))
+	stripped, _, err := wire.AppendWithoutECH(nil, msg, new(wire.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, out := range map[string][]byte{"another message": wire.AppendAnswer(other, 0, msg, wire.MaxMessage), "without ech": stripped} {
+		var m dns.Msg
+		if err := m.Unpack(out); err != nil || len(m.Answer) != 1 || m.Answer[0].(*dns.SVCB).Target != "a.example." {
+			t.Errorf("%s: %v: %v", name, err, m.Answer)
+		}
+	}
+}

@@ -178,7 +178,7 @@ func AppendAnswer(dst []byte, base int, msg []byte, max int) []byte {
 }
 
 // appendCopy appends a record with its names written out; ok is false if it
-// is malformed. Only the types of RFC 1035 may have names that are compressed (RFC 3597 section 4).
+// is malformed.
 func appendCopy(dst, msg []byte, r *Record, name *Name) (out []byte, ok bool) {
 	if _, err := name.Parse(msg, r.Off); err != nil {
 		return dst, false
@@ -187,17 +187,11 @@ func appendCopy(dst, msg []byte, r *Record, name *Name) (out []byte, ok bool) {
 	dst = append(dst, msg[r.TTLOff-4:r.TTLOff+4]...) // type, class, TTL
 	length := len(dst)
 	dst = append(dst, 0, 0)
-	off, names := r.DataOff, 0
-	switch r.Type {
-	case TypeCNAME, TypeNS, TypePTR, TypeDNAME, 3, 4, 7, 8, 9: // MD, MF, MB, MG, MR
-		names = 1
-	case TypeMX:
-		off, names = off+2, 1
-	case TypeSRV:
-		off, names = off+6, 1
-	case TypeSOA, 14, 17: // MINFO, RP
-		names = 2
+	head, names, _ := namesInData(msg, r)
+	if r.Type == TypeRRSIG || r.Type == TypeNSEC {
+		head, names = 0, 0 // Parse looks at no name in them, and case is signed
 	}
+	off := r.DataOff + head
 	if off > r.End {
 		return dst, false
 	}
