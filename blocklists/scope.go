@@ -22,6 +22,8 @@ type scope struct {
 	zones []zone
 	// clientZones is set if one of them has a trigger on clients.
 	clientZones bool
+	// serverZones is set if one has a trigger on name servers.
+	serverZones bool
 	// waits is the first of zones with triggers on what an answer has beside names;
 	// len(zones) if none has.
 	waits    int
@@ -116,7 +118,9 @@ func (sc *scope) sum(s *Snapshot) {
 	for i, z := range sc.zones {
 		t := s.triggers[z.list]
 		sc.clientZones = sc.clientZones || t&(1<<format.OnClient) != 0
-		if sc.waits == len(sc.zones) && !z.monitor && (t&(1<<format.OnNSDName|1<<format.OnNSIP) != 0 || s.addressed[z.list]) {
+		servers := t&(1<<format.OnNSDName|1<<format.OnNSIP) != 0
+		sc.serverZones = sc.serverZones || servers
+		if sc.waits == len(sc.zones) && !z.monitor && (servers || s.addressed[z.list]) {
 			sc.waits = i
 		}
 	}

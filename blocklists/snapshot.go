@@ -97,6 +97,9 @@ type Verdict struct {
 
 	// Trigger is what the policy zone compared, if one decided.
 	Trigger format.Trigger
+	// Links is how many aliases of the answer lead to what a policy zone stopped:
+	// they belong to the answer that it asks for.
+	Links uint8
 
 	through bool   // the zone lets the answer through
 	zone    uint16 // 1 and the number of the zone in its scope; 0: bans decided

@@ -138,7 +138,7 @@ func (s *Snapshot) zoned(v Verdict, q *Ask, sc *scope) Verdict {
 		s.take(&ch, &c, q)
 	}
 	v = ch.settle(v)
-	v.Wait = ch.found && ch.zone > sc.waits
+	v.Wait = v.Kind == Block && ch.zone > sc.waits
 	return v
 }
 
@@ -179,20 +179,27 @@ func (s *Snapshot) zonedResponse(v Verdict, msg []byte, q *Ask, asked Verdict, s
 			ch.v.Kind = Pass
 		}
 	}
-	*scratch = *q.Name
-	for range maxChain {
-		if !alias(msg, scratch) {
+	name := *q.Name
+	for links := 0; ; links++ {
+		next := name
+		more := links < maxChain && wire.Alias(msg, &next)
+		if !ch.found || ch.zone > 0 {
+			found, zone := ch.found, ch.zone
+			if !more {
+				s.atAddresses(&ch, msg, q)
+			}
+			s.atServers(&ch, msg, q, &name)
+			if ch.found && (!found || ch.zone != zone) {
+				ch.v.Links = uint8(links)
+			}
+		}
+		if ch.found || !more {
 			break
 		}
-		if ch.found {
-			return ch.settle(v)
-		}
-		s.atName(&ch, scratch, q)
+		name = next
+		s.atName(&ch, &name, q)
+		ch.v.Links = uint8(links + 1)
 	}
-	if ch.found && ch.zone == 0 {
-		return ch.settle(v)
-	}
-	s.atEnd(&ch, msg, q, scratch)
 	if !ch.found {
 		s.atTargets(&ch, msg, q, scratch)
 	}
@@ -212,54 +219,64 @@ func (s *Snapshot) atName(ch *choice, name *wire.Name, q *Ask) {
 	s.take(ch, &c, q)
 }
 
-// alias makes name what the answer section says it is an alias of, and
-// reports whether it says so.
-func alias(msg []byte, name *wire.Name) bool {
-	var owner wire.Name
+// atAddresses looks at the addresses in an answer.
+func (s *Snapshot) atAddresses(ch *choice, msg []byte, q *Ask) {
+	if !s.someAddrs {
+		return
+	}
+	var c candidates
 	w := wire.NewWalk(msg)
 	var r wire.Record
 	for w.Next(&r) && r.Section == wire.Answer {
-		if r.Type != wire.TypeCNAME {
-			continue
+		if r.Type == wire.TypeA || r.Type == wire.TypeAAAA {
+			s.addressOf(&c, msg, &r, format.OnAnswer, &s.scopes[q.Group])
 		}
-		if _, err := owner.Parse(msg, r.Off); err != nil || string(owner.Bytes()) != string(name.Bytes()) {
-			continue
-		}
-		if _, err := owner.Parse(msg, r.DataOff); err != nil {
-			return false
-		}
-		*name = owner
-		return true
 	}
-	return false
+	s.take(ch, &c, q)
 }
 
-// atEnd looks at the addresses in an answer, and at the name servers that a
-// response names.
-func (s *Snapshot) atEnd(ch *choice, msg []byte, q *Ask, scratch *wire.Name) {
-	var addr, nsdname, nsip candidates
-	sc := &s.scopes[q.Group]
+// atServers looks at the name servers of a name, as far as the response tells
+// of them.
+func (s *Snapshot) atServers(ch *choice, msg []byte, q *Ask, name *wire.Name) {
+	if !s.scopes[q.Group].serverZones {
+		return
+	}
+	var byName, byAddr candidates
+	var owner, server wire.Name
+	w := wire.NewWalk(msg)
+	var r wire.Record
+	for w.Next(&r) && r.Section != wire.Additional {
+		if r.Type != wire.TypeNS {
+			continue
+		}
+		if _, err := owner.Parse(msg, r.Off); err != nil || !name.IsSubdomain(owner.Bytes()) {
+			continue
+		}
+		if _, err := server.Parse(msg, r.DataOff); err != nil {
+			continue
+		}
+		var c candidates
+		s.names(&c, &server, format.OnNSDName)
+		byName.add(&c)
+		s.glue(&byAddr, msg, q, &server)
+	}
+	s.take(ch, &byName, q)
+	s.take(ch, &byAddr, q)
+}
+
+// glue looks at the addresses that a response has for a name server.
+func (s *Snapshot) glue(c *candidates, msg []byte, q *Ask, server *wire.Name) {
+	var owner wire.Name
 	w := wire.NewWalk(msg)
 	var r wire.Record
 	for w.Next(&r) {
-		switch {
-		case r.Section == wire.Answer && (r.Type == wire.TypeA || r.Type == wire.TypeAAAA):
-			s.addressOf(&addr, msg, &r, format.OnAnswer, sc)
-		case r.Type == wire.TypeNS && r.Section != wire.Additional:
-			if _, err := scratch.Parse(msg, r.DataOff); err == nil {
-				var c candidates
-				s.names(&c, scratch, format.OnNSDName)
-				nsdname.add(&c)
-			}
-		case r.Section == wire.Additional && (r.Type == wire.TypeA || r.Type == wire.TypeAAAA):
-			if isNameServer(msg, &r) {
-				s.addressOf(&nsip, msg, &r, format.OnNSIP, sc)
-			}
+		if r.Section != wire.Additional || r.Type != wire.TypeA && r.Type != wire.TypeAAAA {
+			continue
+		}
+		if _, err := owner.Parse(msg, r.Off); err == nil && string(owner.Bytes()) == string(server.Bytes()) {
+			s.addressOf(c, msg, &r, format.OnNSIP, &s.scopes[q.Group])
 		}
 	}
-	s.take(ch, &addr, q)
-	s.take(ch, &nsdname, q)
-	s.take(ch, &nsip, q)
 }
 
 // add takes the candidates of zones that have none yet.
@@ -278,26 +295,6 @@ func (s *Snapshot) addressOf(c *candidates, msg []byte, r *wire.Record, t format
 	if ok && s.addr(a, sc).Kind != Allow {
 		s.address(c, a, t)
 	}
-}
-
-// isNameServer reports whether an NS record of the message leads to the
-// record's owner.
-func isNameServer(msg []byte, glue *wire.Record) bool {
-	var owner, target wire.Name
-	if _, err := owner.Parse(msg, glue.Off); err != nil {
-		return false
-	}
-	w := wire.NewWalk(msg)
-	var r wire.Record
-	for w.Next(&r) && r.Section != wire.Additional {
-		if r.Type != wire.TypeNS {
-			continue
-		}
-		if _, err := target.Parse(msg, r.DataOff); err == nil && string(target.Bytes()) == string(owner.Bytes()) {
-			return true
-		}
-	}
-	return false
 }
 
 // atTargets looks at what records other than aliases lead to: other resolvers

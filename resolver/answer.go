@@ -1,6 +1,8 @@
 package resolver
 
 import (
+	"slices"
+
 	"rideau/blocklists"
 	"rideau/resolver/cache"
 	"rideau/resolver/wire"
@@ -136,7 +138,7 @@ func (r *Resolver) block(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 	ban := p.Ban(verdict.Ban)
 	o.Kind, o.Ban, o.Action, o.Monitored = Blocked, p.BanSlot(verdict.Ban), verdict.Action, false
 	if ban.Bypass {
-		r.events.put(q, verdict)
+		r.bypass(q, verdict)
 	}
 	v := &q.view
 	base := len(dst)
@@ -154,23 +156,50 @@ func (r *Resolver) block(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 	}
 	dst = wire.Reply(dst, v, q.Msg, rcode)
 	ttl := p.BanTTL(verdict.Ban)
+	owner := wire.HeaderLen
+	if verdict.Action != blocklists.Refuse && verdict.Action != blocklists.TCPOnly {
+		dst, owner = q.appendChain(dst, base, verdict)
+	}
 	switch {
 	case verdict.Action == blocklists.Refuse:
 	case verdict.Action == blocklists.TCPOnly:
 		wire.SetFlags(dst[base:], wire.Flags(dst[base:])|wire.FlagTC)
 	case verdict.Action == blocklists.Sinkhole && v.Type == wire.TypeA && ban.Sinkhole4.IsValid():
 		a := ban.Sinkhole4.As4()
-		dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, v.Type, ttl, a[:])
+		dst = wire.AppendRecord(dst, base, wire.Answer, owner, v.Type, ttl, a[:])
 	case verdict.Action == blocklists.Sinkhole && v.Type == wire.TypeAAAA && ban.Sinkhole6.IsValid():
 		a := ban.Sinkhole6.As16()
-		dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, v.Type, ttl, a[:])
+		dst = wire.AppendRecord(dst, base, wire.Answer, owner, v.Type, ttl, a[:])
 	default:
-		// The SOA lies at the question's name. Were it further up, a
+		// The SOA lies at the name itself. Were it further up, a
 		// resolver that trusts NXDOMAIN for all below a zone's cut
 		// (RFC 8020) could learn more than is true.
-		dst = wire.AppendSOA(dst, base, wire.Authority, wire.HeaderLen, ttl)
+		dst = wire.AppendSOA(dst, base, wire.Authority, owner, ttl)
 	}
 	return q.seal(dst, base, rcode, p.BanOption(verdict.Ban)), o
+}
+
+// appendChain appends the aliases that lead to what was stopped, and returns
+// where the name that they lead to stands.
+func (q *Query) appendChain(dst []byte, base int, verdict blocklists.Verdict) ([]byte, int) {
+	if q.chain == nil {
+		return dst, wire.HeaderLen
+	}
+	name := q.view.Name
+	return wire.AppendAliases(dst, base, q.chain, &name, int(verdict.Links))
+}
+
+// blockChain is block for what the message at the end of dst, from base on,
+// leads to by aliases: they are kept, as far as they lead there.
+func (r *Resolver) blockChain(dst []byte, base int, q *Query, verdict blocklists.Verdict, o Outcome) ([]byte, Outcome) {
+	q.chain = dst[base:]
+	out, o := r.block(dst, q, verdict, o)
+	if o.Kind == Pending {
+		q.chain = slices.Clone(q.chain)
+		return dst[:base], o
+	}
+	q.chain = nil
+	return append(out[:base], out[len(dst):]...), o
 }
 
 // cached answers from the cache if it can.
@@ -208,8 +237,11 @@ func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outco
 	verdict := q.verdict
 	if hit.Generation != p.Generation() && verdict.Kind != blocklists.Allow {
 		got, trim := r.examine(dst[base:], q, hit)
-		if got.Kind == blocklists.Block {
+		if got.Kind == blocklists.Block && got.Links == 0 {
 			return r.block(dst[:base], q, got, o)
+		}
+		if got.Kind == blocklists.Block {
+			return r.blockChain(dst, base, q, got, o)
 		}
 		if trim {
 			dst = append(dst[:base], wire.Trim(dst[base:])...)
@@ -223,7 +255,11 @@ func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outco
 		return r.block(dst[:base], q, verdict, o)
 	case verdict.Kind == blocklists.WouldBlock:
 		o.Ban, o.Action, o.Monitored = p.BanSlot(verdict.Ban), verdict.Action, true
-		r.events.put(q, verdict)
+		if p.Ban(verdict.Ban).Bypass {
+			r.bypass(q, verdict)
+		} else {
+			r.events.put(q, verdict)
+		}
 	case verdict.Kind == blocklists.Allow && verdict.Overruled:
 		o.Overruled = 1 + uint8(p.BanSlot(verdict.Ban))
 		r.events.put(q, verdict)
@@ -254,6 +290,14 @@ func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outco
 		option = staleOption
 	}
 	return q.seal(dst, base, wire.NoError, option), o
+}
+
+// bypass counts a device that tries to go round this resolver, and tells of
+// it unless that was done lately.
+func (r *Resolver) bypass(q *Query, v blocklists.Verdict) {
+	if r.devices == nil || r.devices.Seen(q.state.policy.GroupName(q.group), q.Client, q.Received) {
+		r.events.put(q, v)
+	}
 }
 
 // withoutECH takes the keys for encrypted Client Hello out of the message

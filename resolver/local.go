@@ -21,7 +21,7 @@ func (r *Resolver) local(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 			continue
 		}
 		q.verdict = verdict
-		if target, ok := aliasTarget(records[i].Data, &v.Name); ok {
+		if target, ok := aliasTarget(records[i].Data, q.stopped(verdict)); ok {
 			q.target = target
 			o.Kind = Pending
 			return dst, o
@@ -30,6 +30,8 @@ func (r *Resolver) local(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 	}
 	base := len(dst)
 	dst = wire.Reply(dst, v, q.Msg, wire.NoError)
+	dst, owner := q.appendChain(dst, base, verdict)
+	n := wire.Count(dst[base:], wire.Answer)
 	for i := range records {
 		l := &records[i]
 		if l.Type != v.Type && v.Type != wire.TypeANY && l.Type != wire.TypeCNAME {
@@ -37,16 +39,28 @@ func (r *Resolver) local(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 		}
 		data := l.Data
 		if l.Type == wire.TypeCNAME {
-			if target, ok := aliasTarget(data, &v.Name); ok {
+			if target, ok := aliasTarget(data, q.stopped(verdict)); ok {
 				data = target.Bytes()
 			}
 		}
-		dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, l.Type, l.TTL, data)
+		dst = wire.AppendRecord(dst, base, wire.Answer, owner, l.Type, l.TTL, data)
 	}
-	if wire.Count(dst[base:], wire.Answer) == 0 {
-		dst = wire.AppendSOA(dst, base, wire.Authority, wire.HeaderLen, p.BanTTL(verdict.Ban))
+	if wire.Count(dst[base:], wire.Answer) == n {
+		dst = wire.AppendSOA(dst, base, wire.Authority, owner, p.BanTTL(verdict.Ban))
 	}
 	return q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban)), o
+}
+
+// stopped is the name that a policy zone stopped: the question's, or what that
+// is an alias of.
+func (q *Query) stopped(verdict blocklists.Verdict) *wire.Name {
+	name := q.view.Name
+	for range verdict.Links {
+		if q.chain == nil || !wire.Alias(q.chain, &name) {
+			break
+		}
+	}
+	return &name
 }
 
 // appendEmpty appends a negative answer by a ban.
@@ -54,7 +68,8 @@ func (r *Resolver) appendEmpty(dst []byte, q *Query, verdict blocklists.Verdict,
 	p := q.state.policy
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, rcode)
-	dst = wire.AppendSOA(dst, base, wire.Authority, wire.HeaderLen, p.BanTTL(verdict.Ban))
+	dst, owner := q.appendChain(dst, base, verdict)
+	dst = wire.AppendSOA(dst, base, wire.Authority, owner, p.BanTTL(verdict.Ban))
 	return q.seal(dst, base, rcode, p.BanOption(verdict.Ban))
 }
 
@@ -98,7 +113,8 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 			ttl = l.TTL
 		}
 	}
-	dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, wire.TypeCNAME, ttl, target.Bytes())
+	dst, owner := q.appendChain(dst, base, verdict)
+	dst = wire.AppendRecord(dst, base, wire.Answer, owner, wire.TypeCNAME, ttl, target.Bytes())
 	const room = wire.MaxMessage - 1024 // for the OPT record
 	dst = wire.AppendAnswer(dst, base, msg, room)
 	return q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban)), o

@@ -56,6 +56,9 @@ type Query struct {
 	// target is what local data says the name is an alias of; nil unless
 	// the answer waits for what that is.
 	target *wire.Name
+	// chain is the message whose aliases lead to what a policy zone stopped;
+	// nil if it was the question.
+	chain []byte
 }
 
 // ask is what policy is asked. It borrows q.

@@ -23,6 +23,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/resolver/cache"
+	"rideau/resolver/device"
 	"rideau/resolver/wire"
 )
 
@@ -39,6 +40,8 @@ type Options struct {
 	// Events is how many events may wait for whoever reads them; 0 for a
 	// default.
 	Events int
+	// Devices counts who tries to go round this resolver; nil for nobody.
+	Devices *device.Table
 	// Logger hears of panics; nil for none.
 	Logger *slog.Logger
 	// Clock is the time of answers that waited; nil for time.Now.
@@ -55,6 +58,7 @@ type Resolver struct {
 	staleAfter time.Duration
 	stats      Stats
 	events     events
+	devices    *device.Table
 	panics     atomic.Uint64
 	logger     *slog.Logger
 	clock      func() time.Time
@@ -62,7 +66,7 @@ type Resolver struct {
 
 // New makes a Resolver. It starts nothing.
 func New(o Options) *Resolver {
-	r := &Resolver{cache: o.Cache, staleAfter: o.StaleAfter, logger: o.Logger, clock: o.Clock}
+	r := &Resolver{cache: o.Cache, staleAfter: o.StaleAfter, devices: o.Devices, logger: o.Logger, clock: o.Clock}
 	if r.logger == nil {
 		r.logger = slog.New(slog.DiscardHandler)
 	}
@@ -100,7 +104,7 @@ func (r *Resolver) Panics() uint64 { return r.panics.Load() }
 // Dropped nothing is to be sent.
 func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	st := r.state.Load()
-	q.state, q.landing, q.target = st, nil, nil
+	q.state, q.landing, q.target, q.chain = st, nil, nil, nil
 	v := &q.view
 	o := Outcome{Ban: blocklists.NoBan}
 

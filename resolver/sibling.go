@@ -93,8 +93,8 @@ func (r *Resolver) bySiblings(q *Query) (v blocklists.Verdict, found bool) {
 			}
 			buf = msg
 			ask := q.ask()
-			ask.Type = t
-			if v, _ := p.Response(msg, &ask, q.verdict, &scratch); v.Kind == blocklists.Block {
+			ask.Type, ask.Final = t, true // policy zones decide by the answer to the question alone
+			if v, _ := p.Response(msg, &ask, blocklists.Verdict{}, &scratch); v.Kind == blocklists.Block {
 				return v, true
 			}
 		}

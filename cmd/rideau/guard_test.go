@@ -82,7 +82,7 @@ func ownImports() map[string][]string {
 		"resolver/ops":          {"resolver", "blocklists", "blocklists/format"},
 		"resolver/resolvertest": nil,
 		"resolver": {"blocklists", "blocklists/prefix", "blocklists/suffix", "resolver/batch",
-			"resolver/cache", "resolver/upstream", "resolver/wire"},
+			"resolver/cache", "resolver/device", "resolver/upstream", "resolver/wire"},
 		"blocklists":        {"blocklists/format", "blocklists/prefix", "blocklists/suffix", "resolver/wire"},
 		"blocklists/fetch":  nil,
 		"blocklists/egress": nil,

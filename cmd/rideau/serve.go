@@ -18,6 +18,7 @@ import (
 	"rideau/config"
 	"rideau/resolver"
 	"rideau/resolver/cache"
+	"rideau/resolver/device"
 	"rideau/resolver/listener"
 	"rideau/resolver/ops"
 )
@@ -40,6 +41,7 @@ type server struct {
 	limiter *listener.Limiter
 
 	resolver *resolver.Resolver
+	devices  *device.Table
 	cache    *cache.Cache
 	sockets  *sockets
 
@@ -162,9 +164,10 @@ func (s *server) begin() (upstreamPlan, error) {
 		MaxNegativeTTL: cfg.Cache.MaxNegativeTTL, FailureTTL: cfg.Cache.FailureTTL,
 		MaxStale: cfg.Cache.MaxStale, StaleTTL: cfg.Cache.StaleTTL,
 	})
+	s.devices = device.New(device.Options{})
 	s.resolver = resolver.New(resolver.Options{
 		Cache: s.cache, State: st, RefusedPerSecond: cfg.Clients.RefusedPerSecond,
-		StaleAfter: cfg.Cache.StaleAfter, Logger: s.log,
+		StaleAfter: cfg.Cache.StaleAfter, Devices: s.devices, Logger: s.log,
 	})
 	s.limiter = listener.NewLimiter(cfg.Listen.MaxPending)
 	fresh, err := s.sockets.bind(cfg, s.resolver, s.limiter)

@@ -28,6 +28,7 @@ func (s *server) listenOps() (*ops.Server, error) {
 	b := buildInfo()
 	web := ops.New(ops.Options{
 		Sources: ops.Sources{
+			Bypass:        s.bypasses,
 			Totals:        s.resolver.Stats().Totals,
 			Policy:        func() *blocklists.Snapshot { return s.resolver.State().Policy() },
 			Cache:         s.cacheFacts,
@@ -108,4 +109,13 @@ func typeName(t uint16) string {
 		return s
 	}
 	return "TYPE" + strconv.Itoa(int(t))
+}
+
+// bypasses are the groups whose devices tried to go round this resolver.
+func (s *server) bypasses() []ops.Bypass {
+	var out []ops.Bypass
+	for _, g := range s.devices.Groups(time.Now()) {
+		out = append(out, ops.Bypass(g))
+	}
+	return out
 }

@@ -154,6 +154,48 @@ func Trim(msg []byte) []byte {
 	return append(msg[:end], soa...)
 }
 
+// Alias makes name what the answer section of msg says that it is an alias of
+// (CNAME), and reports whether it says so.
+func Alias(msg []byte, name *Name) bool {
+	var r Record
+	return findAlias(msg, name, &r)
+}
+
+func findAlias(msg []byte, name *Name, r *Record) bool {
+	var owner Name
+	w := NewWalk(msg)
+	for w.Next(r) && r.Section == Answer {
+		if r.Type != TypeCNAME {
+			continue
+		}
+		if _, err := owner.Parse(msg, r.Off); err != nil || string(owner.Bytes()) != string(name.Bytes()) {
+			continue
+		}
+		if _, err := owner.Parse(msg, r.DataOff); err != nil {
+			return false
+		}
+		*name = owner
+		return true
+	}
+	return false
+}
+
+// AppendAliases appends the first links of the chain of aliases that msg has
+// for name to the message that begins at base, makes name what they lead to, and returns
+// the offset at which that name stands in the message.
+func AppendAliases(dst []byte, base int, msg []byte, name *Name, links int) (out []byte, owner int) {
+	owner = HeaderLen
+	for range links {
+		var r Record
+		if !findAlias(msg, name, &r) || len(dst)-base > 1<<14-2*MaxName {
+			break // a pointer reaches no further
+		}
+		dst = AppendRecord(dst, base, Answer, owner, TypeCNAME, r.TTL, name.Bytes())
+		owner = len(dst) - base - name.Len()
+	}
+	return dst, owner
+}
+
 // AppendAnswer appends the records of msg's answer section to that of the
 // message that begins at base, with their names written out,
 // and the SOA records of its authority section to that. It stops at what would make the
