@@ -222,7 +222,7 @@ func (c *Config) checkZones(m *node.Mapping, b *Ban) {
 		for i := range c.Lists {
 			switch l := &c.Lists[i]; {
 			case l.ID != id:
-			case l.Format == FormatRPZ || l.Format == "auto":
+			case l.Format == FormatRPZ || l.Format == FormatAuto:
 				zones++
 			default:
 				others++

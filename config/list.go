@@ -22,6 +22,8 @@ const (
 	FormatHosts   Format = "hosts"   // hosts(5)
 	FormatAdblock Format = "adblock" // the part of adblock syntax that speaks of whole names
 	FormatRPZ     Format = "rpz"     // response policy zone
+	FormatDnsmasq Format = "dnsmasq" // options of dnsmasq that answer for names
+	FormatAuto    Format = "auto"    // whichever of them the list seems to be
 )
 
 // Tier says how closely a name of a ban pack belongs to what is banned.
@@ -66,7 +68,7 @@ type List struct {
 	NameLines []int `key:"-"`
 	// Format is the syntax of the pack, the file or the names.
 	Format Format `key:"format"`
-	// Tiers are the tiers whose names count; nil unless Format is FormatPack.
+	// Tiers are the tiers whose names count; nil unless Format is FormatPack, or they were written for FormatAuto.
 	Tiers []Tier `key:"tiers"`
 	// MaxShrink is the share of its entries, 0 to 1, that a reload may take from the list; it is that of Reload if not written here.
 	MaxShrink float64 `key:"max_shrink"`
@@ -161,20 +163,24 @@ func readEntries(m *node.Mapping) (names []string, lines []int) {
 
 // readFormat reads the format, and the tiers that only packs have.
 func (l *List) readFormat(m *node.Mapping) {
+	fromOutside := m.Has("file") || m.Has("folder") || m.Has("url")
 	l.Format = FormatPlain
-	if m.Has("pack") {
+	switch {
+	case m.Has("pack"):
 		l.Format = FormatPack
+	case fromOutside:
+		l.Format = FormatAuto
 	}
 	natural := l.Format
-	node.Set(m, "format", &l.Format, node.Word("a format", FormatPlain, FormatPack, FormatHosts, FormatAdblock, FormatRPZ))
-	if l.Format != natural && !m.Has("file") && !m.Has("folder") && !m.Has("url") {
+	node.Set(m, "format", &l.Format, node.Word("a format", FormatAuto, FormatPlain, FormatPack, FormatHosts, FormatAdblock, FormatDnsmasq, FormatRPZ))
+	if l.Format != natural && !fromOutside {
 		m.At("format").Problem("remove format; it is for files", "the format of this list is always %s", natural)
 	}
 	if l.Format == FormatPack {
 		l.Tiers = []Tier{TierService, TierWeb, TierCDN}
 	}
 	node.Set(m, "tiers", &l.Tiers, node.List(1, 4, node.Distinct(node.Word("a tier", TierService, TierWeb, TierCDN, TierShared))))
-	if m.Has("tiers") && l.Format != FormatPack {
+	if m.Has("tiers") && l.Format != FormatPack && l.Format != FormatAuto {
 		m.At("tiers").Problem("remove tiers", "only a list in the pack format has tiers, and this one is %s", l.Format)
 	}
 }
