@@ -63,6 +63,7 @@ func (c *compiler) read(ctx context.Context, i int, l *List, now time.Time) (inf
 		return c.add(i, &e)
 	})
 	info.Entries, info.Skipped = stats.Entries, stats.Skipped
+	info.Format, info.NotDNS, info.Reasons = stats.Format, stats.NotDNS, stats.Reasons
 	return info, stats.Problems, err
 }
 

@@ -197,10 +197,15 @@ func (s *Snapshot) SlotIDs() []string { return s.slots }
 
 // ListInfo is what is known about a loaded list.
 type ListInfo struct {
-	ID       string
-	Source   string
-	Entries  int
-	Skipped  int
+	ID      string
+	Source  string
+	Entries int
+	Skipped int
+	// Format is how it was read, NotDNS how many of its lines are about
+	// something else than names, and Reasons why lines were passed over.
+	Format   format.Format
+	NotDNS   int
+	Reasons  []format.Reason
 	SHA256   [32]byte
 	LoadedAt time.Time // when its content was last read and found good
 	Serial   Serial

@@ -104,9 +104,11 @@ func Detect(head []byte) Format {
 			dnsmasq++
 			continue
 		}
-		if first, rest := field(line); len(rest) > 0 && isAddress(first) {
+		option, _, _ := bytes.Cut(line, []byte("="))
+		switch first, rest := field(line); {
+		case len(rest) > 0 && isAddress(first):
 			hosts++
-		} else {
+		case !isWord(option): // else it may be a setting, and names have dots
 			plain++
 		}
 	}

@@ -80,6 +80,8 @@ type Entry struct {
 	Match Match
 	// Line is where the entry begins in its file, from 1.
 	Line int
+	// File is set where that is a file which the list includes.
+	File string
 	// Rule is what the entry says beyond the plain "this is listed"; nil if
 	// it says no more than that. It is lent like Name.
 	Rule *Rule

@@ -304,6 +304,7 @@ func TestDetect(t *testing.T) {
 		{"a.example##.ad\n", format.Adblock},
 		{"# x ## y\na.example\n", format.Plain},
 		{"address=/a.example/\naddress=/b.example/0.0.0.0\n", format.Dnsmasq},
+		{"no-resolv\ncache-size=100\naddress=/a.example/\n", format.Dnsmasq},
 		{"#domain\tmatch\ttier\tpurpose\n", format.Pack},
 		{"a.example\tsuffix\tservice\n", format.Pack},
 		{"$TTL 300\n@ SOA a. b. 1 2 3 4 5\na.example CNAME .\n", format.RPZ},

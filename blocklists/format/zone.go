@@ -133,6 +133,9 @@ func (z *zoneReader) name(text string, t Trigger) error {
 func (z *zoneReader) emit(e Entry) error {
 	z.stats.Entries++
 	e.Line, e.Rule = z.at, &z.rule
+	if len(z.outer) > 0 {
+		e.File = z.opt.File
+	}
 	if err := z.add(e); err != nil {
 		return fmt.Errorf("%s:%d: %w", z.opt.File, z.at, err)
 	}

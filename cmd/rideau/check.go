@@ -31,10 +31,28 @@ type finding struct {
 }
 
 type checkResult struct {
-	OK       bool        `json:"ok"`
-	Config   string      `json:"config"`
-	Findings []finding   `json:"findings"`
-	Bans     []banReport `json:"bans,omitempty"`
+	OK       bool         `json:"ok"`
+	Config   string       `json:"config"`
+	Findings []finding    `json:"findings"`
+	Lists    []listReport `json:"lists,omitempty"`
+	Bans     []banReport  `json:"bans,omitempty"`
+}
+
+// listReport is what became of a list's lines.
+type listReport struct {
+	ID      string `json:"id"`
+	Source  string `json:"source"`
+	Format  string `json:"format"`
+	Entries int    `json:"entries"`
+	Skipped int    `json:"skipped"`
+	// NotDNS counts lines about something else than names.
+	NotDNS  int            `json:"not_dns"`
+	Reasons []reasonReport `json:"reasons,omitempty"`
+}
+
+type reasonReport struct {
+	Reason string `json:"reason"`
+	Lines  int    `json:"lines"`
 }
 
 type banReport struct {
@@ -118,6 +136,13 @@ func (res *checkResult) lists(c *call, cfg *config.Config) {
 		}
 	}
 	res.Bans = banReports(snap)
+	for _, l := range snap.Lists() {
+		r := listReport{ID: l.ID, Source: l.Source, Format: string(l.Format), Entries: l.Entries, Skipped: l.Skipped, NotDNS: l.NotDNS}
+		for _, why := range l.Reasons {
+			r.Reasons = append(r.Reasons, reasonReport{why.Reason, why.Lines})
+		}
+		res.Lists = append(res.Lists, r)
+	}
 }
 
 func banReports(s *blocklists.Snapshot) []banReport {
@@ -161,6 +186,15 @@ func (res *checkResult) print(c *call) {
 			line += "; " + f.Remedy
 		}
 		fmt.Fprintln(c.stdout, line)
+	}
+	for _, l := range res.Lists {
+		if l.Skipped+l.NotDNS == 0 {
+			continue
+		}
+		fmt.Fprintf(c.stdout, "list %s (%s): %d entries, %d lines skipped, %d not about names:\n", l.ID, l.Format, l.Entries, l.Skipped, l.NotDNS)
+		for _, r := range l.Reasons {
+			fmt.Fprintf(c.stdout, "  %d: %s\n", r.Lines, r.Reason)
+		}
 	}
 	for _, b := range res.Bans {
 		state := b.Mode

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -41,8 +42,12 @@ type explanation struct {
 	EDE      string     `json:"ede,omitempty"`
 	Zone     string     `json:"zone,omitempty"` // the special-use zone
 	Upstream string     `json:"upstream,omitempty"`
+	Note     string     `json:"note,omitempty"`
 	Ban      *bannedBy  `json:"ban,omitempty"`
 	Except   string     `json:"exception,omitempty"`
+	Ticket   string     `json:"ticket,omitempty"`
+	Approver string     `json:"approver,omitempty"`
+	Until    string     `json:"exception_expires,omitempty"`
 	Rule     *decidedBy `json:"rule,omitempty"`
 	verdict  blocklists.Kind
 }
@@ -172,7 +177,7 @@ func (e *explanation) ask(st *resolver.State, name *wire.Name, qtype uint16, cli
 	if err != nil {
 		return err
 	}
-	out, o := r.Answer(nil, &resolver.Query{Msg: query, Client: client, Transport: resolver.TCP, Received: time.Now()})
+	out, o := r.Answer(nil, &resolver.Query{Msg: query, Client: client, Transport: resolver.UDP, Received: time.Now()})
 	if len(out) > 0 {
 		var answer dns.Msg
 		if err := answer.Unpack(out); err != nil {
@@ -197,22 +202,36 @@ func (e *explanation) ask(st *resolver.State, name *wire.Name, qtype uint16, cli
 		_, route := st.Zone(name)
 		e.Verdict, e.Upstream = "forwarded", upstreams[route]
 	}
-	v := snap.Name(name, group)
+	ask := blocklists.Ask{Name: name, Type: wire.Type(qtype), Client: client, Group: group}
+	v := snap.Question(&ask)
 	e.verdict = v.Kind
 	if v.Kind == blocklists.Pass {
 		return nil
 	}
-	e.rule(snap, name, v)
+	e.rule(snap, &ask, v)
 	switch v.Kind {
 	case blocklists.Allow:
-		e.Verdict, e.Except = "excepted", exceptionOf(snap, v.List)
+		x := &snap.Policy().Exceptions[v.Exception]
+		e.Verdict, e.Except, e.Ticket, e.Approver, e.Until = "excepted", x.ID, x.Ticket, x.Approver, date(x.Expires)
+		if v.Overruled {
+			e.Ban = describe(snap.Ban(v.Ban), e.Group, snap.Ban(v.Ban).Action)
+		}
 		return nil
 	case blocklists.WouldBlock:
 		e.Verdict = "monitored"
 	case blocklists.Block:
 		e.Verdict = "banned"
+		if o.Kind == resolver.Pending && v.Action == blocklists.LocalData {
+			e.Rcode = "NOERROR"
+			for _, l := range snap.LocalData(v) {
+				e.Answer = append(e.Answer, fmt.Sprintf("%s %d IN %s %s, and what that has", name, l.TTL, dns.Type(l.Type), wire.NameString(l.Data)))
+			}
+		}
+		if v.Wait {
+			e.Note = "a policy zone of an earlier ban may decide otherwise when it sees upstream's answer"
+		}
 	}
-	e.Ban = describe(snap.Ban(v.Ban))
+	e.Ban = describe(snap.Ban(v.Ban), e.Group, v.Action)
 	return nil
 }
 
@@ -230,10 +249,16 @@ func (e *explanation) read(m *dns.Msg) {
 	}
 }
 
-func describe(b *blocklists.Ban) *bannedBy {
+// describe is the ban as it is for a group, with what it does about the
+// question.
+func describe(b *blocklists.Ban, group string, action blocklists.Action) *bannedBy {
+	mode, ok := b.Modes[group]
+	if !ok {
+		mode = b.Mode
+	}
 	return &bannedBy{ID: b.ID, TitleEN: b.TitleEN, TitleFR: b.TitleFR, Authority: b.Authority, Instrument: b.Instrument,
-		URL: b.URL, Effective: date(b.Effective), Expires: date(b.Expires), Mode: b.Mode.String(),
-		Action: b.Action.String(), Contact: b.Contact}
+		URL: b.URL, Effective: date(b.Effective), Expires: date(b.Expires), Mode: mode.String(),
+		Action: action.String(), Contact: b.Contact}
 }
 
 func date(t time.Time) string {
@@ -243,25 +268,19 @@ func date(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-func exceptionOf(s *blocklists.Snapshot, list uint8) string {
-	for _, e := range s.Policy().Exceptions {
-		for _, id := range e.Lists {
-			if id == s.Lists()[list].ID {
-				return e.ID
-			}
-		}
-	}
-	return ""
-}
-
 var errFound = errors.New("found")
 
-// rule reads the deciding list again, to find the line.
-func (e *explanation) rule(s *blocklists.Snapshot, name *wire.Name, v blocklists.Verdict) {
+// rule reads the deciding list again, to find the line: that of the name which
+// decided, or in a policy zone that of the longest trigger which fits.
+func (e *explanation) rule(s *blocklists.Snapshot, q *blocklists.Ask, v blocklists.Verdict) {
 	l := &s.Policy().Lists[v.List]
-	entry := name.Suffix(int(v.Labels))
-	e.Rule = &decidedBy{Entry: strings.TrimSuffix(wire.NameString(entry), "."), List: l.ID, File: l.Source}
-	below := int(v.Labels) < name.Labels()
+	e.Rule = &decidedBy{List: l.ID, File: l.Source}
+	entry := q.Name.Suffix(int(v.Labels))
+	best := -1
+	zone := v.Labels == 0
+	if !zone {
+		e.Rule.Entry = strings.TrimSuffix(wire.NameString(entry), ".")
+	}
 	files, _ := l.Files()
 	for _, part := range files {
 		f, err := part.Open()
@@ -280,10 +299,21 @@ func (e *explanation) rule(s *blocklists.Snapshot, name *wire.Name, v blocklists
 		}
 		// The error only ends the reading.
 		_, err = format.Read(f, o, func(x format.Entry) error {
-			if !bytes.Equal(x.Name, entry) || below && x.Match == format.Exact || !below && x.Match == format.Below {
+			length := fits(&x, q, v)
+			switch {
+			case zone && length <= best, !zone && !bytes.Equal(x.Name, entry), length < 0:
 				return nil
 			}
-			e.Rule.File, e.Rule.Line, e.Rule.Match = part.Name, x.Line, x.Match.String()
+			best = length
+			e.Rule.File, e.Rule.Line = cmp.Or(x.File, part.Name), x.Line
+			if e.Rule.Match = x.Match.String(); x.Name == nil {
+				e.Rule.Entry, e.Rule.Match = x.Prefix.String(), "address"
+			} else {
+				e.Rule.Entry = strings.TrimSuffix(wire.NameString(x.Name), ".")
+			}
+			if zone {
+				return nil
+			}
 			return errFound
 		})
 		f.Close()
@@ -291,6 +321,31 @@ func (e *explanation) rule(s *blocklists.Snapshot, name *wire.Name, v blocklists
 			return
 		}
 	}
+}
+
+// fits is how much of what was asked an entry covers; -1 if it does not.
+func fits(x *format.Entry, q *blocklists.Ask, v blocklists.Verdict) int {
+	trigger := format.OnAnswer
+	if x.Rule != nil {
+		trigger = x.Rule.Trigger
+		if x.Rule.Except || x.Rule.Cancel {
+			return -1
+		}
+	}
+	if v.Labels == 0 && trigger != v.Trigger {
+		return -1
+	}
+	if x.Name == nil {
+		if trigger == format.OnClient && x.Prefix.Contains(q.Client) {
+			return x.Prefix.Bits()
+		}
+		return -1
+	}
+	self := bytes.Equal(x.Name, q.Name.Bytes())
+	if !q.Name.IsSubdomain(x.Name) || self && x.Match == format.Below || !self && x.Match == format.Exact {
+		return -1
+	}
+	return 2*len(x.Name) + int(x.Match)%2
 }
 
 func (e *explanation) print(c *call) {
@@ -322,6 +377,7 @@ func (e *explanation) print(c *call) {
 		line("answer", a)
 	}
 	line("ede", e.EDE)
+	line("note", e.Note)
 	if b := e.Ban; b != nil {
 		line("ban", b.ID)
 		line("title", b.TitleEN)
@@ -336,6 +392,9 @@ func (e *explanation) print(c *call) {
 		line("contact", b.Contact)
 	}
 	line("exception", e.Except)
+	line("ticket", e.Ticket)
+	line("approver", e.Approver)
+	line("until", e.Until)
 	if r := e.Rule; r != nil {
 		line("entry", fmt.Sprintf("%s (%s)", r.Entry, r.Match))
 		line("list", r.List)
