@@ -38,7 +38,7 @@ func TestReadmeExamples(t *testing.T) {
 			}
 		})
 	}
-	if len(seen) != 5 {
-		t.Errorf("examples for %d formats of 5: %v", len(seen), seen)
+	if len(seen) != 6 {
+		t.Errorf("examples for %d formats of 6: %v", len(seen), seen)
 	}
 }
