@@ -38,7 +38,7 @@ func (s *Snapshot) Question(q *Ask) Verdict {
 		}
 		v = s.zoned(v, q, sc)
 	}
-	if v.Kind == Block && v.Action > NoData && isCanary(q.Name) {
+	if v.Kind == Block && v.Action > NoData && IsCanary(q.Name) {
 		v.Action = NXDomain
 	}
 	return v

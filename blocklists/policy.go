@@ -3,7 +3,9 @@ package blocklists
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"rideau/blocklists/format"
@@ -82,6 +84,26 @@ type Ban struct {
 	Bypass bool
 	// StripECH takes the key for encrypted Client Hello out of what the ban's groups are answered.
 	StripECH bool
+}
+
+// Stages is how far the ban goes: its mode, and after it those of groups for which it is
+// another.
+func (b *Ban) Stages() string {
+	s := b.Mode.String()
+	for _, g := range slices.Sorted(maps.Keys(b.Modes)) {
+		s += fmt.Sprintf(" (%s: %v)", g, b.Modes[g])
+	}
+	return s
+}
+
+// inUse reports whether the ban is on for anybody.
+func (b *Ban) inUse() bool {
+	for _, m := range b.Modes {
+		if m != Off {
+			return true
+		}
+	}
+	return b.Mode != Off
 }
 
 // Exception lets names through that bans would stop. Allow beats block.

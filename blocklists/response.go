@@ -28,7 +28,7 @@ func (s *Snapshot) Response(msg []byte, q *Ask, asked Verdict, scratch *wire.Nam
 		trim = trim && w.Kind != Block
 		v = w
 	}
-	if v.Kind == Block && v.Action > NoData && isCanary(q.Name) {
+	if v.Kind == Block && v.Action > NoData && IsCanary(q.Name) {
 		v.Action = NXDomain
 	}
 	return v, trim

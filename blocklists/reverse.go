@@ -82,8 +82,9 @@ var canaries = [...][]byte{
 	[]byte("\x07mask-h2\x06icloud\x03com\x00"),
 }
 
-// isCanary reports whether a name is one of the canaries or below one.
-func isCanary(name *wire.Name) bool {
+// IsCanary reports whether a name is one by which software asks whether the network
+// wishes to filter, or below one. Who asks does not go round anything yet.
+func IsCanary(name *wire.Name) bool {
 	for i := range canaries {
 		if name.IsSubdomain(canaries[i]) {
 			return true

@@ -229,7 +229,7 @@ func (s *Snapshot) Bans() []BanStatus {
 	for i := range s.bans {
 		b := &s.bans[i].Ban
 		active, _ := activeAt(b.Effective, b.Expires, s.at)
-		out[i] = BanStatus{Ban: b, Active: active && b.Mode != Off}
+		out[i] = BanStatus{Ban: b, Active: active && b.inUse()}
 		for _, l := range s.lists {
 			for _, id := range b.Lists {
 				if id == l.ID {

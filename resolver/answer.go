@@ -295,6 +295,9 @@ func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outco
 // bypass counts a device that tries to go round this resolver, and tells of
 // it unless that was done lately.
 func (r *Resolver) bypass(q *Query, v blocklists.Verdict) {
+	if blocklists.IsCanary(&q.view.Name) {
+		return
+	}
 	if r.devices == nil || r.devices.Seen(q.state.policy.GroupName(q.group), q.Client, q.Received) {
 		r.events.put(q, v)
 	}

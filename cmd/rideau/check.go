@@ -56,12 +56,15 @@ type reasonReport struct {
 }
 
 type banReport struct {
-	ID     string `json:"id"`
-	Title  string `json:"title"`
-	Mode   string `json:"mode"`
-	Action string `json:"action"`
-	Active bool   `json:"active"`
-	Names  int    `json:"names"`
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	Mode  string `json:"mode"`
+	// Modes are those of groups for which it is another.
+	Modes  map[string]string `json:"modes,omitempty"`
+	Action string            `json:"action"`
+	Active bool              `json:"active"`
+	Names  int               `json:"names"`
+	stages string
 }
 
 func check(c *call) int {
@@ -148,7 +151,15 @@ func (res *checkResult) lists(c *call, cfg *config.Config) {
 func banReports(s *blocklists.Snapshot) []banReport {
 	var out []banReport
 	for _, b := range s.Bans() {
-		out = append(out, banReport{b.Ban.ID, b.Ban.TitleEN, b.Ban.Mode.String(), b.Ban.Action.String(), b.Active, b.Names})
+		r := banReport{ID: b.Ban.ID, Title: b.Ban.TitleEN, Mode: b.Ban.Mode.String(), Action: b.Ban.Action.String(), Active: b.Active, Names: b.Names,
+			stages: b.Ban.Stages()}
+		for g, m := range b.Ban.Modes {
+			if r.Modes == nil {
+				r.Modes = map[string]string{}
+			}
+			r.Modes[g] = m.String()
+		}
+		out = append(out, r)
 	}
 	return out
 }
@@ -197,8 +208,8 @@ func (res *checkResult) print(c *call) {
 		}
 	}
 	for _, b := range res.Bans {
-		state := b.Mode
-		if b.Mode != "off" && !b.Active {
+		state := b.stages
+		if state != "off" && !b.Active {
 			state += ", not in force today"
 		}
 		fmt.Fprintf(c.stdout, "ban %s: %d names, %s, %s\n", b.ID, b.Names, state, b.Action)

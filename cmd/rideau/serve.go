@@ -334,9 +334,9 @@ func banner(w io.Writer, s *server, plan upstreamPlan, web *ops.Server) {
 		host = netip.MustParseAddr("127.0.0.1")
 	}
 	for _, b := range s.resolver.State().Policy().Bans() {
-		state := b.Ban.Mode.String()
+		state := b.Ban.Stages()
 		switch {
-		case b.Ban.Mode == blocklists.Off:
+		case state == blocklists.Off.String():
 		case !b.Active && time.Now().Before(b.Ban.Effective):
 			state += ", from " + date(b.Ban.Effective)
 		case !b.Active:
