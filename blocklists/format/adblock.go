@@ -92,6 +92,10 @@ func (l *reader) adblockPattern(line, text []byte, rule *Rule) error {
 			return nil
 		}
 	}
+	if rule != nil && rule.Except { // which blocks nothing
+		defer func(tld bool) { l.opt.AllowTLD = tld }(l.opt.AllowTLD)
+		l.opt.AllowTLD = true
+	}
 	name, f := l.parseName(text)
 	if !f.ok() {
 		l.skip(line, f)

@@ -24,6 +24,9 @@ var (
 // naiveEntry is an entry of a name if it is a good one.
 func naiveEntry(line int, match, name, more string) []string {
 	name = strings.ToLower(name)
+	if strings.Contains(more, "except") && regexp.MustCompile(`^[a-z0-9_-]{1,63}\.?$`).MatchString(name) && !naiveDigit.MatchString(name) {
+		return []string{fmt.Sprintf("%d %s %s.%s", line, match, strings.TrimSuffix(name, "."), more)}
+	}
 	if !naiveName.MatchString(name) || naiveDigit.MatchString(name) || len(strings.TrimSuffix(name, ".")) > 253 {
 		return nil
 	}

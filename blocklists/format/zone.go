@@ -105,6 +105,10 @@ func (z *zoneReader) address(text string, t Trigger) error {
 }
 
 func (z *zoneReader) name(text string, t Trigger) error {
+	if z.rule.Action == Passthru { // which blocks nothing
+		defer func(tld bool) { z.opt.AllowTLD = tld }(z.opt.AllowTLD)
+		z.opt.AllowTLD = true
+	}
 	m := Exact
 	if text == "*" && z.opt.AllowTLD {
 		z.rule.Trigger = t

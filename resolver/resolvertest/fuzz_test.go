@@ -117,6 +117,33 @@ func (c *canned) Exchange(_ context.Context, dst, query []byte) ([]byte, error) 
 // the client gets from them keeps to the rules for all answers, the first time
 // and from the cache: above all it tells no banned name and no banned address.
 func FuzzResolve(f *testing.F) {
+	fuzzResponses(f, strings.Replace(fuzzScenario, "wechat.com\n", "wechat.com\n192.0.2.66\n2001:db8::/64\n", 1))
+}
+
+// FuzzPolicyZones is FuzzResolve with policy zones beside the ban.
+func FuzzPolicyZones(f *testing.F) {
+	s := strings.Replace(fuzzScenario, "wechat.com\n", "wechat.com\n192.0.2.66\n", 1)
+	s = strings.Replace(s, "-- lists/names.txt --", `list early lists/early.zone format=rpz allow-tld
+list late lists/late.zone format=rpz
+ban ca-zones lists=early,late action=given
+-- lists/early.zone --
+@ 300 SOA . . 1 2 3 4 5
+32.1.2.0.192.rpz-ip 60 CNAME *.
+64.zz.db8.2001.rpz-ip 60 A 192.0.2.9
+24.0.100.51.198.rpz-nsip 60 CNAME rpz-drop.
+*.example.rpz-nsdname 60 CNAME rpz-passthru.
+-- lists/late.zone --
+@ 300 SOA . . 1 2 3 4 5
+a.example 60 CNAME *.garden.example.
+*.b.example 60 CNAME rpz-tcp-only.
+c.example 60 TXT "no"
+d.example 60 CNAME a.wechat.com.
+www.example.org 60 CNAME .
+-- lists/names.txt --`, 1)
+	fuzzResponses(f, s)
+}
+
+func fuzzResponses(f *testing.F, scenario string) {
 	for _, records := range [][]string{
 		{"www.example.org. 300 IN CNAME a.wechat.com.", "a.wechat.com. 300 IN A 192.0.2.1"},
 		{"www.example.org. 300 IN HTTPS 1 a.wechat.com. alpn=h2 ipv4hint=192.0.2.1"},
@@ -125,6 +152,8 @@ func FuzzResolve(f *testing.F) {
 		{`www.example.org. 300 IN NAPTR 1 1 "" "" "" exact.example.`, "example.org. 300 IN DNAME below.example."},
 		{"example.org. 300 IN SOA a.example. b.example. 1 2 3 4 5", "www.example.org. 4294967295 IN NS c.below.example."},
 		{`www.example.org. 300 IN TXT "x"`, "www.example.org. 300 IN AAAA ::ffff:192.0.2.66"},
+		{"www.example.org. 300 IN CNAME a.example.", "a.example. 300 IN CNAME x.b.example.", "x.b.example. 300 IN A 192.0.2.1"},
+		{"www.example.org. 300 IN CNAME d.example.", "example.org. 300 IN NS ns.example.", "ns.example. 300 IN A 198.51.100.1"},
 	} {
 		m := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
 		m.Compress = true
@@ -145,7 +174,7 @@ func FuzzResolve(f *testing.F) {
 			f.Add(counts, b[wire.HeaderLen+len("www.example.org.")+1+4:], in)
 		}
 	}
-	r := newRun(f, "fuzz", []byte(strings.Replace(fuzzScenario, "wechat.com\n", "wechat.com\n192.0.2.66\n2001:db8::/64\n", 1)))
+	r := newRun(f, "fuzz", []byte(scenario))
 	snapshot := r.snapshot
 	f.Fuzz(func(t *testing.T, counts, records []byte, qtype uint8) {
 		if len(counts) < 4 || len(records) > 4096 {
