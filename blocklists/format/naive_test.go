@@ -130,6 +130,50 @@ func naivePack(n int, line string) []string {
 	return naiveEntry(n, f[1], f[0], "")
 }
 
+var naiveTrigger = regexp.MustCompile(`^(\S+)\s+(?:\d+\s+)?(?:IN\s+)?(CNAME|A)\s+(\S+)\s*(?:;.*)?$`)
+
+func naiveZone(n int, line string) []string {
+	m := naiveTrigger.FindStringSubmatch(line)
+	if m == nil || strings.HasSuffix(m[1], ".") && m[1] != "." {
+		return nil // an owner outside the zone
+	}
+	action, ok := map[string]string{"CNAME .": "nxdomain", "CNAME *.": "nodata", "CNAME rpz-drop.": "drop", "CNAME rpz-passthru.": "passthru",
+		"CNAME rpz-tcp-only.": "tcp-only", "A 192.0.2.1": "local 60 IN A 192.0.2.1", "CNAME garden.example.": "local 60 IN CNAME garden.example."}[m[2]+" "+m[3]]
+	if !ok {
+		return nil
+	}
+	owner, trigger := strings.ToLower(m[1]), ""
+	if rest, ok := strings.CutSuffix(owner, ".rpz-nsdname"); ok {
+		owner, trigger = rest, " rpz-nsdname"
+	}
+	if p := regexp.MustCompile(`^24\.0\.(\d+)\.(\d+)\.(\d+)\.rpz-(ip|nsip|client-ip)$`).FindStringSubmatch(owner); p != nil {
+		kind := map[string]string{"ip": ""}[p[4]]
+		if p[4] != "ip" {
+			kind = " rpz-" + p[4]
+		}
+		return []string{fmt.Sprintf("%d %s.%s.%s.0/24%s %s", n, p[3], p[2], p[1], kind, action)}
+	}
+	if regexp.MustCompile(`\.rpz-(ip|nsip|client-ip)$`).MatchString(owner) {
+		return nil
+	}
+	match := "exact"
+	if rest, ok := strings.CutPrefix(owner, "*."); ok {
+		owner, match = rest, "below"
+	}
+	more := trigger + " " + action
+	if action == "passthru" {
+		more += " except" // as wide as it likes
+	}
+	out := naiveEntry(n, match, owner, more)
+	if trigger != "" && len(out) == 0 && strings.Contains(owner, ".") { // the servers of a public suffix are no public suffix
+		out = naiveEntry(n, match, owner, more+" except")
+	}
+	for i := range out {
+		out[i] = strings.TrimSuffix(out[i], " except")
+	}
+	return out
+}
+
 // TestAgainstNaive reads generated lists, good lines among bad ones, in both
 // ways.
 func TestAgainstNaive(t *testing.T) {
@@ -143,19 +187,28 @@ func TestAgainstNaive(t *testing.T) {
 			"address=/.N/", "no-resolv", "address=/N/ # N", "address=N", "N", "address = /N/", "#address=/N/"},
 		format.Pack: {"N\tsuffix\tservice\tp\ts", "N\texact\tweb", "N\tbelow\tcdn\tp", "N\tsuffix\tshared\tp\ts", "N\tother\tweb", "#N\tsuffix\tweb", "N\tsuffix",
 			"N\tsuffix\tweb\tp\ts\tx", " N \t exact \t web ", "N suffix web"},
+		format.RPZ: {"R CNAME .", "R CNAME *.", "*.R CNAME .", "R 60 IN CNAME rpz-drop.", "R CNAME rpz-passthru. ; why", "*.R IN CNAME rpz-tcp-only.", "R A 192.0.2.1",
+			"R CNAME garden.example.", "R CNAME rpz-other.", "R.rpz-nsdname CNAME .", "24.0.2.0.192.rpz-ip CNAME .", "24.0.3.0.10.rpz-client-ip A 192.0.2.1",
+			"24.0.9.51.198.rpz-nsip CNAME *.", "25.1.9.51.198.rpz-ip CNAME .", "R DNAME .", "R A 1.2.3", "; R CNAME ."},
 	}
 	names := []string{"a.example", "B.Example.NET.", "x_y.z-1.example", "co.uk", "github.io", "com", "a..b", "bad!name.example", "", ".",
 		strings.Repeat("l", 63) + ".example", strings.Repeat("l", 64) + ".example", "1.2.x3", "deep.er.still.example.org", strings.Repeat("long.", 60) + "example"}
 	naive := map[format.Format]func(int, string) []string{
-		format.Plain: naivePlain, format.Hosts: naiveHosts, format.Adblock: naiveAdblock, format.Dnsmasq: naiveDnsmasq, format.Pack: naivePack,
+		format.Plain: naivePlain, format.Hosts: naiveHosts, format.Adblock: naiveAdblock, format.Dnsmasq: naiveDnsmasq, format.Pack: naivePack, format.RPZ: naiveZone,
 	}
 	for form, read1 := range naive {
 		rnd := rand.New(rand.NewPCG(3, uint64(len(form))))
 		var lines []string
 		for range 20_000 {
 			line := ""
-			for line == "" || rnd.IntN(20) == 0 {
+			for line == "" || form != format.RPZ && rnd.IntN(20) == 0 {
 				line += pieces[form][rnd.IntN(len(pieces[form]))]
+			}
+			if form == format.RPZ {
+				line = strings.SplitN(line, "R", 2)[0] + strings.Repeat([]string{"a.example", "B.Example.net", "co.uk", "com", "x_y.z-1.example", "a..b", "deep.er.example.org"}[rnd.IntN(7)], strings.Count(line, "R")&1) +
+					strings.Join(strings.SplitN(line, "R", 2)[1:], "")
+				lines = append(lines, line)
+				continue
 			}
 			for strings.Contains(line, "N") {
 				line = strings.Replace(line, "N", strings.ReplaceAll(names[rnd.IntN(len(names))], "N", "n"), 1)
@@ -163,6 +216,9 @@ func TestAgainstNaive(t *testing.T) {
 			lines = append(lines, line)
 		}
 		var want []string
+		if form == format.RPZ {
+			lines = slices.Concat([]string{"$TTL 60", "@ SOA . . 1 2 3 4 5"}, lines)
+		}
 		for i, line := range lines {
 			want = append(want, read1(i+1, line)...)
 		}
@@ -174,7 +230,7 @@ func TestAgainstNaive(t *testing.T) {
 			if len(want) < 1000 {
 				t.Errorf("%s: only %d entries: the lines say nothing", form, len(want))
 			}
-			got = slices.DeleteFunc(got, func(e string) bool { return strings.Contains(e, "/") }) // addresses
+			got = slices.DeleteFunc(got, func(e string) bool { return form != format.RPZ && strings.Contains(e, "/") }) // addresses
 			for i := range max(len(got), len(want)) {
 				if i >= len(got) || i >= len(want) || got[i] != want[i] {
 					at := 0

@@ -32,10 +32,10 @@ var (
 // The parser of records stops for good at the first error. It is fed by lines,
 // so that a bad record costs itself alone: another parser goes on after it.
 func (l *reader) zone() error {
-	z := zoneReader{reader: l, origin: "."}
+	z := zoneReader{reader: l, origin: ".", ttl: 3600}
 	for {
 		zp := dns.NewZoneParser(&z, z.origin, "")
-		zp.SetDefaultTTL(3600)
+		zp.SetDefaultTTL(z.ttl)
 		for rr, ok := zp.Next(); ok; rr, ok = zp.Next() {
 			if z.start != 0 { // else one more record of the line before
 				z.at = z.start - z.base
@@ -64,6 +64,7 @@ type zoneReader struct {
 	rest   []byte // of it, what the parser has not taken
 	err    error  // from reading; final
 	origin string // as $ORIGIN directives set it
+	ttl    uint32 // as $TTL directives set it
 	zone   string // the SOA record's owner, in lower case; "" before it
 
 	start     int    // the line, of all that was read, where the record in hand begins; 0 between records
@@ -152,6 +153,8 @@ func (z *zoneReader) nextLine() {
 		return
 	case bytes.EqualFold(directive, []byte("$ORIGIN")):
 		z.setOrigin(argument)
+	case bytes.EqualFold(directive, []byte("$TTL")):
+		z.setTTL(argument)
 	}
 	z.rest = line
 	if z.start == 0 || z.directive {
@@ -239,6 +242,30 @@ func (z *zoneReader) setOrigin(argument []byte) {
 	// The parser must be able to begin with it, or reading would never end.
 	if _, ok := dns.IsDomainName(origin); ok && dns.IsFqdn(origin) {
 		z.origin = origin
+	}
+}
+
+// setTTL keeps what a $TTL directive says (RFC 2308 section 4), for the parser
+// that follows upon an error: seconds, or numbers with units. What it cannot read is for
+// the parser at hand to complain of.
+func (z *zoneReader) setTTL(argument []byte) {
+	text, _ := field(argument)
+	text, _, _ = bytes.Cut(text, []byte(";"))
+	var sum, n uint64
+	digits := false
+	for _, c := range bytes.ToLower(text) {
+		if '0' <= c && c <= '9' {
+			n, digits = n*10+uint64(c-'0'), true
+			continue
+		}
+		unit := map[byte]uint64{'s': 1, 'm': 60, 'h': 3600, 'd': 86400, 'w': 7 * 86400}[c]
+		if unit == 0 || !digits || n > 1<<31 {
+			return
+		}
+		sum, n, digits = sum+n*unit, 0, false
+	}
+	if sum += n; len(text) > 0 && sum < 1<<31 {
+		z.ttl = uint32(sum)
 	}
 }
 

@@ -98,6 +98,14 @@ func TestRPZLineAfterBadRecord(t *testing.T) {
 	}
 }
 
+// What directives said holds after a bad record too.
+func TestRPZDirectivesAfterBadRecord(t *testing.T) {
+	got, _, err := read(t, format.Options{Format: format.RPZ, MaxSkipped: 0.5}, strings.Replace(zoneHead, "300", "1h30m ; x", 1)+"bad..example A 192.0.2.1\na.example A 192.0.2.1\n")
+	if want := []string{"6 exact a.example. local 5400 IN A 192.0.2.1"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestRPZRefused(t *testing.T) {
 	for _, tc := range []struct{ name, text, want string }{
 		{"include", zoneHead + "$INCLUDE /etc/passwd\n", `list:5: "$INCLUDE /etc/passwd": $INCLUDE reads other files, which this list must not; put the records into this file, or make the other a list of its own`},
