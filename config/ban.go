@@ -197,8 +197,11 @@ func (c *Config) readBan(v node.Value) (Ban, bool) {
 	if m.Has("sinkhole") && b.Action != ActionSinkhole {
 		m.At("sinkhole").Problem("write action: sinkhole, or remove the addresses", "the action %s has no use for addresses", b.Action)
 	}
-	if m.Has("cname") != (b.Action == ActionCNAME) {
-		m.At("cname").Problem("write action: cname together with cname: and a name, or neither", "an alias needs both the action and the name")
+	switch alias := b.Action == ActionCNAME; {
+	case alias && !m.Has("cname"):
+		m.At("action").Problem("write the name after cname:", "the action %s needs a name", b.Action)
+	case !alias && m.Has("cname"):
+		m.At("cname").Problem("write action: cname, or remove the name", "the action %s has no use for a name", b.Action)
 	}
 	node.Set(m, "ede", &b.EDE, ede)
 	node.Set(m, "ttl", &b.TTL, node.TTL(time.Second, time.Hour))
@@ -211,7 +214,24 @@ func (c *Config) readBan(v node.Value) (Ban, bool) {
 	m.Require("title", "say in title.en what is banned")
 	m.Require("lists", "list the ids of the lists to ban")
 	c.checkZones(m, &b)
+	checkModes(m, &b)
 	return b, m.Sound()
+}
+
+// checkModes looks for modes of groups that the ban is not for, or that have two.
+func checkModes(m *node.Mapping, b *Ban) {
+	seen := map[string]bool{}
+	for _, g := range b.Modes {
+		for _, id := range g.Groups {
+			if seen[id] {
+				m.At("modes").Problem("keep one of them", "the group %q has two modes", id)
+			}
+			seen[id] = true
+			if !slices.Contains(b.Groups, GroupAll) && !slices.Contains(b.Groups, GroupEnforced) && !slices.Contains(b.Groups, id) {
+				m.At("modes").Warn("add it to groups, or take its mode out", "the ban is not for the group %q, so its mode there means nothing", id)
+			}
+		}
+	}
 }
 
 // checkZones holds the actions that come from policy zones to bans that may have such, and makes given the action of those that
