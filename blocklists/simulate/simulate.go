@@ -1,0 +1,323 @@
+// Package simulate says what a policy would do to questions that clients have
+// asked, beside what another policy does to them.
+//
+// It judges questions only. What an answer holds, such as an alias of a banned name, is not in
+// a log of questions, so that a policy can stop more than a simulation shows.
+package simulate
+
+import (
+	"hash/maphash"
+	"net/netip"
+
+	"rideau/blocklists"
+	"rideau/blocklists/trace"
+	"rideau/resolver/wire"
+)
+
+// Side is one of the two policies.
+type Side struct {
+	// Policy decides. Nil lets everything pass.
+	Policy *blocklists.Snapshot
+	// Serves says whether a client is answered at all; nil serves all.
+	Serves func(netip.Addr) bool
+	// Special says whether a name is a special-use name, which policy is not
+	// asked about; nil is none.
+	Special func(*wire.Name) bool
+}
+
+// Bounds of what a Simulation remembers. What is beyond is counted in all
+// sums of queries, and the report says that it was more.
+const (
+	maxNames   = 1 << 21 // distinct names
+	maxChanged = 1 << 19 // distinct names whose answer changes, times how
+	maxClients = 1 << 20 // distinct clients
+	maxPairs   = 1 << 22 // distinct pairs of a changed name and a client
+)
+
+// Class is what a change of policy does to a query.
+type Class uint8
+
+// Classes. All but Unchanged are changes.
+const (
+	Blocked     Class = iota // newly blocked
+	Allowed                  // blocked before, and no longer
+	Changed                  // stopped or watched by another ban, or answered otherwise
+	Monitored                // newly what a ban in monitor mode would block
+	Unmonitored              // no longer that
+	Refused                  // of a client that is newly not served
+	Served                   // of a client that is newly served
+	Unchanged
+	classes
+)
+
+// String is the class's name in reports.
+func (c Class) String() string {
+	return [...]string{"newly_blocked", "newly_allowed", "changed", "newly_monitored", "no_longer_monitored",
+		"newly_refused", "newly_served", "unchanged"}[c]
+}
+
+// outcome is what becomes of a query.
+type outcome uint8
+
+const (
+	passed outcome = iota
+	excepted
+	monitored
+	special
+	refused // the client is not served
+	blocked
+	outcomes
+)
+
+func (o outcome) String() string {
+	return [...]string{"passed", "excepted", "monitored", "special", "refused", "blocked"}[o]
+}
+
+// effect is what a policy does to a query. ban counts over both sides; list
+// and exception are those of the policy. -1 is none.
+type effect struct {
+	outcome              outcome
+	action               blocklists.Action
+	ban, list, exception int16
+}
+
+// same reports whether a client notices no difference, and no counter does.
+func (e effect) same(o effect) bool {
+	return e.outcome == o.outcome && e.ban == o.ban && e.action == o.action
+}
+
+// transition is what a change of policy does to a query, in full.
+type transition struct{ before, after effect }
+
+func (t transition) class() Class {
+	b, a := t.before.outcome, t.after.outcome
+	switch {
+	case t.before.same(t.after):
+		return Unchanged
+	case a == refused:
+		return Refused
+	case b == refused:
+		return Served
+	case a == blocked && b == blocked, a == monitored && b == monitored:
+		return Changed
+	case a == blocked:
+		return Blocked
+	case b == blocked:
+		return Allowed
+	case a == monitored:
+		return Monitored
+	case b == monitored:
+		return Unmonitored
+	}
+	// Passed, excepted or special: answered as usual.
+	return Unchanged
+}
+
+// Simulation collects what becomes of queries. It is not safe for concurrent
+// use.
+type Simulation struct {
+	candidate, against side
+	bans               []string // ids, by the numbers in effects
+	seed               maphash.Seed
+
+	queries  int
+	outcomes [outcomes]int // under the candidate, of unchanged queries
+	classes  [classes]struct{ queries, names, clients int }
+	names    set // of names, and of names by class
+	distinct int // names
+
+	clients     map[netip.Addr]uint32
+	unnumbered  int // queries of clients beyond maxClients
+	transitions map[transition]*tally
+	order       []*tally
+	changed     map[changedKey]*changedName
+	unkept      int // queries of changed names beyond maxChanged
+	pairs       set
+}
+
+type side struct {
+	Side
+	bans []int16 // by ban of the policy, numbers of effects
+}
+
+// tally is the sum over a transition.
+type tally struct {
+	transition
+	number                  uint32
+	queries, names, clients int
+}
+
+type changedKey struct {
+	transition uint32
+	name       string // wire form
+}
+
+type changedName struct {
+	number           uint32
+	queries, clients int
+}
+
+// set is a bounded set of numbers.
+type set struct {
+	has  map[uint64]struct{}
+	max  int
+	full bool
+}
+
+// add reports whether x is new in the set. Where there is no room, it is not
+// taken up and the set remembers that it is short.
+func (s *set) add(x uint64) bool {
+	if _, ok := s.has[x]; ok {
+		return false
+	}
+	if len(s.has) >= s.max {
+		s.full = true
+		return false
+	}
+	s.has[x] = struct{}{}
+	return true
+}
+
+// New returns a Simulation of candidate, in the place of against.
+func New(candidate, against Side) *Simulation {
+	s := &Simulation{
+		seed:  maphash.MakeSeed(),
+		names: set{has: map[uint64]struct{}{}, max: maxNames}, pairs: set{has: map[uint64]struct{}{}, max: maxPairs},
+		clients: map[netip.Addr]uint32{}, transitions: map[transition]*tally{}, changed: map[changedKey]*changedName{},
+	}
+	s.candidate, s.against = s.side(candidate), s.side(against)
+	return s
+}
+
+// side numbers the bans of a policy.
+func (s *Simulation) side(x Side) side {
+	out := side{Side: x}
+	if x.Policy == nil {
+		return out
+	}
+	for _, b := range x.Policy.Bans() {
+		n := -1
+		for i, id := range s.bans {
+			if id == b.Ban.ID {
+				n = i
+			}
+		}
+		if n < 0 {
+			n = len(s.bans)
+			s.bans = append(s.bans, b.Ban.ID)
+		}
+		out.bans = append(out.bans, int16(n))
+	}
+	return out
+}
+
+// effect is what a policy does to a query.
+func (x *side) effect(q *trace.Query) effect {
+	e := effect{ban: -1, list: -1, exception: -1}
+	if x.Serves != nil && !x.Serves(q.Client) {
+		e.outcome = refused
+		return e
+	}
+	if x.Policy == nil {
+		return e
+	}
+	if x.Special != nil && x.Special(&q.Name) {
+		e.outcome = special
+		return e
+	}
+	v := x.Policy.Question(&blocklists.Ask{Name: &q.Name, Type: q.Type, Client: q.Client, TCP: q.TCP, Group: x.Policy.Group(q.Client)})
+	switch v.Kind {
+	case blocklists.Pass:
+		return e
+	case blocklists.Allow:
+		e.outcome, e.exception = excepted, int16(v.Exception)
+		return e
+	case blocklists.WouldBlock:
+		e.outcome = monitored
+	case blocklists.Block:
+		e.outcome = blocked
+	}
+	e.ban, e.list, e.action = x.bans[v.Ban], int16(v.List), v.Action
+	return e
+}
+
+// Add takes a query.
+func (s *Simulation) Add(q *trace.Query) {
+	s.queries++
+	t := transition{s.against.effect(q), s.candidate.effect(q)}
+	class := t.class()
+	of := &s.classes[class]
+	of.queries++
+	// Names are told apart by 60 bits of a keyed hash; the rest says which
+	// class of changes counts them.
+	h := maphash.Bytes(s.seed, q.Name.Bytes()) &^ 0xF
+	if s.names.add(h | uint64(classes)) {
+		s.distinct++
+	}
+	if s.names.add(h | uint64(class)) {
+		of.names++
+	}
+	client, numbered := s.number(q.Client)
+	if numbered && s.pairs.add(pair(byClass, uint32(class), client)) {
+		of.clients++
+	}
+	if class == Unchanged {
+		s.outcomes[t.after.outcome]++
+		return
+	}
+	s.change(q, t, client, numbered)
+}
+
+// number numbers clients.
+func (s *Simulation) number(a netip.Addr) (uint32, bool) {
+	n, ok := s.clients[a]
+	switch {
+	case ok:
+	case len(s.clients) >= maxClients:
+		s.unnumbered++
+		return 0, false
+	default:
+		n = uint32(len(s.clients))
+		s.clients[a] = n
+	}
+	return n, true
+}
+
+// What a client is counted by.
+const (
+	byClass = iota
+	byTransition
+	byName
+)
+
+func pair(by int, number, client uint32) uint64 {
+	return uint64(number)<<32 | uint64(client)<<2 | uint64(by) // a client's number has 20 bits
+}
+
+// change takes a query whose answer changes.
+func (s *Simulation) change(q *trace.Query, t transition, client uint32, numbered bool) {
+	sum := s.transitions[t]
+	if sum == nil {
+		sum = &tally{transition: t, number: uint32(len(s.order))}
+		s.transitions[t] = sum
+		s.order = append(s.order, sum)
+	}
+	sum.queries++
+	if numbered && s.pairs.add(pair(byTransition, sum.number, client)) {
+		sum.clients++
+	}
+	n := s.changed[changedKey{sum.number, string(q.Name.Bytes())}]
+	if n == nil {
+		if len(s.changed) >= maxChanged {
+			s.unkept++
+			return
+		}
+		n = &changedName{number: uint32(len(s.changed))}
+		s.changed[changedKey{sum.number, string(q.Name.Bytes())}] = n
+		sum.names++
+	}
+	n.queries++
+	if numbered && s.pairs.add(pair(byName, n.number, client)) {
+		n.clients++
+	}
+}

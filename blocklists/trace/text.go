@@ -1,0 +1,158 @@
+package trace
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// Reasons why a line that holds a question cannot be read.
+const (
+	badClient = "its client is not an IP address"
+	badType   = "its query type is not known"
+)
+
+// rideau reads a line that log.queries wrote; also one of Rideau's own log in
+// JSON that tells of a query.
+func (s *reader) rideau(line []byte) (found, string) {
+	line = bytes.TrimSpace(line)
+	if len(line) == 0 || line[0] != '{' {
+		return foreign, ""
+	}
+	var l struct {
+		Name      *string `json:"name"`
+		Type      string  `json:"type"`
+		Client    string  `json:"client"`
+		Transport string  `json:"transport"`
+		Message   string  `json:"msg"`
+		Lost      int     `json:"lost"`
+	}
+	if err := json.Unmarshal(line, &l); err != nil {
+		return broken, err.Error()
+	}
+	switch {
+	case l.Message != "" && (l.Name == nil || l.Client == ""), l.Lost > 0:
+		return other, ""
+	case l.Name == nil:
+		return broken, "it has no name"
+	}
+	s.q.TCP = l.Transport == "tcp"
+	return s.take([]byte(*l.Name), []byte(l.Type), []byte(l.Client), true)
+}
+
+// take takes what a question consists of.
+func (s *reader) take(name, qtype, client []byte, escapes bool) (found, string) {
+	if !s.client(client) {
+		return broken, badClient
+	}
+	if !s.typeOf(qtype) {
+		return broken, badType
+	}
+	if fault := s.name(name, escapes); fault != "" {
+		return broken, fault
+	}
+	return asked, ""
+}
+
+// dnsmasq reads "query[A] name from 192.0.2.1". dnsmasq writes names as
+// they are, spaces and backslashes included, and no class.
+func (s *reader) dnsmasq(line []byte) (found, string) {
+	at := bytes.Index(line, []byte("query["))
+	if at < 0 {
+		at = bytes.Index(line, []byte("auth["))
+	}
+	if at < 0 || at > 0 && line[at-1] != ' ' {
+		if bytes.Contains(line, []byte(" dnsmasq")) {
+			return other, ""
+		}
+		return foreign, ""
+	}
+	rest := line[at+bytes.IndexByte(line[at:], '[')+1:]
+	qtype, rest, ok := bytes.Cut(rest, []byte("] "))
+	from := bytes.LastIndex(rest, []byte(" from "))
+	if !ok || from < 0 {
+		return foreign, ""
+	}
+	name, client := rest[:from], rest[from+len(" from "):]
+	client, _, _ = bytes.Cut(client, []byte{' '})
+	if string(name) == "<name unprintable>" {
+		return broken, "dnsmasq did not write the name"
+	}
+	if n, unknown := bytes.CutPrefix(qtype, []byte("type=")); unknown {
+		var buf [16]byte
+		qtype = append(append(buf[:0], "TYPE"...), n...)
+	}
+	s.q.TCP = false
+	return s.take(name, qtype, client, false)
+}
+
+// bind reads "client @0x7f 192.0.2.1#5353 (name): view v: query: name IN A +E(0)K (192.0.2.53)",
+// whatever stands before. The name is written by the rules of master files,
+// so that it holds no space.
+func (s *reader) bind(line []byte) (found, string) {
+	at := bytes.Index(line, []byte("client "))
+	if at > 0 && line[at-1] != ' ' {
+		at = -1
+	}
+	mark := bytes.LastIndex(line, []byte(": query: "))
+	if at < 0 || mark < at {
+		if bytes.Contains(line, []byte(" named[")) || at >= 0 && bytes.Contains(line[at:], []byte("client @0x")) {
+			return other, ""
+		}
+		return foreign, ""
+	}
+	from := line[at+len("client ") : mark]
+	if from[0] == '@' {
+		_, from, _ = bytes.Cut(from, []byte{' '})
+	}
+	client, _, ok := bytes.Cut(from, []byte{'#'})
+	if !ok {
+		return foreign, ""
+	}
+	name, rest, _ := bytes.Cut(line[mark+len(": query: "):], []byte{' '})
+	class, rest, _ := bytes.Cut(rest, []byte{' '})
+	qtype, rest, _ := bytes.Cut(rest, []byte{' '})
+	flags, _, _ := bytes.Cut(rest, []byte{' '})
+	if string(class) != "IN" {
+		return other, "" // policy is about the Internet's names
+	}
+	s.q.TCP = bytes.IndexByte(flags, 'T') >= 0
+	return s.take(name, qtype, client, true)
+}
+
+// unbound reads "info: 192.0.2.1 name. A IN", whatever stands before, and
+// "query:" or "reply:" instead of "info:". A reply has more after the class, and counts only
+// where questions are not logged. Unbound writes a question mark for each octet that is no letter, digit or hyphen.
+func (s *reader) unbound(line []byte) (found, string) {
+	at := -1
+	for _, tag := range [...]string{" info: ", " query: ", " reply: "} {
+		if at = bytes.Index(line, []byte(tag)); at >= 0 {
+			line, at = line[at+len(tag):], 0
+			break
+		}
+	}
+	if at < 0 {
+		if bytes.Contains(line, []byte(" unbound")) {
+			return other, ""
+		}
+		return foreign, ""
+	}
+	var field [5][]byte
+	n := 0
+	for rest := line; n < len(field) && len(rest) > 0; n++ {
+		field[n], rest, _ = bytes.Cut(rest, []byte{' '})
+	}
+	if n < 4 || !s.client(field[0]) {
+		return other, "" // Unbound says many things at the level info
+	}
+	switch reply := n > 4; {
+	case string(field[3]) != "IN", reply && s.asked:
+		return other, ""
+	case !reply:
+		s.asked = true
+	}
+	s.q.TCP = false
+	if bytes.IndexByte(field[1], '?') >= 0 {
+		return broken, "Unbound did not write the name's octets"
+	}
+	return s.take(field[1], field[2], field[0], true)
+}
