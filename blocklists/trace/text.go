@@ -101,7 +101,7 @@ func (s *reader) bind(line []byte) (found, string) {
 		return foreign, ""
 	}
 	from := line[at+len("client ") : mark]
-	if from[0] == '@' {
+	if bytes.HasPrefix(from, []byte{'@'}) {
 		_, from, _ = bytes.Cut(from, []byte{' '})
 	}
 	client, _, ok := bytes.Cut(from, []byte{'#'})

@@ -73,7 +73,7 @@ func sources(t *testing.T) (*gotoken.FileSet, []source) {
 // part of TestImports alone.
 func ownImports() map[string][]string {
 	return map[string][]string{
-		"cmd/rideau": {"config", "blocklists", "blocklists/egress", "blocklists/fetch", "blocklists/format", "blocklists/pack",
+		"cmd/rideau": {"config", "blocklists", "blocklists/egress", "blocklists/fetch", "blocklists/format", "blocklists/pack", "blocklists/simulate", "blocklists/trace",
 			"resolver", "resolver/cache", "resolver/device", "resolver/listener", "resolver/ops", "resolver/upstream", "resolver/wire"},
 		"config":                {"config/node"},
 		"config/node":           nil,
@@ -83,17 +83,19 @@ func ownImports() map[string][]string {
 		"resolver/resolvertest": nil,
 		"resolver": {"blocklists", "blocklists/prefix", "blocklists/suffix", "resolver/batch",
 			"resolver/cache", "resolver/device", "resolver/upstream", "resolver/wire"},
-		"blocklists":        {"blocklists/format", "blocklists/prefix", "blocklists/suffix", "resolver/wire"},
-		"blocklists/fetch":  nil,
-		"blocklists/egress": nil,
-		"blocklists/format": {"resolver/wire"},
-		"blocklists/pack":   nil,
-		"blocklists/prefix": {"resolver/wire"},
-		"blocklists/suffix": {"resolver/wire"},
-		"resolver/cache":    {"resolver/wire"},
-		"resolver/device":   nil,
-		"resolver/upstream": {"resolver/batch", "resolver/wire"},
-		"resolver/wire":     nil,
+		"blocklists":          {"blocklists/format", "blocklists/prefix", "blocklists/suffix", "resolver/wire"},
+		"blocklists/fetch":    nil,
+		"blocklists/egress":   nil,
+		"blocklists/format":   {"resolver/wire"},
+		"blocklists/pack":     nil,
+		"blocklists/prefix":   {"resolver/wire"},
+		"blocklists/suffix":   {"resolver/wire"},
+		"blocklists/trace":    {"resolver/wire"},
+		"blocklists/simulate": {"blocklists", "blocklists/trace", "resolver/wire"},
+		"resolver/cache":      {"resolver/wire"},
+		"resolver/device":     nil,
+		"resolver/upstream":   {"resolver/batch", "resolver/wire"},
+		"resolver/wire":       nil,
 	}
 }
 
@@ -102,6 +104,7 @@ func ownImports() map[string][]string {
 func otherModules() map[string][2][]string {
 	return map[string][2][]string{
 		"aead.dev/minisign":               {{"blocklists/fetch"}, {"cmd/rideau"}},
+		"github.com/gopacket/gopacket":    {{"blocklists/trace"}},
 		"github.com/hashicorp/golang-lru": {{"resolver/cache"}},
 		"github.com/miekg/dns":            {{"blocklists/format", "cmd/rideau", "resolver/resolvertest"}, {"*"}},
 		"github.com/prometheus":           {{"resolver/ops"}},

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"rideau/blocklists/pack"
+	"rideau/blocklists/trace"
 )
 
 // Exit codes that scripts can use.
@@ -59,6 +60,7 @@ func commands() []command {
 		{"serve", "", "answer queries (what rideau does when no command is given)", serveHelp, serve},
 		{"check", "", "read the configuration and its lists, and name what is wrong with them", checkHelp, check},
 		{"explain", "NAME", "say what would be answered, and which ban, list and line decide", explainHelp, explain},
+		{"simulate", "[FILE...]", "say what a configuration would change for what clients asked, by their query logs", simulateHelp, simulatePolicy},
 		{"fetch", "", "fetch the lists that have a url into the state folder, and look whether they are good", fetchHelp, fetchLists},
 		{"config", "", "print the configuration or a ban pack inside the program, to start your own from", configHelp, printConfig},
 		{"egress", "", "print the firewall rules that the network needs beside DNS", egressHelp, printEgress},
@@ -104,7 +106,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	c.args = c.Args()
-	if want := len(strings.Fields(cmd.args)); len(c.args) != want {
+	if want := len(strings.Fields(cmd.args)); len(c.args) != want && !strings.HasSuffix(cmd.args, "...]") {
 		problem := "too many arguments"
 		if len(c.args) < want {
 			problem = "wants " + cmd.args
@@ -152,13 +154,20 @@ func defineFlags(c *call, name string) {
 		c.StringP("config", "c", "", "configuration `file`; without it the one inside the program is used")
 	}
 	switch name {
-	case "check", "explain", "version":
+	case "check", "explain", "simulate", "version":
 		c.Bool("json", false, "print JSON")
 	}
 	switch name {
 	case "check":
 		c.Bool("fetch", false, "fetch the lists that have a url, to look at what is there now")
 		c.Bool("strict", false, "let warnings and skipped lines fail, too")
+	case "simulate":
+		c.String("against", "", "configuration `file` to compare with, such as the one in use; without it, with no policy")
+		c.StringArray("log", nil, "query log or capture, a `file` or -; may be given again, and more files may follow")
+		c.String("log-format", "", "the logs' `format`, if it is found out wrong: "+strings.Join(trace.Formats(), ", "))
+		c.StringSlice("not-from", nil, "`ranges` whose queries are left out, such as the resolver itself in a capture")
+		c.String("now", "", "the `instant` (RFC 3339) that decides which bans are in force; by default now")
+		c.Int("top", 20, "how many names to print for each kind of change; 0 is all")
 	case "fetch":
 		c.Bool("force", false, "take versions that emptied, shrank, grew or went back")
 	case "config":
