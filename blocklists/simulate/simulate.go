@@ -25,14 +25,18 @@ type Side struct {
 	Special func(*wire.Name) bool
 }
 
-// Bounds of what a Simulation remembers. What is beyond is counted in all
+// limits bound what a Simulation remembers. What is beyond is counted in all
 // sums of queries, and the report says that it was more.
-const (
-	maxNames   = 1 << 21 // distinct names
-	maxChanged = 1 << 19 // distinct names whose answer changes, times how
-	maxClients = 1 << 20 // distinct clients
-	maxPairs   = 1 << 22 // distinct pairs of a changed name and a client
-)
+type limits struct {
+	names   int // distinct names, each twice or more: in all, and by class
+	changed int // distinct names whose answer changes, times how
+	clients int // distinct clients; their numbers have 30 bits
+	pairs   int // distinct pairs of a changed name, or of a kind of change, and a client
+}
+
+// usual are limits that a day of a large network stays within, and that take
+// some 300 MB if all are reached.
+var usual = limits{names: 1 << 22, changed: 1 << 19, clients: 1 << 20, pairs: 1 << 22}
 
 // Class is what a change of policy does to a query.
 type Class uint8
@@ -119,6 +123,7 @@ type Simulation struct {
 	candidate, against side
 	bans               []string // ids, by the numbers in effects
 	seed               maphash.Seed
+	limits             limits
 
 	queries  int
 	outcomes [outcomes]int // under the candidate, of unchanged queries
@@ -127,11 +132,11 @@ type Simulation struct {
 	distinct int // names
 
 	clients     map[netip.Addr]uint32
-	unnumbered  int // queries of clients beyond maxClients
+	unnumbered  int // queries of clients beyond the limit
 	transitions map[transition]*tally
 	order       []*tally
 	changed     map[changedKey]*changedName
-	unkept      int // queries of changed names beyond maxChanged
+	unkept      int // queries of changed names beyond the limit
 	pairs       set
 }
 
@@ -160,17 +165,16 @@ type changedName struct {
 // set is a bounded set of numbers.
 type set struct {
 	has  map[uint64]struct{}
-	max  int
 	full bool
 }
 
-// add reports whether x is new in the set. Where there is no room, it is not
+// add reports whether x is new in the set, which takes no more than limit. Where there is no room, it is not
 // taken up and the set remembers that it is short.
-func (s *set) add(x uint64) bool {
+func (s *set) add(x uint64, limit int) bool {
 	if _, ok := s.has[x]; ok {
 		return false
 	}
-	if len(s.has) >= s.max {
+	if len(s.has) >= limit {
 		s.full = true
 		return false
 	}
@@ -181,8 +185,8 @@ func (s *set) add(x uint64) bool {
 // New returns a Simulation of candidate, in the place of against.
 func New(candidate, against Side) *Simulation {
 	s := &Simulation{
-		seed:  maphash.MakeSeed(),
-		names: set{has: map[uint64]struct{}{}, max: maxNames}, pairs: set{has: map[uint64]struct{}{}, max: maxPairs},
+		seed: maphash.MakeSeed(), limits: usual,
+		names: set{has: map[uint64]struct{}{}}, pairs: set{has: map[uint64]struct{}{}},
 		clients: map[netip.Addr]uint32{}, transitions: map[transition]*tally{}, changed: map[changedKey]*changedName{},
 	}
 	s.candidate, s.against = s.side(candidate), s.side(against)
@@ -251,14 +255,14 @@ func (s *Simulation) Add(q *trace.Query) {
 	// Names are told apart by 60 bits of a keyed hash; the rest says which
 	// class of changes counts them.
 	h := maphash.Bytes(s.seed, q.Name.Bytes()) &^ 0xF
-	if s.names.add(h | uint64(classes)) {
+	if s.names.add(h|uint64(classes), s.limits.names) {
 		s.distinct++
 	}
-	if s.names.add(h | uint64(class)) {
+	if s.names.add(h|uint64(class), s.limits.names) {
 		of.names++
 	}
 	client, numbered := s.number(q.Client)
-	if numbered && s.pairs.add(pair(byClass, uint32(class), client)) {
+	if numbered && s.pairs.add(pair(byClass, uint32(class), client), s.limits.pairs) {
 		of.clients++
 	}
 	if class == Unchanged {
@@ -273,7 +277,7 @@ func (s *Simulation) number(a netip.Addr) (uint32, bool) {
 	n, ok := s.clients[a]
 	switch {
 	case ok:
-	case len(s.clients) >= maxClients:
+	case len(s.clients) >= s.limits.clients:
 		s.unnumbered++
 		return 0, false
 	default:
@@ -291,7 +295,7 @@ const (
 )
 
 func pair(by int, number, client uint32) uint64 {
-	return uint64(number)<<32 | uint64(client)<<2 | uint64(by) // a client's number has 20 bits
+	return uint64(number)<<32 | uint64(client)<<2 | uint64(by) // a client's number has at most 30 bits
 }
 
 // change takes a query whose answer changes.
@@ -303,12 +307,12 @@ func (s *Simulation) change(q *trace.Query, t transition, client uint32, numbere
 		s.order = append(s.order, sum)
 	}
 	sum.queries++
-	if numbered && s.pairs.add(pair(byTransition, sum.number, client)) {
+	if numbered && s.pairs.add(pair(byTransition, sum.number, client), s.limits.pairs) {
 		sum.clients++
 	}
 	n := s.changed[changedKey{sum.number, string(q.Name.Bytes())}]
 	if n == nil {
-		if len(s.changed) >= maxChanged {
+		if len(s.changed) >= s.limits.changed {
 			s.unkept++
 			return
 		}
@@ -317,7 +321,7 @@ func (s *Simulation) change(q *trace.Query, t transition, client uint32, numbere
 		sum.names++
 	}
 	n.queries++
-	if numbered && s.pairs.add(pair(byName, n.number, client)) {
+	if numbered && s.pairs.add(pair(byName, n.number, client), s.limits.pairs) {
 		n.clients++
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,6 +76,10 @@ func simulatePolicy(c *call) int {
 	logs = append(logs, c.args...)
 	if len(logs) == 0 {
 		fmt.Fprintln(c.stderr, `rideau simulate: no log is named; give --log FILE, or --log - for the standard input`)
+		return exitUsage
+	}
+	if f := c.string("log-format"); f != "" && !slices.Contains(trace.Formats(), f) {
+		fmt.Fprintf(c.stderr, "rideau simulate: --log-format %q is none of %s\n", f, strings.Join(trace.Formats(), ", "))
 		return exitUsage
 	}
 	now := time.Now()

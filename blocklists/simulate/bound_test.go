@@ -1,0 +1,43 @@
+package simulate
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"rideau/blocklists"
+	"rideau/blocklists/trace"
+	"rideau/resolver/wire"
+)
+
+// TestBounds: what is beyond the bounds is still counted by queries, and the
+// report says which figures are short.
+func TestBounds(t *testing.T) {
+	l := blocklists.List{ID: "l", Source: "l", Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("n.example")), nil }}
+	p, _, err := blocklists.Load(context.Background(), blocklists.Policy{Lists: []blocklists.List{l},
+		Bans: []blocklists.Ban{{ID: "b", Lists: []string{"l"}, Groups: []string{blocklists.GroupAll}}}},
+		nil, blocklists.LoadOptions{Now: time.Unix(1e9, 0), Slots: new(blocklists.Slots)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(Side{Policy: p}, Side{})
+	s.limits = limits{names: 20, changed: 10, clients: 5, pairs: 12}
+	for i := range 100 {
+		q := trace.Query{Type: wire.TypeA, Client: netip.AddrFrom4([4]byte{10, 0, 0, byte(i % 10)})}
+		if err := q.Name.SetText(fmt.Sprintf("w%d.n.example", i)); err != nil {
+			t.Fatal(err)
+		}
+		s.Add(&q)
+	}
+	r := s.Report(0)
+	if r.Queries != 100 || r.Changes[Blocked].Queries != 100 || r.Changes[Blocked].By[0].Queries != 100 {
+		t.Errorf("queries are lost: %+v", r)
+	}
+	if r.Clients != 5 || len(r.Changes[Blocked].Top) != 10 || len(s.pairs.has) > 12 || len(s.names.has) > 20 || len(r.Short) != 3 {
+		t.Errorf("bounds do not hold: %+v", r)
+	}
+}
