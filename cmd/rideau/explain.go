@@ -2,10 +2,8 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -281,46 +279,25 @@ func (e *explanation) rule(s *blocklists.Snapshot, q *blocklists.Ask, v blocklis
 	if !zone {
 		e.Rule.Entry = strings.TrimSuffix(wire.NameString(entry), ".")
 	}
-	files, _ := l.Files()
-	for _, part := range files {
-		f, err := part.Open()
-		if err != nil {
-			return
+	// The error only ends the reading.
+	_ = l.Each(func(file string, x *format.Entry) error {
+		length := fits(x, q, v)
+		switch {
+		case zone && length <= best, !zone && !bytes.Equal(x.Name, entry), length < 0:
+			return nil
 		}
-		o := format.Options{File: part.Name, Format: l.Format, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: 1}
-		if l.Include != nil {
-			o.Include = func(name string) (io.ReadCloser, error) {
-				p, err := l.Include(name)
-				if err != nil {
-					return nil, err
-				}
-				return p.Open()
-			}
+		best = length
+		e.Rule.File, e.Rule.Line = file, x.Line
+		if e.Rule.Match = x.Match.String(); x.Name == nil {
+			e.Rule.Entry, e.Rule.Match = x.Prefix.String(), "address"
+		} else {
+			e.Rule.Entry = strings.TrimSuffix(wire.NameString(x.Name), ".")
 		}
-		// The error only ends the reading.
-		_, err = format.Read(f, o, func(x format.Entry) error {
-			length := fits(&x, q, v)
-			switch {
-			case zone && length <= best, !zone && !bytes.Equal(x.Name, entry), length < 0:
-				return nil
-			}
-			best = length
-			e.Rule.File, e.Rule.Line = cmp.Or(x.File, part.Name), x.Line
-			if e.Rule.Match = x.Match.String(); x.Name == nil {
-				e.Rule.Entry, e.Rule.Match = x.Prefix.String(), "address"
-			} else {
-				e.Rule.Entry = strings.TrimSuffix(wire.NameString(x.Name), ".")
-			}
-			if zone {
-				return nil
-			}
-			return errFound
-		})
-		f.Close()
-		if errors.Is(err, errFound) {
-			return
+		if zone {
+			return nil
 		}
-	}
+		return errFound
+	})
 }
 
 // fits is how much of what was asked an entry covers; -1 if it does not.

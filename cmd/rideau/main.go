@@ -61,6 +61,7 @@ func commands() []command {
 		{"check", "", "read the configuration and its lists, and name what is wrong with them", checkHelp, check},
 		{"explain", "NAME", "say what would be answered, and which ban, list and line decide", explainHelp, explain},
 		{"simulate", "[FILE...]", "say what a configuration would change for what clients asked, by their query logs", simulateHelp, simulatePolicy},
+		{"diff", "OLD NEW", "say what changes from one configuration to another", diffHelp, diff},
 		{"fetch", "", "fetch the lists that have a url into the state folder, and look whether they are good", fetchHelp, fetchLists},
 		{"config", "", "print the configuration or a ban pack inside the program, to start your own from", configHelp, printConfig},
 		{"egress", "", "print the firewall rules that the network needs beside DNS", egressHelp, printEgress},
@@ -150,11 +151,11 @@ and Kaspersky, listens on 127.0.0.1:5300, and forwards to the system's resolvers
 
 // defineFlags declares a command's options.
 func defineFlags(c *call, name string) {
-	if name != "version" && name != "config" {
+	if name != "version" && name != "config" && name != "diff" {
 		c.StringP("config", "c", "", "configuration `file`; without it the one inside the program is used")
 	}
 	switch name {
-	case "check", "explain", "simulate", "version":
+	case "check", "diff", "explain", "simulate", "version":
 		c.Bool("json", false, "print JSON")
 	}
 	switch name {
@@ -168,6 +169,9 @@ func defineFlags(c *call, name string) {
 		c.StringSlice("not-from", nil, "`ranges` whose queries are left out, such as the resolver itself in a capture")
 		c.String("now", "", "the `instant` (RFC 3339) that decides which bans are in force; by default now")
 		c.Int("top", 20, "how many names to print for each kind of change; 0 is all")
+	case "diff":
+		c.Bool("all", false, "tell all names, not the first alone")
+		c.Int("examples", 10, "how many names to tell of each kind")
 	case "fetch":
 		c.Bool("force", false, "take versions that emptied, shrank, grew or went back")
 	case "config":

@@ -299,7 +299,7 @@ func without(flags []string, drop ...string) []string {
 // compare asks rideau twice, so that the second answer comes from the cache if
 // it may, and its upstream once. Rideau never claims authority, and always
 // offers recursion.
-func compare(t *testing.T, path string, p *process, upstream string, args ...string) {
+func compareAnswers(t *testing.T, path string, p *process, upstream string, args ...string) {
 	t.Helper()
 	want := client(t, path, upstream, args...)
 	for _, round := range []string{"first", "then"} {
@@ -394,7 +394,7 @@ func TestAuthoritativePeer(t *testing.T) {
 			"large.peer.example TXT +bufsize=1232 +ignore",
 		} {
 			f := strings.Fields(q)
-			compare(t, path, p, upstream, append([]string{f[0], "-t", f[1]}, f[2:]...)...)
+			compareAnswers(t, path, p, upstream, append([]string{f[0], "-t", f[1]}, f[2:]...)...)
 		}
 		blockedFor(t, path, p, "www.banned.example")
 		blockedPlainly(t, path, p, "www.banned.example")
@@ -431,7 +431,7 @@ func TestRecursivePeer(t *testing.T) {
 			"large.peer.example TXT",
 		} {
 			f := strings.Fields(q)
-			compare(t, path, p, upstream, append([]string{f[0], "-t", f[1]}, f[2:]...)...)
+			compareAnswers(t, path, p, upstream, append([]string{f[0], "-t", f[1]}, f[2:]...)...)
 		}
 		got := client(t, path, p.dns[0], "www.peer.example", "+dnssec")
 		if !slices.Contains(got.flags, "ad") || len(got.answer) != 3 {

@@ -39,17 +39,23 @@ func (s *server) reload(ctx context.Context, force bool) (ops.ReloadResult, erro
 		}
 	}
 	result.Policy = s.resolver.State().Policy()
-	var problems config.Problems
-	if errors.As(err, &problems) {
-		for _, p := range problems {
-			result.Problems = append(result.Problems, ops.Problem{File: p.File, Line: p.Line, Key: p.Key, Message: p.Message, Remedy: p.Remedy})
-		}
-	}
-	result.Problems = append(result.Problems, ops.ListProblems(report)...)
+	result.Problems = append(result.Problems, problems(err, report)...)
 	if ctx.Err() == nil {
 		s.reloads.Record(time.Now(), err == nil, listResults(read, report))
 	}
 	return result, err
+}
+
+// problems takes apart what went wrong, and what was passed over.
+func problems(err error, report blocklists.Report) []ops.Problem {
+	var out []ops.Problem
+	var wrong config.Problems
+	if errors.As(err, &wrong) {
+		for _, p := range wrong {
+			out = append(out, ops.Problem{File: p.File, Line: p.Line, Key: p.Key, Message: p.Message, Remedy: p.Remedy})
+		}
+	}
+	return append(out, ops.ListProblems(report)...)
 }
 
 // swap does the work of reload. Everything that can fail comes before the

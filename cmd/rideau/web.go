@@ -47,6 +47,7 @@ func (s *server) listenOps() (*ops.Server, error) {
 			s.logReload("POST /reload", result, err)
 			return result, err
 		},
+		DryRun: s.dryRun,
 		Fetch:  s.fetchNow,
 		Token:  secret,
 		Pprof:  s.cfg.Ops.Pprof,

@@ -42,6 +42,9 @@ type Options struct {
 	// empty or shrank. Problems are told with an error too. One call is made
 	// at a time. nil: there is no such endpoint.
 	Reload func(ctx context.Context, force bool) (ReloadResult, error)
+	// DryRun says what Reload would change, and changes nothing; nil if there
+	// is no such thing.
+	DryRun func(ctx context.Context, force bool) (DryRun, error)
 	// Fetch looks at all lists with a URL before a reload that asks for it, and says what failed; nil for none. With force it fetches what did not change, too.
 	Fetch func(ctx context.Context, force bool) []Problem
 	// Token lets clients on other machines reload; empty for none, so that

@@ -133,7 +133,7 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusForbidden, reason)
 		return
 	}
-	force, fetch, err := parameters(r)
+	q, err := parameters(r)
 	if err != nil {
 		refuse(w, r, http.StatusBadRequest, err.Error())
 		return
@@ -145,13 +145,17 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusServiceUnavailable, errUnfinished)
 		return
 	}
-	var unfetched []Problem
-	if fetch && s.o.Fetch != nil {
-		unfetched = s.o.Fetch(r.Context(), force)
+	if q.dryRun {
+		s.dryRun(w, r, q.force)
+		return
 	}
-	result, err := s.o.Reload(r.Context(), force)
+	var unfetched []Problem
+	if q.fetch && s.o.Fetch != nil {
+		unfetched = s.o.Fetch(r.Context(), q.force)
+	}
+	result, err := s.o.Reload(r.Context(), q.force)
 	result.Problems = append(unfetched, result.Problems...)
-	if fetch && err == nil && len(unfetched)+len(result.Refused) > 0 {
+	if q.fetch && err == nil && len(unfetched)+len(result.Refused) > 0 {
 		err = errUnfetched
 	}
 	// It may have taken longer than requests are given; the reply's own time
@@ -177,13 +181,16 @@ const errUnfinished = "the reload was given up before its end and nothing change
 // errUnfetched is the error of a request to fetch that was not done for all lists, though it was for others.
 var errUnfetched = errors.New("some lists could not be fetched, or were refused; what they had before goes on serving")
 
+// reloadParameters are the parameters of a request to reload.
+type reloadParameters struct{ force, fetch, dryRun bool }
+
 // parameters reads the request's parameters, each alone or with a truth value.
-func parameters(r *http.Request) (force, fetch bool, err error) {
-	known := map[string]*bool{"force": &force, "fetch": &fetch}
+func parameters(r *http.Request) (q reloadParameters, err error) {
+	known := map[string]*bool{"force": &q.force, "fetch": &q.fetch, "dry-run": &q.dryRun}
 	for k, values := range r.URL.Query() {
 		p := known[k]
 		if p == nil {
-			return false, false, fmt.Errorf("unknown parameter %q; there are force=true and fetch=true", k)
+			return q, fmt.Errorf("unknown parameter %q; there are force=true, fetch=true and dry-run=true", k)
 		}
 		v := values[len(values)-1]
 		if v == "" {
@@ -191,10 +198,13 @@ func parameters(r *http.Request) (force, fetch bool, err error) {
 			continue
 		}
 		if *p, err = strconv.ParseBool(v); err != nil {
-			return false, false, fmt.Errorf("%s=%q is no truth value; use %s=true or %s=false", k, v, k, k)
+			return q, fmt.Errorf("%s=%q is no truth value; use %s=true or %s=false", k, v, k, k)
 		}
 	}
-	return force, fetch, nil
+	if q.dryRun && q.fetch {
+		return q, errors.New("fetch=true changes what is kept, and dry-run=true changes nothing; send one of them")
+	}
+	return q, nil
 }
 
 func (res *ReloadResult) reply(err error) reloadReply {

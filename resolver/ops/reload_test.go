@@ -111,8 +111,8 @@ func TestReloadForce(t *testing.T) {
 		"?force":                 "force=true",
 		"?force=false":           "force=false",
 		"?force=yes":             `force="yes" is no truth value; use force=true or force=false`,
-		"?forced=true":           `unknown parameter "forced"; there are force=true and fetch=true`,
-		"?force=true&dry_run=on": `unknown parameter "dry_run"; there are force=true and fetch=true`,
+		"?forced=true":           `unknown parameter "forced"; there are force=true, fetch=true and dry-run=true`,
+		"?force=true&dry_run=on": `unknown parameter "dry_run"; there are force=true, fetch=true and dry-run=true`,
 	} {
 		o := healthy(t)
 		got := ""

@@ -1,0 +1,390 @@
+// Package compare says what changes from one policy to another: in bans,
+// exceptions, groups and lists, and for which listed names the verdict is another.
+//
+// Names are not compared with names: every entry of either policy is put to
+// both Snapshots, for every set of clients that is treated in a way of its own. So it is what
+// happens that is reported, and not how the files differ. Memory is eight octets for each entry of the
+// list in hand, on either side, and some thirty for each name whose verdict changes.
+package compare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"strings"
+
+	"rideau/blocklists"
+	"rideau/blocklists/format"
+	"rideau/resolver/wire"
+)
+
+// Side is one of two policies.
+type Side struct {
+	Snapshot *blocklists.Snapshot
+	// Serving is set for a Snapshot that was made some time ago: of lists
+	// whose content is another now, what they had is known by number alone.
+	Serving bool
+}
+
+// readable reports whether a list's content is what the Snapshot was made
+// from.
+func (s *Side) readable(l *blocklists.List, info *blocklists.ListInfo) bool {
+	if !s.Serving {
+		return true
+	}
+	digest, err := l.ReadDigest(info.Included)
+	return err == nil && digest == info.SHA256
+}
+
+// Options bound a report.
+type Options struct {
+	// Examples is how many names are given of each kind; negative is all.
+	Examples int
+}
+
+// Report is what differs.
+type Report struct {
+	Bans       []Change `json:"bans"`
+	Exceptions []Change `json:"exceptions"`
+	Groups     []Change `json:"groups"`
+	Lists      []List   `json:"lists"`
+	// Names are those whose verdict is another, most first.
+	Names []Names `json:"names"`
+	// Partial is set where names that are on no list any more could not be
+	// told.
+	Partial bool `json:"partial,omitempty"`
+}
+
+// Change is one thing that differs.
+type Change struct {
+	ID   string   `json:"id"`
+	What string   `json:"what"` // added, removed or changed
+	Keys []string `json:"keys,omitempty"`
+}
+
+// List is what differs in a list's entries.
+type List struct {
+	ID      string   `json:"id"`
+	Before  int      `json:"before"` // entries
+	After   int      `json:"after"`
+	Added   int      `json:"added"`
+	Removed int      `json:"removed"`
+	New     []string `json:"new,omitempty"` // examples
+	Gone    []string `json:"gone,omitempty"`
+	// Counted is set where Added and Removed are only the difference of the
+	// numbers.
+	Counted bool `json:"counted,omitempty"`
+}
+
+// Names are entries whose verdict changes in the same way for the same
+// groups.
+type Names struct {
+	Groups   []string `json:"groups"`
+	Before   string   `json:"before"`
+	After    string   `json:"after"`
+	Count    int      `json:"count"`
+	Examples []string `json:"examples"` // with file and line
+
+	sum uint64 // of the names' hashes
+}
+
+// Different reports whether anything differs.
+func (r *Report) Different() bool {
+	return len(r.Bans)+len(r.Exceptions)+len(r.Groups)+len(r.Lists)+len(r.Names) > 0
+}
+
+// Compare compares two policies. It reads lists, and fails if one cannot be
+// read.
+func Compare(ctx context.Context, before, after Side, o Options) (*Report, error) {
+	c := comparison{ctx: ctx, before: before, after: after, o: o, seed: maphash.MakeSeed(), changed: map[uint64]struct{}{}, kinds: map[kind]int{}}
+	c.r = &Report{Bans: []Change{}, Exceptions: []Change{}, Groups: []Change{}, Lists: []List{}, Names: []Names{}}
+	c.records()
+	c.pairs()
+	if err := c.lists(); err != nil {
+		return nil, err
+	}
+	for _, side := range []*Side{&c.after, &c.before} {
+		if err := c.names(side); err != nil {
+			return nil, err
+		}
+	}
+	c.merge()
+	slices.SortStableFunc(c.r.Names, func(a, b Names) int { return b.Count - a.Count })
+	return c.r, nil
+}
+
+// merge joins the groups for which the same names change in the same way.
+func (c *comparison) merge() {
+	out := c.r.Names[:0]
+	for _, n := range c.r.Names {
+		i := slices.IndexFunc(out, func(o Names) bool {
+			return o.Before == n.Before && o.After == n.After && o.sum == n.sum && o.Count == n.Count
+		})
+		if i < 0 {
+			out = append(out, n)
+			continue
+		}
+		out[i].Groups = slices.Concat(out[i].Groups, n.Groups)
+	}
+	c.r.Names = out
+}
+
+type comparison struct {
+	ctx           context.Context
+	before, after Side
+	o             Options
+	r             *Report
+	seed          maphash.Seed
+	groups        []pair
+	changed       map[uint64]struct{} // hashes of names that have been counted
+	kinds         map[kind]int        // to the index in Report.Names
+	n             int
+}
+
+// pair are groups that are treated alike, before and after.
+type pair struct {
+	before, after blocklists.GroupID
+	ids           []string
+}
+
+type kind struct {
+	pair          int
+	before, after string
+}
+
+// pairs finds the groups that need a look of their own.
+func (c *comparison) pairs() {
+	ids := []string{blocklists.GroupAll}
+	for _, s := range []*blocklists.Snapshot{c.before.Snapshot, c.after.Snapshot} {
+		for _, g := range s.Policy().Groups {
+			if !slices.Contains(ids, g.ID) {
+				ids = append(ids, g.ID)
+			}
+		}
+	}
+	known := map[[2]string]int{}
+	for _, id := range ids {
+		p := pair{c.before.Snapshot.GroupNamed(id), c.after.Snapshot.GroupNamed(id), []string{id}}
+		key := [2]string{c.before.Snapshot.Signature(p.before), c.after.Snapshot.Signature(p.after)}
+		if i, ok := known[key]; ok {
+			c.groups[i].ids = append(c.groups[i].ids, id)
+			continue
+		}
+		known[key] = len(c.groups)
+		c.groups = append(c.groups, p)
+	}
+}
+
+// list finds a list by its id.
+func list(s *blocklists.Snapshot, id string) (*blocklists.List, *blocklists.ListInfo) {
+	for i := range s.Policy().Lists {
+		if s.Policy().Lists[i].ID == id {
+			return &s.Policy().Lists[i], &s.Lists()[i]
+		}
+	}
+	return nil, nil
+}
+
+// lists compares the entries of each list with those of the list of the same
+// id.
+func (c *comparison) lists() error {
+	var ids []string
+	for _, s := range []*blocklists.Snapshot{c.before.Snapshot, c.after.Snapshot} {
+		for _, l := range s.Lists() {
+			if !slices.Contains(ids, l.ID) {
+				ids = append(ids, l.ID)
+			}
+		}
+	}
+	for _, id := range ids {
+		oldList, oldInfo := list(c.before.Snapshot, id)
+		newList, newInfo := list(c.after.Snapshot, id)
+		l := List{ID: id}
+		if oldInfo != nil {
+			l.Before = oldInfo.Entries
+		}
+		if newInfo != nil {
+			l.After = newInfo.Entries
+		}
+		if oldInfo != nil && newInfo != nil && oldInfo.SHA256 == newInfo.SHA256 && oldInfo.Options() == newInfo.Options() {
+			continue
+		}
+		if oldInfo != nil && !c.before.readable(oldList, oldInfo) {
+			l.Counted = true
+			l.Added, l.Removed = max(l.After-l.Before, 0), max(l.Before-l.After, 0)
+			c.r.Partial = true
+			c.r.Lists = append(c.r.Lists, l)
+			continue
+		}
+		if err := c.entries(&l, oldList, newList); err != nil {
+			return err
+		}
+		if l.Added+l.Removed > 0 || oldInfo == nil || newInfo == nil {
+			c.r.Lists = append(c.r.Lists, l)
+		}
+	}
+	return nil
+}
+
+// entries fills in what the two versions of a list do not share.
+func (c *comparison) entries(l *List, before, after *blocklists.List) error {
+	hashes := func(list *blocklists.List) ([]uint64, error) {
+		var out []uint64
+		if list == nil {
+			return nil, nil
+		}
+		err := c.each(list, func(_ string, e *format.Entry) { out = append(out, c.hash(e)) })
+		slices.Sort(out)
+		return slices.Compact(out), err
+	}
+	old, err := hashes(before)
+	if err != nil {
+		return err
+	}
+	now, err := hashes(after)
+	if err != nil {
+		return err
+	}
+	missing := func(list *blocklists.List, in []uint64, count *int, examples *[]string) error {
+		if list == nil {
+			return nil
+		}
+		return c.each(list, func(_ string, e *format.Entry) {
+			if _, ok := slices.BinarySearch(in, c.hash(e)); ok {
+				return
+			}
+			if *count++; c.o.Examples < 0 || len(*examples) < c.o.Examples {
+				*examples = append(*examples, text(e))
+			}
+		})
+	}
+	return errors.Join(missing(after, old, &l.Added, &l.New), missing(before, now, &l.Removed, &l.Gone))
+}
+
+// each reads a list, until the context ends.
+func (c *comparison) each(l *blocklists.List, f func(file string, e *format.Entry)) error {
+	err := l.Each(func(file string, e *format.Entry) error {
+		if c.n++; c.n&0xFFF == 0 && c.ctx.Err() != nil {
+			return c.ctx.Err()
+		}
+		f(file, e)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("list %s: %w", l.ID, err)
+	}
+	return nil
+}
+
+func (c *comparison) hash(e *format.Entry) uint64 {
+	var h maphash.Hash
+	h.SetSeed(c.seed)
+	if e.Name != nil {
+		h.Write(e.Name)
+	} else {
+		h.WriteString(e.Prefix.String())
+	}
+	h.WriteByte(byte(e.Match))
+	if r := e.Rule; r != nil {
+		fmt.Fprint(&h, r.Trigger, r.Action, r.Except, r.Important, r.Cancel, r.Types, r.NotTypes, r.Type, r.TTL, r.Data)
+	}
+	return h.Sum64()
+}
+
+// text is an entry as people read it.
+func text(e *format.Entry) string {
+	if e.Name == nil {
+		return e.Prefix.String()
+	}
+	name := strings.TrimSuffix(wire.NameString(e.Name), ".")
+	switch e.Match {
+	case format.Exact:
+		return "=" + name
+	case format.Below:
+		return "*." + name
+	}
+	return name
+}
+
+// names puts the entries of a side's lists to both sides.
+func (c *comparison) names(side *Side) error {
+	for i := range side.Snapshot.Policy().Lists {
+		l := &side.Snapshot.Policy().Lists[i]
+		if !side.readable(l, &side.Snapshot.Lists()[i]) {
+			c.r.Partial = true
+			continue
+		}
+		if err := c.each(l, c.entry); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entry counts an entry whose verdict changes.
+func (c *comparison) entry(file string, e *format.Entry) {
+	if e.Rule != nil && e.Rule.Trigger != format.OnAnswer {
+		return
+	}
+	var name wire.Name
+	if e.Name != nil {
+		w := e.Name
+		if e.Match == format.Below {
+			w = append([]byte{1, 'x'}, w...) // any name below
+		}
+		if name.Set(w) != nil {
+			return
+		}
+	}
+	for i := range c.groups {
+		p := &c.groups[i]
+		before := verdict(c.before.Snapshot, p.before, &name, e)
+		after := verdict(c.after.Snapshot, p.after, &name, e)
+		if before == after {
+			continue
+		}
+		var h maphash.Hash
+		h.SetSeed(c.seed)
+		h.WriteString(text(e))
+		sum := h.Sum64()
+		key := sum ^ uint64(i)*0x9E3779B97F4A7C15
+		if _, ok := c.changed[key]; ok {
+			continue
+		}
+		c.changed[key] = struct{}{}
+		k := kind{i, before, after}
+		n, ok := c.kinds[k]
+		if !ok {
+			n = len(c.r.Names)
+			c.kinds[k] = n
+			c.r.Names = append(c.r.Names, Names{Groups: p.ids, Before: before, After: after, Examples: []string{}})
+		}
+		g := &c.r.Names[n]
+		g.sum += sum
+		if g.Count++; c.o.Examples < 0 || len(g.Examples) < c.o.Examples {
+			g.Examples = append(g.Examples, fmt.Sprintf("%s (%s:%d)", text(e), file, e.Line))
+		}
+	}
+}
+
+// verdict is what a policy says about an entry's name, or first address, in
+// words.
+func verdict(s *blocklists.Snapshot, g blocklists.GroupID, name *wire.Name, e *format.Entry) string {
+	var v blocklists.Verdict
+	if e.Name != nil {
+		v = s.Question(&blocklists.Ask{Name: name, Type: wire.TypeA, Group: g})
+	} else {
+		v = s.Addr(e.Prefix.Addr(), g)
+	}
+	switch v.Kind {
+	case blocklists.Allow:
+		return "let through by " + s.Policy().Exceptions[v.Exception].ID
+	case blocklists.Block:
+		return fmt.Sprintf("blocked by %s (%v)", s.Ban(v.Ban).ID, v.Action)
+	case blocklists.WouldBlock:
+		return "watched by " + s.Ban(v.Ban).ID
+	}
+	return "passed"
+}

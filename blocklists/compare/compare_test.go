@@ -1,0 +1,162 @@
+package compare_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"rideau/blocklists"
+	"rideau/blocklists/compare"
+	"rideau/resolver/wire"
+)
+
+// random is a policy of a few lists, bans, exceptions and groups over few
+// names, so that much meets.
+func random(rnd *rand.Rand) blocklists.Policy {
+	p := blocklists.Policy{Groups: []blocklists.Group{{ID: "lab", Clients: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}}}}
+	for _, id := range []string{"one", "two", "three", "ok"} {
+		var text strings.Builder
+		for range 3 + rnd.IntN(6) {
+			text.WriteString([]string{"", "=", "*."}[rnd.IntN(3)])
+			text.WriteString([]string{"", "", "a.", "b.", "x."}[rnd.IntN(5)])
+			fmt.Fprintf(&text, "n%d.example\n", rnd.IntN(8))
+		}
+		s := text.String()
+		p.Lists = append(p.Lists, blocklists.List{ID: id, Source: id, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(s)), nil }})
+	}
+	for i, id := range []string{"one", "two", "three"} {
+		b := blocklists.Ban{ID: "ban-" + id, EDE: 15, TTL: time.Minute, Lists: []string{id}, Groups: []string{blocklists.GroupAll}, Mode: blocklists.Mode(rnd.IntN(3)), Action: blocklists.Action(rnd.IntN(2))}
+		if i == 1 {
+			b.Groups = []string{"lab"}
+		}
+		p.Bans = append(p.Bans, b)
+	}
+	p.Exceptions = []blocklists.Exception{{ID: "lent", Lists: []string{"ok"}, Groups: []string{[]string{"lab", "all"}[rnd.IntN(2)]}}}
+	return p
+}
+
+func load(t *testing.T, p blocklists.Policy) *blocklists.Snapshot {
+	t.Helper()
+	s, _, err := blocklists.Load(context.Background(), p, nil, blocklists.LoadOptions{Now: time.Now(), Slots: new(blocklists.Slots)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// words is a verdict as reports have it.
+func words(s *blocklists.Snapshot, v blocklists.Verdict) string {
+	switch v.Kind {
+	case blocklists.Allow:
+		return "let through by lent"
+	case blocklists.Block:
+		return fmt.Sprintf("blocked by %s (%v)", s.Ban(v.Ban).ID, v.Action)
+	case blocklists.WouldBlock:
+		return "watched by " + s.Ban(v.Ban).ID
+	}
+	return "passed"
+}
+
+// TestNames holds the names whose verdict changes against asking both policies
+// about every name that there could be.
+func TestNames(t *testing.T) {
+	for seed := range uint64(200) {
+		rnd := rand.New(rand.NewPCG(seed, 9))
+		before, after := load(t, random(rnd)), load(t, random(rnd))
+		r, err := compare.Compare(context.Background(), compare.Side{Snapshot: before}, compare.Side{Snapshot: after}, compare.Options{Examples: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]bool{}
+		for _, n := range r.Names {
+			if n.Count != len(n.Examples) {
+				t.Errorf("seed %d: %d names, %d told", seed, n.Count, len(n.Examples))
+			}
+			for _, g := range n.Groups {
+				for _, e := range n.Examples {
+					name, _, _ := strings.Cut(e, " ")
+					got[strings.Join([]string{g, name, n.Before, n.After}, "|")] = true
+				}
+			}
+		}
+		want := map[string]bool{}
+		for _, id := range []string{"all", "lab"} {
+			for _, p := range []*blocklists.Snapshot{before, after} {
+				for _, l := range p.Policy().Lists {
+					f, _ := l.Open()
+					text, _ := io.ReadAll(f)
+					for _, entry := range strings.Fields(string(text)) {
+						ask := strings.Replace(strings.TrimPrefix(entry, "="), "*", "x", 1)
+						var name wire.Name
+						if err := name.SetText(ask); err != nil {
+							t.Fatal(err)
+						}
+						b := words(before, before.Name(&name, before.GroupNamed(id)))
+						a := words(after, after.Name(&name, after.GroupNamed(id)))
+						if a != b {
+							want[strings.Join([]string{id, entry, b, a}, "|")] = true
+						}
+					}
+				}
+			}
+		}
+		for k := range want {
+			if !got[k] {
+				t.Errorf("seed %d: %s is not told", seed, k)
+			}
+		}
+		for k := range got {
+			if !want[k] {
+				t.Errorf("seed %d: %s is told", seed, k)
+			}
+		}
+	}
+}
+
+// TestLists holds what lists gain and lose against comparing line by line.
+func TestLists(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(4, 5))
+	before, after := random(rnd), random(rnd)
+	after.Lists = after.Lists[1:]
+	after.Lists = append(after.Lists, blocklists.List{ID: "new", Source: "new", Open: before.Lists[0].Open})
+	after.Bans = after.Bans[1:]
+	r, err := compare.Compare(context.Background(), compare.Side{Snapshot: load(t, before)}, compare.Side{Snapshot: load(t, after)}, compare.Options{Examples: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := func(p blocklists.Policy, id string) (out []string) {
+		for _, l := range p.Lists {
+			if l.ID == id {
+				f, _ := l.Open()
+				text, _ := io.ReadAll(f)
+				out = strings.Fields(string(text))
+			}
+		}
+		return out
+	}
+	for _, l := range r.Lists {
+		a, b := lines(before, l.ID), lines(after, l.ID)
+		minus := func(x, y []string) []string {
+			return slices.DeleteFunc(slices.Clone(x), func(s string) bool { return slices.Contains(y, s) })
+		}
+		if added, gone := minus(b, a), minus(a, b); l.Added != len(added) || l.Removed != len(gone) || !slices.Equal(l.New, added) && len(added) > 0 || !slices.Equal(l.Gone, gone) && len(gone) > 0 {
+			t.Errorf("%+v, want %q and %q", l, added, gone)
+		}
+	}
+	if len(r.Lists) != 5 || len(r.Bans) == 0 || r.Bans[0].What != "removed" {
+		t.Errorf("%+v", r)
+	}
+	var text strings.Builder
+	r.Write(&text)
+	for _, want := range []string{"ban ban-one removed\n", "list one: 0 entries, was ", "list new: "} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("without %q:\n%s", want, text.String())
+		}
+	}
+}

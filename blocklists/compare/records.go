@@ -1,0 +1,138 @@
+package compare
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"rideau/blocklists"
+)
+
+// records compares bans, exceptions and groups.
+func (c *comparison) records() {
+	before, after := c.before.Snapshot.Policy(), c.after.Snapshot.Policy()
+	c.r.Bans = changes(before.Bans, after.Bans, func(b *blocklists.Ban) (string, [][2]string) {
+		return b.ID, [][2]string{{"mode", b.Stages()}, {"action", b.Action.String()}, {"title", b.TitleEN}, {"authority", b.Authority}, {"instrument", b.Instrument},
+			{"effective", instant(b.Effective)}, {"expires", instant(b.Expires)}, {"groups", strings.Join(b.Groups, ", ")}, {"lists", strings.Join(b.Lists, ", ")},
+			{"ede", fmt.Sprint(b.EDE)}, {"ttl", b.TTL.String()}, {"sinkhole", fmt.Sprint(b.Sinkhole4, " ", b.Sinkhole6)}, {"bypass", fmt.Sprint(b.Bypass)},
+			{"strip_ech", fmt.Sprint(b.StripECH)}}
+	})
+	c.r.Exceptions = changes(before.Exceptions, after.Exceptions, func(e *blocklists.Exception) (string, [][2]string) {
+		return e.ID, [][2]string{{"effective", instant(e.Effective)}, {"expires", instant(e.Expires)}, {"groups", strings.Join(e.Groups, ", ")},
+			{"lists", strings.Join(e.Lists, ", ")}, {"ticket", e.Ticket}, {"approver", e.Approver}, {"reason", e.Reason}}
+	})
+	c.r.Groups = changes(before.Groups, after.Groups, func(g *blocklists.Group) (string, [][2]string) {
+		return g.ID, [][2]string{{"clients", strings.Trim(fmt.Sprint(g.Clients), "[]")}}
+	})
+}
+
+func instant(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// changes compares records by their ids, and then key by key.
+func changes[T any](before, after []T, facts func(*T) (id string, keys [][2]string)) []Change {
+	out := []Change{}
+	find := func(in []T, id string) [][2]string {
+		for i := range in {
+			if have, keys := facts(&in[i]); have == id {
+				return keys
+			}
+		}
+		return nil
+	}
+	order := func(in []T, shared []T) (ids []string) {
+		for i := range in {
+			if id, _ := facts(&in[i]); find(shared, id) != nil {
+				ids = append(ids, id)
+			}
+		}
+		return ids
+	}
+	for i := range before {
+		id, keys := facts(&before[i])
+		now := find(after, id)
+		if now == nil {
+			out = append(out, Change{ID: id, What: "removed"})
+			continue
+		}
+		c := Change{ID: id, What: "changed"}
+		for k := range keys {
+			if keys[k][1] != now[k][1] {
+				c.Keys = append(c.Keys, fmt.Sprintf("%s: %s, was %s", keys[k][0], quoted(now[k][1]), quoted(keys[k][1])))
+			}
+		}
+		if len(c.Keys) > 0 {
+			out = append(out, c)
+		}
+	}
+	for i := range after {
+		if id, _ := facts(&after[i]); find(before, id) == nil {
+			out = append(out, Change{ID: id, What: "added"})
+		}
+	}
+	if !slices.Equal(order(before, after), order(after, before)) {
+		out = append(out, Change{ID: "", What: "in another order"})
+	}
+	return out
+}
+
+func quoted(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return s
+}
+
+// Write writes the report for people.
+func (r *Report) Write(w io.Writer) {
+	if !r.Different() {
+		fmt.Fprintln(w, "no difference")
+		return
+	}
+	for _, part := range []struct {
+		what    string
+		changes []Change
+	}{{"ban", r.Bans}, {"exception", r.Exceptions}, {"group", r.Groups}} {
+		for _, c := range part.changes {
+			if c.ID == "" {
+				fmt.Fprintf(w, "%ss %s\n", part.what, c.What)
+				continue
+			}
+			fmt.Fprintf(w, "%s %s %s\n", part.what, c.ID, c.What)
+			for _, k := range c.Keys {
+				fmt.Fprintf(w, "  %s\n", k)
+			}
+		}
+	}
+	for _, l := range r.Lists {
+		about := ""
+		if l.Counted {
+			about = " (by number: what the list had is not known)"
+		}
+		fmt.Fprintf(w, "list %s: %d entries, was %d: %d added, %d removed%s\n", l.ID, l.After, l.Before, l.Added, l.Removed, about)
+		for _, n := range l.New {
+			fmt.Fprintf(w, "  + %s\n", n)
+		}
+		for _, n := range l.Gone {
+			fmt.Fprintf(w, "  - %s\n", n)
+		}
+	}
+	for _, n := range r.Names {
+		fmt.Fprintf(w, "%d names for %s: %s, was %s\n", n.Count, strings.Join(n.Groups, ", "), n.After, n.Before)
+		for _, e := range n.Examples {
+			fmt.Fprintf(w, "  %s\n", e)
+		}
+		if left := n.Count - len(n.Examples); left > 0 {
+			fmt.Fprintf(w, "  and %d more\n", left)
+		}
+	}
+	if r.Partial {
+		fmt.Fprintln(w, "names that a list had and has no longer are counted above, not told")
+	}
+}

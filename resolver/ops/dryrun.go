@@ -1,0 +1,77 @@
+package ops
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// DryRun is what a reload would come to.
+type DryRun struct {
+	// Changed reports whether policy would be another.
+	Changed bool
+	// Diff is what would change, for JSON, and Write writes it for people; both are nil
+	// if the reload would be refused.
+	Diff  any
+	Write func(io.Writer)
+	// Problems are, with an error, what would lead to it; otherwise, what would be
+	// passed over.
+	Problems []Problem
+}
+
+// dryRunReply is a DryRun as JSON.
+type dryRunReply struct {
+	OK       bool      `json:"ok"`
+	DryRun   bool      `json:"dry_run"`
+	Error    string    `json:"error,omitempty"`
+	Changed  bool      `json:"changed"`
+	Diff     any       `json:"diff,omitempty"`
+	Problems []Problem `json:"problems"`
+}
+
+// dryRun answers with what a reload would change. The statuses are those of a
+// reload.
+func (s *Server) dryRun(w http.ResponseWriter, r *http.Request, force bool) {
+	if s.o.DryRun == nil {
+		refuse(w, r, http.StatusBadRequest, "this program cannot try a reload")
+		return
+	}
+	d, err := s.o.DryRun(r.Context(), force)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.o.Timeout))
+	status := http.StatusOK
+	switch {
+	case err != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
+		refuse(w, r, http.StatusServiceUnavailable, errUnfinished)
+		return
+	case err != nil:
+		status = http.StatusUnprocessableEntity
+	}
+	reply := dryRunReply{OK: err == nil, DryRun: true, Changed: d.Changed, Diff: d.Diff, Problems: append([]Problem{}, d.Problems...)}
+	if err != nil {
+		reply.Error = oneLine(err.Error())
+	}
+	if wantsJSON(r) {
+		writeJSON(w, status, reply)
+		return
+	}
+	lines := []string{"nothing was changed; a reload would change this:"}
+	if err != nil {
+		lines[0] = "nothing was changed; a reload would be refused:"
+	}
+	if d.Write != nil {
+		var b bytes.Buffer
+		d.Write(&b)
+		lines = append(lines, strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")...)
+	}
+	for _, p := range d.Problems {
+		lines = append(lines, p.String())
+	}
+	if err != nil && len(d.Problems) == 0 {
+		lines = append(lines, oneLine(err.Error()))
+	}
+	writeText(w, status, lines...)
+}
