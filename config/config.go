@@ -106,7 +106,7 @@ func Load(path string) (*Config, error) {
 		c.State.Dir = "state"
 	}
 	c.State.Dir, c.Fetch.CAFile = from(dir, c.State.Dir), from(dir, c.Fetch.CAFile)
-	c.Ops.TokenFile = from(dir, c.Ops.TokenFile)
+	c.Ops.TokenFile, c.Log.Queries = from(dir, c.Ops.TokenFile), from(dir, c.Log.Queries)
 	return c, nil
 }
 

@@ -38,6 +38,8 @@ type Log struct {
 	Level slog.Level `key:"level"`
 	// Format is the notation of the lines.
 	Format LogFormat `key:"format"`
+	// Queries is the path of a file that queries are logged to, made relative as List.File is; empty for none.
+	Queries string `key:"queries"`
 }
 
 // LogFormat is a notation of log lines.
@@ -110,4 +112,5 @@ func (l *Log) read(m *node.Mapping) {
 		m.At("level").Problem("use debug, info, warn or error", "unknown level %s", node.Quote(level))
 	}
 	node.Set(m, "format", &l.Format, node.Word("a format", LogText, LogJSON))
+	node.Set(m, "queries", &l.Queries, fileOrNone)
 }

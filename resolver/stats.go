@@ -58,11 +58,27 @@ type Counters struct {
 	blocks  [blocklists.MaxSlots][blocklists.Actions]atomic.Uint64
 	monitor [blocklists.MaxSlots]atomic.Uint64
 	allowed [blocklists.MaxSlots]atomic.Uint64
+	log     queryRing
 	_       [64]byte
 }
 
-// Observe counts a query that ended. Pending is not counted.
+// Observe counts a query that ended, and logs it if queries are logged.
+// Pending is neither.
 func (c *Counters) Observe(q *Query, o Outcome, elapsed time.Duration) {
+	c.Log(q, o)
+	c.Count(q, o, elapsed)
+}
+
+// Log logs a query that ended, if queries are logged, for whoever
+// calls Count when q is another query already.
+func (c *Counters) Log(q *Query, o Outcome) {
+	if o.Kind != Pending && c.log.on.Load() {
+		c.log.put(q, o)
+	}
+}
+
+// Count counts a query that ended. Of q it sees the transport alone.
+func (c *Counters) Count(q *Query, o Outcome, elapsed time.Duration) {
 	if o.Kind == Pending {
 		return
 	}
@@ -93,14 +109,16 @@ type Totals struct {
 // Stats hands out counters and sums them. The zero value is ready. It is safe
 // for concurrent use.
 type Stats struct {
-	mu  sync.Mutex
-	all []*Counters
+	mu      sync.Mutex
+	all     []*Counters // guarded by mu
+	logging bool        // guarded by mu
 }
 
 // NewCounters returns new counters that Totals will include for good.
 func (s *Stats) NewCounters() *Counters {
 	c := new(Counters)
 	s.mu.Lock()
+	c.log.turn(s.logging)
 	s.all = append(s.all, c)
 	s.mu.Unlock()
 	return c

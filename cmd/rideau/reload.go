@@ -90,8 +90,15 @@ func (s *server) swap(ctx context.Context, force bool) (result ops.ReloadResult,
 	if err != nil {
 		return result, report, cfg, err
 	}
+	queries, err := openQueryLog(cfg)
+	if err != nil {
+		return result, report, cfg, err
+	}
 	fresh, err := s.sockets.bind(cfg, s.resolver, s.limiter)
 	if err != nil {
+		if queries != nil {
+			queries.Close()
+		}
 		return result, report, cfg, err
 	}
 
@@ -108,6 +115,7 @@ func (s *server) swap(ctx context.Context, force bool) (result ops.ReloadResult,
 	s.report = blocklists.Report{Problems: report.Problems}
 	s.resolver.SetState(st)
 	s.level.Set(cfg.Log.Level)
+	s.queries.use(queries)
 	s.view.Lock()
 	s.cfg, s.ups = cfg, next
 	s.view.Unlock()

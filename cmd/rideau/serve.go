@@ -42,6 +42,7 @@ type server struct {
 
 	resolver *resolver.Resolver
 	devices  *device.Table
+	queries  *queryLog
 	cache    *cache.Cache
 	sockets  *sockets
 
@@ -104,6 +105,7 @@ func serve(c *call) int {
 	var side sync.WaitGroup
 	side.Go(func() { s.hangups(ctx, hup) })
 	side.Go(func() { s.logEvents(ctx) })
+	side.Go(func() { s.queries.run(ctx) })
 	side.Go(func() { s.refresh(ctx) })
 	side.Go(func() {
 		watch(ctx, s.interval, func() []string { return s.watched() }, seen, func() { s.reloadAndLog(ctx, "a file changed") })
@@ -130,6 +132,7 @@ func serve(c *call) int {
 	stopWeb()
 	<-webDone
 	side.Wait()
+	s.queries.use(nil)
 	s.log.Info("stopped")
 	return exitOK
 }
@@ -169,6 +172,12 @@ func (s *server) begin() (upstreamPlan, error) {
 		Cache: s.cache, State: st, RefusedPerSecond: cfg.Clients.RefusedPerSecond,
 		StaleAfter: cfg.Cache.StaleAfter, Devices: s.devices, Logger: s.log,
 	})
+	queries, err := openQueryLog(cfg)
+	if err != nil {
+		return plan, err
+	}
+	s.queries = newQueryLog(s.resolver.Stats(), s.log)
+	s.queries.use(queries)
 	s.limiter = listener.NewLimiter(cfg.Listen.MaxPending)
 	fresh, err := s.sockets.bind(cfg, s.resolver, s.limiter)
 	if err != nil {

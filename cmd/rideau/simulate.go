@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"rideau/blocklists"
 	"rideau/blocklists/simulate"
 	"rideau/blocklists/trace"
@@ -201,6 +203,9 @@ func replay(s *simulate.Simulation, file, as string, leave []netip.Prefix) (read
 		in = f
 	}
 	o := trace.Options{File: out.File, Format: trace.Format(as), Type: func(name string) (wire.Type, bool) {
+		if t, ok := dns.StringToType[name]; ok {
+			return wire.Type(t), true
+		}
 		t, ok := parseType(name)
 		return wire.Type(t), ok
 	}}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -47,10 +45,7 @@ func loggers() []logger {
 func TestRealLogs(t *testing.T) {
 	for _, l := range loggers() {
 		t.Run(string(l.format), func(t *testing.T) {
-			program, err := findServer(l.program)
-			if err != nil {
-				t.Skip(err)
-			}
+			program := tool(t, l.program)
 			dir := t.TempDir()
 			port, err := freePort("127.0.0.1")
 			if err != nil {
@@ -59,9 +54,10 @@ func TestRealLogs(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "conf"), fmt.Appendf(nil, l.config, port, dir), 0o666); err != nil {
 				t.Fatal(err)
 			}
-			var output bytes.Buffer
-			cmd := exec.CommandContext(context.Background(), program, l.args(dir, port)...)
+			var output lockedBuffer
+			cmd := exec.Command(program, l.args(dir, port)...)
 			cmd.Stdout, cmd.Stderr = &output, &output
+			endWithTests(cmd)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -110,17 +106,6 @@ func TestRealLogs(t *testing.T) {
 			}
 		})
 	}
-}
-
-// findServer looks for a program also where servers lie.
-func findServer(name string) (string, error) {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if path, err = exec.LookPath("/usr/sbin/" + name); err != nil {
-			return "", fmt.Errorf("%s is not installed", name)
-		}
-	}
-	return path, nil
 }
 
 // readLogOf reads a log but for the queries that waited for the start.

@@ -36,6 +36,7 @@ func (s *server) listenOps() (*ops.Server, error) {
 			Listener:      s.listenerFacts,
 			Panics:        s.panics,
 			EventsDropped: s.resolver.EventsDropped,
+			QueriesLost:   s.queries.lost,
 			Reloads:       &s.reloads,
 			Lists:         s.listFacts,
 			Build:         ops.Build{Version: b.Version, Revision: b.Revision},

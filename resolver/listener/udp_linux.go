@@ -279,7 +279,7 @@ func (b *loop) read() bool {
 	b.send()
 	for i := range n {
 		// Of the query the counters see how it came, and all came alike.
-		b.counters.Observe(&b.q, b.outcomes[i], elapsed)
+		b.counters.Count(&b.q, b.outcomes[i], elapsed)
 		b.restore(i)
 	}
 	return n == batchSize
@@ -295,6 +295,7 @@ func (b *loop) answer(n int) {
 			ans, o = b.wait(i)
 		}
 		b.outcomes[i] = o
+		b.counters.Log(&b.q, o)
 		if len(ans) > 0 {
 			b.queue(ans, rx.Hdr.Name, rx.Hdr.Namelen, rx.Hdr.Control, b.source(i))
 		}

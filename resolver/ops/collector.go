@@ -74,6 +74,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if c.src.EventsDropped != nil {
 		s.put(eventsDropped, float64(c.src.EventsDropped()))
 	}
+	if c.src.QueriesLost != nil {
+		s.put(queriesLost, float64(c.src.QueriesLost()))
+	}
 	s.put(buildInfo, 1, c.src.Build.Version, c.src.Build.Revision, runtime.Version())
 }
 

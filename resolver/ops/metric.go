@@ -63,6 +63,7 @@ const (
 	udpSendErrors
 	panicsTotal
 	eventsDropped
+	queriesLost
 	buildInfo
 	ids
 )
@@ -161,6 +162,8 @@ var metrics = [ids]Metric{
 		"Queries that met a fault in the program and were answered SERVFAIL.", nil},
 	eventsDropped: {"rideau_events_dropped_total", counter,
 		"Events for the log that were lost because too many came at a time.", nil},
+	queriesLost: {"rideau_query_log_lost_total", counter,
+		"Queries that the log of queries lacks because they came too fast or it could not be written.", nil},
 	buildInfo: {"rideau_build_info", gauge,
 		"Always 1; the labels tell which build runs.", []string{"version", "revision", "goversion"}},
 }

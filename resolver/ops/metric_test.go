@@ -65,6 +65,7 @@ func busy(t testing.TB) ops.Sources {
 		},
 		Panics:        func() uint64 { return 12 },
 		EventsDropped: func() uint64 { return 13 },
+		QueriesLost:   func() uint64 { return 14 },
 		Reloads:       reloads,
 		Lists: func() []ops.ListSource {
 			return []ops.ListSource{

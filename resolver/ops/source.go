@@ -26,6 +26,8 @@ type Sources struct {
 	// that found no room.
 	Panics        func() uint64
 	EventsDropped func() uint64
+	// QueriesLost counts the queries that the log of queries lacks; nil for none.
+	QueriesLost func() uint64
 	// Lists is the state of lists' sources, of those that there is something to say of; nil for none.
 	Lists func() []ListSource
 	// Bypass is who tried to go round the resolver, by group, each once. The
