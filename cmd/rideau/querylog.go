@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,7 +17,8 @@ import (
 	"rideau/resolver/wire"
 )
 
-// queryLog writes the queries that ended to a file, a line of JSON for each.
+// queryLog writes the queries that ended to a file, a line of JSON for each. Lines
+// of one moment may stand in any order.
 // What comes faster than it is written is lost, and counted.
 type queryLog struct {
 	stats *resolver.Stats
@@ -42,9 +44,14 @@ func openQueryLog(cfg *config.Config) (*os.File, error) {
 	if cfg.Log.Queries == "" {
 		return nil, nil
 	}
+	const remedy = "make its folder, let the user that rideau runs as write there, or take the key out"
+	err := regular(cfg.Log.Queries) // to open a pipe would wait for who reads it
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: log.queries: %w; %s", configName(cfg), err, remedy)
+	}
 	f, err := os.OpenFile(cfg.Log.Queries, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("%s: log.queries: %w; make its folder, let the user that rideau runs as write there, or take the key out", configName(cfg), err)
+		return nil, fmt.Errorf("%s: log.queries: %w; %s", configName(cfg), err, remedy)
 	}
 	return f, nil
 }
