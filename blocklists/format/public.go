@@ -61,8 +61,10 @@ func hashName(b []byte) uint64 {
 	return h ^ h>>29
 }
 
-// isPublicSuffix reports whether anybody can have a name directly below this
-// one, as its registry or owner has it: co.uk, github.io.
+// IsPublicSuffix reports whether anybody can have a name directly below this
+// one, as its registry or owner has it: com, co.uk, github.io. name is in wire form and lower case.
+func IsPublicSuffix(name []byte) bool { return mayBeSuffix(name) && isPublicSuffix(name) }
+
 func isPublicSuffix(name []byte) bool {
 	text := strings.TrimSuffix(wire.NameString(name), ".")
 	suffix, icann := publicsuffix.PublicSuffix(text)

@@ -73,7 +73,7 @@ func sources(t *testing.T) (*gotoken.FileSet, []source) {
 // part of TestImports alone.
 func ownImports() map[string][]string {
 	return map[string][]string{
-		"cmd/rideau": {"config", "blocklists", "blocklists/compare", "blocklists/egress", "blocklists/fetch", "blocklists/format", "blocklists/pack", "blocklists/simulate", "blocklists/trace",
+		"cmd/rideau": {"config", "blocklists", "blocklists/compare", "blocklists/egress", "blocklists/fetch", "blocklists/format", "blocklists/health", "blocklists/pack", "blocklists/simulate", "blocklists/trace",
 			"resolver", "resolver/cache", "resolver/device", "resolver/listener", "resolver/ops", "resolver/upstream", "resolver/wire"},
 		"config":                {"config/node"},
 		"config/node":           nil,
@@ -85,6 +85,7 @@ func ownImports() map[string][]string {
 			"resolver/cache", "resolver/device", "resolver/upstream", "resolver/wire"},
 		"blocklists":          {"blocklists/format", "blocklists/prefix", "blocklists/suffix", "resolver/wire"},
 		"blocklists/fetch":    nil,
+		"blocklists/health":   {"blocklists", "blocklists/format", "resolver/wire"},
 		"blocklists/compare":  {"blocklists", "blocklists/format", "resolver/wire"},
 		"blocklists/egress":   nil,
 		"blocklists/format":   {"resolver/wire"},
@@ -112,7 +113,7 @@ func otherModules() map[string][2][]string {
 		"github.com/rogpeppe/go-internal": {nil, {"*"}},
 		"github.com/spf13/pflag":          {{"cmd/rideau"}},
 		"golang.org/x/net/idna":           {{"blocklists/format"}},
-		"golang.org/x/net/publicsuffix":   {{"blocklists/format"}},
+		"golang.org/x/net/publicsuffix":   {{"blocklists/format", "blocklists/health"}},
 		"golang.org/x/net/ipv4":           {{"resolver/listener"}},
 		"golang.org/x/net/ipv6":           {{"resolver/listener"}},
 		"golang.org/x/sys":                {{"cmd/rideau", "resolver/batch", "resolver/listener", "resolver/upstream"}},

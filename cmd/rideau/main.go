@@ -61,6 +61,7 @@ func commands() []command {
 		{"check", "", "read the configuration and its lists, and name what is wrong with them", checkHelp, check},
 		{"explain", "NAME", "say what would be answered, and which ban, list and line decide", explainHelp, explain},
 		{"simulate", "[FILE...]", "say what a configuration would change for what clients asked, by their query logs", simulateHelp, simulatePolicy},
+		{"rules", "[FILE...]", "say which entries of lists are idle, repeated or too wide, and what is asked beside them", rulesHelp, rules},
 		{"diff", "OLD NEW", "say what changes from one configuration to another", diffHelp, diff},
 		{"fetch", "", "fetch the lists that have a url into the state folder, and look whether they are good", fetchHelp, fetchLists},
 		{"config", "", "print the configuration or a ban pack inside the program, to start your own from", configHelp, printConfig},
@@ -155,7 +156,7 @@ func defineFlags(c *call, name string) {
 		c.StringP("config", "c", "", "configuration `file`; without it the one inside the program is used")
 	}
 	switch name {
-	case "check", "diff", "explain", "simulate", "version":
+	case "check", "diff", "explain", "rules", "simulate", "version":
 		c.Bool("json", false, "print JSON")
 	}
 	switch name {
@@ -169,6 +170,10 @@ func defineFlags(c *call, name string) {
 		c.StringSlice("not-from", nil, "`ranges` whose queries are left out, such as the resolver itself in a capture")
 		c.String("now", "", "the `instant` (RFC 3339) that decides which bans are in force; by default now")
 		c.Int("top", 20, "how many names to print for each kind of change; 0 is all")
+	case "rules":
+		c.StringArray("log", nil, "query log or capture, a `file` or -; may be given again, and more files may follow")
+		c.String("log-format", "", "the logs' `format`, if it is found out wrong: "+strings.Join(trace.Formats(), ", "))
+		c.Int("top", 10, "how many to print of each kind; 0 is all")
 	case "diff":
 		c.Bool("all", false, "tell all names, not the first alone")
 		c.Int("examples", 10, "how many names to tell of each kind")

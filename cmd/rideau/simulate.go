@@ -190,6 +190,23 @@ func simulatedState(cfg *config.Config, snap *blocklists.Snapshot) (*resolver.St
 
 // replay puts a log's queries to the simulation.
 func replay(s *simulate.Simulation, file, as string, leave []netip.Prefix) (readLog, error) {
+	left := 0
+	out, err := readTrace(file, as, func(q *trace.Query) error {
+		for _, p := range leave {
+			if p.Contains(q.Client) {
+				left++
+				return nil
+			}
+		}
+		s.Add(q)
+		return nil
+	})
+	out.LeftOut = left
+	return out, err
+}
+
+// readTrace reads a log, and says what it consists of.
+func readTrace(file, as string, each func(*trace.Query) error) (readLog, error) {
 	out := readLog{File: file, Formats: []string{}, Problems: []unreadLine{}}
 	in := io.Reader(os.Stdin)
 	if file == "-" {
@@ -209,16 +226,7 @@ func replay(s *simulate.Simulation, file, as string, leave []netip.Prefix) (read
 		t, ok := parseType(name)
 		return wire.Type(t), ok
 	}}
-	stats, err := trace.Read(in, o, func(q *trace.Query) error {
-		for _, p := range leave {
-			if p.Contains(q.Client) {
-				out.LeftOut++
-				return nil
-			}
-		}
-		s.Add(q)
-		return nil
-	})
+	stats, err := trace.Read(in, o, each)
 	out.Lines, out.Queries, out.Other, out.Unread = stats.Lines, stats.Queries, stats.Other, stats.Unread
 	for _, f := range stats.Formats {
 		out.Formats = append(out.Formats, string(f))

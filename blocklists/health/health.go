@@ -1,0 +1,336 @@
+// Package health looks for what makes lists worse over the years: entries that
+// say what others say, that nothing ever met, or that cover too much, and names
+// beside banned ones that clients ask for and that may belong to them.
+//
+// It reads lists more than once rather than to keep them: memory is some twenty
+// octets for each entry, and, with logs, some forty for each domain that entries lie in
+// and each name that was asked.
+package health
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/publicsuffix"
+
+	"rideau/blocklists"
+	"rideau/blocklists/format"
+	"rideau/resolver/wire"
+)
+
+// Report is what was found. Counts are whole; of each kind some are told.
+type Report struct {
+	Entries int `json:"entries"` // of names, in lists that a ban uses
+	// Shadowed entries have one above them in the same ban that covers all
+	// that they do.
+	Shadowed Finding `json:"shadowed"`
+	// Repeated entries stand in the same ban more than once.
+	Repeated Finding `json:"repeated"`
+	// Public entries are suffixes under which anybody can have a name.
+	Public Finding `json:"public"`
+	// Unmet entries covered no name of the logs. It is empty without logs.
+	Unmet Finding `json:"unmet"`
+	// Asked is how many different names the logs hold.
+	Asked int `json:"asked"`
+	// Siblings are names that were asked and are not banned, in a domain of
+	// which something else is.
+	Siblings []Sibling `json:"siblings"`
+	// MoreSiblings is how many there are beyond those told.
+	MoreSiblings int `json:"more_siblings"`
+}
+
+// Finding is entries of one kind.
+type Finding struct {
+	Count    int       `json:"count"`
+	Examples []Example `json:"examples"`
+}
+
+// Example is an entry, and where it stands.
+type Example struct {
+	Entry string `json:"entry"`
+	List  string `json:"list"`
+	File  string `json:"file"`
+	Line  int    `json:"line"`
+	// By is the entry that covers it, or the list where it stands first.
+	By string `json:"by,omitempty"`
+}
+
+// Sibling is a name beside banned ones.
+type Sibling struct {
+	Name    string `json:"name"`
+	Queries int    `json:"queries"`
+	Beside  string `json:"beside"` // an entry of the same registrable domain
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+}
+
+// Log gives each name that was asked to a function. A name may come any number of
+// times, and is lent.
+type Log func(each func(name *wire.Name)) error
+
+// Options bound a report.
+type Options struct {
+	Examples int // told of each kind; negative is all
+	Log      Log // nil: none
+}
+
+// maxAsked is how many different names of a log are told apart.
+const maxAsked = 4 << 20
+
+// Look looks at the lists of a policy's bans.
+func Look(ctx context.Context, s *blocklists.Snapshot, o Options) (*Report, error) {
+	h := health{ctx: ctx, s: s, o: o, seed: maphash.MakeSeed(), r: &Report{Siblings: []Sibling{}}}
+	for _, f := range []*Finding{&h.r.Shadowed, &h.r.Repeated, &h.r.Public, &h.r.Unmet} {
+		f.Examples = []Example{}
+	}
+	if err := h.gather(); err != nil {
+		return nil, err
+	}
+	if o.Log != nil {
+		if err := h.read(); err != nil {
+			return nil, err
+		}
+	}
+	if err := h.judge(); err != nil {
+		return nil, err
+	}
+	return h.r, nil
+}
+
+type health struct {
+	ctx  context.Context
+	s    *blocklists.Snapshot
+	o    Options
+	seed maphash.Seed
+	r    *Report
+	n    int
+
+	// keys are the entries, by the hash of ban, match and name; sorted, each once.
+	keys []uint64
+	met  []bool // by keys
+	seen []bool
+	// domains are the registrable domains of entries that do not cover the
+	// whole of them, with the first such entry.
+	domains map[uint64]place
+	asked   map[uint64]asked
+}
+
+type place struct {
+	file  string
+	line  int
+	entry string
+}
+
+// asked is how often a name was asked that is not banned, in a domain of which something is.
+type asked struct {
+	name    string
+	domain  uint64
+	queries int
+}
+
+func (h *health) key(ban int, m format.Match, name []byte) uint64 {
+	return maphash.Bytes(h.seed, name) ^ uint64(ban+1)*0x9E3779B97F4A7C15 ^ uint64(m+1)*0xC2B2AE3D27D4EB4F
+}
+
+// bans says which ban has each list: the first that uses it.
+func (h *health) bans() map[string]int {
+	out := map[string]int{}
+	for i := range h.s.Policy().Bans {
+		for _, l := range h.s.Policy().Bans[i].Lists {
+			if _, ok := out[l]; !ok {
+				out[l] = i
+			}
+		}
+	}
+	return out
+}
+
+// each reads the entries of names of all lists that bans use.
+func (h *health) each(f func(ban int, list, file string, e *format.Entry)) error {
+	bans := h.bans()
+	for i := range h.s.Policy().Lists {
+		l := &h.s.Policy().Lists[i]
+		ban, ok := bans[l.ID]
+		if !ok {
+			continue
+		}
+		err := l.Each(func(file string, e *format.Entry) error {
+			if h.n++; h.n&0xFFF == 0 && h.ctx.Err() != nil {
+				return h.ctx.Err()
+			}
+			if plain(e) {
+				f(ban, l.ID, file, e)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("list %s: %w", l.ID, err)
+		}
+	}
+	return nil
+}
+
+// plain reports whether an entry says of a name that it is banned, and no
+// more.
+func plain(e *format.Entry) bool {
+	if e.Name == nil {
+		return false
+	}
+	r := e.Rule
+	return r == nil || r.Trigger == format.OnAnswer && (r.Action == format.Listed || r.Action == format.NXDomain) && !r.Except && !r.Cancel && r.Types == nil
+}
+
+// gather takes down what there is.
+func (h *health) gather() error {
+	if h.o.Log != nil {
+		h.domains = map[uint64]place{}
+	}
+	err := h.each(func(ban int, _, file string, e *format.Entry) {
+		h.r.Entries++
+		h.keys = append(h.keys, h.key(ban, e.Match, e.Name))
+		if h.domains == nil {
+			return
+		}
+		if d, whole := h.domain(e.Name); d != 0 && !(whole && e.Match == format.Suffix) {
+			if _, ok := h.domains[d]; !ok {
+				h.domains[d] = place{strings.Clone(file), e.Line, text(e)}
+			}
+		}
+	})
+	slices.Sort(h.keys)
+	h.keys = slices.Compact(h.keys)
+	h.met, h.seen = make([]bool, len(h.keys)), make([]bool, len(h.keys))
+	return err
+}
+
+// domain is the hash of a name's registrable domain, 0 if it has none, and whether that is
+// the name.
+func (h *health) domain(name []byte) (hash uint64, whole bool) {
+	s := strings.TrimSuffix(wire.NameString(name), ".")
+	d, err := publicsuffix.EffectiveTLDPlusOne(s)
+	if err != nil {
+		return 0, false
+	}
+	return maphash.String(h.seed, d) | 1, d == s
+}
+
+// find is the place of an entry in keys; -1 if there is none.
+func (h *health) find(key uint64) int {
+	if i, ok := slices.BinarySearch(h.keys, key); ok {
+		return i
+	}
+	return -1
+}
+
+// read marks the entries that names of the logs meet, and takes down the
+// siblings.
+func (h *health) read() error {
+	h.asked = map[uint64]asked{}
+	names := map[uint64]struct{}{}
+	everyone := h.s.Everyone()
+	err := h.o.Log(func(name *wire.Name) {
+		k := maphash.Bytes(h.seed, name.Bytes())
+		if a, ok := h.asked[k]; ok {
+			a.queries++
+			h.asked[k] = a
+			return
+		}
+		if _, ok := names[k]; ok || len(names) >= maxAsked {
+			return
+		}
+		names[k] = struct{}{}
+		for ban := range h.s.Policy().Bans {
+			for n := 1; n <= name.Labels(); n++ {
+				matches := []format.Match{format.Suffix, format.Below}
+				if n == name.Labels() {
+					matches = []format.Match{format.Suffix, format.Exact}
+				}
+				for _, m := range matches {
+					if i := h.find(h.key(ban, m, name.Suffix(n))); i >= 0 {
+						h.met[i] = true
+					}
+				}
+			}
+		}
+		if d, _ := h.domain(name.Bytes()); d != 0 && h.s.Name(name, everyone).Kind == blocklists.Pass {
+			if _, ok := h.domains[d]; ok {
+				h.asked[k] = asked{strings.TrimSuffix(name.String(), "."), d, 1}
+			}
+		}
+	})
+	h.r.Asked = len(names)
+	for _, a := range h.asked {
+		p := h.domains[a.domain]
+		h.r.Siblings = append(h.r.Siblings, Sibling{a.name, a.queries, p.entry, p.file, p.line})
+	}
+	slices.SortFunc(h.r.Siblings, func(a, b Sibling) int { return cmp.Or(b.Queries-a.Queries, cmp.Compare(a.Name, b.Name)) })
+	if n := len(h.r.Siblings); h.o.Examples >= 0 && n > h.o.Examples {
+		h.r.Siblings, h.r.MoreSiblings = h.r.Siblings[:h.o.Examples], n-h.o.Examples
+	}
+	return err
+}
+
+// judge looks at each entry again.
+func (h *health) judge() error {
+	return h.each(func(ban int, list, file string, e *format.Entry) {
+		x := Example{Entry: text(e), List: list, File: file, Line: e.Line}
+		i := h.find(h.key(ban, e.Match, e.Name))
+		if h.seen[i] {
+			h.add(&h.r.Repeated, x)
+			return
+		}
+		h.seen[i] = true
+		if by := h.above(ban, e); by != "" {
+			x.By = by
+			h.add(&h.r.Shadowed, x)
+		}
+		x.By = ""
+		if e.Match != format.Exact && format.IsPublicSuffix(e.Name) {
+			h.add(&h.r.Public, x)
+		}
+		if h.asked != nil && !h.met[i] {
+			h.add(&h.r.Unmet, x)
+		}
+	})
+}
+
+func (h *health) add(f *Finding, x Example) {
+	if f.Count++; h.o.Examples < 0 || len(f.Examples) < h.o.Examples {
+		f.Examples = append(f.Examples, x)
+	}
+}
+
+// above is an entry of the same ban that covers all that e covers; empty if
+// there is none.
+func (h *health) above(ban int, e *format.Entry) string {
+	if e.Match != format.Suffix && h.find(h.key(ban, format.Suffix, e.Name)) >= 0 {
+		return shown(format.Suffix, e.Name)
+	}
+	for up := e.Name; len(up) > 1; {
+		up = up[1+up[0]:]
+		for _, m := range [...]format.Match{format.Suffix, format.Below} {
+			if h.find(h.key(ban, m, up)) >= 0 {
+				return shown(m, up)
+			}
+		}
+	}
+	return ""
+}
+
+func text(e *format.Entry) string { return shown(e.Match, e.Name) }
+
+// shown is an entry as plain lists have it.
+func shown(m format.Match, w []byte) string {
+	name := strings.TrimSuffix(wire.NameString(w), ".")
+	switch m {
+	case format.Exact:
+		return "=" + name
+	case format.Below:
+		return "*." + name
+	}
+	return name
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"rideau/blocklists"
+	"rideau/blocklists/health"
+	"rideau/blocklists/trace"
+	"rideau/resolver/wire"
+)
+
+const rulesHelp = `Says what makes the lists of bans worse than they could be: entries that another of the same ban
+covers, entries that stand there twice, and suffixes under which anybody can have a name. With --log, also entries
+that nobody's query met, and names that were asked beside banned ones, in the same registrable domain,
+and may belong to them. Logs are those that simulate reads, and more files can follow.
+
+An entry without a query is no reason to take it out: a ban is for the day on which somebody tries.
+
+Exit code 0: the report is printed, whatever it says. 1: the configuration, a list or a log cannot be
+read. 2: wrong use.`
+
+// ruleReport is what rules prints.
+type ruleReport struct {
+	Config string    `json:"config"`
+	Logs   []readLog `json:"logs"`
+	*health.Report
+}
+
+func rules(c *call) int {
+	logs, _ := c.GetStringArray("log")
+	logs = append(logs, c.args...)
+	if f := c.string("log-format"); f != "" && !slices.Contains(trace.Formats(), f) {
+		fmt.Fprintf(c.stderr, "rideau rules: --log-format %q is none of %s\n", f, strings.Join(trace.Formats(), ", "))
+		return exitUsage
+	}
+	cfg, err := loadConfig(c.string("config"))
+	if err != nil {
+		return c.fail(err)
+	}
+	snap, _, err := loadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false)
+	if err != nil {
+		return c.fail(err)
+	}
+	out := ruleReport{Config: configName(cfg), Logs: []readLog{}}
+	var o health.Options
+	o.Examples, _ = c.GetInt("top")
+	if o.Examples == 0 {
+		o.Examples = -1
+	}
+	if len(logs) > 0 {
+		o.Log = func(each func(*wire.Name)) error {
+			for _, file := range logs {
+				l, err := readTrace(file, c.string("log-format"), func(q *trace.Query) error {
+					each(&q.Name)
+					return nil
+				})
+				if err != nil {
+					return err
+				}
+				out.Logs = append(out.Logs, l)
+			}
+			return nil
+		}
+	}
+	if out.Report, err = health.Look(c.ctx, snap, o); err != nil {
+		return c.fail(err)
+	}
+	if c.bool("json") {
+		printJSON(c, out)
+	} else {
+		out.print(c.stdout)
+	}
+	return exitOK
+}
+
+func (r *ruleReport) print(w io.Writer) {
+	fmt.Fprintf(w, "%s: %d entries of names\n", r.Config, r.Entries)
+	finding := func(f health.Finding, what, by string) {
+		fmt.Fprintf(w, "%d %s\n", f.Count, what)
+		for _, x := range f.Examples {
+			fmt.Fprintf(w, "  %s (list %s, %s:%d)", x.Entry, x.List, x.File, x.Line)
+			if x.By != "" {
+				fmt.Fprintf(w, "%s %s", by, x.By)
+			}
+			fmt.Fprintln(w)
+		}
+		if left := f.Count - len(f.Examples); left > 0 {
+			fmt.Fprintf(w, "  and %d more\n", left)
+		}
+	}
+	finding(r.Shadowed, "covered by another entry of the same ban", " by")
+	finding(r.Repeated, "there more than once in the same ban", "")
+	finding(r.Public, "suffixes under which anybody can have a name", "")
+	if len(r.Logs) == 0 {
+		return
+	}
+	finding(r.Unmet, fmt.Sprintf("that none of %d names asked met", r.Asked), "")
+	fmt.Fprintf(w, "%d names asked beside banned ones\n", len(r.Siblings)+r.MoreSiblings)
+	for _, s := range r.Siblings {
+		fmt.Fprintf(w, "  %s, %d queries, beside %s (%s:%d)\n", s.Name, s.Queries, s.Beside, s.File, s.Line)
+	}
+	if r.MoreSiblings > 0 {
+		fmt.Fprintf(w, "  and %d more\n", r.MoreSiblings)
+	}
+}
