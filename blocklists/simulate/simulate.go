@@ -35,7 +35,7 @@ type limits struct {
 }
 
 // usual are limits that a day of a large network stays within, and that take
-// some 300 MB if all are reached.
+// some 600 MB if all are reached, where a usual day takes 50.
 var usual = limits{names: 1 << 22, changed: 1 << 19, clients: 1 << 20, pairs: 1 << 22}
 
 // Class is what a change of policy does to a query.

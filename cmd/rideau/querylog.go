@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,22 +39,34 @@ func newQueryLog(stats *resolver.Stats, log *slog.Logger) *queryLog {
 	return &queryLog{stats: stats, log: log}
 }
 
+const queryLogRemedy = "make its folder, let the user that rideau runs as write there, or take the key out"
+
 // openQueryLog opens the file that a configuration names; nil if it names
 // none. Only its owner may read it: it tells who asked what.
 func openQueryLog(cfg *config.Config) (*os.File, error) {
 	if cfg.Log.Queries == "" {
 		return nil, nil
 	}
-	const remedy = "make its folder, let the user that rideau runs as write there, or take the key out"
 	err := regular(cfg.Log.Queries) // to open a pipe would wait for who reads it
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s: log.queries: %w; %s", configName(cfg), err, remedy)
+		return nil, fmt.Errorf("%s: log.queries: %w; %s", configName(cfg), err, queryLogRemedy)
 	}
 	f, err := os.OpenFile(cfg.Log.Queries, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("%s: log.queries: %w; %s", configName(cfg), err, remedy)
+		return nil, fmt.Errorf("%s: log.queries: %w; %s", configName(cfg), err, queryLogRemedy)
 	}
 	return f, nil
+}
+
+// queryLogFolder looks whether the log could be made, and makes nothing.
+func queryLogFolder(cfg *config.Config) error {
+	if cfg.Log.Queries == "" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Dir(cfg.Log.Queries)); err != nil {
+		return fmt.Errorf("%s: log.queries: %w; %s", configName(cfg), err, queryLogRemedy)
+	}
+	return nil
 }
 
 // use goes on with another file, or with none, and closes the one before. It owns f.

@@ -34,7 +34,8 @@ input, and more files can follow. The format is found out for each line.
 
 Questions alone are judged. What only an answer shows, such as an alias of a banned name, is not in
 a log, so that more can be blocked than is printed here. Names, clients and queries are counted
-exactly up to 2,097,152 names, 1,048,576 clients and 524,288 names that change, and the report says if there were more.
+exactly up to 2,097,152 names, 1,048,576 clients and 524,288 names that change, and the report says if there were more;
+with all of them that takes 600 MB, and a usual day 50.
 Nothing is asked, fetched or changed; lists with a url are read as they were last fetched.
 
 Exit code 0: the report is printed, whatever it says. 1: a configuration, a list or a log cannot be
