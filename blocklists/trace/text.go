@@ -18,6 +18,10 @@ func (s *reader) rideau(line []byte) (found, string) {
 	if len(line) == 0 || line[0] != '{' {
 		return foreign, ""
 	}
+	if client, name, qtype, transport, ok := plain(line); ok {
+		s.q.TCP = string(transport) == "tcp"
+		return s.take(name, qtype, client, true)
+	}
 	var l struct {
 		Name      *string `json:"name"`
 		Type      string  `json:"type"`
@@ -37,6 +41,26 @@ func (s *reader) rideau(line []byte) (found, string) {
 	}
 	s.q.TCP = l.Transport == "tcp"
 	return s.take([]byte(*l.Name), []byte(l.Type), []byte(l.Client), true)
+}
+
+// plain takes a line apart as log.queries writes it where no text needs
+// escaping, which is nearly always: several times as fast as reading JSON. What
+// deviates is not plain.
+func plain(line []byte) (client, name, qtype, transport []byte, ok bool) {
+	if bytes.IndexByte(line, '\\') >= 0 {
+		return nil, nil, nil, nil, false
+	}
+	var v [7][]byte
+	for i, key := range [...]string{`{"time":"`, `,"client":"`, `,"group":"`, `,"name":"`, `,"type":"`, `,"transport":"`, `,"outcome":"`} {
+		rest, found := bytes.CutPrefix(line, []byte(key))
+		end := bytes.IndexByte(rest, '"')
+		if !found || end < 0 {
+			return nil, nil, nil, nil, false
+		}
+		v[i], line = rest[:end], rest[end+1:]
+	}
+	// What follows says nothing of the question, but is to be whole.
+	return v[1], v[3], v[4], v[5], len(line) > 0 && line[len(line)-1] == '}'
 }
 
 // take takes what a question consists of.

@@ -80,6 +80,9 @@ func TestLines(t *testing.T) {
 
 		{`{"time":"2026-11-23T08:04:13Z","client":"10.0.0.1","group":"all","name":"a\\.b.example.","type":"A","transport":"tcp","outcome":"cached"}`, `10.0.0.1 a\.b.example. A tcp`},
 		{`{"time":"2026-11-23T08:04:13Z","level":"INFO","msg":"would have been blocked","ban":"x","name":"a.example.","type":"A","client":"10.0.0.1"}`, "10.0.0.1 a.example. A udp"},
+		{`{"time":"2026-11-23T08:04:13Z","client":"10.0.0.1","group":"all","name":"a.example.","type":"A","transport":"tcp","outcome":"blocked","ban":"b"}`, "10.0.0.1 a.example. A tcp"},
+		{`{"time":"2026-11-23T08:04:13Z","client":"10.0.0.1","group":"é","name":"a.example.","type":"TYPE99","transport":"udp","outcome":"cached"}`, "10.0.0.1 a.example. SPF udp"},
+		{`{"type":"A","name":"a.example.","client":"10.0.0.1"}`, "10.0.0.1 a.example. A udp"},
 		{`{"time":"2026-11-23T08:04:13Z","level":"INFO","msg":"reloaded"}`, none},
 		{`{"time":"2026-11-23T08:04:13Z","lost":12}`, none},
 	} {
@@ -305,6 +308,7 @@ func FuzzRead(f *testing.F) {
 		"[1] unbound[8:0] info: 10.0.0.1 a.example. A IN", `{"client":"10.0.0.1","name":"a","type":"A"}`, "client @: query: "} {
 		f.Add([]byte(s))
 	}
+	f.Add([]byte(`{"time":"t","client":"10.0.0.1","group":"all","name":"a.example.","type":"A","transport":"tcp","outcome":"blocked"}`))
 	f.Add(pcap(f, layers.LinkTypeEthernet, false, frames(f)))
 	f.Add(pcap(f, layers.LinkTypeLinuxSLL, false, frames(f)))
 	f.Add(pcapng(f, layers.LinkTypeEthernet, frames(f)))
