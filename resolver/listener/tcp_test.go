@@ -278,9 +278,11 @@ func TestTCPConnectionLimits(t *testing.T) {
 	first := from("127.0.0.1")
 	send(t, first, framed(query(2, settle, "")))
 	receiveFramed(t, first)
+	time.Sleep(200 * time.Millisecond) // the answer is out before the connection counts as idle
 	second := from("127.0.0.1")
 	send(t, second, framed(query(3, settle, "")))
 	receiveFramed(t, second)
+	time.Sleep(200 * time.Millisecond)
 
 	// The client has all it may; nothing of it is closed for its own sake.
 	refused := from("127.0.0.1")

@@ -202,33 +202,49 @@ func program(t *testing.T, name string) string {
 }
 
 // startPeer runs a resolver until the test ends, and waits until it answers.
-func startPeer(t *testing.T, addr, dir, name string, args ...string) peer {
+// Something else may take the port in between: then it is tried with another.
+func startPeer(t *testing.T, name string, configure func(dir string, port int) (args []string)) (ask peer, dir string) {
 	t.Helper()
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program(t, name), args...)
-	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, dir
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	ask := socketPeer(addr)
-	for end := time.Now().Add(20 * time.Second); ; {
-		if m := ask(new(dns.Msg).SetQuestion("t9999.ready.example.", dns.TypeTXT), "127.0.0.1"); m != nil && m.Rcode == dns.RcodeSuccess {
-			return ask
+	path := program(t, name)
+	var log []byte
+	for range 3 {
+		dir, port := t.TempDir(), freePort(t)
+		out, err := os.Create(filepath.Join(dir, "log"))
+		if err != nil {
+			t.Fatal(err)
 		}
-		if time.Now().After(end) {
-			text, _ := os.ReadFile(log.Name())
-			text = text[max(0, len(text)-4000):]
-			t.Fatalf("%s does not answer:\n%s", name, text)
+		cmd := exec.Command(path, configure(dir, port)...)
+		cmd.Stdout, cmd.Stderr, cmd.Dir = out, out, dir
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
 		}
-		time.Sleep(50 * time.Millisecond)
+		ended := make(chan struct{})
+		go func() {
+			_ = cmd.Wait()
+			close(ended)
+		}()
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			<-ended
+		})
+		ask := socketPeer(fmt.Sprintf("127.0.0.1:%d", port))
+		gone := func() bool {
+			select {
+			case <-ended:
+				return true
+			default:
+				return false
+			}
+		}
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && !gone(); time.Sleep(50 * time.Millisecond) {
+			if m := ask(new(dns.Msg).SetQuestion("t9999.ready.example.", dns.TypeTXT), "127.0.0.1"); m != nil && m.Rcode == dns.RcodeSuccess {
+				return ask, dir
+			}
+		}
+		log, _ = os.ReadFile(out.Name())
 	}
+	t.Fatalf("%s does not answer:\n%s", name, log[max(0, len(log)-4000):])
+	return nil, ""
 }
 
 func freePort(t *testing.T) int {
@@ -243,8 +259,21 @@ func freePort(t *testing.T) int {
 
 func startBIND(t *testing.T, upstream netip.AddrPort, zones []policyZone) peer {
 	t.Helper()
-	dir := t.TempDir()
-	port := freePort(t)
+	ask, dir := startPeer(t, "named", func(dir string, port int) []string { return configureBIND(t, dir, port, upstream, zones) })
+	// It answers before its policy is there.
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		log, _ := os.ReadFile(filepath.Join(dir, "log"))
+		if strings.Count(string(log), ": reload done: success") >= len(zones) {
+			return ask
+		}
+		if time.Now().After(end) {
+			t.Fatalf("named does not load its policy zones:\n%s", log[max(0, len(log)-4000):])
+		}
+	}
+}
+
+func configureBIND(t *testing.T, dir string, port int, upstream netip.AddrPort, zones []policyZone) []string {
+	t.Helper()
 	var policy, files strings.Builder
 	for i, z := range zones {
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("z%d.zone", i)), []byte(z.text()), 0o644); err != nil {
@@ -271,23 +300,17 @@ controls { };
 	if err := os.WriteFile(filepath.Join(dir, "named.conf"), []byte(conf), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	ask := startPeer(t, fmt.Sprintf("127.0.0.1:%d", port), dir, "named", "-g", "-4", "-n", "1", "-c", filepath.Join(dir, "named.conf"))
-	// It answers before its policy is there.
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		log, _ := os.ReadFile(filepath.Join(dir, "log"))
-		if strings.Count(string(log), ": reload done: success") >= len(zones) {
-			return ask
-		}
-		if time.Now().After(end) {
-			t.Fatalf("named does not load its policy zones:\n%s", log[max(0, len(log)-4000):])
-		}
-	}
+	return []string{"-g", "-4", "-n", "1", "-c", filepath.Join(dir, "named.conf")}
 }
 
 func startUnbound(t *testing.T, upstream netip.AddrPort, zones []policyZone) peer {
 	t.Helper()
-	dir := t.TempDir()
-	port := freePort(t)
+	ask, _ := startPeer(t, "unbound", func(dir string, port int) []string { return configureUnbound(t, dir, port, upstream, zones) })
+	return ask
+}
+
+func configureUnbound(t *testing.T, dir string, port int, upstream netip.AddrPort, zones []policyZone) []string {
+	t.Helper()
 	var policy strings.Builder
 	for i, z := range zones {
 		text := strings.Replace(z.text(), "@ IN SOA", fmt.Sprintf("$ORIGIN z%d.\n@ IN SOA", i), 1)
@@ -296,9 +319,6 @@ func startUnbound(t *testing.T, upstream netip.AddrPort, zones []policyZone) pee
 		}
 		fmt.Fprintf(&policy, "rpz:\n  name: z%d\n  zonefile: %q\n", i, filepath.Join(dir, fmt.Sprintf("z%d.zone", i)))
 		if word, target, _ := strings.Cut(z.override, " "); word != "" {
-			if word == "tcp-only" {
-				word = "tcp-only"
-			}
 			fmt.Fprintf(&policy, "  rpz-action-override: %s\n", word)
 			if target != "" {
 				fmt.Fprintf(&policy, "  rpz-cname-override: %s.\n", target)
@@ -329,7 +349,7 @@ forward-zone:
 	if err := os.WriteFile(filepath.Join(dir, "unbound.conf"), []byte(conf), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return startPeer(t, fmt.Sprintf("127.0.0.1:%d", port), dir, "unbound", "-d", "-c", filepath.Join(dir, "unbound.conf"))
+	return []string{"-d", "-c", filepath.Join(dir, "unbound.conf")}
 }
 
 // startRideau makes a resolver in this process.
