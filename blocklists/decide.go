@@ -75,17 +75,17 @@ func (s *Snapshot) lookUp(name *wire.Name, sc *scope) (f finding, rules bool) {
 // say, may not be all.
 func (s *Snapshot) complete(v Verdict, rules bool, q *Ask, sc *scope) Verdict {
 	if rules {
-		v = s.ruled(q, sc, true)
+		v = s.ruled(q, sc, true, nil)
 	}
 	if v.Kind != Allow && v.Kind != Block && s.someAddrs {
 		if a, ok := reverse(q.Name); ok {
-			if w := s.addr(a, sc); w.Kind == Allow || w.Kind == Block || v.Kind == Pass {
+			if w := s.addr(a, sc, nil); w.Kind == Allow || w.Kind == Block || v.Kind == Pass {
 				v = w
 			}
 		}
 	}
 	if v.Kind == Allow {
-		if w := s.ruled(q, sc, false); w.Kind == Block || w.Kind == WouldBlock {
+		if w := s.ruled(q, sc, false, nil); w.Kind == Block || w.Kind == WouldBlock {
 			v.Ban, v.Overruled = w.Ban, true
 		}
 	}
@@ -93,10 +93,14 @@ func (s *Snapshot) complete(v Verdict, rules bool, q *Ask, sc *scope) Verdict {
 }
 
 // ruled is the rule of precedence for a name whose lists have rules: what a
-// list excepts it does not have, unless it is important. allow says whether exceptions count.
-func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool) Verdict {
+// list excepts it does not have, unless it is important. allow says whether exceptions count,
+// and without is lists that do not.
+func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool, without *listSet) Verdict {
 	var f finding
 	var gone, allGone listSet
+	if without != nil {
+		gone, allGone = *without, *without
+	}
 	labels := q.Name.Labels()
 	for m := s.trie.Match(q.Name); ; {
 		k, i, ok := m.Next()
@@ -163,15 +167,20 @@ func (s *Snapshot) Name(name *wire.Name, g GroupID) Verdict {
 
 // Addr decides about an address in a response. It does not allocate.
 func (s *Snapshot) Addr(a netip.Addr, g GroupID) Verdict {
-	return s.addr(a, &s.scopes[g])
+	return s.addr(a, &s.scopes[g], nil)
 }
 
-func (s *Snapshot) addr(a netip.Addr, sc *scope) Verdict {
+func (s *Snapshot) addr(a netip.Addr, sc *scope, without *listSet) Verdict {
 	i := s.addrs.Lookup(a)
 	if i == 0 {
 		return Verdict{}
 	}
 	set := s.sets[i].self
+	for w := range set {
+		if without != nil {
+			set[w] &^= without[w]
+		}
+	}
 	v := s.verdict(sc, sc.decide(finding{}, &set, 0))
 	if v.Kind == Allow {
 		for w := range set {

@@ -197,3 +197,20 @@ func (p *Protected) meets(name []byte, m format.Match) string {
 	}
 	return p.above[string(name)]
 }
+
+// holds reports whether a name is protected, or lies below one that is.
+func (p *Protected) holds(name *wire.Name) bool {
+	for up := name.Bytes(); len(up) > 1; up = up[1+int(up[0]):] {
+		if _, ok := p.names[string(up)]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// spares reports whether a list may not keep a name from being resolved: not
+// by an entry of its own, which it is read without, and not by what the name leads to either.
+func (s *Snapshot) spares(list uint8, name *wire.Name) bool {
+	p := s.policy.Lists[list].Guards.Protected
+	return p != nil && p.holds(name)
+}

@@ -80,6 +80,9 @@ func Load(ctx context.Context, p Policy, prev *Snapshot, o LoadOptions) (*Snapsh
 			}
 		}
 		s.lists[i] = info
+		if l.Guards.Protected != nil {
+			s.guarded.add(i)
+		}
 	}
 	if len(report.Failed) > 0 {
 		errs := make([]error, len(report.Failed))

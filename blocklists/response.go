@@ -89,7 +89,7 @@ func (s *Snapshot) record(msg []byte, r *wire.Record, q *Ask, scratch *wire.Name
 	// was decided about already.
 	if msg[r.Off] != 0xC0 || msg[r.Off+1] != wire.HeaderLen {
 		if _, err := scratch.Parse(msg, r.Off); err == nil && r.Type != wire.TypeSOA {
-			if v := s.listed(&ask, sc); keep(v) {
+			if v := s.leadsTo(q, &ask, sc); keep(v) {
 				return v
 			}
 		}
@@ -97,11 +97,11 @@ func (s *Snapshot) record(msg []byte, r *wire.Record, q *Ask, scratch *wire.Name
 	switch r.Type {
 	case wire.TypeA, wire.TypeAAAA:
 		if a, ok := netip.AddrFromSlice(msg[r.DataOff:r.End]); ok {
-			if v := s.addr(a, sc); keep(v) {
+			if v := s.hasAddr(q, a, sc); keep(v) {
 				return v
 			}
 			if v4, ok := embedded(a); ok {
-				if v := s.addr(v4, sc); keep(v) {
+				if v := s.hasAddr(q, v4, sc); keep(v) {
 					return v
 				}
 			}
@@ -116,20 +116,39 @@ func (s *Snapshot) record(msg []byte, r *wire.Record, q *Ask, scratch *wire.Name
 	if err != nil {
 		return would
 	}
-	if v := s.listed(&ask, sc); keep(v) {
+	if v := s.leadsTo(q, &ask, sc); keep(v) {
 		return v
 	}
 	if r.Type == wire.TypeSVCB || r.Type == wire.TypeHTTPS {
 		hints := wire.NewHints(msg, r, next)
 		for b := hints.Next(); b != nil; b = hints.Next() {
 			if a, ok := netip.AddrFromSlice(b); ok {
-				if v := s.addr(a, sc); keep(v) {
+				if v := s.hasAddr(q, a, sc); keep(v) {
 					return v
 				}
 			}
 		}
 	}
 	return would
+}
+
+// leadsTo is listed for a name that the answer to q leads to: lists that may
+// not keep q's name from being resolved do not count.
+func (s *Snapshot) leadsTo(q, ask *Ask, sc *scope) Verdict {
+	v := s.listed(ask, sc)
+	if (v.Kind == Block || v.Kind == WouldBlock) && s.spares(v.List, q.Name) {
+		return s.ruled(ask, sc, true, &s.guarded)
+	}
+	return v
+}
+
+// hasAddr is the same for an address.
+func (s *Snapshot) hasAddr(q *Ask, a netip.Addr, sc *scope) Verdict {
+	v := s.addr(a, sc, nil)
+	if (v.Kind == Block || v.Kind == WouldBlock) && s.spares(v.List, q.Name) {
+		return s.addr(a, sc, &s.guarded)
+	}
+	return v
 }
 
 // embedded is the IPv4 address that a DNS64 has put into one of the well-known

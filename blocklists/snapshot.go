@@ -135,6 +135,7 @@ type Snapshot struct {
 	triggers    [MaxLists]uint8 // by list, those of its rules, as bits
 	addressed   [MaxLists]bool  // the policy zones with triggers on addresses in answers
 	isZone      [MaxLists]bool
+	guarded     listSet // the lists from which names are protected
 	clientRules *prefix.Table
 	someClients bool
 

@@ -77,7 +77,7 @@ func (s *Snapshot) take(ch *choice, c *candidates, q *Ask) {
 		switch {
 		case ch.found && i >= ch.zone:
 			return
-		case r == nil:
+		case r == nil || s.spares(z.list, q.Name):
 		case z.monitor:
 			if v := s.zoneVerdict(z, r, q); ch.would.Kind == Pass && v.Kind == Block {
 				v.Kind, v.zone = WouldBlock, 0
@@ -292,7 +292,7 @@ func (c *candidates) add(o *candidates) {
 // through.
 func (s *Snapshot) addressOf(c *candidates, msg []byte, r *wire.Record, t format.Trigger, sc *scope) {
 	a, ok := netip.AddrFromSlice(msg[r.DataOff:r.End])
-	if ok && s.addr(a, sc).Kind != Allow {
+	if ok && s.addr(a, sc, nil).Kind != Allow {
 		s.address(c, a, t)
 	}
 }
