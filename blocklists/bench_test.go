@@ -2,12 +2,14 @@ package blocklists_test
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"rideau/blocklists"
+	"rideau/blocklists/format"
 	"rideau/resolver/wire"
 )
 
@@ -73,4 +75,48 @@ func wireName(tb testing.TB, text string) (n wire.Name) {
 		tb.Fatal(err)
 	}
 	return n
+}
+
+// TestRuledAllocations: what entries say beyond a name costs no memory either.
+func TestRuledAllocations(t *testing.T) {
+	zone := func(id, text string) blocklists.List {
+		return blocklists.List{ID: id, Source: id, Format: format.RPZ, AllowTLD: true,
+			Open: func() (io.ReadCloser, error) {
+				return io.NopCloser(strings.NewReader("@ 1 SOA . . 1 2 3 4 5\n" + text)), nil
+			}}
+	}
+	ads := list("ads", "||ads.example^", "@@||fine.ads.example^", "||typed.example^$dnstype=A", "||late.ads.example^$important")
+	ads.Format = format.Adblock
+	p := blocklists.Policy{
+		Lists: []blocklists.List{ads, zone("one", "32.7.0.0.10.rpz-client-ip 1 CNAME .\n32.1.2.0.192.rpz-ip 1 CNAME .\nnone.example.rpz-nsdname 1 CNAME .\n"),
+			zone("two", "*.zone.example 1 CNAME .\nzone.example 1 A 192.0.2.1\n"), list("net", "203.0.113.0/24"), list("ok", "ok.zone.example")},
+		Exceptions: []blocklists.Exception{{ID: "ok", Groups: []string{blocklists.GroupAll}, Lists: []string{"ok"}}},
+	}
+	for _, id := range []string{"ads", "one", "two", "net"} {
+		b := ban(id, id)
+		b.Action = blocklists.Given
+		p.Bans = append(p.Bans, b)
+	}
+	s := load(t, p, nil)
+	for _, c := range []struct {
+		name, client string
+		want         blocklists.Kind
+	}{
+		{"x.ads.example", "10.0.0.1", blocklists.Block}, {"x.fine.ads.example", "10.0.0.1", blocklists.Pass}, {"late.ads.example", "10.0.0.1", blocklists.Block},
+		{"typed.example", "10.0.0.1", blocklists.Block}, {"x.zone.example", "10.0.0.1", blocklists.Block}, {"zone.example", "10.0.0.1", blocklists.Block},
+		{"ok.zone.example", "10.0.0.1", blocklists.Allow}, {"www.example", "10.0.0.7", blocklists.Block}, {"www.example", "10.0.0.1", blocklists.Pass},
+		{"1.113.0.203.in-addr.arpa", "10.0.0.1", blocklists.Block},
+	} {
+		name := wireName(t, c.name)
+		client := netip.MustParseAddr(c.client)
+		var v blocklists.Verdict
+		if n := testing.AllocsPerRun(100, func() {
+			v = s.Question(&blocklists.Ask{Name: &name, Type: wire.TypeA, Client: client})
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", c.name, n)
+		}
+		if v.Kind != c.want {
+			t.Errorf("%s for %s: %+v", c.name, c.client, v)
+		}
+	}
 }
