@@ -9,6 +9,7 @@ package compare
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -288,9 +289,24 @@ func (c *comparison) hash(e *format.Entry) uint64 {
 	}
 	h.WriteByte(byte(e.Match))
 	if r := e.Rule; r != nil {
-		fmt.Fprint(&h, r.Trigger, r.Action, r.Except, r.Important, r.Cancel, r.Types, r.NotTypes, r.Type, r.TTL, r.Data)
+		var b [16]byte
+		out := append(b[:0], byte(r.Trigger), byte(r.Action), truth(r.Except), truth(r.Important), truth(r.Cancel), truth(r.NotTypes))
+		out = binary.BigEndian.AppendUint16(out, r.Type)
+		out = binary.BigEndian.AppendUint32(out, r.TTL)
+		for _, t := range r.Types {
+			out = binary.BigEndian.AppendUint16(out, t)
+		}
+		h.Write(out)
+		h.Write(r.Data)
 	}
 	return h.Sum64()
+}
+
+func truth(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // text is an entry as people read it.
@@ -340,11 +356,12 @@ func (c *comparison) entry(file string, e *format.Entry) {
 	}
 	for i := range c.groups {
 		p := &c.groups[i]
-		before := verdict(c.before.Snapshot, p.before, &name, e)
-		after := verdict(c.after.Snapshot, p.after, &name, e)
-		if before == after {
+		was := verdict(c.before.Snapshot, p.before, &name, e)
+		is := verdict(c.after.Snapshot, p.after, &name, e)
+		if was == is {
 			continue
 		}
+		before, after := was.String(), is.String()
 		var h maphash.Hash
 		h.SetSeed(c.seed)
 		h.WriteString(text(e))
@@ -369,9 +386,29 @@ func (c *comparison) entry(file string, e *format.Entry) {
 	}
 }
 
-// verdict is what a policy says about an entry's name, or first address, in
-// words.
-func verdict(s *blocklists.Snapshot, g blocklists.GroupID, name *wire.Name, e *format.Entry) string {
+// outcome is a verdict, told in such a way that those of two Snapshots
+// compare.
+type outcome struct {
+	kind   blocklists.Kind
+	id     string // of the ban or the exception
+	action blocklists.Action
+}
+
+// String is the outcome in words.
+func (o outcome) String() string {
+	switch o.kind {
+	case blocklists.Allow:
+		return "let through by " + o.id
+	case blocklists.Block:
+		return fmt.Sprintf("blocked by %s (%v)", o.id, o.action)
+	case blocklists.WouldBlock:
+		return "watched by " + o.id
+	}
+	return "passed"
+}
+
+// verdict is what a policy says about an entry's name, or first address.
+func verdict(s *blocklists.Snapshot, g blocklists.GroupID, name *wire.Name, e *format.Entry) outcome {
 	var v blocklists.Verdict
 	if e.Name != nil {
 		v = s.Question(&blocklists.Ask{Name: name, Type: wire.TypeA, Group: g})
@@ -380,11 +417,11 @@ func verdict(s *blocklists.Snapshot, g blocklists.GroupID, name *wire.Name, e *f
 	}
 	switch v.Kind {
 	case blocklists.Allow:
-		return "let through by " + s.Policy().Exceptions[v.Exception].ID
+		return outcome{kind: v.Kind, id: s.Policy().Exceptions[v.Exception].ID}
 	case blocklists.Block:
-		return fmt.Sprintf("blocked by %s (%v)", s.Ban(v.Ban).ID, v.Action)
+		return outcome{v.Kind, s.Ban(v.Ban).ID, v.Action}
 	case blocklists.WouldBlock:
-		return "watched by " + s.Ban(v.Ban).ID
+		return outcome{kind: v.Kind, id: s.Ban(v.Ban).ID}
 	}
-	return "passed"
+	return outcome{}
 }

@@ -116,13 +116,26 @@ type health struct {
 	// domains are the registrable domains of entries that do not cover the
 	// whole of them, with the first such entry.
 	domains map[uint64]place
+	files   []string
 	asked   map[uint64]asked
+	// beside are the places of Report.Siblings.
+	beside map[place][]int
 }
 
-type place struct {
-	file  string
-	line  int
-	entry string
+// place is a line of one of the files.
+type place struct{ file, line uint32 }
+
+// place is where an entry stands.
+func (h *health) place(file string, line int) place {
+	if n := len(h.files); n > 0 && h.files[n-1] == file {
+		return place{uint32(n - 1), uint32(line)}
+	}
+	i := slices.Index(h.files, file)
+	if i < 0 {
+		i = len(h.files)
+		h.files = append(h.files, strings.Clone(file))
+	}
+	return place{uint32(i), uint32(line)}
 }
 
 // asked is how often a name was asked that is not banned, in a domain of which something is.
@@ -197,7 +210,7 @@ func (h *health) gather() error {
 		}
 		if d, whole := h.domain(e.Name); d != 0 && !(whole && e.Match == format.Suffix) {
 			if _, ok := h.domains[d]; !ok {
-				h.domains[d] = place{strings.Clone(file), e.Line, text(e)}
+				h.domains[d] = h.place(file, e.Line)
 			}
 		}
 	})
@@ -263,13 +276,19 @@ func (h *health) read() error {
 		}
 	})
 	h.r.Asked = len(names)
+	all := make([]asked, 0, len(h.asked))
 	for _, a := range h.asked {
-		p := h.domains[a.domain]
-		h.r.Siblings = append(h.r.Siblings, Sibling{a.name, a.queries, p.entry, p.file, p.line})
+		all = append(all, a)
 	}
-	slices.SortFunc(h.r.Siblings, func(a, b Sibling) int { return cmp.Or(b.Queries-a.Queries, cmp.Compare(a.Name, b.Name)) })
-	if n := len(h.r.Siblings); h.o.Examples >= 0 && n > h.o.Examples {
-		h.r.Siblings, h.r.MoreSiblings = h.r.Siblings[:h.o.Examples], n-h.o.Examples
+	slices.SortFunc(all, func(a, b asked) int { return cmp.Or(b.queries-a.queries, cmp.Compare(a.name, b.name)) })
+	if n := len(all); h.o.Examples >= 0 && n > h.o.Examples {
+		all, h.r.MoreSiblings = all[:h.o.Examples], n-h.o.Examples
+	}
+	h.beside = map[place][]int{}
+	for i, a := range all {
+		p := h.domains[a.domain]
+		h.r.Siblings = append(h.r.Siblings, Sibling{Name: a.name, Queries: a.queries, File: h.files[p.file], Line: int(p.line)})
+		h.beside[p] = append(h.beside[p], i)
 	}
 	return err
 }
@@ -277,6 +296,11 @@ func (h *health) read() error {
 // judge looks at each entry again.
 func (h *health) judge() error {
 	return h.each(func(ban int, list, file string, e *format.Entry) {
+		if len(h.beside) > 0 {
+			for _, i := range h.beside[h.place(file, e.Line)] {
+				h.r.Siblings[i].Beside = cmp.Or(h.r.Siblings[i].Beside, text(e))
+			}
+		}
 		x := Example{Entry: text(e), List: list, File: file, Line: e.Line}
 		i := h.find(h.key(ban, e.Match, e.Name))
 		if h.seen[i] {

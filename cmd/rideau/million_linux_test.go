@@ -64,7 +64,7 @@ func (p *process) resetPeak() {
 // banned gets through, what did not change makes nothing anew, and the memory that a refresh takes beside what serves is bounded.
 func TestMillionNamesRefreshed(t *testing.T) {
 	if testing.Short() || raceDetector {
-		t.Skip("too slow")
+		t.Skip("a million names take seconds, which -short leaves out")
 	}
 	w := newWorld(t)
 	pub := newPublisher(w)
