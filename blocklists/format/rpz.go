@@ -32,11 +32,18 @@ var (
 // The parser of records stops for good at the first error. It is fed by lines,
 // so that a bad record costs itself alone: another parser goes on after it.
 func (l *reader) zone() error {
-	z := zoneReader{reader: l, origin: ".", ttl: 3600}
+	z := zoneReader{reader: l, origin: ".", ttl: -1}
 	for {
 		zp := dns.NewZoneParser(&z, z.origin, "")
-		zp.SetDefaultTTL(z.ttl)
+		zp.SetDefaultTTL(3600)
+		if z.ttl >= 0 { // to a parser that follows upon an error this is news
+			z.rest = append(fmt.Appendf(nil, "$TTL %d\n", z.ttl), z.rest...)
+		}
 		for rr, ok := zp.Next(); ok; rr, ok = zp.Next() {
+			if z.swallow {
+				z.swallow = false
+				continue
+			}
 			if z.start != 0 { // else one more record of the line before
 				z.at = z.start - z.base
 			}
@@ -64,7 +71,7 @@ type zoneReader struct {
 	rest   []byte // of it, what the parser has not taken
 	err    error  // from reading; final
 	origin string // as $ORIGIN directives set it
-	ttl    uint32 // as $TTL directives set it
+	ttl    int64  // as $TTL directives set it; -1 before
 	zone   string // the SOA record's owner, in lower case; "" before it
 
 	start     int    // the line, of all that was read, where the record in hand begins; 0 between records
@@ -73,6 +80,12 @@ type zoneReader struct {
 
 	rule   Rule // lent to add
 	packed []byte
+
+	// past is the last line, if the parser has not seen it since it was read
+	// in passing: then the owner of a line without one, and what a directive
+	// changes, depend on it. swallow has the record go that comes of showing it to the parser.
+	past    []byte
+	swallow bool
 
 	// What the file in hand was included from, and at which line of all that
 	// was read it began.
@@ -122,6 +135,9 @@ func (z *zoneReader) Read(p []byte) (int, error) {
 	return 1, nil
 }
 
+// newline is what the parser gets for a line that it is not to see.
+var newline = []byte("\n")
+
 // nextLine takes the next line. What must not reach the parser, it empties.
 func (z *zoneReader) nextLine() {
 	line, long, err := z.next()
@@ -134,12 +150,15 @@ func (z *zoneReader) nextLine() {
 		z.err = err
 		return
 	}
-	z.line, z.rest = line, []byte("\n")
+	z.line, z.rest = line, newline
 	text := trim(line)
 	if len(text) == 0 || text[0] == ';' {
 		return
 	}
 	z.content++
+	if z.start == 0 && !long && z.inPassing(line, text) {
+		return
+	}
 	directive, argument := field(trim(unmarked(text)))
 	switch {
 	case long:
@@ -147,6 +166,7 @@ func (z *zoneReader) nextLine() {
 		return
 	case bytes.EqualFold(directive, []byte("$INCLUDE")):
 		z.include(text, argument)
+		z.rest = z.withPast(z.rest)
 		return
 	case bytes.EqualFold(directive, []byte("$GENERATE")):
 		z.skip(text, faultGenerate)
@@ -157,9 +177,28 @@ func (z *zoneReader) nextLine() {
 		z.setTTL(argument)
 	}
 	z.rest = line
+	switch {
+	case len(z.past) == 0:
+	case isSpace(line[0]) || bytes.HasPrefix(directive, []byte("$")):
+		z.rest = z.withPast(line)
+	default:
+		z.past = z.past[:0]
+	}
 	if z.start == 0 || z.directive {
 		z.begin(text)
 	}
+}
+
+// withPast puts the line that was read in passing before what the parser gets
+// next.
+func (z *zoneReader) withPast(next []byte) []byte {
+	if len(z.past) == 0 {
+		return next
+	}
+	out := append(bytes.TrimRight(z.past, "\r\n"), '\n')
+	out = append(out, next...)
+	z.past, z.swallow = nil, true
+	return out
 }
 
 // include goes on with another file, and has the parser take over the origin
@@ -265,7 +304,7 @@ func (z *zoneReader) setTTL(argument []byte) {
 		sum, n, digits = sum+n*unit, 0, false
 	}
 	if sum += n; len(text) > 0 && sum < 1<<31 {
-		z.ttl = uint32(sum)
+		z.ttl = int64(sum)
 	}
 }
 

@@ -1,8 +1,10 @@
 package format_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -162,5 +164,32 @@ func TestRPZSerial(t *testing.T) {
 	_, stats, err := read(t, format.Options{Format: format.RPZ}, strings.Replace(zoneHead, " 1 ", " 2026112301 ", 1))
 	if err != nil || !stats.HasSerial || stats.Serial != 2026112301 {
 		t.Errorf("%+v, %v", stats, err)
+	}
+}
+
+// TestRPZInPassing reads generated zones twice: as they are, where lines of the usual form are
+// read in passing, and with a comment at the end of each line that has them all
+// go through the parser.
+func TestRPZInPassing(t *testing.T) {
+	for seed := range uint64(300) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		var b bytes.Buffer
+		b.WriteString([]string{zoneHead, "$TTL 60\n@ SOA . . 1 2 3 4 5\n", "$TTL 60\n$ORIGIN Rpz.Example.\n@ SOA . . 1 2 3 4 5\n"}[rnd.IntN(3)])
+		for range 1 + rnd.IntN(30) {
+			name := []string{"a.example", "*.b.example", "C.Example", "*.co.uk", "com", "a..b", "*.*.x.example", "d.example.", "24.0.2.0.192.rpz-ip", "*", "e_f.example"}[rnd.IntN(11)]
+			b.WriteString([]string{
+				name + " CNAME .", name + " 300 IN CNAME *.", name + "\tIN 60 cname rpz-drop.", name + " CNAME RPZ-PASSTHRU.", name + " CNAME rpz-passthru. ; why",
+				name + " CNAME rpz-tcp-only.", name + " A 192.0.2.1", " CNAME .", " A 192.0.2.2", "\tTXT x", "$ORIGIN sub", "$ORIGIN rpz.example.", "$TTL 5", name + " CNAME x.",
+				name + " CNAME", name + " 1 2 CNAME .", "; comment", "", name + " TXT ( a\n b )", name + " CNAME . x", name + " CH CNAME .",
+			}[rnd.IntN(21)])
+			b.WriteString([]string{"\n", "\r\n"}[rnd.IntN(2)])
+		}
+		slow := strings.NewReplacer("\r\n", " ;(\r\n", "\n", " ;(\n").Replace(b.String())
+		opt := format.Options{Format: format.RPZ, MaxSkipped: 1, AllowTLD: rnd.IntN(2) == 0}
+		got, gotStats, gotErr := read(t, opt, b.String())
+		want, wantStats, wantErr := read(t, opt, slow)
+		if !slices.Equal(got, want) || gotStats.Skipped != wantStats.Skipped || (gotErr == nil) != (wantErr == nil) {
+			t.Fatalf("seed %d: %q, %d skipped, %v\nby the parser %q, %d, %v\nof %s", seed, got, gotStats.Skipped, gotErr, want, wantStats.Skipped, wantErr, b.String())
+		}
 	}
 }
