@@ -106,6 +106,9 @@ type Verdict struct {
 	data    uint32 // of LocalData
 }
 
+// ByZone reports whether a policy zone decided, and so no ban by its lists.
+func (v Verdict) ByZone() bool { return v.zone != 0 }
+
 // banFacts is a ban with what answers need, made once.
 type banFacts struct {
 	Ban

@@ -331,7 +331,7 @@ func (r *Resolver) examine(msg []byte, q *Query, hit cache.Hit) (v blocklists.Ve
 		if !q.verdict.Wait {
 			return v, false
 		}
-	case v.Kind != blocklists.Pass && !suspect:
+	case v.Kind != blocklists.Pass && !suspect && !v.ByZone():
 		r.suspect(ask.Name, ask.Type)
 	}
 	ask.Group = q.group

@@ -288,7 +288,9 @@ func (r *Resolver) land(f *flight, msg []byte, resp *wire.Response, dst []byte, 
 	p := r.state.Load().policy
 	ask := blocklists.Ask{Name: f.name, Type: f.qtype, Group: p.Everyone()}
 	if v, trim := p.Response(msg, &ask, blocklists.Verdict{}, scratch); v.Kind != blocklists.Pass {
-		r.suspect(f.name, f.qtype)
+		if !v.ByZone() {
+			r.suspect(f.name, f.qtype)
+		}
 	} else if !trim && !(hasSiblings(f.qtype) && r.suspects.has(f.name)) {
 		res.generation = p.Generation()
 	}
