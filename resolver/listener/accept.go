@@ -12,19 +12,19 @@ import (
 	"rideau/resolver"
 )
 
-// accept admits connections until t is closed.
+// accept admits connections until t is closed. As the Listener drains, t has
+// a deadline, and what the kernel has accepted until then is admitted still:
+// who has connected to an address must not find that nobody is there.
 func (l *Listener) accept(t *net.TCPListener, counters []*resolver.Counters, streams *sync.WaitGroup) {
 	const maxBackoff = time.Second
 	backoff := time.Duration(0)
 	for n := 0; ; n++ {
 		tc, err := t.AcceptTCP()
-		if l.phase.Load() != serving {
-			if err == nil {
-				tc.Close()
-			}
-			return
-		}
 		if err != nil {
+			if l.phase.Load() != serving {
+				t.Close() // at once: who connects now would wait for nothing
+				return
+			}
 			if errors.Is(err, syscall.ECONNABORTED) {
 				continue
 			}
@@ -171,12 +171,14 @@ func (t *connTable) left(c *conn) {
 }
 
 // stopReading ends all connections as soon as their queries have answers.
+// Connections of which no query has come yet are waited for as in
+// conn.lastRead.
 func (t *connTable) stopReading() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stopped = true
 	for c := range t.conns {
-		c.tc.SetReadDeadline(time.Unix(1, 0))
+		c.tc.SetReadDeadline(c.lastRead())
 	}
 }
 

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"net"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -117,6 +118,20 @@ func (c *batchConn) detach() error {
 			}
 		}
 		return unix.Connect(fd, self)
+	})
+}
+
+// detachTCP ties a listening socket to a network interface that there is not.
+// The kernel then passes it by for new connections, except when it chooses
+// from sockets of the same address; those that are being made it still gets.
+func detachTCP(t *net.TCPListener) error {
+	const nowhere = 1<<31 - 1
+	rc, err := t.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return control(rc, func(fd int) error {
+		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, nowhere)
 	})
 }
 

@@ -4,6 +4,7 @@ package listener
 
 import (
 	"errors"
+	"net"
 	"syscall"
 )
 
@@ -19,3 +20,6 @@ func prepareTCP(_ syscall.RawConn, share bool) error {
 }
 
 func openToSharing(syscall.Conn) error { return nil }
+
+// detachTCP cannot be had here.
+func detachTCP(*net.TCPListener) error { return errors.ErrUnsupported }

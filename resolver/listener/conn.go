@@ -40,6 +40,7 @@ type conn struct {
 	// idleSince is when the reader began to wait with nothing read, in Unix
 	// nanoseconds; 0 while it is not.
 	idleSince atomic.Int64
+	asked     atomic.Bool // a whole message has come
 
 	wmu    sync.Mutex
 	broken bool // guarded by wmu: nothing more is written
@@ -100,7 +101,7 @@ func (c *conn) fill() (time.Time, error) {
 	for {
 		c.setReadDeadline()
 		if c.l.phase.Load() != serving {
-			return time.Time{}, net.ErrClosed
+			c.tc.SetReadDeadline(c.lastRead())
 		}
 		if c.in.empty() {
 			c.idleSince.Store(c.last.UnixNano())
@@ -143,6 +144,20 @@ func (c *conn) setReadDeadline() {
 	}
 }
 
+// freshGrace is the time that a client has to ask something on a connection
+// that was made just before the Listener began to drain.
+const freshGrace = 500 * time.Millisecond
+
+// lastRead is until when c is read once the Listener drains: to have what has
+// come, and what a client is about to say that has just connected.
+func (c *conn) lastRead() time.Time {
+	at := time.Unix(0, c.l.drainBegan.Load())
+	if c.asked.Load() {
+		return at.Add(kernelGrace)
+	}
+	return at.Add(min(freshGrace, c.l.o.Drain/2))
+}
+
 // answerAll answers the messages that are whole.
 func (c *conn) answerAll(received time.Time) error {
 	for {
@@ -151,6 +166,7 @@ func (c *conn) answerAll(received time.Time) error {
 			return nil
 		}
 		c.last, c.partial = received, received
+		c.asked.Store(true)
 		if len(msg) < headerLen {
 			return errFraming
 		}

@@ -51,6 +51,30 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// Whoever has connected is heard, though the server begins to stop before it
+// has asked.
+func TestDrainHearsWhoHasConnected(t *testing.T) {
+	noLeak(t)
+	s := serve(t, newFake(), listener.Options{})
+	const n = 50
+	stopped := make(chan struct{})
+	var all []net.Conn
+	for i := range n {
+		all = append(all, dial(t, "tcp", s.Addr()))
+		if i == n-2 { // the last ones are in the kernel's queue
+			go func() { s.stop(); close(stopped) }()
+		}
+	}
+	for i, c := range all {
+		q := query(uint16(i), settle, "")
+		send(t, c, framed(q))
+		if a := receiveFramed(t, c); !isReply(q, a) {
+			t.Errorf("connection %d of %d: answered %x", i, n, a)
+		}
+	}
+	<-stopped
+}
+
 func TestDrainEnds(t *testing.T) {
 	noLeak(t)
 	engines(t, func(t *testing.T, o listener.Options) {

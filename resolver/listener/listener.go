@@ -154,7 +154,9 @@ type Listener struct {
 	o     Options
 	log   throttle
 	phase atomic.Int32
-	count counts
+	// drainBegan is when draining began, in Unix nanoseconds.
+	drainBegan atomic.Int64
+	count      counts
 
 	addrs []netip.AddrPort
 	udp   []packetConn
@@ -251,7 +253,8 @@ func (l *Listener) closeSockets() {
 // Serve answers queries until ctx ends; then it drains and closes the sockets.
 //
 // Draining lets the queries that wait have their answers, for as long as
-// Options.Drain. Connections are read no more. UDP sockets are taken out of
+// Options.Drain. Connections are read no more, but for what has come on them
+// and for the first query of the newest. UDP sockets are taken out of
 // the kernel's sight at once, so that new queries go to the Listener that
 // takes over (Options.ReusePort), if any; but what has reached them is
 // answered. Where the system cannot do that, they are served to the end.
@@ -263,7 +266,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	defer cancelJobs()
 	l.jobs.ctx = jobsCtx
 
-	var workers, streams sync.WaitGroup
+	var workers, streams, accepting sync.WaitGroup
 	counters := make([]*resolver.Counters, l.o.Workers)
 	for i := range counters {
 		counters[i] = l.o.Stats.NewCounters()
@@ -274,7 +277,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 		workers.Go(func() { u.serve(w) })
 	}
 	for _, t := range l.tcp {
-		streams.Go(func() { l.accept(t, counters, &streams) })
+		accepting.Go(func() { l.accept(t, counters, &streams) })
 	}
 
 	trim := time.NewTicker(trimInterval)
@@ -286,7 +289,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 			l.jobs.trim()
 		}
 	}
-	l.drain(cancelJobs, &workers, &streams)
+	l.drain(cancelJobs, &workers, &streams, &accepting)
 	return nil
 }
 
@@ -298,21 +301,36 @@ const closeGrace = 100 * time.Millisecond
 // socket when that was detached.
 const kernelGrace = 5 * time.Millisecond
 
-func (l *Listener) drain(cancelJobs func(), workers, streams *sync.WaitGroup) {
+// handshakeGrace is for clients that were about to connect when their
+// listening socket was detached.
+const handshakeGrace = 50 * time.Millisecond
+
+func (l *Listener) drain(cancelJobs func(), workers, streams, accepting *sync.WaitGroup) {
 	end := time.Now().Add(l.o.Drain)
 	quiet := func() bool { return l.waiting() == 0 && l.conns.len() == 0 }
 
+	l.drainBegan.Store(time.Now().UnixNano())
 	l.phase.Store(draining)
+	grace := handshakeGrace
 	for _, t := range l.tcp {
-		t.Close()
+		if detachTCP(t) != nil {
+			grace = 0 // who connects meanwhile would only come too late
+		}
 	}
-	l.conns.stopReading()
+	for _, t := range l.tcp {
+		t.SetDeadline(time.Now().Add(max(grace, kernelGrace)))
+	}
 	for _, u := range l.udp {
 		if err := u.detach(); err != nil {
 			l.o.Logger.Warn("a socket could not be detached; queries may be lost as it is closed", "error", err)
 		}
 	}
-	time.Sleep(kernelGrace)
+	if !awaitGroup(accepting, 2*handshakeGrace) { // one may sleep, see accept
+		for _, t := range l.tcp {
+			t.Close()
+		}
+	}
+	l.conns.stopReading()
 	// Half of the time at most: new queries may keep coming, and those that
 	// wait by then shall have time as well.
 	await(time.Now().Add(l.o.Drain/2), quiet)
