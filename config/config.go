@@ -26,6 +26,8 @@ type Config struct {
 	Listen Listen `key:"listen"`
 	// Clients says who is answered.
 	Clients Clients `key:"clients"`
+	// Limits bound what clients may take.
+	Limits Limits `key:"limits"`
 	// Groups are sets of clients for bans and exceptions to refer to.
 	Groups []Group `key:"groups"`
 	// Upstream says who is asked.
@@ -106,6 +108,7 @@ func Load(path string) (*Config, error) {
 		c.State.Dir = "state"
 	}
 	c.State.Dir, c.Fetch.CAFile = from(dir, c.State.Dir), from(dir, c.Fetch.CAFile)
+	c.Listen.Cookies.SecretsFile = from(dir, c.Listen.Cookies.SecretsFile)
 	c.Ops.TokenFile, c.Log.Queries = from(dir, c.Ops.TokenFile), from(dir, c.Log.Queries)
 	return c, nil
 }
@@ -138,6 +141,7 @@ func Parse(name string, text []byte) (*Config, error) {
 		File:      name,
 		Listen:    defaultListen(),
 		Clients:   defaultClients(),
+		Limits:    defaultLimits(),
 		Upstream:  defaultUpstream(),
 		Cache:     defaultCache(),
 		Fetch:     defaultFetch(),
@@ -157,6 +161,7 @@ func Parse(name string, text []byte) (*Config, error) {
 func (c *Config) read(m *node.Mapping) {
 	m.Section("listen", c.Listen.read)
 	m.Section("clients", c.Clients.read)
+	m.Section("limits", c.Limits.read)
 	node.Set(m, "groups", &c.Groups, node.List(0, MaxGroups, c.groupReader()))
 	m.Section("upstream", c.readUpstream)
 	node.Set(m, "forward", &c.Forward, node.List(0, 1024, c.forwardReader()))

@@ -16,10 +16,22 @@ type Listen struct {
 	Workers int `key:"workers"`
 	// UDPSize is the EDNS payload size that is announced, and the largest UDP response in octets (RFC 6891 section 6.2.3, RFC 9715).
 	UDPSize int `key:"udp_size"`
+	// NSID is what clients are told that ask which server this is (RFC 5001), of 64 octets at most; empty to tell them nothing.
+	NSID string `key:"nsid"`
+	// Cookies lets clients show that an address is theirs.
+	Cookies Cookies `key:"cookies"`
 	// MaxPending is the number of queries that may wait for upstream at a time; what comes beyond is shed.
 	MaxPending int `key:"max_pending"`
 	// TCP bounds the use of connections (RFC 7766 section 6).
 	TCP ListenTCP `key:"tcp"`
+}
+
+// Cookies are DNS cookies (RFC 7873, RFC 9018).
+type Cookies struct {
+	// Enabled answers cookies with cookies.
+	Enabled bool `key:"enabled"`
+	// SecretsFile is the path of a file with the secrets, made relative as List.File is; empty for a secret of this process alone.
+	SecretsFile string `key:"secrets_file"`
 }
 
 // ListenTCP bounds the use of TCP connections.
@@ -38,6 +50,7 @@ func defaultListen() Listen {
 	return Listen{
 		Addresses:  []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:5300")},
 		UDPSize:    1232,
+		Cookies:    Cookies{Enabled: true},
 		MaxPending: 4096,
 		TCP: ListenTCP{
 			MaxConnections:          1024,
@@ -60,7 +73,22 @@ func (l *Listen) read(m *node.Mapping) {
 	node.Set(m, "workers", &l.Workers, node.Integer(0, 1024))
 	node.Set(m, "udp_size", &l.UDPSize, node.Integer(512, 4096))
 	node.Set(m, "max_pending", &l.MaxPending, node.Integer(1, 65536))
+	node.Set(m, "nsid", &l.NSID, func(v node.Value) (string, bool) {
+		if s, ok := v.Scalar(); ok && s == "" {
+			return "", true
+		}
+		return node.Text(64)(v)
+	})
+	m.Section("cookies", l.Cookies.read)
 	m.Section("tcp", l.TCP.read)
+}
+
+func (c *Cookies) read(m *node.Mapping) {
+	node.Set(m, "enabled", &c.Enabled, node.Boolean)
+	node.Set(m, "secrets_file", &c.SecretsFile, fileOrNone)
+	if c.SecretsFile != "" && !c.Enabled {
+		m.At("secrets_file").Warn("set enabled: true, or take the key out", "nobody uses the secrets while cookies are off")
+	}
 }
 
 func (t *ListenTCP) read(m *node.Mapping) {

@@ -5,6 +5,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/resolver/cache"
+	"rideau/resolver/cookie"
 	"rideau/resolver/wire"
 )
 
@@ -12,11 +13,13 @@ import (
 const (
 	edeStale            = 3
 	edeCachedError      = 13
+	edeNotReady         = 14
 	edeProhibited       = 18
 	edeNotAuthoritative = 20
 	edeNotSupported     = 21
 	edeNoReachable      = 22
 	edeNetwork          = 23
+	edeInvalidData      = 24
 )
 
 // Options that are always the same.
@@ -36,38 +39,69 @@ func (q *Query) key() cache.Key {
 
 // seal ends an answer: it appends the OPT record if the client sent one, and
 // keeps the answer within what the client takes. An explanation that does not
-// fit is left out first; then the answer is truncated.
+// fit is left out first; then whole RRsets are.
 func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte) []byte {
 	v := &q.view
-	limit := wire.MaxMessage
-	if !q.Transport.Stream() {
-		limit = int(min(v.UDPSize, q.state.udpSize))
-	}
-	keepalive := q.Keepalive > 0 && v.Keepalive && q.Transport.Stream()
-	need := len(dst) - base
-	if v.EDNS {
-		need += wire.OPTLen
-		if keepalive {
-			need += 6
-		}
-		if need+len(option) > limit {
-			option = nil
-		}
-		need += len(option)
-	}
-	if need > limit {
-		dst = wire.Truncate(dst, base, v.QuestionEnd)
-	}
+	limit := q.limit()
 	if !v.EDNS {
-		return dst
+		return wire.Fit(dst, base, limit)
 	}
+	var tmp [maxOptions]byte
+	fixed := q.appendOptions(tmp[:0])
+	limit -= wire.OPTLen + len(fixed)
+	if len(dst)-base+len(option) > limit {
+		option = nil
+	}
+	dst = wire.Fit(dst, base, limit-len(option))
 	off := len(dst)
 	dst = wire.AppendOPT(dst, base, wire.OPT{UDPSize: q.state.udpSize, DO: v.DO, Rcode: rcode, Options: option})
-	if keepalive {
-		var tmp [6]byte
-		dst = wire.AppendOption(dst, off, wire.AppendKeepalive(tmp[:0], q.Keepalive))
+	return wire.AppendOption(dst, off, fixed)
+}
+
+// limit is how many octets the answer may have.
+func (q *Query) limit() int {
+	if q.Transport.Stream() {
+		return wire.MaxMessage
+	}
+	n := int(min(q.view.UDPSize, q.state.udpSize))
+	if a := q.state.amplification; a > 0 && !q.verified {
+		// Room for the header, the question and the options there is always: what
+		// they come to is no more than the query and a little.
+		n = min(n, max(a*len(q.Msg), len(q.Msg)+maxOptions+wire.OPTLen))
+	}
+	return n
+}
+
+// maxOptions is the room for what appendOptions appends.
+const maxOptions = 4 + cookie.ClientLen + cookie.ServerLen + 6 + 4 + MaxNSID
+
+// appendOptions appends the options that are the same whatever the answer is.
+func (q *Query) appendOptions(dst []byte) []byte {
+	v := &q.view
+	if v.Cookie != wire.CookieNone && q.state.cookies != nil {
+		dst = q.appendCookie(dst)
+	}
+	if v.Keepalive && q.Keepalive > 0 && q.Transport.Stream() {
+		dst = wire.AppendKeepalive(dst, q.Keepalive)
+	}
+	if v.NSID {
+		dst = append(dst, q.state.nsid...)
 	}
 	return dst
+}
+
+// appendCookie appends the client's cookie and ours, which stays the same while
+// it is good for some time yet (RFC 9018 section 4.3).
+func (q *Query) appendCookie(dst []byte) []byte {
+	v := &q.view
+	now := q.Received.Unix()
+	server := cookie.Server(v.ServerCookie)
+	if !q.fresh {
+		server = q.state.cookies.Make(v.ClientCookie, q.Client, now)
+	}
+	var both [cookie.ClientLen + cookie.ServerLen]byte
+	copy(both[copy(both[:], v.ClientCookie[:]):], server[:])
+	return wire.AppendOptionBytes(dst, wire.OptionCookie, both[:])
 }
 
 // deny answers a client that is not served.
@@ -93,6 +127,10 @@ func appendFault(dst []byte, q *Query, fault wire.Fault, o Outcome) ([]byte, Out
 		rcode, o.Kind = wire.Refused, Refused
 	case wire.FaultBadVers:
 		rcode = wire.BadVers
+	case wire.FaultCookie:
+		if q.state.cookies != nil {
+			rcode, o.Kind = wire.NoError, Special
+		}
 	}
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, rcode)
@@ -285,9 +323,13 @@ func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outco
 	}
 	wire.SetFlags(m, flags)
 	copy(m[wire.HeaderLen:], v.RawName(q.Msg)) // in the client's letters (RFC 4343)
-	var option []byte
+	var tmp [16]byte
+	option := tmp[:0]
 	if hit.State == cache.Expired {
-		option = staleOption
+		option = append(option, staleOption...)
+	}
+	if hit.EDE >= 0 {
+		option = wire.AppendEDE(option, uint16(hit.EDE), "") // what upstream said of it (RFC 8914 section 3)
 	}
 	return q.seal(dst, base, wire.NoError, option), o
 }

@@ -46,7 +46,7 @@ type result struct {
 	msg        []byte // without OPT
 	generation uint64 // under which msg is clean for everyone; 0 if it is not
 	failed     bool
-	ede        int
+	ede        int // the info code that came with it, or that says why it failed; -1 for none
 }
 
 // newFlight is a flight for q's question, which borrows q's name.
@@ -235,7 +235,7 @@ type resumer interface {
 // fly asks upstream and stores what it says.
 func (r *Resolver) fly(f *flight) result {
 	if f.upstream.Upstream == nil {
-		return result{failed: true, ede: edeNoReachable}
+		return result{failed: true, ede: edeNotReady}
 	}
 	query := f.query(nil)
 	var msg []byte
@@ -247,7 +247,10 @@ func (r *Resolver) fly(f *flight) result {
 	}
 	if err != nil {
 		ede := edeNoReachable
-		if errors.Is(err, upstream.ErrNetwork) {
+		switch {
+		case errors.Is(err, wire.ErrMessage):
+			ede = edeInvalidData
+		case errors.Is(err, upstream.ErrNetwork):
 			ede = edeNetwork
 		}
 		return r.failed(f, ede)
@@ -255,7 +258,7 @@ func (r *Resolver) fly(f *flight) result {
 	var scratch wire.Name
 	var resp wire.Response
 	if err := resp.Parse(msg, &scratch); err != nil || !wire.Matches(query, withID(msg, 0)) {
-		return r.failed(f, edeNetwork)
+		return r.failed(f, edeInvalidData)
 	}
 	if !usable(&resp) {
 		ede := edeNoReachable
@@ -284,7 +287,7 @@ func (r *Resolver) failed(f *flight, ede int) result {
 // to dst as the next client will see it, TTLs and all. msg is written to; now
 // is in nanoseconds.
 func (r *Resolver) land(f *flight, msg []byte, resp *wire.Response, dst []byte, scratch *wire.Name, now int64) result {
-	var res result
+	res := result{ede: resp.EDE}
 	p := r.state.Load().policy
 	ask := blocklists.Ask{Name: f.name, Type: f.qtype, Group: p.Everyone()}
 	if v, trim := p.Response(msg, &ask, blocklists.Verdict{}, scratch); v.Kind != blocklists.Pass {

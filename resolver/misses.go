@@ -184,7 +184,7 @@ func (ms *Misses) answer(m *miss, msg []byte) (ok bool) {
 	out, o, blocked := r.again(dst, q, o)
 	if !blocked {
 		o.Kind = Forwarded
-		out, o = r.finish(res.msg, len(dst), q, cache.Hit{Generation: res.generation}, o)
+		out, o = r.finish(res.msg, len(dst), q, cache.Hit{Generation: res.generation, EDE: res.ede}, o)
 	}
 	if o.Kind == Pending {
 		ms.to.Resume(m.call.Tag, q)

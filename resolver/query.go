@@ -47,6 +47,9 @@ type Query struct {
 	Keepalive uint16
 
 	view wire.Query
+	// verified: the client is known to receive what is sent to its address,
+	// by its server cookie. fresh: and that is good for some time yet.
+	verified, fresh bool
 	// What Answer learned, for Resolve to go on with.
 	state   *State
 	group   blocklists.GroupID
@@ -59,6 +62,15 @@ type Query struct {
 	// chain is the message whose aliases lead to what a policy zone stopped;
 	// nil if it was the question.
 	chain []byte
+}
+
+// verify looks at the cookie.
+func (q *Query) verify() {
+	v := &q.view
+	q.verified, q.fresh = false, false
+	if v.Cookie == wire.CookieBoth && q.state.cookies != nil {
+		q.verified, q.fresh = q.state.cookies.Check(v.ClientCookie, v.ServerCookie, q.Client, q.Received.Unix())
+	}
 }
 
 // ask is what policy is asked. It borrows q.

@@ -114,6 +114,7 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 		o.Kind = Dropped
 		return dst, o
 	}
+	q.verify()
 	if !st.Serves(q.Client) {
 		return r.deny(dst, q, o)
 	}
@@ -199,7 +200,7 @@ func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome)
 	base := len(dst)
 	dst = append(dst, l.msg...)
 	o.Kind = Forwarded
-	return r.finish(dst, base, q, cache.Hit{Generation: l.generation}, o)
+	return r.finish(dst, base, q, cache.Hit{Generation: l.generation, EDE: l.ede}, o)
 }
 
 // board returns where to wait for a flight that asks the same as f, which

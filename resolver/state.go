@@ -9,6 +9,7 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/prefix"
 	"rideau/blocklists/suffix"
+	"rideau/resolver/cookie"
 	"rideau/resolver/wire"
 )
 
@@ -39,7 +40,19 @@ type StateOptions struct {
 	// UDPSize is the EDNS payload size announced, and the largest answer by
 	// UDP (RFC 6891 section 6.2.3, RFC 9715).
 	UDPSize uint16
+	// Cookies makes and checks server cookies; nil if clients get none.
+	Cookies *cookie.Jar
+	// NSID is what clients are told that ask which server this is (RFC 5001),
+	// of MaxNSID octets at most; empty: they are told nothing.
+	NSID string
+	// Amplification is how many times as long as a query its answer by UDP may
+	// be, unless the client has shown by a cookie that the address is its own;
+	// 0 sets no bound.
+	Amplification int
 }
+
+// MaxNSID is how long an NSID may be.
+const MaxNSID = 64
 
 // State is everything a query depends on that a reload may change. It is
 // immutable; the Resolver swaps it by one pointer, so that a query sees all
@@ -50,6 +63,10 @@ type State struct {
 	upstreams []*target // by what zone calls the route; 0 is the default
 	zones     *suffix.Trie
 	udpSize   uint16
+	cookies   *cookie.Jar
+	nsid      []byte // the option
+	// amplification is as in StateOptions.
+	amplification int
 }
 
 // target is an upstream with an identity of its own, by which flights are told apart.
@@ -60,7 +77,14 @@ func NewState(o StateOptions) (*State, error) {
 	if o.Policy == nil {
 		return nil, errors.New("state: no policy")
 	}
-	s := &State{policy: o.Policy, udpSize: max(o.UDPSize, wire.MinUDP), upstreams: []*target{{o.Upstream}}}
+	s := &State{policy: o.Policy, udpSize: max(o.UDPSize, wire.MinUDP), upstreams: []*target{{o.Upstream}},
+		cookies: o.Cookies, amplification: o.Amplification}
+	if len(o.NSID) > MaxNSID {
+		return nil, fmt.Errorf("state: an NSID of %d octets; %d at most", len(o.NSID), MaxNSID)
+	}
+	if o.NSID != "" {
+		s.nsid = wire.AppendOptionBytes(nil, wire.OptionNSID, []byte(o.NSID))
+	}
 	var clients []prefix.Entry
 	for _, p := range o.Clients {
 		clients = append(clients, prefix.Entry{Prefix: p, Value: 1})

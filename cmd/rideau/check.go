@@ -105,6 +105,9 @@ func (res *checkResult) surroundings(cfg *config.Config) {
 	if _, err := token(cfg); err != nil {
 		res.add(err, "")
 	}
+	if _, err := jar(cfg, newSecret()); err != nil {
+		res.add(err, "")
+	}
 	if err := queryLogFolder(cfg); err != nil {
 		res.add(err, "")
 	}

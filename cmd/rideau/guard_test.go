@@ -74,7 +74,7 @@ func sources(t *testing.T) (*gotoken.FileSet, []source) {
 func ownImports() map[string][]string {
 	return map[string][]string{
 		"cmd/rideau": {"config", "blocklists", "blocklists/compare", "blocklists/egress", "blocklists/fetch", "blocklists/format", "blocklists/health", "blocklists/pack", "blocklists/simulate", "blocklists/trace",
-			"resolver", "resolver/cache", "resolver/device", "resolver/listener", "resolver/ops", "resolver/upstream", "resolver/wire"},
+			"resolver", "resolver/cache", "resolver/cookie", "resolver/device", "resolver/listener", "resolver/ops", "resolver/upstream", "resolver/wire"},
 		"config":                {"config/node"},
 		"config/node":           nil,
 		"resolver/batch":        nil,
@@ -82,7 +82,7 @@ func ownImports() map[string][]string {
 		"resolver/ops":          {"resolver", "blocklists", "blocklists/format"},
 		"resolver/resolvertest": nil,
 		"resolver": {"blocklists", "blocklists/prefix", "blocklists/suffix", "resolver/batch",
-			"resolver/cache", "resolver/device", "resolver/upstream", "resolver/wire"},
+			"resolver/cache", "resolver/cookie", "resolver/device", "resolver/upstream", "resolver/wire"},
 		"blocklists":          {"blocklists/format", "blocklists/prefix", "blocklists/suffix", "resolver/wire"},
 		"blocklists/fetch":    nil,
 		"blocklists/health":   {"blocklists", "blocklists/format", "resolver/wire"},
@@ -95,6 +95,7 @@ func ownImports() map[string][]string {
 		"blocklists/trace":    {"resolver/wire"},
 		"blocklists/simulate": {"blocklists", "blocklists/trace", "resolver/wire"},
 		"resolver/cache":      {"resolver/wire"},
+		"resolver/cookie":     nil,
 		"resolver/device":     nil,
 		"resolver/upstream":   {"resolver/batch", "resolver/wire"},
 		"resolver/wire":       nil,
@@ -106,6 +107,7 @@ func ownImports() map[string][]string {
 func otherModules() map[string][2][]string {
 	return map[string][2][]string{
 		"aead.dev/minisign":               {{"blocklists/fetch"}, {"cmd/rideau"}},
+		"github.com/dchest/siphash":       {{"resolver/cookie"}},
 		"github.com/gopacket/gopacket":    {{"blocklists/trace"}},
 		"github.com/hashicorp/golang-lru": {{"resolver/cache"}},
 		"github.com/miekg/dns":            {{"blocklists/format", "cmd/rideau", "resolver/resolvertest"}, {"*"}},

@@ -86,7 +86,7 @@ func (s *server) swap(ctx context.Context, force bool) (result ops.ReloadResult,
 	if err != nil {
 		return result, report, cfg, err
 	}
-	st, err := newState(cfg, snap, next, plan)
+	st, err := s.newState(cfg, snap, next, plan)
 	if err != nil {
 		return result, report, cfg, err
 	}
@@ -226,6 +226,9 @@ func (s *server) files(cfg *config.Config) []string {
 	}
 	for i := range cfg.Lists {
 		out = append(out, watchedFiles(&cfg.Lists[i])...)
+	}
+	if f := cfg.Listen.Cookies.SecretsFile; f != "" {
+		out = append(out, f)
 	}
 	for _, u := range cfg.Upstream.Servers {
 		if u.System {

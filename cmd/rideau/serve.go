@@ -18,6 +18,7 @@ import (
 	"rideau/config"
 	"rideau/resolver"
 	"rideau/resolver/cache"
+	"rideau/resolver/cookie"
 	"rideau/resolver/device"
 	"rideau/resolver/listener"
 	"rideau/resolver/ops"
@@ -39,6 +40,7 @@ type server struct {
 	reloads ops.ReloadLog
 	sources *listSources
 	limiter *listener.Limiter
+	secret  cookie.Secret // for cookies, if the configuration has none
 
 	resolver *resolver.Resolver
 	devices  *device.Table
@@ -75,7 +77,7 @@ func serve(c *call) int {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // before anything that takes time: by default it would end the process
 	defer signal.Stop(hup)
-	s := &server{path: c.string("config"), level: new(slog.LevelVar), ctx: ctx}
+	s := &server{path: c.string("config"), level: new(slog.LevelVar), ctx: ctx, secret: newSecret()}
 
 	seen := look(s.files(nil))
 	cfg, err := loadConfig(s.path)
@@ -158,7 +160,7 @@ func (s *server) begin() (upstreamPlan, error) {
 	if s.ups, err = newUpstreams(cfg, plan, nil, s.log); err != nil {
 		return plan, err
 	}
-	st, err := newState(cfg, snap, s.ups, plan)
+	st, err := s.newState(cfg, snap, s.ups, plan)
 	if err != nil {
 		return plan, err
 	}
@@ -190,9 +192,14 @@ func (s *server) begin() (upstreamPlan, error) {
 	return plan, nil
 }
 
-func newState(cfg *config.Config, snap *blocklists.Snapshot, ups *upstreams, plan upstreamPlan) (*resolver.State, error) {
+func (s *server) newState(cfg *config.Config, snap *blocklists.Snapshot, ups *upstreams, plan upstreamPlan) (*resolver.State, error) {
+	cookies, err := jar(cfg, s.secret)
+	if err != nil {
+		return nil, err
+	}
 	return resolver.NewState(resolver.StateOptions{Policy: snap, Clients: cfg.Clients.Allow,
-		Upstream: ups.fallback(plan), Routes: ups.routes, UDPSize: uint16(cfg.Listen.UDPSize)})
+		Upstream: ups.fallback(plan), Routes: ups.routes, UDPSize: uint16(cfg.Listen.UDPSize),
+		Cookies: cookies, NSID: cfg.Listen.NSID, Amplification: cfg.Limits.Amplification})
 }
 
 // close drains and closes everything.

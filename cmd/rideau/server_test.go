@@ -373,13 +373,14 @@ const (
 
 // settings are what a world's configuration consists of.
 type settings struct {
-	listen   []string
-	upstream netip.AddrPort
-	probe    string // more of upstream
-	mode     string
-	extra    string // more of the ban
-	level    string
-	more     string // sections
+	moreListen string // keys under listen, each with a comma before it
+	listen     []string
+	upstream   netip.AddrPort
+	probe      string // more of upstream
+	mode       string
+	extra      string // more of the ban
+	level      string
+	more       string // sections
 
 	extraLists string // more lists
 	bans       string // the ban's lists besides the first
@@ -396,13 +397,13 @@ func (w *world) configText(change ...func(*settings)) string {
 	for _, f := range change {
 		f(&s)
 	}
-	return fmt.Sprintf(`listen: {addresses: ["%s"]}
+	return fmt.Sprintf(`listen: {addresses: ["%s"]%s}
 upstream: {servers: ["%v"]%s}
 lists: [{id: list, file: list.txt}%s]
 bans: [{id: ban, title: {en: The ban}, mode: %s, lists: [%s]%s}]
 ops: {listen: "127.0.0.1:0", pprof: true}
 log: {level: %s}
-%s`, strings.Join(s.listen, `", "`), s.upstream, s.probe, s.extraLists, s.mode, strings.TrimSuffix("list, "+s.bans, ", "), s.extra, s.level, s.more)
+%s`, strings.Join(s.listen, `", "`), s.moreListen, s.upstream, s.probe, s.extraLists, s.mode, strings.TrimSuffix("list, "+s.bans, ", "), s.extra, s.level, s.more)
 }
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }

@@ -18,7 +18,7 @@ var errNoQuery = errors.New("no query before it")
 func (r *run) aboutAnswer() map[string]func(*exchange, []string) error {
 	return map[string]func(*exchange, []string) error{
 		"expect": expectHeader, "no-answer": expectNothing, "outcome": r.expectOutcome,
-		"no-ede": expectNoEDE, "option": expectOption, "soa": expectSOA,
+		"no-ede": expectNoEDE, "option": expectOption, "no-option": expectNoOption, "soa": expectSOA,
 	}
 }
 
@@ -192,6 +192,17 @@ func expectEDE(x *exchange, lines []line) error {
 // expectNoEDE is "no-ede".
 func expectNoEDE(x *exchange, _ []string) error {
 	if len(x.ede()) != 0 {
+		return fmt.Errorf("got %v", x)
+	}
+	return nil
+}
+
+// expectNoOption is "no-option CODE".
+func expectNoOption(x *exchange, words []string) error {
+	if len(words) != 1 {
+		return errors.New("no-option takes a code")
+	}
+	if expectOption(x, words) == nil {
 		return fmt.Errorf("got %v", x)
 	}
 	return nil

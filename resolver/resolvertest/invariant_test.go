@@ -49,7 +49,7 @@ func (r *run) violations(x *exchange) []error {
 	switch x.msg.Opcode {
 	case dns.OpcodeQuery, dns.OpcodeNotify, dns.OpcodeUpdate: // what follows the others' header is unknown
 		v.question()
-		v.edns(r.policy.udpSize)
+		v.edns(r.policy)
 	}
 	v.size(r.policy.udpSize)
 	v.local()
@@ -102,7 +102,7 @@ func (v *violations) question() {
 
 // edns: RFC 6891 section 7: an OPT record if and only if there was one. What
 // is in it is ours.
-func (v *violations) edns(udpSize uint16) {
+func (v *violations) edns(p *policy) {
 	var all []*dns.OPT
 	for _, rr := range v.m.Extra {
 		if opt, ok := rr.(*dns.OPT); ok {
@@ -123,7 +123,7 @@ func (v *violations) edns(udpSize uint16) {
 	for _, opt := range all {
 		v.check(opt.Version() == 0, "EDNS version %d", opt.Version())
 		v.check(opt.Hdr.Ttl&0x7FFF == 0, "EDNS flags other than DO: %#x", opt.Hdr.Ttl) // RFC 6891 section 6.1.4
-		v.check(opt.UDPSize() == udpSize, "UDP size %d", opt.UDPSize())
+		v.check(opt.UDPSize() == p.udpSize, "UDP size %d", opt.UDPSize())
 		// RFC 3225 section 3. Of two OPT records, or one that is malformed,
 		// either reading is as good: the answer is FORMERR.
 		v.check(opt.Do() == asked.Do() || v.x.outcome.Kind == resolver.Malformed, "DO is not the query's")
@@ -132,7 +132,9 @@ func (v *violations) edns(udpSize uint16) {
 			if e, ok := o.(*dns.EDNS0_EDE); ok {
 				v.check(utf8.ValidString(e.ExtraText), "an extended error's text that is not UTF-8: %q", e.ExtraText)
 			}
-			v.check(code == dns.EDNS0EDE || code == dns.EDNS0TCPKEEPALIVE, "EDNS option %d, which is upstream's", code)
+			ours := code == dns.EDNS0EDE || code == dns.EDNS0TCPKEEPALIVE ||
+				code == dns.EDNS0COOKIE && len(p.cookies) > 0 || code == dns.EDNS0NSID && p.nsid != ""
+			v.check(ours, "EDNS option %d, which is upstream's", code)
 		}
 	}
 }
@@ -160,7 +162,7 @@ func (v *violations) local() {
 	}
 	v.check(!v.m.AuthenticatedData, "AD is set on an answer that was made here")
 	negative := v.m.Rcode == dns.RcodeNameError || v.m.Rcode == dns.RcodeSuccess && len(v.m.Answer) == 0
-	if !negative || v.m.Truncated || v.x.outcome.Action == blocklists.LocalData {
+	if !negative || v.m.Truncated || len(v.m.Question) == 0 || v.x.outcome.Action == blocklists.LocalData {
 		return
 	}
 	v.check(len(v.m.Ns) == 1, "a negative answer with %d records in its authority section", len(v.m.Ns))

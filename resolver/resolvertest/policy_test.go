@@ -12,6 +12,7 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/format"
 	"rideau/resolver/cache"
+	"rideau/resolver/cookie"
 	"rideau/resolver/wire"
 )
 
@@ -27,6 +28,9 @@ type policy struct {
 	staleAfter       time.Duration
 	attempt, total   time.Duration // that an upstream is given, and all of them
 	refusedPerSecond int
+	cookies          []cookie.Secret
+	nsid             string
+	amplification    int
 }
 
 // forward is a zone's way to upstreams of its own.
@@ -114,6 +118,19 @@ func (p *policy) directive(name string, words []string) error {
 		})
 	case "refused-per-second":
 		return setInt(&p.refusedPerSecond)(words[0])
+	case "cookies":
+		for _, w := range words {
+			k, err := cookie.ParseSecret(w)
+			if err != nil {
+				return err
+			}
+			p.cookies = append(p.cookies, k)
+		}
+		return nil
+	case "nsid":
+		return setString(&p.nsid)(words[0])
+	case "amplification":
+		return setInt(&p.amplification)(words[0])
 	}
 	return errors.New("unknown; README.md has the list")
 }

@@ -17,6 +17,7 @@ import (
 	"rideau/blocklists"
 	"rideau/resolver"
 	"rideau/resolver/cache"
+	"rideau/resolver/cookie"
 	"rideau/resolver/upstream"
 )
 
@@ -234,7 +235,10 @@ func (r *run) load(p *policy, force bool) (*resolver.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := resolver.StateOptions{Policy: snapshot, Clients: p.clients, UDPSize: p.udpSize}
+	o := resolver.StateOptions{Policy: snapshot, Clients: p.clients, UDPSize: p.udpSize, NSID: p.nsid, Amplification: p.amplification}
+	if len(p.cookies) > 0 {
+		o.Cookies = cookie.New(p.cookies...)
+	}
 	if o.Upstream, err = r.exchanger(p, p.upstreams); err != nil {
 		return nil, err
 	}

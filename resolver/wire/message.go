@@ -65,14 +65,15 @@ type Rcode uint16
 
 // Response codes.
 const (
-	NoError  Rcode = 0
-	FormErr  Rcode = 1
-	ServFail Rcode = 2
-	NXDomain Rcode = 3
-	NotImp   Rcode = 4
-	Refused  Rcode = 5
-	YXDomain Rcode = 6
-	BadVers  Rcode = 16
+	NoError   Rcode = 0
+	FormErr   Rcode = 1
+	ServFail  Rcode = 2
+	NXDomain  Rcode = 3
+	NotImp    Rcode = 4
+	Refused   Rcode = 5
+	YXDomain  Rcode = 6
+	BadVers   Rcode = 16
+	BadCookie Rcode = 23
 )
 
 // Opcode is a query's kind.

@@ -14,6 +14,7 @@ const (
 	FaultNotImp        // an opcode that nobody here knows: NOTIMP
 	FaultRefused       // an opcode that is known and not wanted: NOTIFY, UPDATE
 	FaultBadVers       // an EDNS version above 0 (RFC 6891 section 6.1.3)
+	FaultCookie        // nothing is asked but for a cookie: no fault, but no question either (RFC 7873 section 5.4)
 )
 
 // Query is the view of a query: what the answer depends on, read once. It
@@ -39,11 +40,30 @@ type Query struct {
 	DO        bool
 	UDPSize   uint16 // as the client said it, not below MinUDP
 	Keepalive bool   // the client sent edns-tcp-keepalive (RFC 7828)
+	NSID      bool   // the client asks which server this is (RFC 5001)
+	// Cookies (RFC 7873 section 4). A server cookie of another length than
+	// those made here counts as CookieOther, and is not kept.
+	Cookie       CookieKind
+	ClientCookie [8]byte
+	ServerCookie [16]byte
 }
+
+// CookieKind is what a query has of cookies.
+type CookieKind uint8
+
+// CookieKinds.
+const (
+	CookieNone   CookieKind = iota
+	CookieClient            // the client's alone
+	CookieBoth              // the client's, and one of the form that servers here make
+	CookieOther             // the client's, and one that was not made here
+)
 
 // EDNS options.
 const (
+	OptionNSID      = 3
 	OptionECS       = 8
+	OptionCookie    = 10
 	OptionKeepalive = 11
 	OptionEDE       = 15
 )
@@ -62,7 +82,7 @@ func (q *Query) Parse(msg []byte) Fault {
 	q.ID = ID(msg)
 	q.Opcode = Opcode(flags >> 11 & 0xF)
 	q.RD, q.AD, q.CD = flags&FlagRD != 0, flags&FlagAD != 0, flags&FlagCD != 0
-	q.HasQuestion, q.EDNS, q.DO, q.Keepalive = false, false, false, false
+	q.HasQuestion, q.EDNS, q.DO, q.Keepalive, q.NSID, q.Cookie = false, false, false, false, false, CookieNone
 	q.Version, q.UDPSize, q.QuestionEnd = 0, MinUDP, HeaderLen
 
 	if q.Opcode != OpQuery {
@@ -80,7 +100,7 @@ func (q *Query) Parse(msg []byte) Fault {
 		return FaultRefused
 	}
 	if !q.question(msg) { // RFC 9619: just one question
-		return FaultFormErr
+		return q.unasked(msg)
 	}
 	fault := q.records(msg)
 	if Count(msg, Answer) != 0 || (Count(msg, Authority) != 0 && q.Type != TypeIXFR) {
@@ -104,13 +124,30 @@ func (q *Query) question(msg []byte) bool {
 	return true
 }
 
+// unasked is for a query without a question, or with several: an error,
+// unless it is about a cookie alone.
+func (q *Query) unasked(msg []byte) Fault {
+	w := NewWalk(msg)
+	if w.Err() != nil {
+		return FaultFormErr
+	}
+	fault := q.read(msg, w)
+	if fault == FaultNone && q.Cookie != CookieNone && string(msg[4:10]) == "\x00\x00\x00\x00\x00\x00" {
+		return FaultCookie
+	}
+	return FaultFormErr
+}
+
 // records looks for the OPT record among what follows the question. Whoever
 // sent one gets one back, whatever else is wrong (RFC 6891 section 6.1.1).
 func (q *Query) records(msg []byte) Fault {
 	if string(msg[6:HeaderLen]) == "\x00\x00\x00\x00\x00\x00" {
 		return FaultNone
 	}
-	w := Walk{msg: msg, off: q.QuestionEnd, section: Answer, left: Count(msg, Answer)}
+	return q.read(msg, Walk{msg: msg, off: q.QuestionEnd, section: Answer, left: Count(msg, Answer)})
+}
+
+func (q *Query) read(msg []byte, w Walk) Fault {
 	var r Record
 	for w.Next(&r) {
 		if r.Type != TypeOPT {
@@ -151,10 +188,37 @@ func (q *Query) options(data []byte) bool {
 		if 4+n > len(data) {
 			return false
 		}
-		if code == OptionKeepalive {
-			q.Keepalive = true
-		}
+		value := data[4 : 4+n]
 		data = data[4+n:]
+		switch code {
+		case OptionKeepalive:
+			q.Keepalive = true
+		case OptionNSID:
+			q.NSID = true
+		case OptionCookie:
+			if !q.cookie(value) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// cookie reads a COOKIE option, of which the first counts (RFC 7873 section
+// 5.2), and reports whether it has one of the lengths that there are.
+func (q *Query) cookie(value []byte) bool {
+	kind := CookieOther
+	switch n := len(value) - len(q.ClientCookie); {
+	case n == 0:
+		kind = CookieClient
+	case n == len(q.ServerCookie):
+		kind = CookieBoth
+	case n < 8 || n > 32:
+		return false
+	}
+	if q.Cookie == CookieNone {
+		q.Cookie = kind
+		copy(q.ServerCookie[:], value[copy(q.ClientCookie[:], value):])
 	}
 	return true
 }

@@ -88,11 +88,11 @@ func AppendOPT(dst []byte, base int, o OPT) []byte {
 	return dst
 }
 
-// AppendOption appends an option to the OPT record at off, which must be the
+// AppendOption appends options to the OPT record at off, which must be the
 // last of the message.
-func AppendOption(dst []byte, off int, option []byte) []byte {
-	dst = append(dst, option...)
-	n := binary.BigEndian.Uint16(dst[off+9:]) + uint16(len(option))
+func AppendOption(dst []byte, off int, options []byte) []byte {
+	dst = append(dst, options...)
+	n := binary.BigEndian.Uint16(dst[off+9:]) + uint16(len(options))
 	binary.BigEndian.PutUint16(dst[off+9:], n)
 	return dst
 }
@@ -105,26 +105,19 @@ func AppendEDE(dst []byte, code uint16, text string) []byte {
 	return append(dst, text...)
 }
 
+// AppendOptionBytes appends an EDNS option (RFC 6891 section 6.1.2).
+func AppendOptionBytes(dst []byte, code uint16, data []byte) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, code)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(data)))
+	return append(dst, data...)
+}
+
 // AppendKeepalive appends an edns-tcp-keepalive option (RFC 7828 section
 // 3.1); timeout is in units of 100 milliseconds.
 func AppendKeepalive(dst []byte, timeout uint16) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, OptionKeepalive)
 	dst = append(dst, 0, 2)
 	return binary.BigEndian.AppendUint16(dst, timeout)
-}
-
-// Truncate cuts the message that begins at base down to its header and
-// question and sets TC, so that the client asks again by TCP. Whole sections
-// go, never part of an RRset (RFC 2181 section 9). An OPT record has to be
-// appended anew.
-func Truncate(dst []byte, base, questionEnd int) []byte {
-	dst = dst[:base+questionEnd]
-	m := dst[base:]
-	SetFlags(m, Flags(m)|FlagTC)
-	SetCount(m, Answer, 0)
-	SetCount(m, Authority, 0)
-	SetCount(m, Additional, 0)
-	return dst
 }
 
 // Trim returns the message with nothing but its answer section and, where

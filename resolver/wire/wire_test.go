@@ -270,7 +270,7 @@ func TestReply(t *testing.T) {
 		if e := o.Option[0].(*dns.EDNS0_EDE); e.InfoCode != 15 || e.ExtraText != "ban" {
 			t.Errorf("EDE %v", e)
 		}
-		b = wire.Truncate(b, prefix, q.QuestionEnd)
+		b = wire.Fit(b, prefix, q.QuestionEnd)
 		if err := got.Unpack(b[prefix:]); err != nil || !got.Truncated || len(got.Ns)+len(got.Extra) != 0 {
 			t.Errorf("truncated: %v %v", err, &got)
 		}
@@ -325,7 +325,7 @@ func TestNoAllocations(t *testing.T) {
 		b := wire.Reply(dst, &q, query, wire.NXDomain)
 		b = wire.AppendSOA(b, 0, wire.Authority, wire.HeaderLen, 30)
 		b = wire.AppendOPT(b, 0, wire.OPT{UDPSize: 1232})
-		wire.Truncate(b, 0, q.QuestionEnd)
+		wire.Fit(b, 0, q.QuestionEnd)
 		var r wire.Response
 		b = append(dst[:0], resp...)
 		r.Parse(b, &n)

@@ -1,0 +1,145 @@
+package wire
+
+// Fit cuts the message that begins at base down to limit octets, of which the
+// header and the question must be less, by leaving out records from the end:
+// whole RRsets always, never part of one (RFC 2181 section 9). TC is set if
+// the answer or the authority section has lost any, so that the client asks
+// again by TCP; what the additional section loses is no loss. There may be no
+// OPT record yet.
+func Fit(dst []byte, base, limit int) []byte {
+	m := dst[base:]
+	if len(m) <= limit {
+		return dst
+	}
+	var f fitter
+	end := f.fill(m, limit)
+	for again := true; again; {
+		end, again = f.tear(m, end)
+	}
+	counts, lost := f.count(m, end)
+	for i, n := range counts {
+		SetCount(m, Answer+Section(i), n)
+	}
+	if lost {
+		SetFlags(m, Flags(m)|FlagTC)
+	}
+	return dst[:base+end]
+}
+
+// fitter knows the RRsets that fit.
+type fitter struct {
+	sets [16]rrset
+	n    int
+}
+
+// rrset is where an RRset begins in a message.
+type rrset struct {
+	first   Record
+	section Section
+}
+
+// fill notes the RRsets of the records that fit, and returns where those end:
+// before the first that does not fit, or that there is no room to note.
+func (f *fitter) fill(m []byte, limit int) int {
+	w := NewWalk(m)
+	end := w.Offset()
+	var r Record
+	for w.Next(&r) && r.End <= limit {
+		if f.find(m, &r) < 0 {
+			if f.n == len(f.sets) {
+				break
+			}
+			f.sets[f.n] = rrset{first: r, section: r.Section}
+			f.n++
+		}
+		end = r.End
+	}
+	return end
+}
+
+// find returns the index of r's RRset among those noted, or -1. Most records
+// stand next to their like.
+func (f *fitter) find(m []byte, r *Record) int {
+	for i := f.n - 1; i >= 0; i-- {
+		s := &f.sets[i]
+		if s.first.Type == r.Type && s.section == r.Section && s.first.Class == r.Class && sameName(m, s.first.Off, r.Off) {
+			return i
+		}
+	}
+	return -1
+}
+
+// tear looks whether a record from end on belongs to an RRset that has begun
+// before: that is cut off too, with what follows it, and again reports that
+// this may have torn others.
+func (f *fitter) tear(m []byte, end int) (_ int, again bool) {
+	w := NewWalk(m)
+	var r Record
+	was := end
+	for w.Next(&r) {
+		if r.Off < was {
+			continue
+		}
+		if i := f.find(m, &r); i >= 0 && f.sets[i].first.Off < end {
+			end = f.sets[i].first.Off
+			f.n = i
+		}
+	}
+	return end, end < was
+}
+
+// count counts the records before end, and reports whether the sections that
+// matter have others.
+func (f *fitter) count(m []byte, end int) (counts [3]int, lost bool) {
+	w := NewWalk(m)
+	var r Record
+	for w.Next(&r) {
+		if r.End <= end {
+			counts[r.Section-Answer]++
+		} else if r.Section != Additional {
+			return counts, true
+		}
+	}
+	return counts, false
+}
+
+// sameName reports whether the names at a and b are the same, wherever their
+// pointers lead, in any letter case.
+func sameName(m []byte, a, b int) bool {
+	for range MaxName {
+		a, b = follow(m, a), follow(m, b)
+		if a == b {
+			return a >= 0
+		}
+		if a < 0 || b < 0 || m[a] != m[b] {
+			return false
+		}
+		n := int(m[a])
+		if n == 0 {
+			return true
+		}
+		if a+1+n > len(m) || b+1+n > len(m) || !EqualFold(m[a+1:a+1+n], m[b+1:b+1+n]) {
+			return false
+		}
+		a, b = a+1+n, b+1+n
+	}
+	return false
+}
+
+// follow returns where the label that begins at off, or that pointers there
+// lead to, is; -1 if that is nowhere.
+func follow(m []byte, off int) int {
+	for range MaxName {
+		if uint(off) >= uint(len(m)) {
+			return -1
+		}
+		if m[off] < 0xC0 {
+			return off
+		}
+		if off+2 > len(m) {
+			return -1
+		}
+		off = int(m[off]&0x3F)<<8 | int(m[off+1])
+	}
+	return -1
+}

@@ -1,0 +1,164 @@
+package wire_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"rideau/resolver/wire"
+)
+
+// some is a response with RRsets of several sizes in all sections, at times in
+// disorder.
+func some(t testing.TB, r *rand.Rand) *dns.Msg {
+	m := new(dns.Msg)
+	m.SetQuestion("www.Example.ca.", dns.TypeA)
+	m.Response = true
+	m.Compress = r.IntN(4) > 0
+	section := func(sets int) []dns.RR {
+		var out []dns.RR
+		for i := range sets {
+			owner := []string{"www.example.ca.", "WWW.example.ca.", "b.example.ca.", "example.ca.", "."}[r.IntN(5)]
+			typ := []string{"A 192.0.2.%d", "AAAA 2001:db8::%d", "MX %d mx.example.ca.", `TXT "%d ` + string(bytes.Repeat([]byte{'x'}, r.IntN(200))) + `"`, "TYPE65280 \\# 1 %02x"}[r.IntN(5)]
+			for j := range 1 + r.IntN(4) {
+				out = append(out, rr(t, owner+" 60 IN "+fmt.Sprintf(typ, 10*i+j)))
+			}
+		}
+		if r.IntN(3) == 0 {
+			r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+		}
+		return out
+	}
+	m.Answer, m.Ns, m.Extra = section(r.IntN(8)), section(r.IntN(3)), section(r.IntN(4))
+	return m
+}
+
+// What Fit leaves is the beginning of what there was, has no RRset in part,
+// fits, and says what is lost.
+func TestFit(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	prefix := []byte{1, 2, 3}
+	kept := 0
+	for range 3000 {
+		m := some(t, r)
+		whole := pack(t, m)
+		limit := 60 + r.IntN(len(whole))
+		b := wire.Fit(append(bytes.Clone(prefix), whole...), len(prefix), limit)
+		if len(b)-len(prefix) > limit {
+			t.Fatalf("%d octets, of %d", len(b)-len(prefix), limit)
+		}
+		var got dns.Msg
+		if err := got.Unpack(b[len(prefix):]); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for i, sections := range [][2][]dns.RR{{m.Answer, got.Answer}, {m.Ns, got.Ns}, {m.Extra, got.Extra}} {
+			was, is := sections[0], sections[1]
+			for j := range is {
+				if is[j].String() != was[j].String() {
+					t.Fatalf("record %d of section %d is %v, was %v", j, i, is[j], was[j])
+				}
+			}
+			for _, a := range is {
+				for _, b := range was[len(is):] {
+					if dns.IsRRset([]dns.RR{a, b}) {
+						t.Fatalf("of the RRset of %v, %v is lost", a, b)
+					}
+				}
+			}
+			n += len(is)
+		}
+		kept += n
+		lost := len(got.Answer)+len(got.Ns) < len(m.Answer)+len(m.Ns)
+		if got.Truncated != lost {
+			t.Fatalf("TC %v, lost %v", got.Truncated, lost)
+		}
+		if len(whole) <= limit && (n < len(m.Answer)+len(m.Ns)+len(m.Extra) || lost) {
+			t.Fatalf("what fitted was cut")
+		}
+	}
+	if kept < 3000 {
+		t.Errorf("only %d records are left of all: is anything?", kept)
+	}
+}
+
+// An RRset that fits is kept, though the next does not.
+func TestFitKeeps(t *testing.T) {
+	m := new(dns.Msg)
+	m.SetQuestion("www.example.ca.", dns.TypeA)
+	m.Response, m.Compress = true, true
+	m.Answer = append(m.Answer, rr(t, "www.example.ca. 60 IN CNAME b.example.ca."), rr(t, "b.example.ca. 60 IN A 192.0.2.1"), rr(t, "b.example.ca. 60 IN A 192.0.2.2"))
+	whole := pack(t, m)
+	var got dns.Msg
+	if err := got.Unpack(wire.Fit(whole, 0, len(whole)-1)); err != nil || len(got.Answer) != 1 || !got.Truncated {
+		t.Errorf("%v, %v", &got, err)
+	}
+}
+
+// FuzzFit: whatever it is, Fit ends, fits, and leaves something that can be
+// walked.
+func FuzzFit(f *testing.F) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 10 {
+		f.Add(pack(f, some(f, r)), uint16(100))
+	}
+	f.Fuzz(func(t *testing.T, msg []byte, limit uint16) {
+		w := wire.NewWalk(msg)
+		if w.Err() != nil || int(limit) < w.Offset() {
+			return
+		}
+		b := wire.Fit(bytes.Clone(msg), 0, int(limit))
+		if len(b) > int(limit) {
+			t.Fatalf("%d octets of %d", len(b), limit)
+		}
+		if w = wire.NewWalk(b); w.Err() != nil {
+			t.Fatal(w.Err())
+		}
+	})
+}
+
+func TestQueryCookies(t *testing.T) {
+	client, server := []byte("clientco"), []byte("servercookie16xx")
+	with := func(questions int, options ...[]byte) []byte {
+		m := question("example.ca.", dns.TypeA)
+		m.SetEdns0(1232, false)
+		for _, o := range options {
+			m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_LOCAL{Code: dns.EDNS0COOKIE, Data: o})
+		}
+		if questions == 0 {
+			m.Question = nil
+		}
+		return pack(t, m)
+	}
+	for _, c := range []struct {
+		name  string
+		msg   []byte
+		fault wire.Fault
+		kind  wire.CookieKind
+	}{
+		{"none", with(1), wire.FaultNone, wire.CookieNone},
+		{"client", with(1, client), wire.FaultNone, wire.CookieClient},
+		{"both", with(1, append(client[:8:8], server...)), wire.FaultNone, wire.CookieBoth},
+		{"other", with(1, append(client[:8:8], server[:8]...)), wire.FaultNone, wire.CookieOther},
+		{"longest", with(1, append(client[:8:8], append(server[:16:16], server...)...)), wire.FaultNone, wire.CookieOther},
+		{"the first counts", with(1, client, append(client[:8:8], server...)), wire.FaultNone, wire.CookieClient},
+		{"empty", with(1, nil), wire.FaultFormErr, wire.CookieNone},
+		{"short", with(1, client[:7]), wire.FaultFormErr, wire.CookieNone},
+		{"between", with(1, append(client[:8:8], 1)), wire.FaultFormErr, wire.CookieNone},
+		{"long", with(1, make([]byte, 41)), wire.FaultFormErr, wire.CookieNone},
+		{"nothing else", with(0, client), wire.FaultCookie, wire.CookieClient},
+		{"nothing at all", with(0), wire.FaultFormErr, wire.CookieNone},
+	} {
+		var q wire.Query
+		if f := q.Parse(c.msg); f != c.fault || q.Cookie != c.kind || !q.EDNS {
+			t.Errorf("%s: fault %v, cookie %v, EDNS %v", c.name, f, q.Cookie, q.EDNS)
+			continue
+		}
+		if c.kind != wire.CookieNone && string(q.ClientCookie[:]) != string(client) || c.kind == wire.CookieBoth && string(q.ServerCookie[:]) != string(server) {
+			t.Errorf("%s: read %q and %q", c.name, q.ClientCookie, q.ServerCookie)
+		}
+	}
+}
