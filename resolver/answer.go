@@ -6,6 +6,7 @@ import (
 	"rideau/blocklists"
 	"rideau/resolver/cache"
 	"rideau/resolver/cookie"
+	"rideau/resolver/limit"
 	"rideau/resolver/wire"
 )
 
@@ -28,6 +29,7 @@ var (
 	deniedOption      = wire.AppendEDE(nil, edeProhibited, "")
 	notSupported      = wire.AppendEDE(nil, edeNotSupported, "")
 	noRecursionOption = wire.AppendEDE(nil, edeNotAuthoritative, "recursion not asked for, and not in the cache")
+	limitedOption     = wire.AppendEDE(nil, edeProhibited, "too many queries")
 	shedOption        = wire.AppendEDE(nil, edeNoReachable, "too many queries are waiting")
 )
 
@@ -114,6 +116,27 @@ func (r *Resolver) deny(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.Refused)
 	return q.seal(dst, base, wire.Refused, deniedOption), o
+}
+
+// limited answers a client that asks too much: seldom, by UDP, and with next
+// to nothing. Who is honest, and not just a forged address, asks again by TCP, or with
+// the cookie that comes with the answer (RFC 7873 section 5.2.3).
+func (r *Resolver) limited(dst []byte, q *Query, v limit.Verdict, o Outcome) ([]byte, Outcome) {
+	o.Kind = Limited
+	base := len(dst)
+	switch {
+	case q.Transport.Stream():
+		dst = wire.Reply(dst, &q.view, q.Msg, wire.Refused)
+		return q.seal(dst, base, wire.Refused, limitedOption), o
+	case v == limit.Drop:
+		return dst, o
+	case q.view.Cookie != wire.CookieNone && q.state.cookies != nil && !q.verified:
+		dst = wire.Reply(dst, &q.view, q.Msg, wire.BadCookie)
+		return q.seal(dst, base, wire.BadCookie, nil), o
+	}
+	dst = wire.Reply(dst, &q.view, q.Msg, wire.NoError)
+	wire.SetFlags(dst[base:], wire.Flags(dst[base:])|wire.FlagTC)
+	return q.seal(dst, base, wire.NoError, nil), o
 }
 
 // appendFault answers what cannot be read or is not understood.

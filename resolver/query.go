@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/resolver/limit"
 	"rideau/resolver/wire"
 )
 
@@ -64,6 +65,13 @@ type Query struct {
 	chain []byte
 }
 
+// TakeRoom takes room for a query that Answer left pending, and reports
+// whether there was any.
+func (q *Query) TakeRoom(r *limit.Room, c *limit.Claim) bool {
+	_, ok := r.Take(c, q.Client, &q.view.Name)
+	return ok
+}
+
 // verify looks at the cookie.
 func (q *Query) verify() {
 	v := &q.view
@@ -99,13 +107,14 @@ const (
 	Failed  // SERVFAIL: no upstream gave an answer
 	Shed    // SERVFAIL: too many queries wait already
 	Dropped // nothing is sent
+	Limited // the client asks too much: nothing is sent, or an empty answer
 	kinds
 )
 
 // String is the kind's name in metrics.
 func (k Kind) String() string {
 	return [...]string{"pending", "malformed", "notimp", "denied", "refused", "special",
-		"blocked", "cached", "stale", "forwarded", "servfail", "shed", "dropped"}[k]
+		"blocked", "cached", "stale", "forwarded", "servfail", "shed", "dropped", "limited"}[k]
 }
 
 // QtypeClass is a query type, or the class of types, that metrics tell apart.

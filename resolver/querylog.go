@@ -53,7 +53,7 @@ const (
 // Internet, and what strangers get no answer to, is not logged.
 func (l *queryRing) put(q *Query, o Outcome) {
 	if !q.view.HasQuestion || q.view.Opcode != wire.OpQuery || q.view.Class != wire.ClassIN || q.state == nil ||
-		o.Kind == Dropped && o.Ban == blocklists.NoBan {
+		o.Kind == Limited || o.Kind == Dropped && o.Ban == blocklists.NoBan {
 		return
 	}
 	p := q.state.policy

@@ -24,6 +24,7 @@ import (
 	"rideau/blocklists"
 	"rideau/resolver/cache"
 	"rideau/resolver/device"
+	"rideau/resolver/limit"
 	"rideau/resolver/wire"
 )
 
@@ -40,6 +41,8 @@ type Options struct {
 	// Events is how many events may wait for whoever reads them; 0 for a
 	// default.
 	Events int
+	// Gate turns away who asks too much; nil for nobody.
+	Gate *limit.Gate
 	// Devices counts who tries to go round this resolver; nil for nobody.
 	Devices *device.Table
 	// Logger hears of panics; nil for none.
@@ -55,6 +58,8 @@ type Resolver struct {
 	flights    flights
 	suspects   suspects
 	refusals   budget
+	gate       *limit.Gate
+	born       time.Time // what the gate counts from
 	staleAfter time.Duration
 	stats      Stats
 	events     events
@@ -66,7 +71,7 @@ type Resolver struct {
 
 // New makes a Resolver. It starts nothing.
 func New(o Options) *Resolver {
-	r := &Resolver{cache: o.Cache, staleAfter: o.StaleAfter, devices: o.Devices, logger: o.Logger, clock: o.Clock}
+	r := &Resolver{cache: o.Cache, staleAfter: o.StaleAfter, gate: o.Gate, born: time.Now(), devices: o.Devices, logger: o.Logger, clock: o.Clock}
 	if r.logger == nil {
 		r.logger = slog.New(slog.DiscardHandler)
 	}
@@ -117,6 +122,11 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	q.verify()
 	if !st.Serves(q.Client) {
 		return r.deny(dst, q, o)
+	}
+	if r.gate != nil {
+		if v := r.gate.Admit(q.Client, q.verified || q.Transport.Stream(), int64(q.Received.Sub(r.born))); v != limit.Pass {
+			return r.limited(dst, q, v, o)
+		}
 	}
 	if fault != wire.FaultNone {
 		return appendFault(dst, q, fault, o)

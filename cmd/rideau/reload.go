@@ -94,7 +94,7 @@ func (s *server) swap(ctx context.Context, force bool) (result ops.ReloadResult,
 	if err != nil {
 		return result, report, cfg, err
 	}
-	fresh, err := s.sockets.bind(cfg, s.resolver, s.limiter)
+	fresh, err := s.sockets.bind(cfg, s.resolver, s.room)
 	if err != nil {
 		if queries != nil {
 			queries.Close()
@@ -124,6 +124,7 @@ func (s *server) swap(ctx context.Context, force bool) (result ops.ReloadResult,
 		ups.end()
 		s.cache.Flush() // other servers may say other things
 	}
+	s.gate.LimitClients(cfg.Limits.QueriesPerSecond, cfg.Limits.Burst)
 	s.cache.Resize(cfg.Cache.MaxEntries, cfg.Cache.MaxBytes)
 	s.sockets.open(fresh)
 	s.sockets.retain(cfg)

@@ -20,7 +20,7 @@ import (
 	"rideau/resolver/cache"
 	"rideau/resolver/cookie"
 	"rideau/resolver/device"
-	"rideau/resolver/listener"
+	"rideau/resolver/limit"
 	"rideau/resolver/ops"
 )
 
@@ -39,7 +39,8 @@ type server struct {
 	ctx     context.Context // ends when serving is to end
 	reloads ops.ReloadLog
 	sources *listSources
-	limiter *listener.Limiter
+	room    *limit.Room
+	gate    *limit.Gate
 	secret  cookie.Secret // for cookies, if the configuration has none
 
 	resolver *resolver.Resolver
@@ -109,6 +110,7 @@ func serve(c *call) int {
 	side.Go(func() { s.logEvents(ctx) })
 	side.Go(func() { s.queries.run(ctx) })
 	side.Go(func() { s.refresh(ctx) })
+	side.Go(func() { s.lookOut(ctx) })
 	side.Go(func() {
 		watch(ctx, s.interval, func() []string { return s.watched() }, seen, func() { s.reloadAndLog(ctx, "a file changed") })
 	})
@@ -170,9 +172,11 @@ func (s *server) begin() (upstreamPlan, error) {
 		MaxStale: cfg.Cache.MaxStale, StaleTTL: cfg.Cache.StaleTTL,
 	})
 	s.devices = device.New(device.Options{})
+	s.gate = limit.NewGate()
+	s.gate.LimitClients(cfg.Limits.QueriesPerSecond, cfg.Limits.Burst)
 	s.resolver = resolver.New(resolver.Options{
 		Cache: s.cache, State: st, RefusedPerSecond: cfg.Clients.RefusedPerSecond,
-		StaleAfter: cfg.Cache.StaleAfter, Devices: s.devices, Logger: s.log,
+		StaleAfter: cfg.Cache.StaleAfter, Gate: s.gate, Devices: s.devices, Logger: s.log,
 	})
 	queries, err := openQueryLog(cfg)
 	if err != nil {
@@ -180,8 +184,8 @@ func (s *server) begin() (upstreamPlan, error) {
 	}
 	s.queries = newQueryLog(s.resolver.Stats(), s.log)
 	s.queries.use(queries)
-	s.limiter = listener.NewLimiter(cfg.Listen.MaxPending)
-	fresh, err := s.sockets.bind(cfg, s.resolver, s.limiter)
+	s.room = limit.NewRoom(cfg.Listen.MaxPending)
+	fresh, err := s.sockets.bind(cfg, s.resolver, s.room)
 	if err != nil {
 		return plan, err
 	}

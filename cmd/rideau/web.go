@@ -9,6 +9,7 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/blocklists"
+	"rideau/resolver/limit"
 	"rideau/resolver/ops"
 )
 
@@ -100,7 +101,14 @@ func (s *server) upstreamFacts() []ops.Upstream {
 
 func (s *server) listenerFacts() ops.Listener {
 	t := s.sockets.stats()
-	return ops.Listener{Pending: s.limiter.Pending(), Connections: t.Connections, Refused: t.Refused, UDPSendErrors: t.SendErrors}
+	return ops.Listener{Pending: s.room.Waiting(), Connections: t.Connections, Refused: t.Refused, UDPSendErrors: t.SendErrors,
+		UDPLost: t.Lost, Flooded: s.gate.Flooded(), TurnedAway: []ops.Failure{
+			{Reason: limit.Full.String(), Count: s.room.Refused(limit.Full)},
+			{Reason: limit.ClientFull.String(), Count: s.room.Refused(limit.ClientFull)},
+			{Reason: limit.ZoneFull.String(), Count: s.room.Refused(limit.ZoneFull)},
+			{Reason: "rate", Count: s.gate.Refused(limit.ByClient)},
+			{Reason: "flood", Count: s.gate.Refused(limit.ByFlood)},
+		}}
 }
 
 func (s *server) panics() uint64 { return s.resolver.Panics() + s.sockets.stats().Panics }

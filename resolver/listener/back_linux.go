@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rideau/resolver/batch"
+	"rideau/resolver/limit"
 )
 
 // back is the way back to the sender of a datagram that waits.
@@ -15,14 +16,16 @@ type back struct {
 	control [controlLen]uint64
 	namelen uint32
 	ctllen  int
+	claim   limit.Claim // what waits holds
 }
 
-// leave keeps the way back of query i by its ticket.
-func (b *loop) leave(ticket uint32, i int) {
+// leave keeps the way back of query i by its ticket, and what it holds.
+func (b *loop) leave(ticket uint32, i int, claim limit.Claim) {
 	for int(ticket) >= len(b.backs) {
 		b.backs = append(b.backs, back{})
 	}
 	b.wayBack(&b.backs[ticket], i)
+	b.backs[ticket].claim = claim
 }
 
 func (b *loop) wayBack(w *back, i int) {

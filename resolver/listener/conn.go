@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rideau/resolver"
+	"rideau/resolver/limit"
 )
 
 // Ownership: in and out are the reading goroutine's alone. Jobs bring their
@@ -206,7 +207,11 @@ func (c *conn) wait() bool {
 		c.flush()
 		<-c.freed
 	}
-	j := c.l.jobs.take()
+	var claim limit.Claim
+	if !c.q.TakeRoom(c.l.o.Room, &claim) {
+		return false
+	}
+	j := c.l.jobs.take(claim)
 	if j == nil {
 		return false
 	}

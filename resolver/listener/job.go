@@ -12,39 +12,12 @@ import (
 	"time"
 
 	"rideau/resolver"
+	"rideau/resolver/limit"
 )
 
-// DefaultMaxPending is the bound of a Limiter that was given none. A query
+// DefaultMaxPending is how many queries may wait where no Room was given. One
 // that waits costs a goroutine and its buffers, in all some 10 KiB.
 const DefaultMaxPending = 4096
-
-// Limiter bounds the queries that wait, over all Listeners that share it. It
-// is safe for concurrent use.
-type Limiter struct {
-	limit   int64
-	pending atomic.Int64
-}
-
-// NewLimiter returns a Limiter for that many queries; DefaultMaxPending if n is 0.
-func NewLimiter(n int) *Limiter {
-	if n <= 0 {
-		n = DefaultMaxPending
-	}
-	return &Limiter{limit: int64(n)}
-}
-
-// Pending is the number of queries that wait now.
-func (m *Limiter) Pending() int { return int(m.pending.Load()) }
-
-func (m *Limiter) acquire() bool {
-	if m.pending.Add(1) > m.limit {
-		m.pending.Add(-1)
-		return false
-	}
-	return true
-}
-
-func (m *Limiter) release() { m.pending.Add(-1) }
 
 type jobState uint8
 
@@ -66,6 +39,7 @@ type job struct {
 	msg      []byte // what q.Msg views
 	ans      []byte // where the answer goes: two octets on, for its length
 	counters *resolver.Counters
+	claim    limit.Claim
 	// path sends the answer of a UDP query. It belongs to the job for good
 	// and is set anew by the socket that fills the job.
 	path returnPath
@@ -115,18 +89,23 @@ func (p *jobPool) init(l *Listener) { p.l = l }
 // active is the number of jobs that readers or their goroutines hold.
 func (p *jobPool) active() int { return int(p.busy.Load()) }
 
-// take returns a job to fill and start, or nil if there is no room.
-func (p *jobPool) take() *job {
-	if !p.l.o.Limiter.acquire() {
-		return nil
-	}
+// take returns a job to fill and start, which has taken the claim over; nil if
+// there are to be no more jobs, and the claim has been given back then.
+func (p *jobPool) take(claim limit.Claim) *job {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		p.l.o.Limiter.release()
+		p.l.o.Room.Give(&claim)
 		return nil
 	}
 	p.busy.Add(1)
+	j := p.idleJob()
+	j.claim = claim
+	return j
+}
+
+// idleJob is called with mu held.
+func (p *jobPool) idleJob() *job {
 	if n := len(p.idle); n > 0 {
 		j := p.idle[n-1]
 		p.idle = p.idle[:n-1]
@@ -177,7 +156,7 @@ func (p *jobPool) put(j *job) bool {
 	if cap(j.msg) > maxJobBuffer {
 		j.msg = make([]byte, 0, 512)
 	}
-	p.l.o.Limiter.release()
+	p.l.o.Room.Give(&j.claim)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.busy.Add(-1)

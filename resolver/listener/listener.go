@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rideau/resolver"
+	"rideau/resolver/limit"
 )
 
 // Handler answers queries. It is safe for concurrent use. What it is given it
@@ -57,9 +58,9 @@ type Options struct {
 	// or user that has them already, so that one can take over from another
 	// without a gap. Without it, Listen fails if anyone has them. Linux only.
 	ReusePort bool
-	// Limiter bounds the queries that wait. If nil the Listener has one of
+	// Room bounds the queries that wait. If nil the Listener has one of
 	// its own, for DefaultMaxPending.
-	Limiter *Limiter
+	Room *limit.Room
 	// Drain is how long the queries that wait may take when Serve is to end.
 	Drain time.Duration
 
@@ -108,8 +109,8 @@ func (o Options) withDefaults() Options {
 	num(&o.MaxConnections, DefaultMaxConnections)
 	num(&o.MaxConnectionsPerClient, DefaultMaxConnectionsPerClient)
 	num(&o.MaxPendingPerConnection, DefaultMaxPendingPerConnection)
-	if o.Limiter == nil {
-		o.Limiter = NewLimiter(0)
+	if o.Room == nil {
+		o.Room = limit.NewRoom(DefaultMaxPending)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -133,6 +134,7 @@ type Stats struct {
 	SendErrors  uint64 // answers that the system would not send
 	ReadErrors  uint64 // errors of UDP sockets and of accepting connections
 	Panics      uint64 // queries given up because the handler panicked
+	Lost        uint64 // datagrams that the system let go because they were not read in time; 0 where it does not tell
 }
 
 type counts struct {
@@ -176,6 +178,8 @@ type packetConn interface {
 	// detach has the kernel bring no more queries, where it can: what it
 	// brought is still read, and answers are still sent.
 	detach() error
+	// lost is how many datagrams the system has let go for want of room.
+	lost() uint64
 	// interrupt wakes serve to look at l.phase.
 	interrupt()
 	Close() error
@@ -218,7 +222,12 @@ func (l *Listener) Addr() netip.AddrPort { return l.addrs[0] }
 // Stats returns the figures of this moment.
 func (l *Listener) Stats() Stats {
 	c := &l.count
+	var lost uint64
+	for _, u := range l.udp {
+		lost += u.lost()
+	}
 	return Stats{
+		Lost:        lost,
 		Pending:     l.waiting(),
 		Connections: l.conns.len(),
 		Accepted:    c.accepted.Load(),

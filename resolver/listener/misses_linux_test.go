@@ -16,6 +16,7 @@ import (
 	"rideau/blocklists/format"
 	"rideau/resolver"
 	"rideau/resolver/cache"
+	"rideau/resolver/limit"
 	"rideau/resolver/listener"
 	"rideau/resolver/upstream"
 	"rideau/resolver/wire"
@@ -192,7 +193,7 @@ func TestMissesShare(t *testing.T) {
 func TestMissesAreBounded(t *testing.T) {
 	m := newMirror(t)
 	m.hold()
-	s := serve(t, forwarder(t, patient, m), listener.Options{Workers: 1, Limiter: listener.NewLimiter(10)})
+	s := serve(t, forwarder(t, patient, m), listener.Options{Workers: 1, Room: limit.NewRoom(10)})
 	c := dial(t, "udp", s.Addr())
 	for round := range uint16(3) {
 		m.hold()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rideau/resolver"
+	"rideau/resolver/limit"
 )
 
 const (
@@ -49,14 +50,29 @@ func (w *worker) answer(dst, msg []byte, oversized bool, client netip.Addr, rece
 	return ans, o, ok && o.Kind == resolver.Pending
 }
 
+// room takes room for the query in hand to wait, if there is any.
+func (w *worker) room() (claim limit.Claim, ok bool) {
+	ok = w.q.TakeRoom(w.l.o.Room, &claim)
+	return claim, ok
+}
+
 // job returns a job with a copy of the query in hand, for the caller to set
-// its path and start it; nil if there is no room.
-func (w *worker) job() *job {
-	j := w.l.jobs.take()
+// its path and start it; nil if there are to be no more.
+func (w *worker) job(claim limit.Claim) *job {
+	j := w.l.jobs.take(claim)
 	if j != nil {
 		j.fill(&w.q, w.counters)
 	}
 	return j
+}
+
+// roomyJob is job, if there is room.
+func (w *worker) roomyJob() *job {
+	claim, ok := w.room()
+	if !ok {
+		return nil
+	}
+	return w.job(claim)
 }
 
 // refuse answers the query in hand, which there is no room for.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -13,6 +14,7 @@ import (
 
 	"rideau/resolver"
 	"rideau/resolver/batch"
+	"rideau/resolver/limit"
 )
 
 // Ownership: slot i of a loop is the kernel's while recvmmsg fills it, then
@@ -46,6 +48,8 @@ type batchConn struct {
 	// closed after it has ended.
 	mu   sync.RWMutex
 	open bool // guarded by mu
+
+	drops atomic.Uint64 // as lost found it last
 }
 
 // newBatchConn takes c's socket over. c is closed.
@@ -304,15 +308,17 @@ func (b *loop) answer(n int) {
 
 // wait has query i, the one in hand, wait, or answers that there is no room.
 func (b *loop) wait(i int) ([]byte, resolver.Outcome) {
-	if b.misses != nil && b.l.o.Limiter.acquire() {
-		t, ok := b.misses.Begin(&b.q)
-		if ok {
-			b.leave(t, i)
+	claim, ok := b.room()
+	if !ok {
+		return b.refuse(b.Room())
+	}
+	if b.misses != nil {
+		if t, ok := b.misses.Begin(&b.q); ok {
+			b.leave(t, i, claim)
 			return nil, resolver.Outcome{}
 		}
-		b.l.o.Limiter.release()
 	}
-	j := b.job()
+	j := b.job(claim)
 	if j == nil {
 		return b.refuse(b.Room())
 	}
@@ -360,23 +366,24 @@ func (b *loop) send() {
 
 // Answered implements resolver.Return.
 func (b *loop) Answered(ticket uint32, q *resolver.Query, ans []byte, o resolver.Outcome) {
-	b.l.o.Limiter.release()
+	w := &b.backs[ticket]
+	b.l.o.Room.Give(&w.claim)
 	b.counters.Observe(q, o, b.now.Sub(q.Received))
 	if len(ans) == 0 {
 		return
 	}
-	w := &b.backs[ticket]
 	b.queue(ans, (*byte)(unsafe.Pointer(&w.name)), w.namelen, (*byte)(unsafe.Pointer(&w.control)), w.ctllen)
 }
 
 // Resume implements resolver.Return.
 func (b *loop) Resume(ticket uint32, q *resolver.Query) {
-	b.l.o.Limiter.release()
 	msg := q.Msg
 	b.q = *q
 	b.q.Msg = msg
 	w := &b.backs[ticket]
-	if j := b.job(); j != nil {
+	claim := w.claim
+	w.claim = limit.Claim{}
+	if j := b.job(claim); j != nil {
 		b.start(j, w)
 		return
 	}

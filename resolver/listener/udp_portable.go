@@ -70,11 +70,14 @@ func (c *portableConn) serve(w *worker) {
 	}
 }
 
+// lost implements packetConn. There is no portable way to know.
+func (c *portableConn) lost() uint64 { return 0 }
+
 func (c *portableConn) answer(w *worker, msg, dst, oob []byte, from netip.AddrPort, received time.Time) {
 	client := from.Addr().Unmap().WithZone("")
 	ans, o, waits := w.answer(dst, msg, len(msg) > maxQuery, client, received)
 	if waits {
-		if j := w.job(); j != nil {
+		if j := w.roomyJob(); j != nil {
 			p, ok := j.path.(*portablePath)
 			if !ok {
 				p = new(portablePath)

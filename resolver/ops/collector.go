@@ -317,6 +317,11 @@ func (s scrape) listener(l Listener) {
 	s.put(tcpConnections, float64(l.Connections))
 	s.put(tcpRefused, float64(l.Refused))
 	s.put(udpSendErrors, float64(l.UDPSendErrors))
+	s.put(udpLost, float64(l.UDPLost))
+	s.put(flooded, truth(l.Flooded))
+	for _, t := range l.TurnedAway {
+		s.put(turnedAway, float64(t.Count), t.Reason)
+	}
 }
 
 func truth(b bool) float64 {

@@ -61,6 +61,9 @@ const (
 	tcpConnections
 	tcpRefused
 	udpSendErrors
+	udpLost
+	turnedAway
+	flooded
 	panicsTotal
 	eventsDropped
 	queriesLost
@@ -158,6 +161,12 @@ var metrics = [ids]Metric{
 		"TCP connections closed at once because there were too many.", nil},
 	udpSendErrors: {"rideau_udp_send_errors_total", counter,
 		"Answers that the system would not send by UDP.", nil},
+	udpLost: {"rideau_udp_lost_total", counter,
+		"Queries by UDP that the system let go because they were not read in time.", nil},
+	turnedAway: {"rideau_turned_away_total", counter,
+		"Queries that were turned away: for want of room to wait (all), because their client or zone has its share of that (client, zone), because their client asks too often (rate), or in a flood (flood).", []string{"reason"}},
+	flooded: {"rideau_flood", gauge,
+		"Whether a flood of queries is being held off.", nil},
 	panicsTotal: {"rideau_panics_total", counter,
 		"Queries that met a fault in the program and were answered SERVFAIL.", nil},
 	eventsDropped: {"rideau_events_dropped_total", counter,

@@ -59,7 +59,9 @@ func busy(t testing.TB) ops.Sources {
 		Upstreams: func() []ops.Upstream {
 			return []ops.Upstream{up, {Name: "[2001:db8::53]:53", Failures: []ops.Failure{{Reason: "timeout"}}}, up}
 		},
-		Listener: func() ops.Listener { return ops.Listener{8, 9, 10, 11} },
+		Listener: func() ops.Listener {
+			return ops.Listener{8, 9, 10, 11, 19, []ops.Failure{{Reason: "all", Count: 20}, {Reason: "flood", Count: 21}}, true}
+		},
 		Bypass: func() []ops.Bypass {
 			return []ops.Bypass{{Group: "all", Attempts: 14, Devices: 15}, {Group: "mobile", Attempts: 16, Devices: 17, Overflow: 18}}
 		},

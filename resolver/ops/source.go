@@ -121,4 +121,11 @@ type Listener struct {
 	Connections   int
 	Refused       uint64 // connections, because there were too many
 	UDPSendErrors uint64
+	// UDPLost are queries that the system let go because they were not read in
+	// time.
+	UDPLost uint64
+	// TurnedAway counts queries that were not answered, or with SERVFAIL,
+	// for want of room or because their sender asks too much, by reason.
+	TurnedAway []Failure
+	Flooded    bool
 }

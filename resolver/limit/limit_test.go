@@ -1,0 +1,323 @@
+package limit_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"rideau/resolver/limit"
+	"rideau/resolver/wire"
+)
+
+func name(t testing.TB, s string) *wire.Name {
+	t.Helper()
+	n := new(wire.Name)
+	if err := n.SetText(s); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func addr(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}) }
+
+// fill has a flooder take all that it gets.
+func fill(r *limit.Room, client func(i int) netip.Addr, zone func(i int) *wire.Name, n int) []limit.Claim {
+	var all []limit.Claim
+	for i := range n {
+		var c limit.Claim
+		if _, ok := r.Take(&c, client(i), zone(i)); ok {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+func TestRoomShares(t *testing.T) {
+	const limitOf = 4096
+	at := func(a netip.Addr) func(int) netip.Addr { return func(int) netip.Addr { return a } }
+	random := func(zone string) func(int) *wire.Name {
+		return func(i int) *wire.Name { return name(t, fmt.Sprintf("x%d.%s", i, zone)) }
+	}
+	spread := func(i int) *wire.Name { return name(t, fmt.Sprintf("x.z%d.example", i)) }
+	for _, c := range []struct {
+		what     string
+		client   func(int) netip.Addr
+		zone     func(int) *wire.Name
+		from, to int // how many get in
+		why      limit.Reason
+	}{
+		{"one client", at(addr(1)), spread, limitOf*11/16 - 50, limitOf*11/16 + 100, limit.ClientFull},
+		{"one zone", addr, random("victim.example"), limitOf/2 - 10, limitOf/2 + 10, limit.ZoneFull},
+		{"one zone below others", addr, random("a.b.victim.example"), limitOf/2 - 10, limitOf/2 + 10, limit.ZoneFull},
+		{"many of both", func(i int) netip.Addr { return addr(i % 1000) }, spread, limitOf - 500, limitOf - 200, limit.ClientFull},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			r := limit.NewRoom(limitOf)
+			held := fill(r, c.client, c.zone, 20000)
+			if len(held) < c.from || len(held) > c.to || r.Waiting() != len(held) {
+				t.Errorf("%d wait (%d), want %d to %d", len(held), r.Waiting(), c.from, c.to)
+			}
+			if r.Refused(c.why) == 0 {
+				t.Errorf("none turned away for %v", c.why)
+			}
+			// Somebody else, who asks for something else, finds room.
+			other := 0
+			for i := range 20 {
+				var claim limit.Claim
+				if _, ok := r.Take(&claim, netip.MustParseAddr("192.168.7.7"), name(t, fmt.Sprintf("www.honest%d.org", i))); ok {
+					other++
+					r.Give(&claim)
+					r.Give(&claim) // twice is once
+				}
+			}
+			if other < 18 {
+				t.Errorf("of 20 others %d find room", other)
+			}
+			for i := range held {
+				r.Give(&held[i])
+			}
+			if r.Waiting() != 0 {
+				t.Errorf("%d wait after all", r.Waiting())
+			}
+			if n := len(fill(r, c.client, c.zone, 20000)); n != len(held) {
+				t.Errorf("%d find room the second time, %d the first", n, len(held))
+			}
+		})
+	}
+}
+
+func TestRoomSmall(t *testing.T) {
+	r := limit.NewRoom(3)
+	held := fill(r, func(int) netip.Addr { return addr(1) }, func(int) *wire.Name { return name(t, "www.example.org") }, 10)
+	if len(held) != 3 || r.Refused(limit.Full) != 7 {
+		t.Errorf("%d wait, %d turned away", len(held), r.Refused(limit.Full))
+	}
+}
+
+func TestRoomTogether(t *testing.T) {
+	r := limit.NewRoom(100)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(1, uint64(i)))
+			n := name(t, "www.example.org")
+			var held []limit.Claim
+			for range 20000 {
+				if rnd.IntN(2) == 0 && len(held) > 0 {
+					r.Give(&held[len(held)-1])
+					held = held[:len(held)-1]
+					continue
+				}
+				var c limit.Claim
+				if _, ok := r.Take(&c, addr(rnd.IntN(50)), n); ok {
+					held = append(held, c)
+				}
+			}
+			for i := range held {
+				r.Give(&held[i])
+			}
+		})
+	}
+	wg.Wait()
+	if r.Waiting() != 0 {
+		t.Errorf("%d wait", r.Waiting())
+	}
+}
+
+const second = int64(time.Second)
+
+func TestGateClients(t *testing.T) {
+	g := limit.NewGate()
+	ask := func(a netip.Addr, from int64, n int, over int64) (passed, slipped int) {
+		for i := range n {
+			switch g.Admit(a, false, from+over*int64(i)/int64(n)) {
+			case limit.Pass:
+				passed++
+			case limit.Slip:
+				slipped++
+			}
+		}
+		return passed, slipped
+	}
+	if n, _ := ask(addr(1), second, 100000, second); n != 100000 {
+		t.Errorf("%d of 100000 pass a gate without limits", n)
+	}
+	g.LimitClients(100, 20)
+	from := 10 * second
+	if n, slipped := ask(addr(1), from, 10000, 10*second); n < 1000 || n > 1030 || slipped < (10000-n)/9 || slipped > (10000-n)/7 {
+		t.Errorf("at 1000 a second %d pass in 10 seconds, %d slip", n, slipped)
+	}
+	if n, _ := ask(addr(2), from, 20, 1); n != 20 {
+		t.Errorf("of a burst of 20 %d pass", n)
+	}
+	if n, _ := ask(addr(3), from, 40, 1); n != 20 {
+		t.Errorf("of a burst of 40 %d pass", n)
+	}
+	if n, _ := ask(addr(4), from, 900, 10*second); n != 900 {
+		t.Errorf("at 90 a second %d of 900 pass", n)
+	}
+	if n, _ := ask(netip.MustParseAddr("2001:db8::1"), from, 20, 1); n != 20 {
+		t.Errorf("by IPv6 %d of 20 pass", n)
+	}
+	if n, _ := ask(netip.MustParseAddr("2001:db8::2"), from, 20, 1); n != 0 {
+		t.Errorf("from the same network %d more pass", n)
+	}
+	// A clock that is set back does not lock anybody out for long.
+	if n, _ := ask(addr(1), from-3600*second, 2000, 10*second); n < 900 {
+		t.Errorf("after the clock was set back, %d pass in 10 seconds", n)
+	}
+	g.LimitClients(0, 0)
+	if n, _ := ask(addr(1), from, 1000, 1); n != 1000 {
+		t.Errorf("%d of 1000 pass after the limit was lifted", n)
+	}
+}
+
+// A reader that manages so much in each tenth of a second, behind a gate whose
+// refusals cost it a quarter of an answer, and a flood of many times that from
+// a thousand networks. Once the gate has found its pace, who asks little loses
+// next to nothing.
+func TestGateFlood(t *testing.T) {
+	g := limit.NewGate()
+	rnd := rand.New(rand.NewPCG(1, 2))
+	const capacity, networks = 2000.0, 1000
+	now := 100 * second
+	var asked, heard int
+	tick := func(flood, honest int) (lost uint64) {
+		// In random order, and what is over capacity is lost.
+		left := capacity
+		for i := range flood + honest {
+			client := addr(rnd.IntN(networks))
+			mine := rnd.IntN(flood+honest) < honest
+			if mine {
+				client = netip.AddrFrom4([4]byte{172, 16, byte(rnd.IntN(50)), 9})
+				asked++
+			}
+			if left <= 0 { // the queue is full
+				lost++
+				continue
+			}
+			cost := 1.0
+			passes := g.Admit(client, false, now+int64(i)) == limit.Pass
+			if !passes {
+				cost = 0.25
+			}
+			if left -= cost; mine && passes {
+				heard++
+			}
+		}
+		now += second / 10
+		g.Look(lost)
+		return lost
+	}
+	for range 20 {
+		tick(1500, 100)
+	}
+	if heard != asked || g.Flooded() {
+		t.Fatalf("in a calm %d of %d are heard, flood %v", heard, asked, g.Flooded())
+	}
+	for range 50 { // it finds its pace
+		tick(6000, 10)
+	}
+	asked, heard = 0, 0
+	for range 100 {
+		tick(6000, 10)
+	}
+	if !g.Flooded() || heard < asked*95/100 {
+		t.Errorf("in a flood %d of %d are heard, flood %v", heard, asked, g.Flooded())
+	}
+	for range 20 {
+		tick(0, 50)
+	}
+	if g.Flooded() {
+		t.Error("the flood is over, and is held off still")
+	}
+	asked, heard = 0, 0
+	for range 20 {
+		tick(0, 500)
+	}
+	if heard != asked {
+		t.Errorf("after a flood %d of %d are heard", heard, asked)
+	}
+}
+
+// A few who ask more than there is are no flood: none of them is in the way of
+// anybody but themselves.
+func TestGateFew(t *testing.T) {
+	g := limit.NewGate()
+	for i := range 100 {
+		for j := range 1000 {
+			if v := g.Admit(addr(j%20), false, second+int64(i)*second/10); v != limit.Pass {
+				t.Fatalf("%v", v)
+			}
+		}
+		g.Look(1000)
+	}
+}
+
+// Whose address is certain is not meant by a flood.
+func TestGateSure(t *testing.T) {
+	g := limit.NewGate()
+	now := second
+	for range 50 {
+		for i := range 10000 {
+			g.Admit(addr(i%1000), false, now)
+		}
+		g.Look(10000)
+		now += second / 10
+	}
+	if !g.Flooded() {
+		t.Fatal("no flood")
+	}
+	for range 1000 {
+		if v := g.Admit(addr(1), true, now); v != limit.Pass {
+			t.Fatal(v)
+		}
+	}
+	g.Calm()
+	if v := g.Admit(addr(1), false, now); v != limit.Pass || g.Flooded() {
+		t.Error("calm is no calm")
+	}
+}
+
+func TestAllocations(t *testing.T) {
+	g, r := limit.NewGate(), limit.NewRoom(100)
+	g.LimitClients(1000, 0)
+	n, a := name(t, "a.b.c.example.org"), netip.MustParseAddr("2001:db8::1")
+	if got := testing.AllocsPerRun(100, func() {
+		var c limit.Claim
+		g.Admit(a, false, second)
+		r.Take(&c, a, n)
+		r.Give(&c)
+	}); got != 0 {
+		t.Errorf("%v allocations", got)
+	}
+}
+
+func BenchmarkAdmitCalm(b *testing.B) {
+	g, a := limit.NewGate(), netip.MustParseAddr("10.1.2.3")
+	for b.Loop() {
+		g.Admit(a, false, second)
+	}
+}
+
+func BenchmarkAdmitLimited(b *testing.B) {
+	g := limit.NewGate()
+	g.LimitClients(1000, 0)
+	i := 0
+	for b.Loop() {
+		g.Admit(addr(i), false, int64(i))
+		i++
+	}
+}
+
+func BenchmarkTakeGive(b *testing.B) {
+	r, n, a := limit.NewRoom(100), name(b, "a.b.c.example.org"), addr(1)
+	var c limit.Claim
+	for b.Loop() {
+		r.Take(&c, a, n)
+		r.Give(&c)
+	}
+}
