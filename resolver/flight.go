@@ -177,14 +177,17 @@ func (f *flight) land() *landing {
 	return f.landing
 }
 
-// replace puts g, which is for the same question, in f's place; whoever waits
-// for f waits for g.
-func (fs *flights) replace(f, g *flight) {
-	s := fs.lock(f)
+// replace makes g a copy of f, but for g's name and what has begun, and puts
+// it in f's place; whoever waits for f waits for g. It returns where.
+func (fs *flights) replace(f, g *flight) *landing {
+	s := fs.lock(f) // guards a flight's next and landing, too
 	defer s.mu.Unlock()
 	at := s.find(f)
-	*at, g.next = g, f.next
-	g.landing = f.land()
+	l, name, begun := f.land(), g.name, g.begun
+	*g = *f
+	g.name, g.begun = name, begun
+	*at = g
+	return l
 }
 
 // end takes f out, and gives res to whoever waits for it; the message is

@@ -104,11 +104,11 @@ func (ms *Misses) Begin(q *Query) (ticket uint32, ok bool) {
 
 // launch has a goroutine go on with a flight.
 func (ms *Misses) launch(f *flight, b *upstream.Begun) *landing {
-	g, name := *f, *f.name
-	g.name, g.begun = &name, b
-	ms.r.flights.replace(f, &g)
-	ms.r.launch(&g)
-	return g.landing
+	name := *f.name
+	g := &flight{name: &name, begun: b}
+	l := ms.r.flights.replace(f, g)
+	ms.r.launch(g)
+	return l
 }
 
 // take returns the ticket of a miss that nobody uses.
