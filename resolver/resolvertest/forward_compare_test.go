@@ -128,7 +128,9 @@ var forwardDifferences = []forwardDifference{
 	{"a record that upstream sends twice comes twice", "bind", "answer",
 		func(q asking, _, _ answerView) bool { return q.oddity(3) }},
 	{"name servers that upstream tells beside an answer are handed on", "", "authority",
-		func(q asking, r, p answerView) bool { return (q.oddity(5) || q.oddity(12)) && strings.Contains(r["authority"], " ns ") }},
+		func(q asking, r, p answerView) bool {
+			return (q.oddity(5) || q.oddity(12)) && strings.Contains(r["authority"], " ns ")
+		}},
 	{"TTLs are bounded by a day, in BIND by a week; one with its top bit set counts as 0 (RFC 2181 section 8)", "bind", "ttl",
 		func(_ asking, r, p answerView) bool {
 			return sameTTLs(r["ttl"], p["ttl"], func(r, p int) bool { return p > 604000 && (r == 0 || r > 86300) })

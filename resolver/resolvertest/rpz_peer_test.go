@@ -207,7 +207,7 @@ func startPeer(t *testing.T, name string, configure func(dir string, port int) (
 	t.Helper()
 	path := program(t, name)
 	var log []byte
-	for range 3 {
+	for try, began := 0, time.Now(); try < 10 && time.Since(began) < time.Minute; try++ {
 		dir, port := t.TempDir(), freePort(t)
 		out, err := os.Create(filepath.Join(dir, "log"))
 		if err != nil {
@@ -249,11 +249,9 @@ func startPeer(t *testing.T, name string, configure func(dir string, port int) (
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, l := listen(t)
 	defer c.Close()
+	defer l.Close()
 	return c.LocalAddr().(*net.UDPAddr).Port
 }
 
