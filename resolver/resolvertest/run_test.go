@@ -40,6 +40,7 @@ type run struct {
 	resolver  *resolver.Resolver
 	counters  *resolver.Counters
 	resolve   resolveFunc
+	front     func(*exchange) (wait func()) // in place of answer, if not nil
 	upstreams map[string]*Upstream
 	groups    map[string]*upstream.Group // by who is in them
 
@@ -85,7 +86,7 @@ func (c *clock) set(t time.Time) {
 // runFile runs the scenario in a file. It fails the test with the file and
 // line of each expectation that does not hold. Queries that have to wait are
 // finished by resolve.
-func runFile(t testing.TB, path string, resolve resolveFunc) {
+func runFile(t testing.TB, path string, resolve resolveFunc, set ...func(*run)) {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -93,6 +94,9 @@ func runFile(t testing.TB, path string, resolve resolveFunc) {
 	}
 	r := newRun(t, path, data)
 	r.resolve = resolve
+	for _, f := range set {
+		f(r)
+	}
 	script, err := parseLines(r.files["script"].text, r.files["script"].first)
 	if err != nil {
 		r.fatal(0, err)

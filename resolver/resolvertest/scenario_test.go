@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestScenario runs every scenario there is. One alone:
+// TestScenario runs every scenario there is: with the calls that a listener
+// makes, with those of a worker's loop, and over real sockets. One alone:
 //
 //	go test ./resolver/resolvertest -run Scenario/block-suffix
 func TestScenario(t *testing.T) {
@@ -19,6 +20,7 @@ func TestScenario(t *testing.T) {
 			t.Parallel()
 			runFile(t, path, plainResolve)
 			runFile(t, path, loopResolve)
+			runFile(t, path, plainResolve, socketFront)
 		})
 	}
 }
