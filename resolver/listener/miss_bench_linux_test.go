@@ -89,7 +89,8 @@ func TestMissesAllocateNothing(t *testing.T) {
 func BenchmarkMiss(b *testing.B) {
 	const window = 32
 	up := answering(b)
-	s := serve(b, forwarderTo(b, patient, 1<<16, upstream.NewDo53(up, upstream.Do53Options{})), listener.Options{Workers: 1})
+	o := upstream.Options{AttemptTimeout: patient.AttemptTimeout, Timeout: patient.Timeout}
+	s := serve(b, forwarderTo(b, o, 1<<16, upstream.NewDo53(up, upstream.Do53Options{})), listener.Options{Workers: 1})
 	a := newAsker(b, s.Addr())
 	b.ReportAllocs()
 	for b.Loop() {

@@ -125,7 +125,7 @@ func answered(t *testing.T, a []byte, rcode wire.Rcode) uint16 {
 	return id
 }
 
-var patient = upstream.Options{AttemptTimeout: 5 * time.Second, Timeout: 10 * time.Second}
+var patient = upstream.Options{NoHedge: true, AttemptTimeout: 5 * time.Second, Timeout: 10 * time.Second}
 
 // Misses wait together, each on its own way back, whatever address was asked.
 func TestMissesWait(t *testing.T) {

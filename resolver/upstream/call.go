@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"rideau/resolver/wire"
@@ -24,9 +25,11 @@ type Call struct {
 
 	g          *Group
 	m          *member
+	s          *server
 	port       *port
 	next, prev *Call // in the list of calls that are waited for, or lent
 	lent       *Begun
+	hedge      bool // another is to be asked beside it
 	sent       time.Time
 	took       time.Duration
 	err        error // of Failed
@@ -43,7 +46,7 @@ func (c *Call) message() []byte { return c.query[:c.length] }
 // is asked with c.
 func (c *Call) Won() time.Duration {
 	c.m.latency.Observe(c.took)
-	c.g.heard(c.m)
+	c.g.heardOf(c.m, c.sent, c.took, true)
 	return c.took
 }
 
@@ -85,6 +88,12 @@ type Begun struct {
 	// it is the Mux's until it has come through done.
 	a    *attempt
 	done chan *attempt
+	// hedge is whether another is to be asked though the call's time is not
+	// over.
+	hedge bool
+	// counted is whether the race has counted the call as unanswered. It may
+	// end before that time.
+	counted atomic.Bool
 }
 
 // Begun turns a call that ended in another way than Answered into what
@@ -92,8 +101,8 @@ type Begun struct {
 // lent by that: its response, should it come, goes to the race.
 func (c *Call) Begun(resp []byte, how Ending) *Begun {
 	sent := time.Now().Add(-c.took) // whatever the asker's clock
-	b := &Begun{how: how, m: c.m, sent: sent, a: &attempt{sent: sent},
-		done: make(chan *attempt, maxRounds*len(c.g.members)+1)}
+	b := &Begun{how: how, m: c.m, sent: sent, a: &attempt{sent: sent, limit: c.g.limit(c.m)},
+		done: make(chan *attempt, maxAttempts(c.g))}
 	switch how {
 	case Answered, Judged:
 		b.how, b.a.msg = Judged, slices.Clone(resp)
@@ -101,9 +110,49 @@ func (c *Call) Begun(resp []byte, how Ending) *Begun {
 	case Failed:
 		b.a.err = fmt.Errorf("upstream %s: %w: %w", c.m.up.Addr(), ErrNetwork, c.err)
 	case Silent:
-		c.lent = b
+		c.lent, b.a.lent, b.hedge = b, b, c.hedge
 	}
 	return b
+}
+
+// patience is how long c is waited for before others are asked too.
+func (c *Call) patience() time.Duration {
+	if p := c.g.limit(c.m); c.Patience <= 0 || p < c.Patience {
+		return p
+	}
+	return c.Patience
+}
+
+// due reports whether others are to be asked now, and after how long they
+// will be.
+func (c *Call) due(now time.Time) (is bool, in time.Duration) {
+	waited := now.Sub(c.sent)
+	in = c.patience() - waited
+	if in <= 0 {
+		return true, in
+	}
+	if h := c.g.hedgeAfter(c.m); h > 0 && h-waited < in && c.g.affordsHedge() {
+		in = h - waited
+	}
+	return false, in
+}
+
+// hurry reports whether another is to be asked beside c, whose time is not
+// over.
+func (c *Call) hurry(now time.Time) bool {
+	h := c.g.hedgeAfter(c.m)
+	c.hedge = h > 0 && now.Sub(c.sent) >= h && c.g.takeHedge()
+	return c.hedge
+}
+
+// never notes that a call that was lent was not answered at all, where the
+// race has ended before it could tell.
+func (c *Call) never() {
+	if c.lent.counted.CompareAndSwap(false, true) {
+		c.m.failures[Timeout].Add(1)
+		c.m.rtt.lost(c.g.limit(c.m))
+		c.g.missed(c.m, c.sent, ErrTimeout)
+	}
 }
 
 // late gives the race what came for a call that was lent.
@@ -120,6 +169,9 @@ func (g *Group) Resume(ctx context.Context, dst, query []byte, b *Begun) ([]byte
 	if b == nil || b.how == Refuted || b.how == Gone {
 		return g.Exchange(ctx, dst, query)
 	}
+	if !slices.ContainsFunc(g.members, func(m *member) bool { return m == b.m }) {
+		panic("upstream: a call of another group")
+	}
 	left := max(g.timeout-time.Since(b.sent), time.Millisecond)
 	return g.race(ctx, dst, query, left, b)
 }
@@ -127,25 +179,23 @@ func (g *Group) Resume(ctx context.Context, dst, query []byte, b *Begun) ([]byte
 // begin makes the first attempt of a race what b says, and reports whether
 // that won.
 func (r *race) begin(b *Begun) bool {
-	at := slices.IndexFunc(r.lanes, func(l lane) bool { return l.m == b.m })
-	if at < 0 {
-		return false
-	}
-	// Whom the call has asked has had the first turn.
-	l := r.lanes[at]
-	copy(r.lanes[1:at+1], r.lanes[:at])
-	r.lanes[0] = l
-	r.turn = 1
-	r.done = b.done
 	b.a.lane = &r.lanes[0]
-	r.begun = append(r.begun, b.a)
-	r.open++
-	r.fresh++
+	r.turn = 1
+	r.hedged = true
+	r.start(b.a)
 	switch b.how {
 	case Judged, Failed:
 		return r.finish(b.a)
 	case Truncated:
-		go r.run(b.a, true)
+		b.a.stream, b.a.limit = true, r.g.attemptTimeout
+		b.m.inFlight.Add(1)
+		go r.run(b.a)
+	}
+	r.expire(1)
+	if b.hedge && r.fresh > 0 {
+		if l := r.companion(); l != nil {
+			r.company(l)
+		}
 	}
 	return false
 }

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"rideau/resolver/wire"
@@ -14,8 +15,19 @@ const probeUDPSize = 1232
 
 // Options go with [NewGroup]. The zero value is good.
 type Options struct {
-	// AttemptTimeout is how long an upstream has before the next is asked
-	// too; 0 for 2 seconds. The first may still answer.
+	// Strategy is who is asked first.
+	Strategy Strategy
+	// Weights are the shares of the upstreams with [Weighted], in their
+	// order, each from 1 to 100; nil for equal ones. It is not kept.
+	Weights []int
+	// NoHedge leaves out the second request to who is slower than usual.
+	NoHedge bool
+	// MaxInFlight is how many requests to one upstream may be under way; 0
+	// for 2000.
+	MaxInFlight int
+	// AttemptTimeout is how long an upstream has at most before the next is
+	// asked too; 0 for 2 seconds. Once it is known how long it takes, that is
+	// less. The first may still answer.
 	AttemptTimeout time.Duration
 	// Timeout is the time for an exchange in all; 0 for 5 seconds.
 	Timeout time.Duration
@@ -35,11 +47,18 @@ type Options struct {
 type Group struct {
 	name           string
 	members        []*member
+	strategy       Strategy
+	schedule       []uint8 // of Weighted
+	hedge          bool
+	maxInFlight    int64
 	attemptTimeout time.Duration
 	timeout        time.Duration
 	probeInterval  time.Duration
 	probe          []byte // the query
 	logger         *slog.Logger
+
+	turns  atomic.Uint32 // choices made
+	budget hedgeBudget
 }
 
 // member is an upstream in a group.
@@ -48,22 +67,36 @@ type member struct {
 	*record
 	own        bool   // the record is not a predecessor's
 	mismatches uint64 // of predecessors
+	datagrams  bool   // what is lost on the way to it stays lost
 }
 
-// NewGroup makes a group that asks ups in their order. It starts nothing:
-// without [Group.Run] a group works, but hears that an upstream is back only
-// when all others fail. name is for the log and for Inherit.
+// NewGroup makes a group of ups. It starts nothing: without [Group.Run] a
+// group works, but hears that an upstream is back only when all others fail.
+// name is for the log and for Inherit. More than 256 upstreams,
+// or weights that are not as many, are a mistake in the program.
 func NewGroup(name string, o Options, ups ...Upstream) *Group {
 	g := &Group{
 		name:           name,
+		strategy:       o.Strategy,
+		hedge:          !o.NoHedge,
+		maxInFlight:    int64(o.MaxInFlight),
 		attemptTimeout: positive(o.AttemptTimeout, 2*time.Second),
 		timeout:        positive(o.Timeout, 5*time.Second),
 		probeInterval:  positive(o.ProbeInterval, 10*time.Second),
 		logger:         o.Logger,
 	}
+	if len(ups) > maxMembers {
+		panic("upstream: too many upstreams in a group")
+	}
+	if g.maxInFlight <= 0 {
+		g.maxInFlight = 2000
+	}
 	g.attemptTimeout = min(g.attemptTimeout, g.timeout)
 	if g.logger == nil {
 		g.logger = slog.New(slog.DiscardHandler)
+	}
+	if g.strategy == Weighted {
+		g.schedule = schedule(o.Weights, len(ups))
 	}
 	probed := o.ProbeName
 	if probed == nil || probed.Len() == 0 {
@@ -74,7 +107,8 @@ func NewGroup(name string, o Options, ups ...Upstream) *Group {
 	}
 	g.probe = wire.AppendQuery(nil, 0, probed, wire.TypeSOA, wire.ClassIN, false, false, true, probeUDPSize)
 	for _, up := range ups {
-		g.members = append(g.members, &member{up: up, record: newRecord(), own: true})
+		_, datagrams := up.(*Do53)
+		g.members = append(g.members, &member{up: up, record: newRecord(), own: true, datagrams: datagrams})
 	}
 	return g
 }
@@ -151,8 +185,15 @@ func (g *Group) Stats() []Stat {
 			Probes:        m.probes.Load(),
 			ProbeFailures: m.probeFailures.Load(),
 			Mismatches:    m.countMismatches(),
-			Healthy:       m.healthy(),
+			Healthy:       !m.is(Down),
+			State:         State(m.state.Load()),
 			LastAnswer:    m.lastAnswerTime(),
+			RTT:           m.rtt.smoothed(),
+			P95:           m.rtt.p95(),
+			InFlight:      int(max(m.inFlight.Load(), 0)),
+			Busy:          m.busy.Load(),
+			Hedges:        m.hedges.Load(),
+			HedgeWins:     m.hedgeWins.Load(),
 		}
 		for r := range m.failures {
 			s.Failures = append(s.Failures, Failure{Reason(r).String(), m.failures[r].Load()})
@@ -168,27 +209,47 @@ func (m *member) countMismatches() uint64 {
 	return m.mismatches
 }
 
-// first is the upstream that is asked first; nil if none is believed to be up.
-func (g *Group) first() *member {
-	for _, m := range g.members {
-		if m.healthy() {
-			return m
-		}
-	}
-	return nil
-}
-
-// heard notes that m answered in time.
-func (g *Group) heard(m *member) {
-	if m.answered() {
+// heard notes that m answered in time what was sent at sent.
+func (g *Group) heard(m *member, sent time.Time) {
+	if m.answered(sent, !m.is(Up) && g.noneUp()) {
 		g.logger.Info("upstream answers again", "group", g.name, "upstream", m.up.Addr())
 	}
 }
 
+// noneUp reports whether there is nobody to ask but those who are down or on
+// trial.
+func (g *Group) noneUp() bool {
+	for _, m := range g.members {
+		if m.is(Up) {
+			return false
+		}
+	}
+	return true
+}
+
 // missed notes that what was sent to m at sent was not answered.
 func (g *Group) missed(m *member, sent time.Time, why error) {
-	if m.unanswered(sent) {
+	if m.unanswered(sent, g.probeInterval) {
 		g.logger.Warn("upstream does not answer; it is asked last until it does",
 			"group", g.name, "upstream", m.up.Addr(), "error", why)
 	}
+}
+
+// limit is how long an answer of m is waited for before others are asked, or
+// the same again.
+func (g *Group) limit(m *member) time.Duration {
+	if m.datagrams {
+		return min(m.rtt.limit(minLimit, firstLimit), g.attemptTimeout)
+	}
+	return min(m.rtt.limit(minStreamLimit, g.attemptTimeout), g.attemptTimeout)
+}
+
+// hedgeAfter is how long an answer of m is waited for before another is asked
+// beside it; 0 if nobody is.
+func (g *Group) hedgeAfter(m *member) time.Duration {
+	p95 := m.rtt.p95()
+	if !g.hedge || p95 == 0 || len(g.members) == 1 && !m.datagrams {
+		return 0
+	}
+	return max(p95, minHedge)
 }

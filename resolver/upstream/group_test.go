@@ -17,8 +17,8 @@ import (
 	"rideau/resolver/wire"
 )
 
-// quick are times for tests on real sockets.
-var quick = upstream.Options{AttemptTimeout: 200 * time.Millisecond, Timeout: 3 * time.Second, ProbeInterval: 50 * time.Millisecond}
+// quick are times for tests on real sockets, which know whom they ask.
+var quick = upstream.Options{NoHedge: true, AttemptTimeout: 200 * time.Millisecond, Timeout: 3 * time.Second, ProbeInterval: 50 * time.Millisecond}
 
 func group(t testing.TB, o upstream.Options, servers ...*server) *upstream.Group {
 	var ups []upstream.Upstream

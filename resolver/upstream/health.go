@@ -7,9 +7,39 @@ import (
 	"time"
 )
 
-// unhealthyAfter is how many requests in a row must stay unanswered before an
-// upstream is no longer asked first. One may just have been lost.
-const unhealthyAfter = 2
+const (
+	// unhealthyAfter is how many requests in a row must stay unanswered
+	// before an upstream is no longer asked first. One may just have been lost.
+	unhealthyAfter = 2
+	// trials is how many requests or probes in a row must be answered before
+	// one that was down is as good as the others.
+	trials = 3
+	// trialEvery is when another request may be a trial though nothing is
+	// known of the last one.
+	trialEvery = time.Second
+	// An upstream that goes down on trial, or within so many probe intervals
+	// after it came back, is kept waiting for one interval, then two, four and
+	// eight.
+	steadyAfter = 6
+	maxFlaps    = 4
+)
+
+// State is what a group believes of an upstream.
+type State uint8
+
+// States.
+const (
+	// Up: it answers.
+	Up State = iota
+	// Trying: it was down and has answered. One request at a time goes there,
+	// or all if nobody else is up.
+	Trying
+	// Down: it is asked when nobody else answers, and probed.
+	Down
+)
+
+// String is the state in a word.
+func (s State) String() string { return [...]string{"up", "trying", "down"}[s] }
 
 // never is an instant before all others.
 const never = math.MinInt64
@@ -26,17 +56,35 @@ type record struct {
 	latency       Histogram
 	probes        atomic.Uint64
 	probeFailures atomic.Uint64
+	hedges        atomic.Uint64
+	hedgeWins     atomic.Uint64
+	busy          atomic.Uint64
+	inFlight      atomic.Int64
+	rtt           rtt
 
 	lastAnswer atomic.Int64 // never, if so
 	lastProbe  atomic.Int64
 	lastFail   atomic.Int64
-	down       atomic.Bool // written under mu only
+	lastTrial  atomic.Int64  // never, if the next may be sent at once
+	state      atomic.Uint32 // a State, written under mu only
 
-	// mu lets one failure be counted at a time. An answer takes it only
-	// where there is a failure to forget: answers are many.
+	// mu lets one change happen at a time. An answer takes it only where
+	// there is a failure to forget: answers are many.
 	mu       sync.Mutex
 	fails    atomic.Int32 // in a row
 	lastGood atomic.Int64 // when a response last came in time
+	// Guarded by mu:
+	history
+}
+
+// history is how an upstream came to its state.
+type history struct {
+	good    int   // answers in a row on trial
+	changed int64 // when it came to its state
+	before  State // what it was in before it went down
+	since   int64 // when it came back for good
+	flaps   int   // how often it went down again before it was steady
+	hold    int64 // until when it is not tried
 }
 
 func newRecord() *record {
@@ -45,52 +93,141 @@ func newRecord() *record {
 	r.lastAnswer.Store(never)
 	r.lastProbe.Store(never)
 	r.lastFail.Store(never)
+	r.lastTrial.Store(never)
+	r.history = history{changed: never, since: never, hold: never}
 	return r
 }
 
 func (r *record) now() int64 { return int64(time.Since(r.born)) }
 
-// answered notes that a response came in time, and reports whether the
-// upstream has come back by that.
-func (r *record) answered() bool {
+func (r *record) at(t time.Time) int64 { return int64(t.Sub(r.born)) }
+
+func (r *record) is(s State) bool { return State(r.state.Load()) == s }
+
+// become changes the state. mu is held.
+func (r *record) become(s State, now int64) {
+	r.changed = now
+	r.good = 0
+	r.lastTrial.Store(never)
+	r.state.Store(uint32(s))
+}
+
+// answered notes that a response to what was sent at sent came in time, and
+// reports whether the upstream is no longer down by that. alone is whether it
+// is needed at once, as nobody else is up.
+func (r *record) answered(sent time.Time, alone bool) (back bool) {
 	now := r.now()
 	r.lastAnswer.Store(now)
 	r.lastGood.Store(now)
-	if r.fails.Load() == 0 && !r.down.Load() {
+	if r.fails.Load() == 0 && r.is(Up) {
 		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fails.Store(0)
-	return r.down.CompareAndSwap(true, false)
+	asked := r.at(sent)
+	switch State(r.state.Load()) {
+	case Down:
+		if asked < r.changed {
+			// It was slower than it used to be, and that looked like silence.
+			r.become(r.before, now)
+			r.flaps = max(r.flaps-1, 0)
+			return true
+		}
+		if now < r.hold && !alone {
+			return false
+		}
+		r.become(Trying, now)
+		r.good = 1
+		return true
+	case Trying:
+		if asked < r.changed {
+			return false
+		}
+		r.lastTrial.Store(never)
+		if r.good++; r.good >= trials {
+			r.become(Up, now)
+			r.since = now
+		}
+	}
+	return false
 }
 
 // answeredLate notes that a response came after the attempt's time. It says
 // that somebody is there, but not that they should be asked first.
 func (r *record) answeredLate() { r.lastAnswer.Store(r.now()) }
 
-// unanswered notes that a request sent at since came to nothing, and reports
+// unanswered notes that a request sent at sent came to nothing, and reports
 // whether the upstream has gone down by that. If there has been an answer to
 // a later request, the failure is old news: else those that were under way
-// when a server came back would take it down again.
-func (r *record) unanswered(since time.Time) bool {
+// when a server came back would take it down again. interval is that of
+// probes.
+func (r *record) unanswered(sent time.Time, interval time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if int64(since.Sub(r.born)) < r.lastGood.Load() {
+	if r.at(sent) < r.lastGood.Load() {
 		return false
 	}
-	r.lastFail.Store(r.now())
-	return r.fails.Add(1) >= unhealthyAfter && r.down.CompareAndSwap(false, true)
+	now := r.now()
+	r.lastFail.Store(now)
+	fails := r.fails.Add(1)
+	s := State(r.state.Load())
+	if s == Down || s == Up && fails < unhealthyAfter {
+		return false
+	}
+	r.before = s
+	r.become(Down, now)
+	r.hold = now
+	if s == Up && (r.since == never || now-r.since >= steadyAfter*int64(interval)) {
+		r.flaps = 0
+		return true
+	}
+	r.flaps = min(r.flaps+1, maxFlaps)
+	r.hold += int64(interval) << (r.flaps - 1)
+	return true
 }
 
-func (r *record) healthy() bool { return !r.down.Load() }
+// ready reports whether it may be asked in its turn. On trial, that is one
+// request at a time, which is then this one.
+func (r *record) ready() bool {
+	switch State(r.state.Load()) {
+	case Up:
+		return true
+	case Down:
+		return false
+	}
+	return r.claim()
+}
+
+// claim reports whether there is nobody on the way to find out how it does,
+// and then it is the caller who is.
+func (r *record) claim() bool {
+	last, now := r.lastTrial.Load(), r.now()
+	return (last == never || now-last >= int64(trialEvery)) && r.lastTrial.CompareAndSwap(last, now)
+}
+
+// enter counts a request under way unless there are limit of them.
+func (r *record) enter(limit int64) bool {
+	if r.inFlight.Add(1) <= limit {
+		return true
+	}
+	r.inFlight.Add(-1)
+	r.busy.Add(1)
+	return false
+}
+
+func (r *record) leave() { r.inFlight.Add(-1) }
 
 // silent reports whether it is time for a probe: no probe for that long, and
 // no answer either. Who is down may answer late all the time, and is probed
-// nevertheless.
+// nevertheless; who is on trial soon needs another chance.
 func (r *record) silent(interval time.Duration) bool {
 	last := r.lastProbe.Load()
-	if r.healthy() {
+	switch State(r.state.Load()) {
+	case Trying:
+		interval /= 4
+		fallthrough
+	case Up:
 		last = max(last, r.lastAnswer.Load())
 	}
 	return last == never || r.now()-last >= int64(interval)
@@ -114,14 +251,17 @@ func (r *record) learn(o *record) {
 		return at + shift
 	}
 	o.mu.Lock()
-	fails, lastGood, down := o.fails.Load(), o.lastGood.Load(), o.down.Load()
+	fails, lastGood, state, h := o.fails.Load(), o.lastGood.Load(), o.state.Load(), o.history
 	o.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	h.changed, h.since, h.hold = since(h.changed), since(h.since), since(h.hold)
+	r.history = h
 	r.fails.Store(fails)
 	r.lastGood.Store(since(lastGood))
-	r.down.Store(down)
+	r.state.Store(state)
 	r.lastAnswer.Store(since(o.lastAnswer.Load()))
 	r.lastProbe.Store(since(o.lastProbe.Load()))
 	r.lastFail.Store(since(o.lastFail.Load()))
+	r.rtt.take(&o.rtt)
 }

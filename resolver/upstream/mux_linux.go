@@ -3,10 +3,7 @@ package upstream
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"net"
-	"net/netip"
 	"slices"
-	"strconv"
 	"syscall"
 	"time"
 	"unsafe"
@@ -42,7 +39,6 @@ type Mux struct {
 	ports   []*port // by tag
 	spare   *port   // of use for the next one
 	calls   table
-	waiting list // in the order in which they were sent
 	lent    list
 	now     time.Time // of what is received
 	tidied  time.Time // when sockets were last looked at for their age
@@ -76,28 +72,25 @@ func NewMux(poller *batch.Poller, firstTag uint32, taker Taker) *Mux {
 }
 
 // Ask begins a call that asks query, of which the id does not matter, of the
-// healthy upstream that up, a *Group, has first. It is sent by Flush at the
-// latest. It reports false, and has begun nothing, where that is not for a
-// Mux to do: up is no Group, nobody in it is healthy, or who is needs another
-// way of asking.
+// upstream that up, a *Group, chooses. It is sent by Flush at the latest. It
+// reports false, and has begun nothing, where that is not for a Mux to do: up
+// is no Group, nobody in it is up and has room, or who is needs another way
+// of asking.
 func (x *Mux) Ask(c *Call, up any, query []byte, now time.Time) bool {
 	g, ok := up.(*Group)
 	if !ok || len(query) > maxCall {
 		return false
 	}
-	m := g.first()
+	m := g.choose()
 	if m == nil {
 		return false
 	}
-	u, ok := m.up.(*Do53)
-	if !ok || u.isPlain() {
+	s := x.serverOf(m, now)
+	if s == nil {
+		m.leave()
 		return false
 	}
-	s := x.server(u)
-	if !x.ready(s, now) {
-		return false
-	}
-	c.g, c.m, c.port, c.sent, c.lent, c.err = g, m, s.now, now, nil, nil
+	c.g, c.m, c.s, c.port, c.sent, c.lent, c.hedge, c.err = g, m, s, s.now, now, nil, false, nil
 	c.length = uint16(copy(c.query[:], query))
 	for taken := true; taken; taken = x.calls.get(c.key()) != nil {
 		c.id = x.nextID()
@@ -105,7 +98,7 @@ func (x *Mux) Ask(c *Call, up any, query []byte, now time.Time) bool {
 	wire.SetID(c.message(), c.id)
 	m.requests.Add(1)
 	x.calls.put(c)
-	x.waiting.append(c)
+	s.waiting.append(c)
 	s.now.pending++
 	s.now.uses++
 	s.queue[s.n] = c
@@ -171,8 +164,11 @@ func (x *Mux) Next(now time.Time) time.Duration {
 			d = at
 		}
 	}
-	if c := x.waiting.first; c != nil {
-		sooner(c.patience() - now.Sub(c.sent))
+	for _, s := range x.servers {
+		if c := s.waiting.first; c != nil {
+			_, in := c.due(now)
+			sooner(in)
+		}
 	}
 	if c := x.lent.first; c != nil {
 		sooner(c.g.timeout - now.Sub(c.sent))
@@ -183,29 +179,20 @@ func (x *Mux) Next(now time.Time) time.Duration {
 	return d
 }
 
-// patience is how long c is waited for before others are asked too.
-func (c *Call) patience() time.Duration {
-	if c.Patience > 0 {
-		return min(c.Patience, c.g.attemptTimeout)
-	}
-	return c.g.attemptTimeout
-}
-
 // Expire ends the calls whose time is over, and lets go of sockets that
 // nobody needs.
 func (x *Mux) Expire(now time.Time) {
 	x.now = now
-	for c := x.waiting.first; c != nil && now.Sub(c.sent) >= c.patience(); c = x.waiting.first {
-		x.waiting.remove(c)
-		x.lent.append(c)
-		c.took = now.Sub(c.sent)
-		x.taker.Took(c, nil, Silent)
-		if c.lent == nil { // nobody wants it any more
-			x.drop(c, &x.lent)
-			x.taker.Took(c, nil, Gone)
+	for _, s := range x.servers {
+		for c := s.waiting.first; c != nil; c = s.waiting.first {
+			if late, _ := c.due(now); !late && !c.hurry(now) {
+				break
+			}
+			x.lend(c)
 		}
 	}
 	for c := x.lent.first; c != nil && now.Sub(c.sent) >= c.g.timeout; c = x.lent.first {
+		c.never()
 		x.drop(c, &x.lent)
 		x.taker.Took(c, nil, Gone)
 	}
@@ -217,8 +204,23 @@ func (x *Mux) Expire(now time.Time) {
 		if s.now != nil && now.Sub(s.now.born) >= portAge {
 			x.retire(s.now)
 		}
-		return s.now == nil
+		return s.now == nil && s.waiting.first == nil
 	})
+}
+
+// lend ends a call for which it takes too long, and gives it to whoever goes
+// on with its question. It is not under way any more: that is what comes in
+// its place.
+func (x *Mux) lend(c *Call) {
+	c.s.waiting.remove(c)
+	x.lent.append(c)
+	c.m.leave()
+	c.took = x.now.Sub(c.sent)
+	x.taker.Took(c, nil, Silent)
+	if c.lent == nil { // nobody wants it any more
+		x.drop(c, &x.lent)
+		x.taker.Took(c, nil, Gone)
+	}
 }
 
 // Receive reads the socket of a tag until it is empty.
@@ -293,7 +295,7 @@ func (x *Mux) failed(p *port, err syscall.Errno) { x.abandon(p, Failed, err) }
 // abandon ends all calls of a port, and uses it no more.
 func (x *Mux) abandon(p *port, how Ending, err error) {
 	x.retire(p)
-	for _, l := range []*list{&x.waiting, &x.lent} {
+	for _, l := range []*list{&p.s.waiting, &x.lent} {
 		for c := l.first; c != nil; {
 			next := c.next
 			if c.port == p {
@@ -309,12 +311,14 @@ func (x *Mux) abandon(p *port, how Ending, err error) {
 func (x *Mux) end(c *Call, resp []byte, how Ending) {
 	c.took = x.now.Sub(c.sent)
 	if c.lent == nil {
-		x.drop(c, &x.waiting)
+		x.drop(c, &c.s.waiting)
+		c.m.leave()
 		x.taker.Took(c, resp, how)
 		return
 	}
 	x.drop(c, &x.lent)
 	if how == Answered || how == Judged {
+		c.g.heardOf(c.m, c.sent, c.took, true)
 		c.late(resp, nil)
 	}
 	x.taker.Took(c, nil, Gone)
@@ -330,102 +334,17 @@ func (x *Mux) drop(c *Call, l *list) {
 	}
 }
 
-// server finds or makes the entry of a server.
-func (x *Mux) server(u *Do53) *server {
-	for _, s := range x.servers {
-		if s.up == u {
-			return s
-		}
-	}
-	s := &server{up: u, addr: sockaddr(u.udp.AddrPort())}
-	x.servers = append(x.servers, s)
-	return s
-}
-
-// ready sees to it that the server has a port to send one more query from.
-func (x *Mux) ready(s *server, now time.Time) bool {
-	limit := s.count(now)
-	if p := s.now; p != nil && (p.uses >= limit || now.Sub(p.born) >= portAge) {
-		if s.n > 0 {
-			x.send(s)
-		}
-		x.retire(p)
-	}
-	if s.now == nil {
-		s.now = x.open(s, now)
-	}
-	return s.now != nil
-}
-
-// open opens a socket; nil if it cannot be had, and then the slow way may say
-// why.
-func (x *Mux) open(s *server, now time.Time) *port {
-	family := unix.AF_INET
-	if _, ok := s.addr.(*unix.SockaddrInet6); ok {
-		family = unix.AF_INET6
-	}
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_UDP)
-	if err != nil {
+// serverOf is where to ask m from a port that is good for one more query; nil
+// if that needs another way of asking.
+func (x *Mux) serverOf(m *member, now time.Time) *server {
+	u, ok := m.up.(*Do53)
+	if !ok || u.isPlain() {
 		return nil
 	}
-	// Bursts of a batch of queries come back as bursts.
-	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20)
-	tag := 0
-	for tag < len(x.ports) && x.ports[tag] != nil {
-		tag++
+	if s := x.server(u); x.ready(s, now) {
+		return s
 	}
-	if tag == len(x.ports) {
-		x.ports = append(x.ports, nil)
-	}
-	if tag >= 1<<16 || unix.Connect(fd, s.addr.(unix.Sockaddr)) != nil || x.poller.Add(fd, x.tags+uint32(tag)) != nil {
-		unix.Close(fd)
-		return nil
-	}
-	p := x.spare
-	if x.spare = nil; p == nil {
-		p = new(port)
-	}
-	*p = port{s: s, fd: fd, tag: uint32(tag), born: now}
-	x.ports[tag] = p
-	return p
-}
-
-func sockaddr(a netip.AddrPort) unix.Sockaddr {
-	ip := a.Addr().Unmap()
-	if ip.Is4() {
-		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: ip.As4()}
-	}
-	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: ip.As16(), ZoneId: zoneID(ip.Zone())}
-}
-
-// zoneID is the index of an interface by its name or number; 0 for none.
-func zoneID(zone string) uint32 {
-	if i, err := net.InterfaceByName(zone); err == nil {
-		return uint32(i.Index)
-	}
-	n, _ := strconv.ParseUint(zone, 10, 32)
-	return uint32(n)
-}
-
-// retire has a port send no more. It is closed when nothing is waited for
-// there.
-func (x *Mux) retire(p *port) {
-	if p.retired {
-		return
-	}
-	p.retired = true
-	if p.s.now == p {
-		p.s.now = nil
-	}
-	if p.pending == 0 {
-		x.close(p)
-	}
-}
-
-func (x *Mux) close(p *port) {
-	unix.Close(p.fd)
-	x.ports[p.tag] = nil
-	x.spare = p
+	return nil
 }
 
 // Close lets go of the sockets. Calls that are waited for are forgotten,

@@ -9,7 +9,8 @@ import (
 // run looks for silent upstreams several times in an interval, so that
 // one that comes back is found little more than an interval later. There is no
 // back-off: a probe is one small query, and what waits for it is a network
-// without names.
+// without names. Who goes down again and again is probed all the same, but not
+// believed for a while if there are others.
 func (g *Group) run(ctx context.Context) {
 	var probes sync.WaitGroup
 	defer probes.Wait()
@@ -38,7 +39,8 @@ func (g *Group) ask(parent context.Context, m *member) {
 	_, err := g.exchange(ctx, m, g.probe, false)
 	switch {
 	case err == nil:
-		g.heard(m)
+		// What is in use is measured by what is asked for.
+		g.heardOf(m, sent, time.Since(sent), !m.is(Up) || m.rtt.smoothed() == 0)
 	case parent.Err() == nil:
 		m.probeFailures.Add(1)
 		g.missed(m, sent, err)

@@ -39,8 +39,20 @@ type Stat struct {
 	ProbeFailures uint64
 	// Mismatches are messages that were no answer to what had been asked.
 	Mismatches uint64
-	Healthy    bool
+	Healthy    bool // it is not down
+	State      State
 	LastAnswer time.Time // zero: never
+	// RTT is the smoothed time of answers, P95 what nineteen of twenty recent
+	// ones took at most; 0 while not known.
+	RTT, P95 time.Duration
+	// InFlight are requests under way, Busy counts how often it was passed
+	// over because there were too many.
+	InFlight int
+	Busy     uint64
+	// Hedges were sent to it because another one was slower than usual, or it
+	// was itself; HedgeWins of them answered first.
+	Hedges    uint64
+	HedgeWins uint64
 }
 
 // Failure counts the requests that failed for one reason.

@@ -21,6 +21,9 @@ type server struct {
 	// queue are the calls that are to be sent from there.
 	queue [batchSize]*Call
 	n     int
+	// waiting are the calls whose time is not over, in the order in which
+	// they were sent: they all have the same time.
+	waiting list
 	// How many queries there were in this second, and in the one before.
 	second        int64
 	asked, before int

@@ -35,8 +35,8 @@ type Upstream interface {
 	Addr() string
 }
 
-// Errors of an exchange. Just one of ErrTimeout, ErrNetwork and
-// ErrNoUpstream is found in an error by errors.Is, unless the caller's
+// Errors of an exchange. Just one of ErrTimeout, ErrNetwork, ErrNoUpstream
+// and ErrBusy is found in an error by errors.Is, unless the caller's
 // context was cancelled, when the error is context.Canceled.
 var (
 	// ErrTimeout means that nobody answered in time.
@@ -46,6 +46,9 @@ var (
 	ErrNetwork = errors.New("network error")
 	// ErrNoUpstream means that there is nobody to ask.
 	ErrNoUpstream = errors.New("no upstream")
+	// ErrBusy means that nobody was asked, since so many requests are under
+	// way already. It says nothing of the question.
+	ErrBusy = errors.New("too many requests under way")
 )
 
 // failure is the error of an exchange with addr that ended in err.

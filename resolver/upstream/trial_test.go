@@ -1,0 +1,184 @@
+package upstream_test
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rideau/resolver/upstream"
+)
+
+// fell makes the first of two go down.
+func fell(t *testing.T, g *upstream.Group, f []*fake) {
+	t.Helper()
+	f[0].say(0, "refuse")
+	f[1].say(0, "b")
+	for range 2 {
+		ask(t, g, 0, "b")
+	}
+	if s := g.Stats()[0]; s.State != upstream.Down || s.Healthy {
+		t.Fatalf("got %+v", s)
+	}
+	asked(f)
+}
+
+func running(t *testing.T, g *upstream.Group) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); g.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	synctest.Wait()
+}
+
+// One that is back gets one request at a time until it has answered a few.
+func TestTrial(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
+		fell(t, g, f)
+		f[0].say(10*time.Millisecond, "a")
+		f[1].say(100*time.Millisecond, "b")
+		running(t, g)
+		time.Sleep(20 * time.Millisecond)
+		if s := g.Stats()[0]; s.State != upstream.Trying || !s.Healthy {
+			t.Fatalf("after a probe: %+v", s)
+		}
+		for range 2 {
+			asked(f)
+			var wg sync.WaitGroup
+			for range 10 {
+				wg.Go(func() { g.Exchange(t.Context(), nil, query(t, "example.com")) })
+			}
+			wg.Wait()
+			if n := asked(f); n[0] != 1 || n[1] != 9 {
+				t.Fatalf("asked %v, want one on trial", n)
+			}
+		}
+		if s := g.Stats()[0]; s.State != upstream.Up {
+			t.Fatalf("after two more answers: %+v", s)
+		}
+		ask(t, g, 10*time.Millisecond, "a")
+		ask(t, g, 10*time.Millisecond, "a")
+		if n := asked(f); n[0] != 2 || n[1] != 0 {
+			t.Errorf("asked %v", n)
+		}
+	})
+}
+
+// Without requests, probes are the trial.
+func TestTrialByProbes(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
+		fell(t, g, f)
+		f[0].say(0, "a")
+		running(t, g)
+		if s := g.Stats()[0]; s.State != upstream.Trying {
+			t.Fatalf("got %+v", s)
+		}
+		time.Sleep(7 * time.Second)
+		if s := g.Stats()[0]; s.State != upstream.Up {
+			t.Errorf("got %+v", s)
+		}
+	})
+}
+
+// A request that is lost on trial costs the client little, and the server its
+// trial; who goes down again and again is left alone for longer and longer.
+func TestFlapping(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
+		fell(t, g, f)
+		f[0].say(0, "a")
+		running(t, g)
+		var held []time.Duration
+		for range 6 {
+			back := time.Now()
+			for g.Stats()[0].State != upstream.Trying {
+				time.Sleep(100 * time.Millisecond)
+				if time.Since(back) > 10*time.Minute {
+					t.Fatal("it never comes back")
+				}
+			}
+			held = append(held, time.Since(back))
+			f[0].say(0, "refuse")
+			ask(t, g, 0, "b")
+			if s := g.Stats()[0]; s.State != upstream.Down {
+				t.Fatalf("after a failure on trial: %+v", s)
+			}
+			f[0].say(0, "a")
+		}
+		for i := 2; i < len(held); i++ {
+			if least := min(10<<(i-2), 80); held[i] < time.Duration(least)*time.Second || held[i] < held[i-1] && i < 5 {
+				t.Errorf("kept out for %v", held)
+				break
+			}
+		}
+		// And when it is needed, it is not kept waiting.
+		f[1].say(0, "refuse")
+		for range 4 { // the second has to go down before
+			ask(t, g, 0, "a")
+		}
+		if s := g.Stats(); s[0].State != upstream.Up {
+			t.Errorf("the only one that answers: %+v", s[0])
+		}
+	})
+}
+
+// When the way to all becomes longer, what was under way looks lost; nobody
+// stays down for that.
+func TestSlowerIsNotDown(t *testing.T) {
+	bubbleWith(t, upstream.Options{NoHedge: true}, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
+		for range 20 {
+			f[0].say(time.Millisecond, "a")
+			f[1].say(time.Millisecond, "b")
+			ask(t, g, time.Millisecond, "a")
+		}
+		f[0].say(1500*time.Millisecond, "a")
+		f[1].say(1500*time.Millisecond, "b")
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() { ask(t, g, 1500*time.Millisecond, "a") })
+		}
+		time.Sleep(1200 * time.Millisecond)
+		if s := g.Stats()[0]; s.State != upstream.Down {
+			t.Errorf("while it looks lost: %+v", s)
+		}
+		wg.Wait()
+		if s := g.Stats()[0]; s.State != upstream.Up {
+			t.Errorf("in the end: %+v", s)
+		}
+	})
+}
+
+// A datagram that is lost on the way to the only server is sent again soon.
+func TestLostDatagram(t *testing.T) {
+	noLeak(t)
+	var n atomic.Int64
+	s := serve(t, func(s *server, from netip.AddrPort, q []byte) {
+		if n.Add(1)%3 == 0 { // two of three are lost
+			s.send(from, reply(s.t, q, "a"))
+		}
+	}, nil)
+	g := group(t, upstream.Options{}, s)
+	start := time.Now()
+	expect(t, g, "example.com", "a")
+	if d := time.Since(start); d > 4*time.Second || n.Load() != 3 {
+		t.Errorf("%d datagrams in %v", n.Load(), d)
+	}
+}
+
+// What is lost three times is asked for over TCP, once (RFC 9520 section 3.1).
+func TestLostDatagrams(t *testing.T) {
+	noLeak(t)
+	s := serve(t, mute, func(s *server, conn net.Conn) {
+		for q := readFrame(conn); q != nil; q = readFrame(conn) {
+			conn.Write(frame(reply(s.t, q, "a")))
+		}
+	})
+	g := group(t, upstream.Options{AttemptTimeout: 50 * time.Millisecond, Timeout: patience}, s)
+	expect(t, g, "example.com", "a")
+	if d, c := s.datagrams.Load(), s.connections.Load(); d != 3 || c != 1 {
+		t.Errorf("%d datagrams and %d connections", d, c)
+	}
+}
