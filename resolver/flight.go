@@ -248,6 +248,9 @@ func (r *Resolver) fly(f *flight) result {
 	} else {
 		msg, err = f.upstream.Exchange(context.Background(), nil, query)
 	}
+	if errors.Is(err, upstream.ErrBusy) {
+		return result{failed: true, ede: edeNoReachable} // which may be over in a moment
+	}
 	if err != nil {
 		ede := edeNoReachable
 		switch {
