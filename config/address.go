@@ -52,12 +52,17 @@ func serverAddress(v node.Value) (netip.AddrPort, bool) {
 		v.Wrong("an address", "write 192.0.2.1, 192.0.2.1:5353 or \"[2001:db8::1]:5353\"")
 		return netip.AddrPort{}, false
 	}
+	return hostAddress(v, s, 53)
+}
+
+// hostAddress is the address of a host, with a port unless another is written. v is blamed.
+func hostAddress(v node.Value, s string, port uint16) (netip.AddrPort, bool) {
 	ap, err := netip.ParseAddrPort(s)
 	if a, alone := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); alone == nil {
-		ap, err = netip.AddrPortFrom(a, 53), nil
+		ap, err = netip.AddrPortFrom(a, port), nil
 	}
 	if err != nil {
-		v.Wrong("an IP address", "write the server's address, not its name: asking for the name would need a server first")
+		v.Problem("write the server's address, not its name: asking for the name would need a server first", "%s is not an IP address", node.Quote(s))
 		return netip.AddrPort{}, false
 	}
 	ap = unmap(ap)
@@ -65,7 +70,7 @@ func serverAddress(v node.Value) (netip.AddrPort, bool) {
 	case a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		v.Problem("write the address of one server", "%s is not the address of a host", node.Quote(s))
 	case ap.Port() == 0:
-		v.Problem("write a port from 1 to 65535, or none for 53", "%s has port 0", node.Quote(s))
+		v.Problem(fmt.Sprintf("write a port from 1 to 65535, or none for %d", port), "%s has port 0", node.Quote(s))
 	default:
 		return ap, true
 	}

@@ -108,6 +108,14 @@ func Load(path string) (*Config, error) {
 		c.State.Dir = "state"
 	}
 	c.State.Dir, c.Fetch.CAFile = from(dir, c.State.Dir), from(dir, c.Fetch.CAFile)
+	for i := range c.Upstream.Servers {
+		c.Upstream.Servers[i].CAFile = from(dir, c.Upstream.Servers[i].CAFile)
+	}
+	for _, f := range c.Forward {
+		for i := range f.Servers {
+			f.Servers[i].CAFile = from(dir, f.Servers[i].CAFile)
+		}
+	}
 	c.Listen.Cookies.SecretsFile = from(dir, c.Listen.Cookies.SecretsFile)
 	c.Ops.TokenFile, c.Log.Queries = from(dir, c.Ops.TokenFile), from(dir, c.Log.Queries)
 	return c, nil

@@ -112,7 +112,7 @@ func checkValues(t *testing.T, c *config.Config) {
 	equal(t, c.Upstream.AttemptTimeout, time.Second) // lowered with timeout
 	equal(t, c.Upstream.ProbeName, "example.com")
 	equal(t, c.Forward[0].Zones, []string{"corp.example", "0/25.2.0.192.in-addr.arpa", "_sip.example"})
-	equal(t, c.Forward[0].Servers, addrPorts("[fd00::1]:53"))
+	equal(t, fmt.Sprint(c.Forward[0].Servers), "[[fd00::1]:53]")
 	equal(t, c.Lists[0].File, "/etc/rideau/list.rpz")
 	equal(t, []float64{c.Lists[0].MaxShrink, c.Lists[0].MaxSkipped, c.Lists[1].MaxShrink, c.Lists[1].MaxSkipped}, []float64{1, 0, 0.25, 0.5})
 	equal(t, c.Lists[0].Tiers, nil)

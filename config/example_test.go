@@ -19,7 +19,7 @@ func TestExample(t *testing.T) {
 		t.Errorf("warnings: %v", c.Warnings)
 	}
 	// Where the schema has no default, the file has examples.
-	want := []string{"groups", "forward", "lists", "bans", "exceptions"}
+	want := []string{"groups", "upstream.servers", "forward", "lists", "bans", "exceptions"}
 	if got := config.Changed(parse(t, minimal), c); !slices.Equal(got, want) {
 		t.Errorf("differs from the defaults in %v, want %v", got, want)
 	}

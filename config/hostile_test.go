@@ -148,7 +148,7 @@ func checkLimits(t *testing.T, c *config.Config) {
 	within("groups", len(c.Groups) <= config.MaxGroups)
 	within("upstream", len(c.Upstream.Servers) > 0 && c.Upstream.AttemptTimeout > 0 && c.Upstream.AttemptTimeout <= c.Upstream.Timeout)
 	for _, s := range c.Upstream.Servers {
-		within("server", s.System != s.Addr.IsValid())
+		within("server", s.Server != "" && (s.Transport == config.System) == (len(s.Addresses) == 0))
 	}
 	within("cache", c.Cache.MaxEntries > 0 && c.Cache.MaxBytes > 0 && c.Cache.MinTTL <= c.Cache.MaxTTL &&
 		c.Cache.FailureTTL >= time.Second && c.Cache.FailureTTL <= 5*time.Minute && c.Cache.MaxStale <= 7*24*time.Hour)

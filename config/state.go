@@ -69,11 +69,24 @@ func (s *State) read(m *node.Mapping) { node.Set(m, "dir", &s.Dir, fileOrNone) }
 
 func (c *Config) readFetch(m *node.Mapping) {
 	f := &c.Fetch
-	node.Set(m, "bootstrap", &f.Bootstrap, node.List(0, maxServers, node.Distinct(c.forwardServer)))
+	node.Set(m, "bootstrap", &f.Bootstrap, node.List(0, maxServers, node.Distinct(c.bootstrap)))
 	node.Set(m, "proxy", &f.Proxy, proxy)
 	node.Set(m, "ca_file", &f.CAFile, fileOrNone)
 	node.Set(m, "timeout", &f.Timeout, node.Duration(time.Second, time.Hour))
 	node.Set(m, "start_timeout", &f.StartTimeout, node.Duration(0, time.Hour))
+}
+
+// bootstrap reads a resolver that is asked in plain text.
+func (c *Config) bootstrap(v node.Value) (netip.AddrPort, bool) {
+	if s, ok := v.Scalar(); ok && s == "system" {
+		v.Problem("write the addresses of resolvers", "the system's servers cannot be used here")
+		return netip.AddrPort{}, false
+	}
+	addr, ok := serverAddress(v)
+	if ok {
+		v.Finally(func() { c.notOurselves(v, addr) })
+	}
+	return addr, ok
 }
 
 func (p *Protected) read(m *node.Mapping) {

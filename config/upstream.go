@@ -21,36 +21,20 @@ type Upstream struct {
 	ProbeName string `key:"probe_name"`
 }
 
-// Server is an upstream resolver.
-type Server struct {
-	// System stands for the servers in the system's resolv.conf; Addr is then the zero AddrPort.
-	System bool
-	// Addr is where the server is asked over UDP and TCP.
-	Addr netip.AddrPort
-}
-
-// String is the server as an operator writes it.
-func (s Server) String() string {
-	if s.System {
-		return "system"
-	}
-	return s.Addr.String()
-}
-
 // Forward sends the names of some zones to servers of their own.
 type Forward struct {
 	// Zones are domain names in lower case without final dot; each covers itself and all names below it. No zone is in two rules, and of
 	// two that cover a name the longer counts.
 	Zones []string `key:"zones"`
 	// Servers are asked in this order as long as they are healthy.
-	Servers []netip.AddrPort `key:"servers"`
+	Servers []Server `key:"servers"`
 	// Line is where the rule begins in its file.
 	Line int `key:"-"`
 }
 
 func defaultUpstream() Upstream {
 	return Upstream{
-		Servers:        []Server{{System: true}},
+		Servers:        []Server{{Server: "system", Transport: System}},
 		AttemptTimeout: 2 * time.Second,
 		Timeout:        5 * time.Second,
 		ProbeInterval:  10 * time.Second,
@@ -62,7 +46,7 @@ const maxServers = 32
 
 func (c *Config) readUpstream(m *node.Mapping) {
 	u := &c.Upstream
-	node.Set(m, "servers", &u.Servers, node.List(1, maxServers, node.Distinct(c.server)))
+	node.Set(m, "servers", &u.Servers, node.List(1, maxServers, c.serverReader(true)))
 	node.Set(m, "attempt_timeout", &u.AttemptTimeout, node.Duration(10*time.Millisecond, 30*time.Second))
 	node.Set(m, "timeout", &u.Timeout, node.Duration(10*time.Millisecond, 60*time.Second))
 	node.Set(m, "probe_interval", &u.ProbeInterval, node.Duration(50*time.Millisecond, time.Hour))
@@ -77,22 +61,6 @@ func (c *Config) readUpstream(m *node.Mapping) {
 			m.At("attempt_timeout").Problem("lower it, or raise timeout", "%s is longer than timeout, %s", node.Short(u.AttemptTimeout), node.Short(u.Timeout))
 		}
 	}
-}
-
-// server reads an address or the word system.
-func (c *Config) server(v node.Value) (Server, bool) {
-	switch s, ok := v.Scalar(); {
-	case ok && s == "system":
-		return Server{System: true}, true
-	case ok && s != "" && isLetters(s):
-		v.Problem(node.Suggest(s, []string{"system"})+", or an address", "unknown keyword %s", node.Quote(s))
-		return Server{}, false
-	}
-	addr, ok := serverAddress(v)
-	if ok {
-		v.Finally(func() { c.notOurselves(v, addr) })
-	}
-	return Server{Addr: addr}, ok
 }
 
 // notOurselves refuses a server that is one of the addresses listened on: a query would go round until it times out.
@@ -121,22 +89,10 @@ func (c *Config) forwardReader() node.Parse[Forward] {
 		m := v.Mapping()
 		f := Forward{Line: v.Line()}
 		node.Set(m, "zones", &f.Zones, node.List(1, 4096, zone))
-		node.Set(m, "servers", &f.Servers, node.List(1, maxServers, node.Distinct(c.forwardServer)))
+		node.Set(m, "servers", &f.Servers, node.List(1, maxServers, c.serverReader(false)))
 		m.Done()
 		m.Require("zones", "list the domain names to forward")
 		m.Require("servers", "list the addresses of the servers that know these zones")
 		return f, m.Sound()
 	}
-}
-
-func (c *Config) forwardServer(v node.Value) (netip.AddrPort, bool) {
-	if s, ok := v.Scalar(); ok && s == "system" {
-		v.Problem("write the addresses of the servers that know these zones", "the system's servers cannot be used here")
-		return netip.AddrPort{}, false
-	}
-	addr, ok := serverAddress(v)
-	if ok {
-		v.Finally(func() { c.notOurselves(v, addr) })
-	}
-	return addr, ok
 }

@@ -99,9 +99,9 @@ func planEgress(cfg *config.Config, source string, rideau []netip.Addr, clients 
 		return p, nil, err
 	}
 	warnings = up.warnings
-	p.Upstreams = slices.Clone(up.servers)
+	p.Upstreams = addrsOf(up.servers)
 	for _, f := range cfg.Forward {
-		p.Upstreams = append(p.Upstreams, f.Servers...)
+		p.Upstreams = append(p.Upstreams, addrsOf(f.Servers)...)
 	}
 	p.Upstreams = append(p.Upstreams, cfg.Fetch.Bootstrap...)
 	note := func(format string, args ...any) { p.Notes = append(p.Notes, fmt.Sprintf(format, args...)) }

@@ -216,7 +216,7 @@ func newFetcher(cfg *config.Config, servers []netip.AddrPort) (*fetch.Client, er
 func bootstrap(cfg *config.Config, plan upstreamPlan) []netip.AddrPort {
 	servers := cfg.Fetch.Bootstrap
 	if len(servers) == 0 {
-		servers = plan.servers
+		servers = plain(plan.servers) // nobody is asked in plain text who was not meant to be
 	}
 	return slices.DeleteFunc(slices.Clone(servers), func(a netip.AddrPort) bool { return a.Addr() != containerDNS && isSelf(cfg, a) })
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"rideau/config"
 )
 
 // From one address of the machine to all of them, on the same port: what a
@@ -92,8 +94,8 @@ func TestTwoFreePorts(t *testing.T) {
 	}
 }
 
-func TestAddressList(t *testing.T) {
-	got := addrList([]netip.AddrPort{netip.MustParseAddrPort("[::1]:53"), netip.MustParseAddrPort("192.0.2.1:53")})
+func TestServerList(t *testing.T) {
+	got := serverList([]config.Server{config.Plain(netip.MustParseAddrPort("[::1]:53")), config.Plain(netip.MustParseAddrPort("192.0.2.1:53"))})
 	if got != "[::1]:53 192.0.2.1:53" {
 		t.Errorf("%q", got)
 	}

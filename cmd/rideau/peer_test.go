@@ -321,7 +321,7 @@ func compareAnswers(t *testing.T, path string, p *process, upstream string, args
 func peerWorld(t *testing.T, upstream string) *process {
 	t.Helper()
 	w := newWorld(t)
-	text := strings.Replace(w.configText(), w.upstream.Addr().String(), upstream, 1)
+	text := strings.Replace(w.configText(), `"`+w.upstream.Addr().String()+`"`, fmt.Sprintf("{server: %q, trust_ad: true}", upstream), 1)
 	w.write("rideau.yaml", strings.Replace(text, "title: {en: The ban}", "title: {en: The ban}, ede: censored", 1))
 	return start(t, w.dir)
 }

@@ -232,8 +232,11 @@ func (s *server) files(cfg *config.Config) []string {
 		out = append(out, f)
 	}
 	for _, u := range cfg.Upstream.Servers {
-		if u.System {
+		if u.Transport == config.System {
 			out = append(out, resolvConf)
+		}
+		if u.CAFile != "" {
+			out = append(out, u.CAFile)
 		}
 	}
 	return out

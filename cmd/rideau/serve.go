@@ -368,19 +368,13 @@ func banner(w io.Writer, s *server, plan upstreamPlan, web *ops.Server) {
 	}
 	ups := "none"
 	if len(plan.servers) > 0 {
-		ups = addrList(plan.servers)
+		ups = serverList(plan.servers)
 	}
 	fmt.Fprintf(w, "  upstreams  %s\n", ups)
 	for _, f := range s.cfg.Forward {
-		fmt.Fprintf(w, "  forward    %s to %s\n", strings.Join(f.Zones, ", "), addrList(f.Servers))
+		fmt.Fprintf(w, "  forward    %s to %s\n", strings.Join(f.Zones, ", "), serverList(f.Servers))
 	}
 	fmt.Fprintf(w, "  try        dig @%s -p %d web.wechat.com\n", host, first.Port())
-}
-
-// addrList is addresses, with spaces between.
-func addrList(addrs []netip.AddrPort) string {
-	text := fmt.Sprint(addrs)
-	return text[1 : len(text)-1] // not Trim: an address of IPv6 begins with a bracket of its own
 }
 
 // errStopping is what a reload gets that comes too late.

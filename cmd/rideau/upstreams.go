@@ -38,7 +38,7 @@ type upstreams struct {
 
 // upstreamPlan is what configuration and system say about upstreams.
 type upstreamPlan struct {
-	servers  []netip.AddrPort
+	servers  []config.Server
 	system   []netip.AddrPort // those among them that the system named
 	warnings []string
 }
@@ -49,11 +49,11 @@ type upstreamPlan struct {
 func planUpstreams(cfg *config.Config, known []netip.AddrPort) (upstreamPlan, error) {
 	var p upstreamPlan
 	for _, s := range cfg.Upstream.Servers {
-		if !s.System {
-			if isSelf(cfg, s.Addr) {
-				return p, fmt.Errorf("%s: upstream.servers: %v is where this rideau listens; name another resolver, or queries would run in a circle", cfg.File, s.Addr)
+		if s.Transport != config.System {
+			if a, is := ourselves(cfg, s); is {
+				return p, fmt.Errorf("%s: upstream.servers: %v is where this rideau listens; name another resolver, or queries would run in a circle", cfg.File, a)
 			}
-			p.add(s.Addr)
+			p.add(s)
 			continue
 		}
 		p.addSystem(cfg, known)
@@ -62,8 +62,8 @@ func planUpstreams(cfg *config.Config, known []netip.AddrPort) (upstreamPlan, er
 		p.warnings = append(p.warnings, "there is no upstream: banned names are answered, and nothing else can be; set upstream.servers")
 	}
 	for _, f := range cfg.Forward {
-		for _, a := range f.Servers {
-			if isSelf(cfg, a) {
+		for _, s := range f.Servers {
+			if a, is := ourselves(cfg, s); is {
 				return p, fmt.Errorf("%s:%d: forward: %v is where this rideau listens; name the zones' own servers", cfg.File, f.Line, a)
 			}
 		}
@@ -93,14 +93,33 @@ func (p *upstreamPlan) addSystem(cfg *config.Config, known []netip.AddrPort) {
 		p.system = known
 	}
 	for _, a := range p.system {
-		p.add(a)
+		p.add(config.Plain(a))
 	}
 }
 
-func (p *upstreamPlan) add(a netip.AddrPort) {
-	if !slices.Contains(p.servers, a) {
-		p.servers = append(p.servers, a)
+func (p *upstreamPlan) add(s config.Server) {
+	if !slices.ContainsFunc(p.servers, func(o config.Server) bool { return o.Server == s.Server }) {
+		p.servers = append(p.servers, s)
 	}
+}
+
+// addrsOf are the addresses of servers.
+func addrsOf(servers []config.Server) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, s := range servers {
+		out = append(out, s.Addresses...)
+	}
+	return out
+}
+
+// ourselves is an address of a server at which queries would come back to us.
+func ourselves(cfg *config.Config, s config.Server) (netip.AddrPort, bool) {
+	for _, a := range s.Addresses {
+		if isSelf(cfg, a) {
+			return a, true
+		}
+	}
+	return netip.AddrPort{}, false
 }
 
 // isSelf reports whether queries to an address would come back to us.
@@ -136,7 +155,7 @@ func isLocal(a netip.Addr) bool {
 // newUpstreams makes the groups. Those with the same servers as before keep
 // what they learned.
 func newUpstreams(cfg *config.Config, p upstreamPlan, old *upstreams, log *slog.Logger) (*upstreams, error) {
-	u := &upstreams{system: p.system, key: fmt.Sprint(p.servers, p.system, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
+	u := &upstreams{system: p.system, key: fmt.Sprintf("%+v", p.servers) + fmt.Sprint(p.system, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
 		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, forwardKey(cfg))}
 	if old != nil && old.key == u.key {
 		return old, nil
@@ -147,10 +166,14 @@ func newUpstreams(cfg *config.Config, p upstreamPlan, old *upstreams, log *slog.
 	}
 	o := upstream.Options{AttemptTimeout: cfg.Upstream.AttemptTimeout, Timeout: cfg.Upstream.Timeout,
 		ProbeInterval: cfg.Upstream.ProbeInterval, ProbeName: probe, Logger: log}
-	group := func(name string, servers []netip.AddrPort) *upstream.Group {
+	group := func(name string, servers []config.Server) (*upstream.Group, error) {
 		var ups []upstream.Upstream
-		for _, a := range servers {
-			ups = append(ups, upstream.NewDo53(a, upstream.Do53Options{}))
+		for _, s := range servers {
+			up, err := newUpstream(cfg, s)
+			if err != nil {
+				return nil, err
+			}
+			ups = append(ups, up)
 		}
 		g := upstream.NewGroup(name, o, ups...)
 		if old != nil {
@@ -158,9 +181,13 @@ func newUpstreams(cfg *config.Config, p upstreamPlan, old *upstreams, log *slog.
 				g.Inherit(was)
 			}
 		}
-		return g
+		return g, nil
 	}
-	u.groups = append(u.groups, group("default", p.servers))
+	g, err := group("default", p.servers)
+	if err != nil {
+		return nil, err
+	}
+	u.groups = append(u.groups, g)
 	for _, f := range cfg.Forward {
 		// A probe for the root may be refused by servers of a zone, so that
 		// theirs asks for the zone.
@@ -169,7 +196,10 @@ func newUpstreams(cfg *config.Config, p upstreamPlan, old *upstreams, log *slog.
 			return nil, fmt.Errorf("forward: %w", err)
 		}
 		o.ProbeName = zone
-		g := group(f.Zones[0], f.Servers)
+		g, err := group(f.Zones[0], f.Servers)
+		if err != nil {
+			return nil, err
+		}
 		u.groups = append(u.groups, g)
 		u.routes = append(u.routes, resolver.Route{Zones: f.Zones, Upstream: g})
 	}
@@ -178,8 +208,14 @@ func newUpstreams(cfg *config.Config, p upstreamPlan, old *upstreams, log *slog.
 
 func forwardKey(cfg *config.Config) string {
 	var b strings.Builder
+	for _, s := range cfg.Upstream.Servers {
+		b.Write(certificates(s))
+	}
 	for _, f := range cfg.Forward {
-		fmt.Fprintln(&b, f.Zones, f.Servers)
+		fmt.Fprintf(&b, "%v %+v\n", f.Zones, f.Servers)
+		for _, s := range f.Servers {
+			b.Write(certificates(s))
+		}
 	}
 	return b.String()
 }

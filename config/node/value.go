@@ -206,6 +206,9 @@ func (v Value) bounded() bool {
 // IsText reports whether YAML takes v for text, not for a number or another type.
 func (v Value) IsText() bool { return v.n.Kind == yaml.ScalarNode && v.n.ShortTag() == "!!str" }
 
+// IsMapping reports whether v is a mapping.
+func (v Value) IsMapping() bool { return v.n.Kind == yaml.MappingNode }
+
 // IDs returns the ids that objects of the kind took so far, sorted.
 func (v Value) IDs(kind string) []string { return slices.Sorted(maps.Keys(v.d.ids[kind])) }
 

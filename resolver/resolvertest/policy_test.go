@@ -31,6 +31,7 @@ type policy struct {
 	cookies          []cookie.Secret
 	nsid             string
 	amplification    int
+	trustAD          bool
 }
 
 // forward is a zone's way to upstreams of its own.
@@ -76,6 +77,10 @@ func parsePolicy(text string, first int) (*policy, error) {
 }
 
 func (p *policy) directive(name string, words []string) error {
+	if name == "trust-ad" && len(words) == 0 {
+		p.trustAD = true
+		return nil
+	}
 	if len(words) == 0 {
 		return errors.New("says nothing")
 	}

@@ -223,7 +223,7 @@ func (r *run) exchanger(p *policy, names []string) (resolver.Upstream, error) {
 		if u == nil {
 			return nil, fmt.Errorf("policy: no file upstream/%s", name)
 		}
-		members = append(members, upstream.NewDo53(u.Addr(), upstream.Do53Options{}))
+		members = append(members, upstream.NewDo53(u.Addr(), upstream.Do53Options{TrustAD: p.trustAD}))
 	}
 	g := upstream.NewGroup(key, upstream.Options{AttemptTimeout: p.attempt, Timeout: p.total}, members...)
 	r.t.Cleanup(g.Close)

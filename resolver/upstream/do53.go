@@ -29,6 +29,11 @@ type Do53Options struct {
 	IdleTimeout time.Duration
 	// MaxIdle is how many such connections are kept; 0 for 4.
 	MaxIdle int
+	// TrustAD: the server is trusted to check DNSSEC signatures. It counts
+	// only for one on this host, as anybody on a path could set the bit.
+	TrustAD bool
+	// Stream has the server asked over TCP alone.
+	Stream bool
 }
 
 // Do53 is a resolver asked over UDP, and over TCP for what UDP does not
@@ -38,6 +43,9 @@ type Do53Options struct {
 // net.ipv4.ip_local_port_range, which can be widened.
 type Do53 struct {
 	addr       string
+	label      string // addr, or what else operators call it
+	stream     bool
+	trusted    bool
 	udp        *net.UDPAddr
 	free       buffers
 	idle       idle
@@ -48,8 +56,11 @@ type Do53 struct {
 
 // NewDo53 makes an upstream of the server at addr. It connects to nothing yet.
 func NewDo53(addr netip.AddrPort, o Do53Options) *Do53 {
-	u := &Do53{addr: addr.String(), udp: net.UDPAddrFromAddrPort(addr), free: newBuffers(), born: time.Now()}
+	u := &Do53{addr: addr.String(), label: addr.String(), stream: o.Stream, trusted: o.TrustAD && addr.Addr().IsLoopback(), udp: net.UDPAddrFromAddrPort(addr), free: newBuffers(), born: time.Now()}
 	u.plainUntil.Store(math.MinInt64)
+	if o.Stream {
+		u.label = "tcp://" + u.addr
+	}
 	u.idle.timeout, u.idle.max = o.IdleTimeout, o.MaxIdle
 	if u.idle.timeout <= 0 {
 		u.idle.timeout = 10 * time.Second
@@ -61,7 +72,10 @@ func NewDo53(addr netip.AddrPort, o Do53Options) *Do53 {
 }
 
 // Addr is the server's address and port.
-func (u *Do53) Addr() string { return u.addr }
+func (u *Do53) Addr() string { return u.label }
+
+// TrustsAD reports whether AD in the server's responses counts.
+func (u *Do53) TrustsAD() bool { return u.trusted }
 
 // Mismatches counts the messages that came from the server's address and
 // were no answer to what was asked on their socket: forged, late or broken.
@@ -78,10 +92,10 @@ func (u *Do53) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) 
 	base := len(dst)
 	w := wire.NewWalk(query)
 	if w.Err() != nil || wire.Count(query, wire.Question) != 1 || len(query) > wire.MaxMessage {
-		return dst, failure(ctx, u.addr, wire.ErrMessage)
+		return dst, ErrorOf(ctx, u.label, wire.ErrMessage)
 	}
 	if err := ctx.Err(); err != nil {
-		return dst, failure(ctx, u.addr, err)
+		return dst, ErrorOf(ctx, u.label, err)
 	}
 	m := newFrame(query)
 	edns := hasOPT(query)
@@ -97,7 +111,7 @@ func (u *Do53) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) 
 		}
 	}
 	if err != nil {
-		return dst[:base], failure(ctx, u.addr, err)
+		return dst[:base], ErrorOf(ctx, u.label, err)
 	}
 	wire.SetID(out[base:], wire.ID(query))
 	return out, nil
@@ -109,7 +123,7 @@ func (u *Do53) exchangeTCP(ctx context.Context, dst, query []byte) ([]byte, erro
 	m.renew()
 	out, err := u.askTCP(ctx, dst, m)
 	if err != nil {
-		return dst, failure(ctx, u.addr, err)
+		return dst, ErrorOf(ctx, u.label, err)
 	}
 	wire.SetID(out[len(dst):], wire.ID(query))
 	return out, nil
@@ -121,6 +135,9 @@ func (u *Do53) isPlain() bool {
 }
 
 func (u *Do53) ask(ctx context.Context, dst []byte, m frame) ([]byte, error) {
+	if u.stream {
+		return u.askTCP(ctx, dst, m)
+	}
 	out, settled, err := u.askUDP(ctx, dst, m)
 	if err != nil || settled {
 		return out, err

@@ -68,6 +68,7 @@ type member struct {
 	own        bool   // the record is not a predecessor's
 	mismatches uint64 // of predecessors
 	datagrams  bool   // what is lost on the way to it stays lost
+	trusted    bool   // with AD, see authenticate
 }
 
 // NewGroup makes a group of ups. It starts nothing: without [Group.Run] a
@@ -107,8 +108,10 @@ func NewGroup(name string, o Options, ups ...Upstream) *Group {
 	}
 	g.probe = wire.AppendQuery(nil, 0, probed, wire.TypeSOA, wire.ClassIN, false, false, true, probeUDPSize)
 	for _, up := range ups {
-		_, datagrams := up.(*Do53)
-		g.members = append(g.members, &member{up: up, record: newRecord(), own: true, datagrams: datagrams})
+		u, datagrams := up.(*Do53)
+		datagrams = datagrams && !u.stream
+		t, ok := up.(interface{ TrustsAD() bool })
+		g.members = append(g.members, &member{up: up, record: newRecord(), own: true, datagrams: datagrams, trusted: ok && t.TrustsAD()})
 	}
 	return g
 }

@@ -271,6 +271,7 @@ func (x *Mux) take(p *port, resp []byte, cut bool) {
 	case cut || wire.Flags(resp)&wire.FlagTC != 0:
 		x.end(c, nil, Truncated)
 	default:
+		c.m.authenticate(resp)
 		how := Judged
 		switch wire.HeaderRcode(resp) {
 		case wire.NoError:
@@ -338,7 +339,7 @@ func (x *Mux) drop(c *Call, l *list) {
 // if that needs another way of asking.
 func (x *Mux) serverOf(m *member, now time.Time) *server {
 	u, ok := m.up.(*Do53)
-	if !ok || u.isPlain() {
+	if !ok || u.stream || u.isPlain() {
 		return nil
 	}
 	if s := x.server(u); x.ready(s, now) {

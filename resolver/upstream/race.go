@@ -294,9 +294,12 @@ func (g *Group) exchange(ctx context.Context, m *member, query []byte, stream bo
 		}
 	}()
 	if u, ok := m.up.(*Do53); ok && stream {
-		return u.exchangeTCP(ctx, nil, query)
+		msg, err = u.exchangeTCP(ctx, nil, query)
+	} else {
+		msg, err = m.up.Exchange(ctx, nil, query)
 	}
-	return m.up.Exchange(ctx, nil, query)
+	m.authenticate(msg)
+	return msg, err
 }
 
 // finish takes an attempt that has ended, and reports whether it won.

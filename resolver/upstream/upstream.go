@@ -51,8 +51,8 @@ var (
 	ErrBusy = errors.New("too many requests under way")
 )
 
-// failure is the error of an exchange with addr that ended in err.
-func failure(ctx context.Context, addr string, err error) error {
+// ErrorOf is the error of an exchange with addr that ended in err, as Upstream has it.
+func ErrorOf(ctx context.Context, addr string, err error) error {
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return fmt.Errorf("upstream %s: %w", addr, context.Canceled)

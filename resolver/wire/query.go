@@ -65,6 +65,7 @@ const (
 	OptionECS       = 8
 	OptionCookie    = 10
 	OptionKeepalive = 11
+	OptionPadding   = 12
 	OptionEDE       = 15
 )
 

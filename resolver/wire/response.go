@@ -112,6 +112,22 @@ func AppendOptionBytes(dst []byte, code uint16, data []byte) []byte {
 	return append(dst, data...)
 }
 
+// Pad pads a message whose last record is an OPT record without options, as
+// AppendQuery makes them, to a multiple of block octets (RFC 7830, RFC 8467 section
+// 4.1). Any other message comes back as it is.
+func Pad(msg []byte, block int) []byte {
+	off := len(msg) - OPTLen
+	if len(msg) < HeaderLen+OPTLen || Count(msg, Additional) != 1 || msg[off] != 0 || Type(binary.BigEndian.Uint16(msg[off+1:])) != TypeOPT {
+		return msg
+	}
+	n := (block - (len(msg)+4)%block) % block
+	msg = binary.BigEndian.AppendUint16(msg, OptionPadding)
+	msg = binary.BigEndian.AppendUint16(msg, uint16(n))
+	msg = append(msg, make([]byte, n)...)
+	binary.BigEndian.PutUint16(msg[off+9:], uint16(4+n))
+	return msg
+}
+
 // AppendKeepalive appends an edns-tcp-keepalive option (RFC 7828 section
 // 3.1); timeout is in units of 100 milliseconds.
 func AppendKeepalive(dst []byte, timeout uint16) []byte {

@@ -1,0 +1,178 @@
+package encrypted
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
+	"rideau/resolver/wire"
+)
+
+const (
+	mediaType = "application/dns-message" // RFC 8484 section 6
+	maxHeader = 16 << 10
+	// A connection that brings nothing for pingAfter is asked whether it lives,
+	// and given up after pingTimeout.
+	pingAfter   = 10 * time.Second
+	pingTimeout = 3 * time.Second
+)
+
+// DoH is a resolver asked over HTTPS (RFC 8484), by HTTP/2 or HTTP/3. It is
+// safe for concurrent use.
+type DoH struct {
+	server
+	url    string
+	client http.Client
+	close  func()
+}
+
+// NewDoH makes an upstream for a URL, whose host is not looked up: o.Addrs is
+// where it is. Its port counts for nothing, either. With h3 it is asked by HTTP/3, otherwise by
+// HTTP/2. It connects to nothing yet.
+func NewDoH(u *url.URL, h3 bool, o Options) *DoH {
+	scheme := "https"
+	if h3 {
+		scheme = "h3"
+	}
+	if o.Name == "" {
+		if _, err := netip.ParseAddr(u.Hostname()); err != nil && len(o.Pins) == 0 {
+			o.Name = u.Hostname()
+		}
+	}
+	d := &DoH{url: u.String()}
+	d.server = newServer(scheme+"://"+u.Host+u.Path, o)
+	var transport http.RoundTripper
+	if h3 {
+		transport, d.close = d.http3()
+	} else {
+		transport, d.close = d.http2()
+	}
+	d.client = http.Client{
+		Transport: transport,
+		// Who is asked is who was configured.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return d
+}
+
+func (u *DoH) http2() (http.RoundTripper, func()) {
+	t := &http.Transport{
+		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			c, err := u.dialTLS(ctx)
+			if err != nil {
+				return nil, &dialError{err} // not a *tls.Conn that is nil
+			}
+			return c, nil
+		},
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true,
+		MaxIdleConns:           maxConns,
+		IdleConnTimeout:        u.o.IdleTimeout,
+		MaxResponseHeaderBytes: maxHeader,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+	}
+	u.tls.NextProtos = []string{"h2", "http/1.1"}
+	return t, t.CloseIdleConnections
+}
+
+func (u *DoH) http3() (http.RoundTripper, func()) {
+	t := &http3.Transport{
+		TLSClientConfig:        u.tls,
+		QUICConfig:             quicConfig(u.o.IdleTimeout),
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHeader,
+		Dial: func(ctx context.Context, _ string, c *tls.Config, q *quic.Config) (*quic.Conn, error) {
+			conn, err := u.dialQUIC(ctx, c.NextProtos, q)
+			if err != nil {
+				return nil, &dialError{err}
+			}
+			return conn, nil
+		},
+	}
+	return t, func() { t.CloseIdleConnections() }
+}
+
+// dialError is the error of making a connection.
+type dialError struct{ error }
+
+func (e *dialError) Unwrap() error { return e.error }
+
+// connError is the error of a connection that there was: another may do
+// better.
+type connError struct{ error }
+
+func (e *connError) Unwrap() error { return e.error }
+
+// Close lets idle connections go. Exchanges go on.
+func (u *DoH) Close() { u.close() }
+
+// Exchange implements upstream.Upstream. The query goes out by POST, with the
+// id 0 (RFC 8484 section 4.1), and once more if the connection turns out to be
+// gone.
+func (u *DoH) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
+	m, err := prepare(query, 0, 0)
+	if err != nil {
+		return dst, u.fail(ctx, err)
+	}
+	body, err := u.post(ctx, m)
+	var gone *connError
+	if errors.As(err, &gone) && ctx.Err() == nil {
+		body, err = u.post(ctx, m)
+	}
+	if err != nil {
+		return dst, u.fail(ctx, err)
+	}
+	out, err := accept(dst, query, m, body)
+	if err != nil {
+		return dst, u.fail(ctx, err)
+	}
+	return out, nil
+}
+
+var errLong = errors.New("the response is longer than a message can be")
+
+func (u *DoH) post(ctx context.Context, m []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.url, bytes.NewReader(m))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", mediaType)
+	req.Header.Set("Accept", mediaType)
+	req.Header.Set("User-Agent", "") // says nothing
+	resp, err := u.client.Do(req)
+	if err != nil {
+		var dial *dialError
+		if !errors.As(err, &dial) {
+			err = &connError{err}
+		}
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		io.CopyN(io.Discard, resp.Body, maxHeader)
+		return nil, fmt.Errorf("HTTP status %s", resp.Status)
+	}
+	if t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil || t != mediaType {
+		return nil, fmt.Errorf("content of the type %.64q, where %s was asked for", resp.Header.Get("Content-Type"), mediaType)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, wire.MaxMessage+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > wire.MaxMessage {
+		return nil, errLong
+	}
+	return body, nil
+}

@@ -1,0 +1,335 @@
+package encrypted
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rideau/resolver/wire"
+)
+
+const (
+	// maxConns is how many connections a server gets. One does for most: many
+	// queries go over it at a time.
+	maxConns = 4
+	// crowded is how many queries a connection has before another is made.
+	crowded = 64
+	// maxOutstanding is how many queries a connection may have at all.
+	maxOutstanding = 4096
+	// maxMismatches is how many messages that nobody asked for a connection
+	// may bring.
+	maxMismatches = 256
+	// maxSilence is how many queries in a row may be given up on a connection
+	// that brings nothing before it is taken for dead.
+	maxSilence = 3
+)
+
+// DoT is a resolver asked over TLS (RFC 7858). Its connections are kept, and
+// carry many queries at a time, answered in any order (RFC 7766 sections 6.2.1 and
+// 7). It is safe for concurrent use.
+type DoT struct {
+	server
+	mismatches atomic.Uint64
+
+	mu    sync.Mutex
+	pipes []*pipe // guarded by mu; those that may be used
+}
+
+// NewDoT makes an upstream. It connects to nothing yet.
+func NewDoT(o Options) *DoT {
+	u := new(DoT)
+	u.server = newServer(label("tls", &o, ""), o, "dot")
+	return u
+}
+
+// Mismatches counts the messages that were no answer to what had been asked.
+func (u *DoT) Mismatches() uint64 { return u.mismatches.Load() }
+
+// Close lets idle connections go. Exchanges go on, and what they use goes when
+// it is idle.
+func (u *DoT) Close() {
+	u.mu.Lock()
+	pipes := slices.Clone(u.pipes)
+	u.mu.Unlock()
+	for _, p := range pipes {
+		p.closeIfIdle()
+	}
+}
+
+// Exchange implements upstream.Upstream. A query on a connection that turns
+// out to be gone is sent once more, over a new one (RFC 7766 section 6.2.4).
+func (u *DoT) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
+	m, err := prepare(query, 0, 2)
+	if err != nil {
+		return dst, u.fail(ctx, err)
+	}
+	binary.BigEndian.PutUint16(m, uint16(len(m)-2))
+	for fresh := false; ; {
+		p, made, err := u.take(ctx, fresh)
+		if err != nil {
+			return dst, u.fail(ctx, err)
+		}
+		out, err := p.ask(ctx, dst, query, m)
+		if err == nil {
+			return out, nil
+		}
+		if made || fresh || ctx.Err() != nil || !errors.Is(err, errGone) {
+			return dst, u.fail(ctx, err)
+		}
+		fresh = true
+	}
+}
+
+// pipe is a connection. Its reader gives each response to who waits for it.
+type pipe struct {
+	u     *DoT
+	ready chan struct{} // closed when conn or err is there
+	conn  *tls.Conn
+	err   error
+
+	wmu sync.Mutex // one writes at a time
+
+	mu      sync.Mutex
+	waiting map[uint16]*waiter // guarded by mu
+	gone    bool               // guarded by mu
+	silence int                // guarded by mu: queries given up since anything came
+	idle    *time.Timer        // guarded by mu; closes it, while nothing waits
+}
+
+// waiter is a query that waits for its response.
+type waiter struct {
+	sent []byte
+	done chan struct{}
+	resp []byte // nil if the connection went
+}
+
+var errGone = errors.New("the connection has gone")
+
+// take returns a connection to ask over, and whether it was made for that.
+func (u *DoT) take(ctx context.Context, fresh bool) (p *pipe, made bool, err error) {
+	u.mu.Lock()
+	if !fresh {
+		p = u.best()
+	}
+	if made = p == nil; made {
+		p = &pipe{u: u, ready: make(chan struct{}), waiting: map[uint16]*waiter{}}
+		u.pipes = append(u.pipes, p)
+		go p.run()
+	}
+	u.mu.Unlock()
+	select {
+	case <-p.ready:
+		return p, made, p.err
+	case <-ctx.Done():
+		return nil, made, ctx.Err()
+	}
+}
+
+// best is the connection with the least to do, unless all have much and there
+// may be another. It is called with mu held.
+func (u *DoT) best() *pipe {
+	var best *pipe
+	least := 0
+	for _, p := range u.pipes {
+		if n := p.load(); best == nil || n < least {
+			best, least = p, n
+		}
+	}
+	if best != nil && least >= crowded && len(u.pipes) < maxConns {
+		return nil
+	}
+	return best
+}
+
+func (p *pipe) load() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waiting)
+}
+
+// run connects, and reads until the connection goes.
+func (p *pipe) run() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*dialTimeout)
+	p.conn, p.err = p.u.dialTLS(ctx)
+	cancel()
+	if p.err != nil {
+		p.u.drop(p)
+		close(p.ready)
+		return
+	}
+	p.mu.Lock()
+	p.idle = time.AfterFunc(p.u.o.IdleTimeout, p.closeIfIdle)
+	p.mu.Unlock()
+	close(p.ready)
+	p.read()
+	p.leave()
+}
+
+func (u *DoT) drop(p *pipe) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if i := slices.Index(u.pipes, p); i >= 0 {
+		u.pipes = slices.Delete(u.pipes, i, i+1)
+	}
+}
+
+// leave ends all who wait.
+func (p *pipe) leave() {
+	p.u.drop(p)
+	p.conn.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gone = true
+	p.idle.Stop()
+	for id, w := range p.waiting {
+		close(w.done)
+		delete(p.waiting, id)
+	}
+}
+
+// read hands out responses until the connection ends.
+func (p *pipe) read() {
+	head := make([]byte, 2)
+	for mismatches := 0; mismatches < maxMismatches; {
+		if _, err := io.ReadFull(p.conn, head); err != nil {
+			return
+		}
+		msg := make([]byte, binary.BigEndian.Uint16(head))
+		if _, err := io.ReadFull(p.conn, msg); err != nil {
+			return
+		}
+		if !p.deliver(msg) {
+			mismatches++
+			p.u.mismatches.Add(1)
+		}
+	}
+}
+
+// deliver gives a response to who waits for it, if anybody does.
+func (p *pipe) deliver(msg []byte) bool {
+	if len(msg) < wire.HeaderLen {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.silence = 0
+	w := p.waiting[wire.ID(msg)]
+	if w == nil || !wire.Matches(w.sent, msg) {
+		return false
+	}
+	p.forget(wire.ID(msg))
+	w.resp = msg
+	close(w.done)
+	return true
+}
+
+// forget is called with mu held.
+func (p *pipe) forget(id uint16) {
+	delete(p.waiting, id)
+	if len(p.waiting) == 0 && !p.gone {
+		p.idle.Reset(p.u.o.IdleTimeout)
+	}
+}
+
+// closeIfIdle closes the connection if nothing waits.
+func (p *pipe) closeIfIdle() {
+	select {
+	case <-p.ready:
+	default:
+		return // it is being made for somebody
+	}
+	p.mu.Lock()
+	idle := len(p.waiting) == 0 && p.err == nil
+	p.mu.Unlock()
+	if idle {
+		p.u.drop(p)
+		p.conn.Close()
+	}
+}
+
+// ask sends what was prepared, with an id of this connection, and waits for
+// the response.
+func (p *pipe) ask(ctx context.Context, dst, query, prepared []byte) ([]byte, error) {
+	framed := slices.Clone(prepared)
+	w, id, err := p.register(framed)
+	if err != nil {
+		return dst, err
+	}
+	if err := p.write(ctx, framed); err != nil {
+		p.conn.Close() // part of it may be out
+		p.abandon(id, w)
+		return dst, errGone
+	}
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		p.abandon(id, w)
+		return dst, ctx.Err()
+	}
+	if w.resp == nil {
+		return dst, errGone
+	}
+	return accept(dst, query, w.sent, w.resp)
+}
+
+var errCrowded = errors.New("too many queries wait for the server")
+
+// register makes a waiter for a framed message, to which it gives an id.
+func (p *pipe) register(framed []byte) (*waiter, uint16, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return nil, 0, errGone
+	}
+	if len(p.waiting) >= maxOutstanding {
+		return nil, 0, errCrowded
+	}
+	var b [2]byte
+	id := uint16(0)
+	for taken := true; taken; _, taken = p.waiting[id] {
+		rand.Read(b[:])
+		id = binary.BigEndian.Uint16(b[:])
+	}
+	wire.SetID(framed[2:], id)
+	w := &waiter{sent: framed[2:], done: make(chan struct{})}
+	p.waiting[id] = w
+	p.idle.Stop()
+	return w, id, nil
+}
+
+// write sends a message in one piece.
+func (p *pipe) write(ctx context.Context, framed []byte) error {
+	p.wmu.Lock()
+	defer p.wmu.Unlock()
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(dialTimeout)
+	}
+	p.conn.SetWriteDeadline(deadline)
+	_, err := p.conn.Write(framed)
+	return err
+}
+
+// abandon gives up a query. A connection on which that happens time and again,
+// while nothing comes, is taken for dead, so that the next query has a new
+// one.
+func (p *pipe) abandon(id uint16, w *waiter) {
+	p.mu.Lock()
+	if p.waiting[id] == w {
+		p.forget(id)
+		p.silence++
+	}
+	dead := p.silence >= maxSilence
+	p.mu.Unlock()
+	if dead {
+		p.u.drop(p)
+		p.conn.Close()
+	}
+}

@@ -1,0 +1,223 @@
+// Package encrypted asks other resolvers in such a way that nobody on the path
+// can read or change what is said: over TLS ([DoT], RFC 7858), HTTPS ([DoH],
+// RFC 8484, by HTTP/2 and HTTP/3), and QUIC ([DoQ], RFC 9250).
+//
+// The server always has to show who it is (the strict profile of RFC 8310
+// section 5): by a certificate for its name or address, by a public key that
+// was configured, or both. One that cannot is not asked, and nothing falls back
+// on plain text. Names are never looked up: servers are given by address, and the
+// name of an HTTPS server only says whom to expect there.
+//
+// TCP Fast Open is not used: a connection serves thousands of queries, so that
+// there is little to gain, and the cookie that it takes lets a path follow the
+// host. For a like reason there is no early data: what is sent in it can be
+// replayed (RFC 9250 section 4.5). Sessions are resumed.
+//
+// HTTP comes from net/http, and QUIC from quic-go, which is the one that is
+// well kept; both cost more than what could be made here, and less than what would
+// be got wrong.
+package encrypted
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"rideau/resolver/upstream"
+	"rideau/resolver/wire"
+)
+
+// Pin is the SHA-256 of a public key, as a SubjectPublicKeyInfo in DER (RFC
+// 7858 section 4.2).
+type Pin [sha256.Size]byte
+
+// ParsePin reads a pin in base64, as RFC 7858 appendix A has it made.
+func ParsePin(s string) (Pin, error) {
+	var p Pin
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil || len(b) != len(p) {
+		return p, errors.New("a pin is 32 octets in base64")
+	}
+	copy(p[:], b)
+	return p, nil
+}
+
+// Options say where a server is and how it shows who it is.
+type Options struct {
+	// Addrs are the server's addresses, of which there must be one: the first is
+	// asked, and the others if it cannot be reached.
+	Addrs []netip.AddrPort
+	// Name is what the certificate has to be for. Without one and without
+	// pins, it has to be for the address.
+	Name string
+	// Pins are public keys, of which the server must have one. With a name, both
+	// must hold.
+	Pins []Pin
+	// Roots are who may vouch for the certificate; nil for whom the system
+	// trusts.
+	Roots *x509.CertPool
+	// IdleTimeout is how long a connection is kept for the next query; 0 for
+	// 30 seconds.
+	IdleTimeout time.Duration
+	// TrustAD: the server is trusted to check DNSSEC signatures.
+	TrustAD bool
+}
+
+const (
+	defaultIdle = 30 * time.Second
+	// dialTimeout is for connecting to one address, handshake included.
+	dialTimeout = 4 * time.Second
+	// padding is what queries are padded to a multiple of (RFC 8467 section 4.1).
+	padding = 128
+)
+
+// server is what the transports have in common.
+type server struct {
+	o     Options
+	label string
+	tls   *tls.Config
+	first atomic.Uint32 // of the addresses, the one that was reached last
+}
+
+func newServer(label string, o Options, alpn ...string) server {
+	if o.IdleTimeout <= 0 {
+		o.IdleTimeout = defaultIdle
+	}
+	return server{o: o, label: label, tls: tlsConfig(&o, alpn)}
+}
+
+// Addr is what operators call the server.
+func (s *server) Addr() string { return s.label }
+
+// TrustsAD reports whether the server is trusted to check signatures. It has
+// shown who it is whenever it is asked.
+func (s *server) TrustsAD() bool { return s.o.TrustAD }
+
+var errPin = errors.New("the server has none of the public keys that are pinned")
+
+func tlsConfig(o *Options, alpn []string) *tls.Config {
+	c := &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		ServerName:         o.Name,
+		RootCAs:            o.Roots,
+		NextProtos:         alpn,
+		ClientSessionCache: tls.NewLRUClientSessionCache(16),
+	}
+	if len(o.Pins) == 0 {
+		return c
+	}
+	// A pin alone vouches for the key, and nobody else has to. VerifyConnection is
+	// called for resumed sessions too.
+	c.InsecureSkipVerify = o.Name == ""
+	pins := slices.Clone(o.Pins)
+	c.VerifyConnection = func(state tls.ConnectionState) error {
+		if len(state.PeerCertificates) > 0 && slices.Contains(pins, Pin(sha256.Sum256(state.PeerCertificates[0].RawSubjectPublicKeyInfo))) {
+			return nil
+		}
+		return errPin
+	}
+	return c
+}
+
+// configFor is the TLS configuration for an address.
+func (s *server) configFor(a netip.AddrPort) *tls.Config {
+	if s.tls.ServerName != "" {
+		return s.tls
+	}
+	c := s.tls.Clone() // with the same session cache
+	c.ServerName = a.Addr().WithZone("").String()
+	return c
+}
+
+// each calls connect with the addresses, the one that was reached last first,
+// until one works.
+func (s *server) each(ctx context.Context, connect func(context.Context, netip.AddrPort) error) error {
+	var err error
+	n := uint32(len(s.o.Addrs))
+	first := s.first.Load()
+	for i := range n {
+		at := (first + i) % n
+		limit := dialTimeout
+		if i+1 < n {
+			limit = dialTimeout / 3 // another may be quicker
+		}
+		c, cancel := context.WithTimeout(ctx, limit)
+		err = connect(c, s.o.Addrs[at])
+		cancel()
+		if err == nil {
+			if at != first {
+				s.first.Store(at)
+			}
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
+// dialTLS connects and checks who is there.
+func (s *server) dialTLS(ctx context.Context) (*tls.Conn, error) {
+	var conn *tls.Conn
+	err := s.each(ctx, func(ctx context.Context, a netip.AddrPort) error {
+		d := tls.Dialer{Config: s.configFor(a), NetDialer: &net.Dialer{KeepAliveConfig: keepAlive}}
+		c, err := d.DialContext(ctx, "tcp", a.String())
+		if err != nil {
+			return err
+		}
+		conn = c.(*tls.Conn)
+		return nil
+	})
+	return conn, err
+}
+
+// keepAlive finds out within half a minute that nobody is there any more.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
+
+// prepare makes the message that goes out of a query: a copy with an id,
+// padded, with room octets before it.
+func prepare(query []byte, id uint16, room int) ([]byte, error) {
+	if w := wire.NewWalk(query); w.Err() != nil || wire.Count(query, wire.Question) != 1 || len(query) > wire.MaxMessage-padding {
+		return nil, wire.ErrMessage
+	}
+	m := make([]byte, room, room+len(query)+padding+4)
+	m = append(m, query...)
+	m = append(m[:room], wire.Pad(m[room:], padding)...)
+	wire.SetID(m[room:], id)
+	return m, nil
+}
+
+var errMismatch = errors.New("the response is to another question")
+
+// accept turns the response to what was prepared into that to query, which
+// has an id of its own.
+func accept(dst, query, sent, resp []byte) ([]byte, error) {
+	if !wire.Matches(sent, resp) {
+		return dst, errMismatch
+	}
+	base := len(dst)
+	dst = append(dst, resp...)
+	wire.SetID(dst[base:], wire.ID(query))
+	return dst, nil
+}
+
+// fail is the error of an exchange.
+func (s *server) fail(ctx context.Context, err error) error {
+	return upstream.ErrorOf(ctx, s.label, err)
+}
+
+// label is an address with its scheme.
+func label(scheme string, o *Options, path string) string {
+	host := o.Addrs[0].String()
+	return fmt.Sprintf("%s://%s%s", scheme, host, path)
+}
