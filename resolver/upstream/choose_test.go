@@ -265,3 +265,30 @@ func TestAskedElsewhereOnce(t *testing.T) {
 		})
 	}
 }
+
+// To choose, and to take note of an answer, is on the way of each query.
+func TestChooseAllocatesNothing(t *testing.T) {
+	for _, s := range []upstream.Strategy{upstream.Ordered, upstream.Weighted, upstream.Fastest} {
+		g := upstream.NewGroup("test", upstream.Options{Strategy: s}, &fake{addr: "a"}, &fake{addr: "b"}, &fake{addr: "c"})
+		if n := testing.AllocsPerRun(1000, func() {
+			if g.Choose(time.Millisecond) == "" {
+				t.Fatal("nobody")
+			}
+		}); n != 0 {
+			t.Errorf("strategy %d: %v allocations", s, n)
+		}
+	}
+}
+
+func BenchmarkChoose(b *testing.B) {
+	for name, s := range map[string]upstream.Strategy{"ordered": upstream.Ordered, "weighted": upstream.Weighted, "fastest": upstream.Fastest} {
+		b.Run(name, func(b *testing.B) {
+			g := upstream.NewGroup("test", upstream.Options{Strategy: s}, &fake{addr: "a"}, &fake{addr: "b"}, &fake{addr: "c"})
+			b.RunParallel(func(p *testing.PB) {
+				for p.Next() {
+					g.Choose(time.Millisecond)
+				}
+			})
+		})
+	}
+}
