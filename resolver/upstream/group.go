@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -232,7 +233,11 @@ func (g *Group) noneUp() bool {
 
 // missed notes that what was sent to m at sent was not answered.
 func (g *Group) missed(m *member, sent time.Time, why error) {
-	if m.unanswered(sent, g.probeInterval) {
+	var silence time.Duration
+	if errors.Is(why, ErrTimeout) {
+		silence = unhealthyAfter * g.limit(m)
+	}
+	if m.unanswered(sent, silence, g.probeInterval) {
 		g.logger.Warn("upstream does not answer; it is asked last until it does",
 			"group", g.name, "upstream", m.up.Addr(), "error", why)
 	}

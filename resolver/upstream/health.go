@@ -9,7 +9,8 @@ import (
 
 const (
 	// unhealthyAfter is how many requests in a row must stay unanswered
-	// before an upstream is no longer asked first. One may just have been lost.
+	// before an upstream is no longer asked first. One may just have been lost,
+	// or be for a name that takes long.
 	unhealthyAfter = 2
 	// trials is how many requests or probes in a row must be answered before
 	// one that was down is as good as the others.
@@ -72,6 +73,7 @@ type record struct {
 	// there is a failure to forget: answers are many.
 	mu       sync.Mutex
 	fails    atomic.Int32 // in a row
+	row      int64        // when the first of them was sent; guarded by mu
 	lastGood atomic.Int64 // when a response last came in time
 	// Guarded by mu:
 	history
@@ -160,19 +162,24 @@ func (r *record) answeredLate() { r.lastAnswer.Store(r.now()) }
 // unanswered notes that a request sent at sent came to nothing, and reports
 // whether the upstream has gone down by that. If there has been an answer to
 // a later request, the failure is old news: else those that were under way
-// when a server came back would take it down again. interval is that of
-// probes.
-func (r *record) unanswered(sent time.Time, interval time.Duration) bool {
+// when a server came back would take it down again. silence is how long there
+// must have been none, or a burst of questions that take long would look like
+// failures in a row. interval is that of probes.
+func (r *record) unanswered(sent time.Time, silence, interval time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.at(sent) < r.lastGood.Load() {
+	asked := r.at(sent)
+	if asked < r.lastGood.Load() {
 		return false
 	}
 	now := r.now()
 	r.lastFail.Store(now)
 	fails := r.fails.Add(1)
+	if fails == 1 || asked < r.row {
+		r.row = asked
+	}
 	s := State(r.state.Load())
-	if s == Down || s == Up && fails < unhealthyAfter {
+	if s == Down || s == Up && (fails < unhealthyAfter || now-r.row < int64(silence)) {
 		return false
 	}
 	r.before = s

@@ -128,25 +128,34 @@ func TestFlapping(t *testing.T) {
 // When the way to all becomes longer, what was under way looks lost; nobody
 // stays down for that.
 func TestSlowerIsNotDown(t *testing.T) {
-	bubbleWith(t, upstream.Options{NoHedge: true}, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
+	o := upstream.Options{NoHedge: true, AttemptTimeout: 10 * time.Second, Timeout: 20 * time.Second}
+	bubbleWith(t, o, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
+		f[0].say(time.Millisecond, "a")
+		f[1].say(time.Millisecond, "b")
 		for range 20 {
-			f[0].say(time.Millisecond, "a")
-			f[1].say(time.Millisecond, "b")
 			ask(t, g, time.Millisecond, "a")
 		}
-		f[0].say(1500*time.Millisecond, "a")
-		f[1].say(1500*time.Millisecond, "b")
+		f[0].say(4*time.Second, "a")
+		f[1].say(4*time.Second, "b")
 		var wg sync.WaitGroup
 		for range 10 {
-			wg.Go(func() { ask(t, g, 1500*time.Millisecond, "a") })
+			wg.Go(func() { ask(t, g, 4*time.Second, "a") })
+			time.Sleep(150 * time.Millisecond)
 		}
-		time.Sleep(1200 * time.Millisecond)
+		if s := g.Stats()[0]; s.State != upstream.Up {
+			t.Errorf("when some have begun to take long: %+v", s)
+		}
+		time.Sleep(time.Second)
 		if s := g.Stats()[0]; s.State != upstream.Down {
-			t.Errorf("while it looks lost: %+v", s)
+			t.Errorf("while all looks lost: %+v", s)
 		}
 		wg.Wait()
 		if s := g.Stats()[0]; s.State != upstream.Up {
 			t.Errorf("in the end: %+v", s)
+		}
+		ask(t, g, 4*time.Second, "a") // it is known how long it takes now
+		if n := asked(f); n[0] != 31 || n[1] != 10 {
+			t.Errorf("asked %v", n)
 		}
 	})
 }

@@ -1,0 +1,88 @@
+package listener_test
+
+import (
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"rideau/resolver/listener"
+	"rideau/resolver/upstream"
+	"rideau/resolver/wire"
+)
+
+// lossy is an upstream like a mirror, on a path of so long a delay that loses
+// a share of the datagrams, to and fro.
+func lossy(t *testing.T, share float64, delay time.Duration) netip.AddrPort {
+	t.Helper()
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		luck := rand.New(rand.NewPCG(1, 2))
+		for {
+			buf := make([]byte, 512)
+			n, from, err := conn.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			if luck.Float64() < share {
+				continue
+			}
+			buf[2] |= 0x80
+			time.AfterFunc(delay, func() { conn.WriteToUDPAddrPort(buf[:n], from) })
+		}
+	})
+	t.Cleanup(func() { conn.Close(); wg.Wait() })
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
+// A query whose datagram is lost is answered all the same, well within a
+// client's patience, by another upstream or by the same.
+func TestMissesSurviveLoss(t *testing.T) {
+	const n = 1000
+	for name, shares := range map[string][]float64{"one of two": {0.3, 0}, "both": {0.3, 0.3}, "black hole": {1, 0}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var ups []upstream.Upstream
+			for _, share := range shares {
+				ups = append(ups, upstream.NewDo53(lossy(t, share, 5*time.Millisecond), upstream.Do53Options{}))
+			}
+			s := serve(t, forwarderTo(t, upstream.Options{}, 0, ups...), listener.Options{Workers: 1})
+			c := dial(t, "udp", s.Addr())
+			var mu sync.Mutex
+			sent := map[uint16]time.Time{}
+			go func() {
+				for i := range uint16(n) {
+					mu.Lock()
+					sent[i] = time.Now()
+					mu.Unlock()
+					send(t, c, miss(t, i))
+					time.Sleep(2 * time.Millisecond)
+				}
+			}()
+			var took []time.Duration
+			failed := 0
+			for range n {
+				a := receive(t, c)
+				if wire.HeaderRcode(a) != wire.NoError {
+					failed++
+				}
+				mu.Lock()
+				took = append(took, time.Since(sent[wire.ID(a)]))
+				mu.Unlock()
+			}
+			slices.Sort(took)
+			t.Logf("%d failed; p50 %v, p90 %v, p99 %v, p99.9 %v", failed, took[n/2], took[n*9/10], took[n*99/100], took[n*999/1000])
+			// Six datagrams to the two of them are all that is right to send.
+			if failed > 0 && name != "both" || failed > n/100 {
+				t.Errorf("%d of %d failed", failed, n)
+			}
+		})
+	}
+}
