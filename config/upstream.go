@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"rideau/config/node"
@@ -9,9 +10,17 @@ import (
 
 // Upstream says which resolvers answer what Rideau does not know.
 type Upstream struct {
-	// Servers are asked in this order as long as they are healthy.
+	// Servers are the resolvers.
 	Servers []Server `key:"servers"`
-	// AttemptTimeout is the time one server has before the next is asked.
+	// Strategy is which of them is asked first.
+	Strategy Strategy `key:"strategy"`
+	// Weights are their shares with StrategyWeighted, in their order; none for equal ones.
+	Weights []int `key:"weights"`
+	// Hedge is whether a second server is asked where the first is slower than usual.
+	Hedge bool `key:"hedge"`
+	// MaxInFlight is how many requests to one server may be under way.
+	MaxInFlight int `key:"max_in_flight"`
+	// AttemptTimeout is the time one server has at most before the next is asked.
 	AttemptTimeout time.Duration `key:"attempt_timeout"`
 	// Timeout is the time for all attempts of one query; then it fails.
 	Timeout time.Duration `key:"timeout"`
@@ -26,8 +35,13 @@ type Forward struct {
 	// Zones are domain names in lower case without final dot; each covers itself and all names below it. No zone is in two rules, and of
 	// two that cover a name the longer counts.
 	Zones []string `key:"zones"`
-	// Servers are asked in this order as long as they are healthy.
+	// Servers are the resolvers that know them.
 	Servers []Server `key:"servers"`
+	// Strategy, Weights, Hedge and MaxInFlight are as in Upstream, whose values they have unless set, but for Weights.
+	Strategy    Strategy `key:"strategy"`
+	Weights     []int    `key:"weights"`
+	Hedge       bool     `key:"hedge"`
+	MaxInFlight int      `key:"max_in_flight"`
 	// Line is where the rule begins in its file.
 	Line int `key:"-"`
 }
@@ -35,6 +49,9 @@ type Forward struct {
 func defaultUpstream() Upstream {
 	return Upstream{
 		Servers:        []Server{{Server: "system", Transport: System}},
+		Strategy:       StrategyOrdered,
+		Hedge:          true,
+		MaxInFlight:    2000,
 		AttemptTimeout: 2 * time.Second,
 		Timeout:        5 * time.Second,
 		ProbeInterval:  10 * time.Second,
@@ -47,6 +64,7 @@ const maxServers = 32
 func (c *Config) readUpstream(m *node.Mapping) {
 	u := &c.Upstream
 	node.Set(m, "servers", &u.Servers, node.List(1, maxServers, c.serverReader(true)))
+	u.sharing().read(m, len(u.Servers), slices.ContainsFunc(u.Servers, func(s Server) bool { return s.Transport == System }))
 	node.Set(m, "attempt_timeout", &u.AttemptTimeout, node.Duration(10*time.Millisecond, 30*time.Second))
 	node.Set(m, "timeout", &u.Timeout, node.Duration(10*time.Millisecond, 60*time.Second))
 	node.Set(m, "probe_interval", &u.ProbeInterval, node.Duration(50*time.Millisecond, time.Hour))
@@ -88,8 +106,10 @@ func (c *Config) forwardReader() node.Parse[Forward] {
 	return func(v node.Value) (Forward, bool) {
 		m := v.Mapping()
 		f := Forward{Line: v.Line()}
+		f.sharing().inherit(c.Upstream.sharing())
 		node.Set(m, "zones", &f.Zones, node.List(1, 4096, zone))
 		node.Set(m, "servers", &f.Servers, node.List(1, maxServers, c.serverReader(false)))
+		f.sharing().read(m, len(f.Servers), false)
 		m.Done()
 		m.Require("zones", "list the domain names to forward")
 		m.Require("servers", "list the addresses of the servers that know these zones")

@@ -156,7 +156,7 @@ func isLocal(a netip.Addr) bool {
 // what they learned.
 func newUpstreams(cfg *config.Config, p upstreamPlan, old *upstreams, log *slog.Logger) (*upstreams, error) {
 	u := &upstreams{system: p.system, key: fmt.Sprintf("%+v", p.servers) + fmt.Sprint(p.system, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
-		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, forwardKey(cfg))}
+		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, sharingOf(&cfg.Upstream).key(), forwardKey(cfg))}
 	if old != nil && old.key == u.key {
 		return old, nil
 	}
@@ -166,16 +166,16 @@ func newUpstreams(cfg *config.Config, p upstreamPlan, old *upstreams, log *slog.
 	}
 	o := upstream.Options{AttemptTimeout: cfg.Upstream.AttemptTimeout, Timeout: cfg.Upstream.Timeout,
 		ProbeInterval: cfg.Upstream.ProbeInterval, ProbeName: probe, Logger: log}
-	group := func(name string, servers []config.Server) (*upstream.Group, error) {
+	group := func(name string, servers []config.Server, s sharing) (*upstream.Group, error) {
 		var ups []upstream.Upstream
-		for _, s := range servers {
-			up, err := newUpstream(cfg, s)
+		for _, at := range servers {
+			up, err := newUpstream(cfg, at)
 			if err != nil {
 				return nil, err
 			}
 			ups = append(ups, up)
 		}
-		g := upstream.NewGroup(name, o, ups...)
+		g := upstream.NewGroup(name, s.options(o), ups...)
 		if old != nil {
 			for _, was := range old.groups {
 				g.Inherit(was)
@@ -183,12 +183,13 @@ func newUpstreams(cfg *config.Config, p upstreamPlan, old *upstreams, log *slog.
 		}
 		return g, nil
 	}
-	g, err := group("default", p.servers)
+	g, err := group("default", p.servers, sharingOf(&cfg.Upstream))
 	if err != nil {
 		return nil, err
 	}
 	u.groups = append(u.groups, g)
-	for _, f := range cfg.Forward {
+	for i := range cfg.Forward {
+		f := &cfg.Forward[i]
 		// A probe for the root may be refused by servers of a zone, so that
 		// theirs asks for the zone.
 		zone := new(wire.Name)
@@ -196,7 +197,7 @@ func newUpstreams(cfg *config.Config, p upstreamPlan, old *upstreams, log *slog.
 			return nil, fmt.Errorf("forward: %w", err)
 		}
 		o.ProbeName = zone
-		g, err := group(f.Zones[0], f.Servers)
+		g, err := group(f.Zones[0], f.Servers, sharingOfForward(f))
 		if err != nil {
 			return nil, err
 		}
@@ -211,8 +212,9 @@ func forwardKey(cfg *config.Config) string {
 	for _, s := range cfg.Upstream.Servers {
 		b.Write(certificates(s))
 	}
-	for _, f := range cfg.Forward {
-		fmt.Fprintf(&b, "%v %+v\n", f.Zones, f.Servers)
+	for i := range cfg.Forward {
+		f := &cfg.Forward[i]
+		fmt.Fprintf(&b, "%v %+v %s\n", f.Zones, f.Servers, sharingOfForward(f).key())
 		for _, s := range f.Servers {
 			b.Write(certificates(s))
 		}

@@ -273,8 +273,26 @@ func (s scrape) upstreams(all []Upstream) {
 		s.put(upstreamMismatches, float64(u.Mismatches), u.Name)
 		s.put(upstreamHealthy, truth(u.Healthy), u.Name)
 		s.put(upstreamLastAnswer, seconds(u.LastAnswer), u.Name)
+		s.upstreamGroup(u)
 		s.histogram(upstreamDuration, u.Duration, u.Name)
 	}
+}
+
+// upstreamGroup tells of an upstream's part in its group.
+func (s scrape) upstreamGroup(u Upstream) {
+	s.put(upstreamState, truth(u.Healthy && !u.Probing), u.Name, "up")
+	s.put(upstreamState, truth(u.Healthy && u.Probing), u.Name, "trying")
+	s.put(upstreamState, truth(!u.Healthy), u.Name, "down")
+	if u.RTT > 0 {
+		s.put(upstreamRTT, u.RTT.Seconds(), u.Name)
+	}
+	if u.P95 > 0 {
+		s.put(upstreamP95, u.P95.Seconds(), u.Name)
+	}
+	s.put(upstreamInFlight, float64(u.InFlight), u.Name)
+	s.put(upstreamBusy, float64(u.Busy), u.Name)
+	s.put(upstreamHedges, float64(u.Hedges), u.Name)
+	s.put(upstreamHedgeWins, float64(u.HedgeWins), u.Name)
 }
 
 // joined adds up the upstreams of one name, as a server has that is used by
@@ -292,7 +310,14 @@ func joined(all []Upstream) []Upstream {
 		o := &out[at]
 		o.Requests += u.Requests
 		o.Mismatches += u.Mismatches
+		up := o.Healthy && !o.Probing || u.Healthy && !u.Probing
 		o.Healthy = o.Healthy || u.Healthy
+		o.Probing = o.Healthy && !up
+		o.RTT, o.P95 = max(o.RTT, u.RTT), max(o.P95, u.P95)
+		o.InFlight += u.InFlight
+		o.Busy += u.Busy
+		o.Hedges += u.Hedges
+		o.HedgeWins += u.HedgeWins
 		if u.LastAnswer.After(o.LastAnswer) {
 			o.LastAnswer = u.LastAnswer
 		}

@@ -42,6 +42,13 @@ const (
 	upstreamDuration
 	upstreamHealthy
 	upstreamLastAnswer
+	upstreamState
+	upstreamRTT
+	upstreamP95
+	upstreamInFlight
+	upstreamBusy
+	upstreamHedges
+	upstreamHedgeWins
 	listEntries
 	listSkipped
 	listLastSuccess
@@ -119,6 +126,21 @@ var metrics = [ids]Metric{
 		"Whether the upstream is taken to answer (1) or is asked only when no other does (0).", []string{"upstream"}},
 	upstreamLastAnswer: {"rideau_upstream_last_answer_timestamp_seconds", gauge,
 		"When the upstream answered last; 0 if never.", []string{"upstream"}},
+
+	upstreamState: {"rideau_upstream_state", gauge,
+		"Whether the upstream is in this state (1) or not (0): up, trying (it was down and gets one request at a time), or down.", []string{"upstream", "state"}},
+	upstreamRTT: {"rideau_upstream_rtt_seconds", gauge,
+		"Time that the upstream takes to answer, smoothed; absent while not known.", []string{"upstream"}},
+	upstreamP95: {"rideau_upstream_p95_seconds", gauge,
+		"Time that 19 of 20 recent answers of the upstream took at most; absent while not known.", []string{"upstream"}},
+	upstreamInFlight: {"rideau_upstream_in_flight", gauge,
+		"Requests to the upstream that are under way.", []string{"upstream"}},
+	upstreamBusy: {"rideau_upstream_busy_total", counter,
+		"Times the upstream was passed over because too many requests to it were under way.", []string{"upstream"}},
+	upstreamHedges: {"rideau_upstream_hedges_total", counter,
+		"Requests sent to the upstream because an answer, of another or its own, took longer than usual.", []string{"upstream"}},
+	upstreamHedgeWins: {"rideau_upstream_hedge_wins_total", counter,
+		"Those of them that were answered first.", []string{"upstream"}},
 
 	listEntries: {"rideau_list_entries", gauge,
 		"Entries of the list that serves.", []string{"list"}},

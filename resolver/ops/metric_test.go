@@ -50,6 +50,7 @@ func busy(t testing.TB) ops.Sources {
 	reloads.Record(now.Add(time.Minute), false, []ops.ListResult{{List: "wechat", OK: true}, {List: "kaspersky"}})
 	up := answered("192.0.2.53:53", 1500*time.Millisecond)
 	up.Requests, up.Mismatches = 10, 3
+	up.RTT, up.P95, up.InFlight, up.Busy, up.Hedges, up.HedgeWins = 20*time.Millisecond, 50*time.Millisecond, 2, 3, 4, 5
 	up.Failures = []ops.Failure{{Reason: "timeout", Count: 2}, {Reason: "refused"}}
 	up.Duration = ops.Histogram{Bounds: []time.Duration{time.Millisecond, time.Second}, Counts: []uint64{5, 2, 1}, Sum: 3500 * time.Millisecond}
 	return ops.Sources{
@@ -266,7 +267,7 @@ func TestUpstreamsComeAndGo(t *testing.T) {
 		t.Errorf("%d upstreams", n)
 	}
 	all = all[1:]
-	if got := values(t, scrape(t, o), "rideau_upstream_"); len(got) != 5 {
+	if got := values(t, scrape(t, o), "rideau_upstream_"); len(got) != 12 {
 		t.Errorf("got %v", got)
 	}
 	for k := range values(t, scrape(t, o), "rideau_upstream_") {

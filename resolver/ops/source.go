@@ -97,6 +97,15 @@ type Upstream struct {
 	Duration   Histogram // of requests that were answered
 	Healthy    bool
 	LastAnswer time.Time // zero: never
+	// Probing is whether it was down and is tried with one request at a time.
+	Probing bool
+	// RTT is the smoothed time of its answers, P95 what nineteen of twenty
+	// take at most; 0 while not known.
+	RTT, P95  time.Duration
+	InFlight  int    // requests under way
+	Busy      uint64 // times it was passed over because there were too many
+	Hedges    uint64 // requests sent because another, or it, was slower than usual
+	HedgeWins uint64 // those that were answered first
 }
 
 // Failure counts the requests that failed for one reason. Reasons are words of
