@@ -61,6 +61,7 @@ type miss struct {
 	q       Query
 	msg     [maxMiss]byte
 	waiting bool // the query is
+	flying  bool // the flight is, and is this miss's to end
 }
 
 // NewMisses makes Misses for a goroutine that takes answers by to. Asker has
@@ -90,6 +91,7 @@ func (ms *Misses) Begin(q *Query) (ticket uint32, ok bool) {
 		ms.put(m)
 		return 0, false
 	}
+	m.flying = true
 	ms.query = f.query(ms.query[:0])
 	m.call.Patience = ms.r.staleAfter
 	if ms.asker.Ask(&m.call, f.upstream.Upstream, ms.query, q.Received) {
@@ -97,16 +99,17 @@ func (ms *Misses) Begin(q *Query) (ticket uint32, ok bool) {
 		ms.n++
 		return ticket, true
 	}
-	q.landing = ms.launch(f, nil) // somebody may wait for it already
+	q.landing = ms.launch(m, nil) // somebody may wait for it already
 	ms.put(m)
 	return 0, false
 }
 
 // launch has a goroutine go on with a flight.
-func (ms *Misses) launch(f *flight, b *upstream.Begun) *landing {
-	name := *f.name
+func (ms *Misses) launch(m *miss, b *upstream.Begun) *landing {
+	name := *m.flight.name
 	g := &flight{name: &name, begun: b}
-	l := ms.r.flights.replace(f, g)
+	l := ms.r.flights.replace(&m.flight, g)
+	m.flying = false
 	ms.r.launch(g)
 	return l
 }
@@ -140,13 +143,11 @@ func (ms *Misses) Took(c *upstream.Call, resp []byte, how upstream.Ending) {
 		return
 	}
 	if how == upstream.Answered && ms.answer(m, resp) {
-		ms.end(m)
 		ms.put(m)
 		return
 	}
-	m.q.landing = ms.launch(&m.flight, c.Begun(resp, how))
-	ms.end(m)
-	ms.to.Resume(c.Tag, &m.q)
+	m.q.landing = ms.launch(m, c.Begun(resp, how))
+	ms.resume(m)
 	if how != upstream.Silent {
 		ms.put(m)
 		return
@@ -154,9 +155,27 @@ func (ms *Misses) Took(c *upstream.Call, resp []byte, how upstream.Ending) {
 	m.q, m.flight = Query{}, flight{} // the call goes on
 }
 
+// end takes note that a query waits no more. It comes before the query is
+// passed on, so that a fault on the way does not pass it on twice.
 func (ms *Misses) end(m *miss) {
 	m.waiting = false
 	ms.n--
+}
+
+func (ms *Misses) answered(m *miss, out []byte, o Outcome) {
+	ms.end(m)
+	ms.to.Answered(m.call.Tag, &m.q, out, o)
+}
+
+func (ms *Misses) resume(m *miss) {
+	ms.end(m)
+	ms.to.Resume(m.call.Tag, &m.q)
+}
+
+// arrive ends a miss's flight.
+func (ms *Misses) arrive(m *miss, res result, borrowed bool) {
+	m.flying = false
+	ms.r.flights.end(&m.flight, res, borrowed)
 }
 
 // answer finishes a query with upstream's response, or reports false if that
@@ -167,9 +186,13 @@ func (ms *Misses) answer(m *miss, msg []byte) (ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.panicked(p)
-			r.flights.end(&m.flight, result{failed: true, ede: edeNetwork}, false)
-			out, o := r.fail(ms.to.Room(), q, edeNetwork, false, o)
-			ms.to.Answered(m.call.Tag, q, out, o)
+			if m.flying {
+				ms.arrive(m, result{failed: true, ede: edeNetwork}, false)
+			}
+			if m.waiting {
+				out, o := r.fail(ms.to.Room(), q, edeNetwork, false, o)
+				ms.answered(m, out, o)
+			}
 			ok = true
 		}
 	}()
@@ -180,17 +203,17 @@ func (ms *Misses) answer(m *miss, msg []byte) (ok bool) {
 	took := m.call.Won()
 	dst := ms.to.Room()
 	res := r.land(&m.flight, msg[:resp.End], &resp, dst, &ms.name, q.Received.Add(took).UnixNano())
-	r.flights.end(&m.flight, res, true)
+	ms.arrive(m, res, true)
 	out, o, blocked := r.again(dst, q, o)
 	if !blocked {
 		o.Kind = Forwarded
 		out, o = r.finish(res.msg, len(dst), q, cache.Hit{Generation: res.generation, EDE: res.ede}, o)
 	}
 	if o.Kind == Pending {
-		ms.to.Resume(m.call.Tag, q)
+		ms.resume(m)
 		return true
 	}
-	ms.to.Answered(m.call.Tag, q, out, o)
+	ms.answered(m, out, o)
 	return true
 }
 
@@ -200,9 +223,43 @@ func (ms *Misses) Shed() {
 		if !m.waiting {
 			continue
 		}
-		ms.end(m)
-		ms.r.flights.end(&m.flight, result{failed: true, ede: edeNoReachable}, false)
+		ms.arrive(m, result{failed: true, ede: edeNoReachable}, false)
 		out, o := ms.r.Shed(ms.to.Room(), &m.q)
-		ms.to.Answered(m.call.Tag, &m.q, out, o)
+		ms.answered(m, out, o)
+	}
+}
+
+// Recover is for after a panic on the way of a query that waits, which may
+// have left anything half done. Whatever waits goes to Resolve and is asked
+// anew; all misses are free after that. The Asker must have forgotten its calls.
+func (ms *Misses) Recover() {
+	for _, m := range ms.all {
+		m.call.Forget()
+		if m.flying || m.waiting {
+			ms.handOver(m)
+		}
+		m.q, m.flight, m.waiting, m.flying = Query{}, flight{}, false, false
+	}
+	ms.n = 0
+	ms.free = ms.free[:0]
+	for _, m := range ms.all {
+		ms.free = append(ms.free, m.call.Tag)
+	}
+}
+
+// handOver gives one query to Resolve. If that panics again, it was the one,
+// and is lost.
+func (ms *Misses) handOver(m *miss) {
+	defer func() {
+		if p := recover(); p != nil {
+			ms.r.panicked(p)
+		}
+	}()
+	m.q.landing = nil
+	if m.flying {
+		m.q.landing = ms.launch(m, nil)
+	}
+	if m.waiting {
+		ms.resume(m)
 	}
 }

@@ -45,3 +45,10 @@ func (w *Waiters) Close() {
 	w.Shed()
 	w.mux.Close()
 }
+
+// Recover has all that waits asked anew, by Resolve, after a panic in any other
+// method.
+func (w *Waiters) Recover() {
+	w.mux.Reset()
+	w.Misses.Recover()
+}

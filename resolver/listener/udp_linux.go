@@ -184,8 +184,8 @@ func (b *loop) turn() (more bool) {
 			return
 		}
 		if p := recover(); p != nil {
-			b.l.panicked(p, "loop")
-			b.queued, b.used, more = 0, 0, true
+			b.recovered(p)
+			more = true
 		}
 	}()
 	l, poller := b.l, b.sock.poller
@@ -313,7 +313,12 @@ func (b *loop) wait(i int) ([]byte, resolver.Outcome) {
 		return b.refuse(b.Room())
 	}
 	if b.misses != nil {
-		if t, ok := b.misses.Begin(&b.q); ok {
+		t, ok, sound := b.begin()
+		if !sound {
+			b.l.o.Room.Give(&claim)
+			return b.refuse(b.Room())
+		}
+		if ok {
 			b.leave(t, i, claim)
 			return nil, resolver.Outcome{}
 		}
@@ -343,7 +348,6 @@ func (b *loop) queue(ans []byte, name *byte, namelen uint32, ctl *byte, ctllen i
 		b.used += (len(ans) + 63) &^ 63
 	}
 	i := b.queued
-	b.queued++
 	b.txIov[i].Base = &ans[0]
 	b.txIov[i].SetLen(len(ans))
 	h := &b.tx[i].Hdr
@@ -353,6 +357,7 @@ func (b *loop) queue(ans []byte, name *byte, namelen uint32, ctl *byte, ctllen i
 		h.Control = ctl
 	}
 	h.SetControllen(ctllen)
+	b.queued++
 }
 
 // send sends what is queued. One that the kernel refuses is counted and left
@@ -375,8 +380,11 @@ func (b *loop) Answered(ticket uint32, q *resolver.Query, ans []byte, o resolver
 	b.queue(ans, (*byte)(unsafe.Pointer(&w.name)), w.namelen, (*byte)(unsafe.Pointer(&w.control)), w.ctllen)
 }
 
-// Resume implements resolver.Return.
+// Resume implements resolver.Return. It may be called while another query is
+// in hand.
 func (b *loop) Resume(ticket uint32, q *resolver.Query) {
+	inHand := b.q
+	defer func() { b.q = inHand }()
 	msg := q.Msg
 	b.q = *q
 	b.q.Msg = msg

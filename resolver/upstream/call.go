@@ -29,6 +29,7 @@ type Call struct {
 	port       *port
 	next, prev *Call // in the list of calls that are waited for, or lent
 	lent       *Begun
+	entered    bool // it counts as under way
 	hedge      bool // another is to be asked beside it
 	sent       time.Time
 	took       time.Duration
@@ -37,6 +38,18 @@ type Call struct {
 	length     uint16
 	query      [maxCall]byte
 }
+
+// leave takes note that c is not under way any more.
+func (c *Call) leave() {
+	if c.entered {
+		c.entered = false
+		c.m.leave()
+	}
+}
+
+// Forget is for a call of whose end nobody will be told, after [Mux.Reset].
+// It may be asked with again.
+func (c *Call) Forget() { c.leave() }
 
 // message is the query as it was sent.
 func (c *Call) message() []byte { return c.query[:c.length] }

@@ -91,6 +91,7 @@ func (x *Mux) Ask(c *Call, up any, query []byte, now time.Time) bool {
 		return false
 	}
 	c.g, c.m, c.s, c.port, c.sent, c.lent, c.hedge, c.err = g, m, s, s.now, now, nil, false, nil
+	c.entered = true
 	c.length = uint16(copy(c.query[:], query))
 	for taken := true; taken; taken = x.calls.get(c.key()) != nil {
 		c.id = x.nextID()
@@ -214,7 +215,7 @@ func (x *Mux) Expire(now time.Time) {
 func (x *Mux) lend(c *Call) {
 	c.s.waiting.remove(c)
 	x.lent.append(c)
-	c.m.leave()
+	c.leave()
 	c.took = x.now.Sub(c.sent)
 	x.taker.Took(c, nil, Silent)
 	if c.lent == nil { // nobody wants it any more
@@ -313,7 +314,7 @@ func (x *Mux) end(c *Call, resp []byte, how Ending) {
 	c.took = x.now.Sub(c.sent)
 	if c.lent == nil {
 		x.drop(c, &c.s.waiting)
-		c.m.leave()
+		c.leave()
 		x.taker.Took(c, resp, how)
 		return
 	}
@@ -357,6 +358,23 @@ func (x *Mux) Close() {
 		}
 	}
 	x.servers, x.ports = nil, nil
+}
+
+// Reset forgets all calls, of whose ends nobody is told, and lets go of the
+// sockets: it is for after a panic, which may have left anything half done.
+// Each call's Forget is to be called too.
+func (x *Mux) Reset() {
+	for _, p := range x.ports {
+		if p != nil {
+			unix.Close(p.fd)
+		}
+	}
+	x.servers, x.ports, x.spare, x.out = nil, nil, nil, nil
+	x.calls, x.lent = table{}, list{}
+	for i := range x.rx {
+		x.rx[i].Hdr.Flags = 0
+		x.txIov[i].Base = nil
+	}
 }
 
 // nextID is an id that nobody can foresee.

@@ -1,0 +1,140 @@
+package listener_test
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"rideau/resolver"
+	"rideau/resolver/batch"
+	"rideau/resolver/listener"
+	"rideau/resolver/upstream"
+	"rideau/resolver/wire"
+)
+
+// faulty is a resolver whose misses meet a fault in the program, as often as
+// it is told to.
+type faulty struct {
+	*resolver.Resolver
+	noMux              bool
+	room, resume, asks atomic.Int32
+}
+
+func (f *faulty) Waiters(to resolver.Return, p *batch.Poller, firstTag uint32) *resolver.Waiters {
+	w := f.Resolver.Waiters(faultyReturn{to, f}, p, firstTag)
+	if f.noMux {
+		w.SetAsker(f)
+	}
+	return w
+}
+
+func fault(n *atomic.Int32) {
+	if n.Add(-1) >= 0 {
+		panic("told to")
+	}
+}
+
+// Ask implements resolver.Asker: it leaves everything to Resolve.
+func (f *faulty) Ask(*upstream.Call, any, []byte, time.Time) bool {
+	fault(&f.asks)
+	return false
+}
+
+type faultyReturn struct {
+	resolver.Return
+	f *faulty
+}
+
+func (r faultyReturn) Room() []byte {
+	fault(&r.f.room)
+	return r.Return.Room()
+}
+
+func (r faultyReturn) Resume(ticket uint32, q *resolver.Query) {
+	r.Return.Resume(ticket, q)
+	fault(&r.f.resume)
+}
+
+// A fault while queries wait costs nobody anything but time: all are asked for
+// anew, and those that come afterwards wait as before.
+func TestMissesRecover(t *testing.T) {
+	const n = 100
+	short := upstream.Options{NoHedge: true, AttemptTimeout: 300 * time.Millisecond, Timeout: 10 * time.Second}
+	for name, c := range map[string]struct {
+		o   upstream.Options
+		arm func(f *faulty)
+	}{
+		// The second fault is met where the first is made good.
+		"in taking an answer": {patient, func(f *faulty) { f.room.Store(2) }},
+		"in handing over":     {short, func(f *faulty) { f.resume.Store(1) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			m := newMirror(t)
+			m.hold()
+			f := &faulty{Resolver: forwarder(t, c.o, m)}
+			s := serve(t, f, listener.Options{Workers: 1, Addrs: []string{"0.0.0.0:0"}})
+			conn := dial(t, "udp", netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), s.Addr().Port()))
+			ask := func(first uint16) {
+				for i := range uint16(n) {
+					send(t, conn, miss(t, first+i))
+				}
+				eventually(t, "all wait", func() bool { return s.Stats().Pending == n })
+			}
+			take := func() {
+				seen := map[uint16]bool{}
+				for range n {
+					seen[answered(t, receive(t, conn), wire.NoError)] = true
+				}
+				if len(seen) != n {
+					t.Errorf("%d of %d were answered", len(seen), n)
+				}
+				eventually(t, "none waits", func() bool { return s.Stats().Pending == 0 })
+			}
+			c.arm(f)
+			ask(0)
+			if name == "in handing over" {
+				eventually(t, "a fault", func() bool { return s.Stats().Panics > 0 })
+			}
+			m.release()
+			take()
+			if s.Stats().Panics == 0 {
+				t.Error("there was no fault")
+			}
+			m.hold()
+			ask(1000)
+			m.release()
+			take()
+		})
+	}
+}
+
+// A fault where a query begins to wait costs that query, and its client is
+// told.
+func TestMissesRecoverFromBeginning(t *testing.T) {
+	m := newMirror(t)
+	m.hold()
+	f := &faulty{Resolver: forwarder(t, patient, m), noMux: true}
+	s := serve(t, f, listener.Options{Workers: 1})
+	c := dial(t, "udp", s.Addr())
+	for i := range uint16(20) {
+		send(t, c, miss(t, i))
+	}
+	eventually(t, "all wait", func() bool { return m.heard.Load() == 20 })
+	f.asks.Store(1)
+	send(t, c, miss(t, 20))
+	if id := answered(t, receive(t, c), wire.ServFail); id != 20 {
+		t.Errorf("query %d failed", id)
+	}
+	m.release()
+	for range 20 {
+		answered(t, receive(t, c), wire.NoError)
+	}
+	send(t, c, miss(t, 20)) // the flight that had just begun has ended
+	answered(t, receive(t, c), wire.NoError)
+	eventually(t, "none waits", func() bool { return s.Stats().Pending == 0 })
+	if n := s.Stats().Panics; n != 1 {
+		t.Errorf("%d panics", n)
+	}
+}
