@@ -27,6 +27,7 @@ type flight struct {
 	do, cd   bool
 	upstream *target
 	udpSize  uint16
+	epoch    uint64          // of the cache, when it began
 	begun    *upstream.Begun // what a listener has done for it already
 
 	// landing is for those who wait for another's flight. It is made by the
@@ -53,7 +54,7 @@ type result struct {
 func (r *Resolver) newFlight(q *Query) flight {
 	v := &q.view
 	f := flight{state: q.state, name: &v.Name, qtype: v.Type, class: v.Class, do: v.DO, cd: v.CD,
-		upstream: q.state.upstreams[q.route], udpSize: q.state.udpSize}
+		upstream: q.state.upstreams[q.route], udpSize: q.state.udpSize, epoch: r.cache.Epoch()}
 	f.hash = r.flights.hash(&f, q.route)
 	return f
 }
@@ -70,10 +71,11 @@ func (fs *flights) hash(f *flight, route uint16) uint64 {
 }
 
 // same reports whether two flights ask the same of the same, so that a reload
-// that changes the upstream does not hand out what the old one says.
+// that changes the upstream does not hand out what the old one says, and who
+// asks after the cache was flushed does not get what was said before.
 func (f *flight) same(g *flight) bool {
 	return f.qtype == g.qtype && f.class == g.class && f.do == g.do && f.cd == g.cd &&
-		f.upstream == g.upstream && string(f.name.Bytes()) == string(g.name.Bytes())
+		f.upstream == g.upstream && f.epoch == g.epoch && string(f.name.Bytes()) == string(g.name.Bytes())
 }
 
 // query appends the question as it goes upstream.
@@ -313,8 +315,9 @@ func (r *Resolver) land(f *flight, msg []byte, resp *wire.Response, dst []byte, 
 }
 
 // keep stores what a flight brought, unless a reload sends the question
-// elsewhere now, where the answer may be another. That is looked at before and
-// after, since whoever empties the cache does it after the reload.
+// elsewhere now, where the answer may be another, or the cache was flushed since
+// the flight began. That is looked at before and after, since whoever empties
+// the cache does it after the reload, and counts the flush before.
 func (r *Resolver) keep(f *flight, dst, msg []byte, resp *wire.Response, generation uint64, now int64) ([]byte, bool) {
 	if !r.current(f) {
 		return dst, false
@@ -327,8 +330,12 @@ func (r *Resolver) keep(f *flight, dst, msg []byte, resp *wire.Response, generat
 	return dst, false
 }
 
-// current reports whether f's question would still go to f's upstream.
+// current reports whether f's question would still go to f's upstream, and
+// the cache was not flushed since f began.
 func (r *Resolver) current(f *flight) bool {
+	if r.cache.Epoch() != f.epoch {
+		return false
+	}
 	st := r.state.Load()
 	if st == f.state {
 		return true

@@ -24,17 +24,9 @@ Exit code 0: ready. 1: not ready, or no answer; the reason is printed.`
 const defaultHealthTimeout = 3 * time.Second
 
 func healthcheck(c *call) int {
-	base := strings.TrimSuffix(c.string("url"), "/")
+	base, code := opsURL(c)
 	if base == "" {
-		listen := opsAddress(c)
-		if listen == "" {
-			return c.fail(errors.New("ops.listen is empty, so there is nobody to ask; set it, or give --url"))
-		}
-		base = "http://" + reachable(listen)
-	}
-	if u, err := url.Parse(base); err != nil || u.Scheme != "http" || u.Host == "" {
-		fmt.Fprintf(c.stderr, "rideau healthcheck: --url %q must look like http://127.0.0.1:5380\n", base)
-		return exitUsage
+		return code
 	}
 	path := "/readyz"
 	if c.bool("live") {
@@ -47,10 +39,7 @@ func healthcheck(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	// Never by a proxy that the environment names: it would be asked for
-	// this machine's loopback.
-	client := http.Client{Transport: &http.Transport{Proxy: nil}}
-	resp, err := client.Do(req)
+	resp, err := directly().Do(req)
 	if err != nil {
 		return c.fail(fmt.Errorf("not healthy: %w", err))
 	}
@@ -66,6 +55,28 @@ func healthcheck(c *call) int {
 	return exitOK
 }
 
+// opsURL is the address of the running rideau's HTTP, by option or by
+// configuration; empty with the exit code if there is none.
+func opsURL(c *call) (base string, code int) {
+	base = strings.TrimSuffix(c.string("url"), "/")
+	if base == "" {
+		listen := opsAddress(c)
+		if listen == "" {
+			return "", c.fail(errors.New("ops.listen is empty, so there is nobody to ask; set it, or give --url"))
+		}
+		base = "http://" + reachable(listen)
+	}
+	if u, err := url.Parse(base); err != nil || u.Scheme != "http" || u.Host == "" {
+		fmt.Fprintf(c.stderr, "rideau %s: --url %q must look like http://127.0.0.1:5380\n", c.Name(), base)
+		return "", exitUsage
+	}
+	return base, exitOK
+}
+
+// directly asks without any proxy that the environment names: that would be
+// asked for this machine's loopback.
+func directly() *http.Client { return &http.Client{Transport: &http.Transport{Proxy: nil}} }
+
 // opsAddress is where the running rideau's HTTP is. A mistake in the
 // configuration must not make a rideau look ill that refused it and serves on: the
 // address is then read by itself, and is the default's if that fails too.
@@ -75,7 +86,7 @@ func opsAddress(c *call) string {
 	if err == nil {
 		return cfg.Ops.Listen
 	}
-	fmt.Fprintln(c.stderr, "rideau healthcheck: asking all the same:", err)
+	fmt.Fprintf(c.stderr, "rideau %s: asking all the same: %v\n", c.Name(), err)
 	if regular(path) == nil {
 		if text, err := os.ReadFile(path); err == nil {
 			if m := opsListen.FindSubmatch(text); m != nil {

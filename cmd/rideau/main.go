@@ -66,6 +66,7 @@ func commands() []command {
 		{"fetch", "", "fetch the lists that have a url into the state folder, and look whether they are good", fetchHelp, fetchLists},
 		{"config", "", "print the configuration or a ban pack inside the program, to start your own from", configHelp, printConfig},
 		{"egress", "", "print the firewall rules that the network needs beside DNS", egressHelp, printEgress},
+		{"flush", "[NAME...]", "have a running rideau forget cached answers of names, or all of them", flushHelp, flush},
 		{"healthcheck", "", "ask a running rideau whether it is ready; for containers", healthcheckHelp, healthcheck},
 		{"version", "", "print the version", "Prints the version, the revision and what it was built with.", version},
 	}
@@ -192,6 +193,11 @@ func defineFlags(c *call, name string) {
 		c.StringSlice("resolvers", nil, "Rideau's own `addresses`, instead of listen.addresses")
 		c.Bool("banned-networks", false, "also refuse the networks in the packs of bans in force")
 		c.Bool("kaspersky-console", false, "also refuse the ports of Kaspersky's cloud console")
+	case "flush":
+		c.Bool("tree", false, "forget all names below NAME, too")
+		c.Bool("all", false, "forget everything")
+		c.String("url", "", "`address` of the operators' HTTP, such as http://127.0.0.1:5380; by default from the configuration")
+		c.Duration("timeout", defaultFlushTimeout, "how long to wait")
 	case "healthcheck":
 		c.String("url", "", "`address` of the operators' HTTP, such as http://127.0.0.1:5380; by default from the configuration")
 		c.Bool("live", false, "ask only whether the process lives, not whether it is ready")

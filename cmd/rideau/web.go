@@ -52,6 +52,7 @@ func (s *server) listenOps() (*ops.Server, error) {
 		},
 		DryRun: s.dryRun,
 		Fetch:  s.fetchNow,
+		Flush:  s.flush,
 		Token:  secret,
 		Pprof:  s.cfg.Ops.Pprof,
 		Logger: s.log,

@@ -16,6 +16,7 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"rideau/resolver/wire"
@@ -114,6 +115,7 @@ type Cache struct {
 	mask   uint64 // all ones; tests make questions collide with less
 	shift  uint   // of a hash, for the index of its shard
 	shards []shard
+	epoch  atomic.Uint64 // flushes
 
 	minTTL, maxTTL uint32 // seconds
 	maxNegativeTTL uint32
@@ -296,13 +298,6 @@ func (c *Cache) Resize(entries int, bytes int64) {
 			share = max(entries/n+min(1, max(0, entries%n-i)), 1)
 		}
 		c.shards[i].resize(share, max(bytes, 0)/int64(n))
-	}
-}
-
-// Flush empties the cache. Counters stay.
-func (c *Cache) Flush() {
-	for i := range c.shards {
-		c.shards[i].flush()
 	}
 }
 

@@ -363,10 +363,12 @@ func (s *shard) resize(limit int, budget int64) {
 
 // flush makes everything anew rather than empty it entry by entry: the lock
 // is held for a moment only, and all memory goes.
-func (s *shard) flush() {
+func (s *shard) flush() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	n = s.lru.Len()
 	s.reset()
+	return n
 }
 
 func (s *shard) sum(t *Stats) {

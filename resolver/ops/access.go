@@ -24,7 +24,7 @@ func (s *Server) mayChange(r *http.Request) string {
 	switch {
 	case !loopback(r.RemoteAddr):
 		if s.o.Token == "" {
-			return "only this machine may reload; ask from there, or set ops.token_file"
+			return "only this machine may do that; ask from there, or set ops.token_file"
 		}
 		return "no token, or a wrong one" + remedy
 	case proxied(r.Header):

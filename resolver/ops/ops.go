@@ -1,7 +1,7 @@
 // Package ops is what the operators of a Rideau see over HTTP: whether it
-// lives and serves, its metrics, which policy it enforces, and a way to reload
-// that. It changes nothing but by [Options.Reload], and it names no client and
-// no queried name.
+// lives and serves, its metrics, which policy it enforces, and ways to reload
+// that and to flush the cache. It changes nothing but by [Options.Reload] and
+// [Options.Flush], and it names no client and no queried name.
 //
 // It is told everything by its [Sources] and [Options], which are functions
 // and plain values, and so knows none of the packages that do the work but the
@@ -47,8 +47,11 @@ type Options struct {
 	DryRun func(ctx context.Context, force bool) (DryRun, error)
 	// Fetch looks at all lists with a URL before a reload that asks for it, and says what failed; nil for none. With force it fetches what did not change, too.
 	Fetch func(ctx context.Context, force bool) []Problem
-	// Token lets clients on other machines reload; empty for none, so that
-	// only this machine may.
+	// Flush forgets cached answers, and returns how many; its error wraps
+	// ErrName where the name is none. nil: there is no such endpoint.
+	Flush func(Flush) (entries int, err error)
+	// Token lets clients on other machines reload and flush; empty for none, so
+	// that only this machine may.
 	Token string
 	// Pprof serves Go's profiles to everyone who reaches the address.
 	Pprof bool
@@ -124,6 +127,9 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /version", s.version)
 	if s.o.Reload != nil {
 		mux.HandleFunc("POST /reload", s.reload)
+	}
+	if s.o.Flush != nil {
+		mux.HandleFunc("POST /cache/flush", s.flush)
 	}
 	if s.o.Pprof {
 		// That package registers itself on the default mux too, which nobody

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"rideau/resolver"
+	"rideau/resolver/wire"
 )
 
 // actions are what a script can do, by the word that it begins with.
@@ -17,6 +19,7 @@ func (r *run) actions() map[string]func(*line, []string) error {
 	return map[string]func(*line, []string) error{
 		"query": r.ask, "send": r.send, "start": r.start, "await": r.await,
 		"wait": r.wait, "write": r.write, "remove": r.remove, "reload": r.reload, "upstream": r.setUpstream,
+		"flush": r.flush,
 	}
 }
 
@@ -282,6 +285,33 @@ func (r *run) setUpstream(_ *line, words []string) error {
 		u.Release()
 	default:
 		return fmt.Errorf("unknown %q; use down, up, hold or release", words[0])
+	}
+	return nil
+}
+
+// flush is "flush NAME|tree NAME|all" with the number of entries that go.
+func (r *run) flush(_ *line, words []string) error {
+	if len(words) < 2 {
+		return errors.New("flush takes a name, tree and a name, or all, and a number")
+	}
+	var name wire.Name
+	var n int
+	text := words[len(words)-2]
+	if err := name.SetText(text); err != nil {
+		return err
+	}
+	switch {
+	case text == "all" && len(words) == 2:
+		n = r.cache.Flush()
+	case words[0] == "tree" && len(words) == 3:
+		n = r.cache.FlushTree(&name)
+	case len(words) == 2:
+		n = r.cache.FlushName(&name)
+	default:
+		return fmt.Errorf("unknown %q", words[0])
+	}
+	if want := words[len(words)-1]; strconv.Itoa(n) != want {
+		return fmt.Errorf("%d entries went, want %s", n, want)
 	}
 	return nil
 }

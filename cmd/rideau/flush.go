@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+
+	"rideau/resolver/ops"
+	"rideau/resolver/wire"
+)
+
+const flushHelp = `Has the running rideau on this machine forget the cached answers of one name or more,
+so that the next who asks gets what upstream says now. With --tree also those of all
+names below, with --all everything. Answers under way, asked for before, are not kept.
+
+What an alias leads to is flushed with the name that it leads to. The token in
+ops.token_file is sent, where there is one.
+
+Exit code 0: flushed, and how many entries went is printed. 1: not done, or no answer.`
+
+const defaultFlushTimeout = 10 * time.Second
+
+// flush carries out the command.
+func flush(c *call) int {
+	all, tree := c.bool("all"), c.bool("tree")
+	if all == (len(c.args) > 0) || all && tree {
+		fmt.Fprintln(c.stderr, "rideau flush: give NAMEs, with --tree for all below them too, or --all alone; see rideau help flush")
+		return exitUsage
+	}
+	base, code := opsURL(c)
+	if base == "" {
+		return code
+	}
+	secret := ""
+	if cfg, err := loadConfig(c.string("config")); err == nil {
+		if secret, err = token(cfg); err != nil {
+			return c.fail(err)
+		}
+	}
+	names := c.args
+	if all {
+		names = []string{""}
+	}
+	for _, n := range names {
+		q := url.Values{}
+		if n == "" && !all {
+			fmt.Fprintln(c.stderr, "rideau flush: NAME is empty")
+			return exitUsage
+		}
+		if all {
+			q.Set("all", "true")
+		} else {
+			q.Set("name", n)
+		}
+		if tree {
+			q.Set("tree", "true")
+		}
+		if err := c.post(base+"/cache/flush?"+q.Encode(), secret); err != nil {
+			return c.fail(err)
+		}
+	}
+	return exitOK
+}
+
+// post sends a request that changes something, and prints the answer.
+func (c *call) post(to, secret string) error {
+	client := directly()
+	client.Timeout, _ = c.GetDuration("timeout")
+	req, err := http.NewRequestWithContext(c.ctx, http.MethodPost, to, nil)
+	if err != nil {
+		return err
+	}
+	if secret != "" {
+		req.Header.Set("Authorization", "Bearer "+secret)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var lines []string
+	for s := bufio.NewScanner(http.MaxBytesReader(nil, resp.Body, 64<<10)); s.Scan(); {
+		lines = append(lines, s.Text())
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("not done (%d): %s", resp.StatusCode, strings.Join(lines, "; "))
+	}
+	fmt.Fprintln(c.stdout, strings.Join(lines, "\n"))
+	return nil
+}
+
+// flush forgets what the operators' HTTP was asked to.
+func (s *server) flush(f ops.Flush) (entries int, err error) {
+	if f.Name == "" {
+		return s.cache.Flush(), nil
+	}
+	// Any name can be cached, beside those of hosts that people type.
+	name := new(wire.Name)
+	if err = name.SetText(f.Name); strings.ContainsFunc(f.Name, func(r rune) bool { return r > unicode.MaxASCII }) {
+		name, err = parseName(f.Name)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("name=%q: %w: %w", f.Name, ops.ErrName, err)
+	}
+	if f.Tree {
+		return s.cache.FlushTree(name), nil
+	}
+	return s.cache.FlushName(name), nil
+}

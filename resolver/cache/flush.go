@@ -1,0 +1,102 @@
+package cache
+
+import (
+	"encoding/binary"
+
+	"rideau/resolver/wire"
+)
+
+// Epoch counts the flushes, begun ones included. Whoever asked upstream before
+// the count changed has what a flush was to get rid of: to store it, compare
+// before and after Put, and Remove what should not be there.
+func (c *Cache) Epoch() uint64 { return c.epoch.Load() }
+
+// Flush empties the cache and returns how many entries went. Counters stay.
+func (c *Cache) Flush() (n int) {
+	c.epoch.Add(1)
+	for i := range c.shards {
+		n += c.shards[i].flush()
+	}
+	return n
+}
+
+// FlushName forgets everything about a name, whatever the type, and returns
+// how many entries went: its own, those that came to it by aliases, and those
+// that say of a name above it that nothing is below. Look-ups are held up for
+// some dozen microseconds at a time at the most.
+func (c *Cache) FlushName(name *wire.Name) (n int) { return c.flushIf(name, false) }
+
+// FlushTree is FlushName for a name and all names below it.
+func (c *Cache) FlushTree(name *wire.Name) (n int) {
+	if name.Labels() == 0 {
+		return c.Flush()
+	}
+	return c.flushIf(name, true)
+}
+
+// flushStep is how many records are looked at under one lock.
+const flushStep = 256
+
+func (c *Cache) flushIf(name *wire.Name, tree bool) (n int) {
+	c.epoch.Add(1)
+	for i := range c.shards {
+		s := &c.shards[i]
+		// What comes into a place that was looked at already is newer than
+		// the flush.
+		for from, more := uint32(0), true; more; from += flushStep {
+			var went int
+			went, more = s.flushIf(from, name, tree)
+			n += went
+		}
+	}
+	return n
+}
+
+// flushIf looks at some records of the shard, and reports whether there are
+// more.
+func (s *shard) flushIf(from uint32, name *wire.Name, tree bool) (n int, more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var scratch wire.Name
+	for i := from; i < uint32(len(s.records)); i++ {
+		if i-from == flushStep {
+			return n, true
+		}
+		e := s.record(i)
+		if e.length != 0 && concerns(s.octets.at(e.data, int(e.size)), name, tree, &scratch) {
+			s.remove(i)
+			n++
+		}
+	}
+	return n, false
+}
+
+// concerns reports whether a message says something of a name, or with tree of
+// one below it: in its question, by an alias, or by that nothing is there.
+func concerns(msg []byte, name *wire.Name, tree bool, scratch *wire.Name) bool {
+	is := func(off int) bool {
+		if _, err := scratch.Parse(msg, off); err != nil {
+			return false
+		}
+		if tree {
+			return scratch.IsSubdomain(name.Bytes())
+		}
+		return string(scratch.Bytes()) == string(name.Bytes())
+	}
+	if is(wire.HeaderLen) {
+		return true
+	}
+	if wire.HeaderRcode(msg) == wire.NXDomain && name.IsSubdomain(scratch.Bytes()) {
+		return true
+	}
+	const question = 0xC000 | wire.HeaderLen
+	w := wire.NewWalk(msg)
+	var rec wire.Record
+	for w.Next(&rec) && rec.Section == wire.Answer {
+		if binary.BigEndian.Uint16(msg[rec.Off:]) != question && is(rec.Off) ||
+			rec.Type == wire.TypeCNAME && is(rec.DataOff) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,99 @@
+package ops
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+)
+
+// Flush is what is to be forgotten: a name, with Tree all below it too, or
+// everything.
+type Flush struct {
+	Name string // in presentation form; empty for everything
+	Tree bool
+}
+
+// ErrName is the error of [Options.Flush] for a name that is none; what it is
+// wrapped in says why.
+var ErrName = errors.New("this is no name")
+
+// flushReply is a flush as JSON.
+type flushReply struct {
+	OK      bool   `json:"ok"`
+	Name    string `json:"name,omitempty"`
+	Tree    bool   `json:"tree"`
+	All     bool   `json:"all"`
+	Entries int    `json:"entries"`
+}
+
+// flush empties the cache, or takes a name or a tree out of it.
+func (s *Server) flush(w http.ResponseWriter, r *http.Request) {
+	if reason := s.mayChange(r); reason != "" {
+		s.o.Logger.Warn("flush refused", "client", r.RemoteAddr, "reason", reason)
+		refuse(w, r, http.StatusForbidden, reason)
+		return
+	}
+	f, err := flushParameters(r)
+	if err != nil {
+		refuse(w, r, http.StatusBadRequest, err.Error())
+		return
+	}
+	n, err := s.o.Flush(f)
+	switch {
+	case errors.Is(err, ErrName):
+		refuse(w, r, http.StatusBadRequest, err.Error())
+		return
+	case err != nil:
+		refuse(w, r, http.StatusInternalServerError, err.Error())
+		return
+	}
+	s.o.Logger.Info("flushed", "name", f.Name, "tree", f.Tree, "all", f.Name == "", "entries", n)
+	if wantsJSON(r) {
+		writeJSON(w, http.StatusOK, flushReply{OK: true, Name: f.Name, Tree: f.Tree, All: f.Name == "", Entries: n})
+		return
+	}
+	what := "everything"
+	if f.Name != "" {
+		what = f.Name
+	}
+	if f.Tree {
+		what += " and all below it"
+	}
+	writeText(w, http.StatusOK, fmt.Sprintf("flushed %s: %d entries", what, n))
+}
+
+const flushUsage = "send name=example.com, with tree=true for all below it too, or all=true for everything"
+
+// flushParameters reads what a request wants flushed. Everything goes by an
+// explicit wish alone.
+func flushParameters(r *http.Request) (f Flush, err error) {
+	var all bool
+	truths := map[string]*bool{"tree": &f.Tree, "all": &all}
+	for k, values := range r.URL.Query() {
+		v := values[len(values)-1]
+		if k == "name" {
+			if f.Name = v; v == "" {
+				return f, fmt.Errorf("name is empty; %s", flushUsage)
+			}
+			continue
+		}
+		p := truths[k]
+		if p == nil {
+			return f, fmt.Errorf("unknown parameter %q; %s", k, flushUsage)
+		}
+		if *p = true; v == "" {
+			continue
+		}
+		if *p, err = strconv.ParseBool(v); err != nil {
+			return f, fmt.Errorf("%s=%q is no truth value; use %s=true or %s=false", k, v, k, k)
+		}
+	}
+	switch {
+	case f.Name == "" && f.Tree:
+		return f, fmt.Errorf("tree=true wants a name; %s", flushUsage)
+	case f.Name == "" && !all, f.Name != "" && all:
+		return f, errors.New("nothing is flushed: " + flushUsage)
+	}
+	return f, nil
+}
