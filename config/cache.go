@@ -18,6 +18,8 @@ type Cache struct {
 	MaxTTL time.Duration `key:"max_ttl"`
 	// MaxNegativeTTL lowers the TTLs of NXDOMAIN and NODATA (RFC 2308 section 5).
 	MaxNegativeTTL time.Duration `key:"max_negative_ttl"`
+	// NXDomainCut takes an NXDOMAIN to hold for all names below, too (RFC 8020).
+	NXDomainCut bool `key:"nxdomain_cut"`
 	// FailureTTL is the time for which a failed resolution is remembered (RFC 9520 section 3.2).
 	FailureTTL time.Duration `key:"failure_ttl"`
 	// MaxStale is the time after expiry for which a response may still be used when upstream fails (RFC 8767 section 5); 0 is never.
@@ -34,6 +36,7 @@ func defaultCache() Cache {
 		MaxBytes:       128 << 20,
 		MaxTTL:         24 * time.Hour,
 		MaxNegativeTTL: time.Hour,
+		NXDomainCut:    true,
 		FailureTTL:     5 * time.Second,
 		MaxStale:       24 * time.Hour,
 		StaleTTL:       30 * time.Second,
@@ -48,6 +51,7 @@ func (c *Cache) read(m *node.Mapping) {
 	node.Set(m, "min_ttl", &c.MinTTL, node.TTL(0, time.Hour))
 	node.Set(m, "max_ttl", &c.MaxTTL, node.TTL(time.Second, 7*day))
 	node.Set(m, "max_negative_ttl", &c.MaxNegativeTTL, node.TTL(time.Second, day))
+	node.Set(m, "nxdomain_cut", &c.NXDomainCut, node.Boolean)
 	node.Set(m, "failure_ttl", &c.FailureTTL, node.TTL(time.Second, 5*time.Minute))
 	node.Set(m, "max_stale", &c.MaxStale, node.Duration(0, 7*day))
 	node.Set(m, "stale_ttl", &c.StaleTTL, node.TTL(time.Second, time.Hour))

@@ -13,6 +13,7 @@ import (
 // Info codes of RFC 8914 section 4.
 const (
 	edeStale            = 3
+	edeStaleNXDomain    = 19
 	edeCachedError      = 13
 	edeNotReady         = 14
 	edeProhibited       = 18
@@ -26,6 +27,7 @@ const (
 // Options that are always the same.
 var (
 	staleOption       = wire.AppendEDE(nil, edeStale, "")
+	staleDenialOption = wire.AppendEDE(nil, edeStaleNXDomain, "")
 	deniedOption      = wire.AppendEDE(nil, edeProhibited, "")
 	notSupported      = wire.AppendEDE(nil, edeNotSupported, "")
 	noRecursionOption = wire.AppendEDE(nil, edeNotAuthoritative, "recursion not asked for, and not in the cache")
@@ -36,7 +38,7 @@ var (
 // key is where the cache keeps the answer. It borrows q.
 func (q *Query) key() cache.Key {
 	v := &q.view
-	return cache.Key{Name: &v.Name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD}
+	return cache.Key{Name: &v.Name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD, Apex: q.apex}
 }
 
 // seal ends an answer: it appends the OPT record if the client sent one, and
@@ -349,7 +351,11 @@ func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outco
 	var tmp [16]byte
 	option := tmp[:0]
 	if hit.State == cache.Expired {
-		option = append(option, staleOption...)
+		stale := staleOption
+		if wire.HeaderRcode(m) == wire.NXDomain {
+			stale = staleDenialOption
+		}
+		option = append(option, stale...)
 	}
 	if hit.EDE >= 0 {
 		option = wire.AppendEDE(option, uint16(hit.EDE), "") // what upstream said of it (RFC 8914 section 3)

@@ -25,6 +25,7 @@ type flight struct {
 	qtype    wire.Type
 	class    wire.Class
 	do, cd   bool
+	apex     int // labels of the zone that goes to this upstream
 	upstream *target
 	udpSize  uint16
 	epoch    uint64          // of the cache, when it began
@@ -53,7 +54,7 @@ type result struct {
 // newFlight is a flight for q's question, which borrows q's name.
 func (r *Resolver) newFlight(q *Query) flight {
 	v := &q.view
-	f := flight{state: q.state, name: &v.Name, qtype: v.Type, class: v.Class, do: v.DO, cd: v.CD,
+	f := flight{state: q.state, name: &v.Name, qtype: v.Type, class: v.Class, do: v.DO, cd: v.CD, apex: q.apex,
 		upstream: q.state.upstreams[q.route], udpSize: q.state.udpSize, epoch: r.cache.Epoch()}
 	f.hash = r.flights.hash(&f, q.route)
 	return f
@@ -85,7 +86,7 @@ func (f *flight) query(dst []byte) []byte {
 
 // key is where the cache keeps the flight's answer.
 func (f *flight) key() cache.Key {
-	return cache.Key{Name: f.name, Type: f.qtype, Class: f.class, DO: f.do, CD: f.cd}
+	return cache.Key{Name: f.name, Type: f.qtype, Class: f.class, DO: f.do, CD: f.cd, Apex: f.apex}
 }
 
 // flights are those under way: chains by hash, in shards.

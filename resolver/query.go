@@ -55,6 +55,7 @@ type Query struct {
 	state   *State
 	group   blocklists.GroupID
 	route   uint16 // of State.routes
+	apex    int    // labels of the route's zone
 	verdict blocklists.Verdict
 	landing *landing // of the flight that it waits for, if that has begun
 	// target is what local data says the name is an alias of; nil unless

@@ -138,7 +138,10 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 
 	// Names that stay here.
 	special, labels, route := st.zone(&v.Name)
-	q.route = route
+	q.route, q.apex = route, 0
+	if route != 0 {
+		q.apex = labels
+	}
 	if special != notSpecial {
 		if out, ok := appendSpecial(dst, q, special, labels); ok {
 			o.Kind = Special

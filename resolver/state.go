@@ -145,8 +145,8 @@ const (
 	firstRoute = 1 << 10
 )
 
-// zone finds the special-use zone and the route that hold a name; labels is
-// the zone's length. A route overrides every special-use zone: whoever
+// zone finds the special-use zone or the route that holds a name; labels is
+// its zone's length. A route overrides every special-use zone: whoever
 // configures one has servers that know better.
 func (s *State) zone(name *wire.Name) (special uint16, labels int, route uint16) {
 	for m := s.zones.Match(name); ; {
@@ -155,13 +155,13 @@ func (s *State) zone(name *wire.Name) (special uint16, labels int, route uint16)
 			break
 		}
 		if v >= firstRoute {
-			route = v - firstRoute + 1
-		} else {
+			route, labels = v-firstRoute+1, k
+		} else if route == 0 {
 			special, labels = v, k
 		}
 	}
 	if route != 0 {
-		return notSpecial, 0, route
+		return notSpecial, labels, route
 	}
 	return special, labels, 0
 }

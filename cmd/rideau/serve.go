@@ -169,7 +169,7 @@ func (s *server) begin() (upstreamPlan, error) {
 	s.cache = cache.New(cache.Options{
 		Entries: cfg.Cache.MaxEntries, Bytes: cfg.Cache.MaxBytes, MinTTL: cfg.Cache.MinTTL, MaxTTL: cfg.Cache.MaxTTL,
 		MaxNegativeTTL: cfg.Cache.MaxNegativeTTL, FailureTTL: cfg.Cache.FailureTTL,
-		MaxStale: cfg.Cache.MaxStale, StaleTTL: cfg.Cache.StaleTTL,
+		MaxStale: cfg.Cache.MaxStale, StaleTTL: cfg.Cache.StaleTTL, NoCut: !cfg.Cache.NXDomainCut,
 	})
 	s.devices = device.New(device.Options{})
 	s.gate = limit.NewGate()

@@ -80,9 +80,7 @@ func (s *server) notServing() []string {
 }
 
 func (s *server) cacheFacts() ops.Cache {
-	c := s.cache.Stats()
-	return ops.Cache{Hits: c.Hits, Misses: c.Misses, Stale: c.Stale, Evictions: c.Evictions,
-		Collisions: c.Collisions, Entries: c.Entries, Bytes: c.Bytes}
+	return ops.Cache(s.cache.Stats())
 }
 
 func (s *server) upstreamFacts() []ops.Upstream {

@@ -242,7 +242,7 @@ func (e *modelEntry) state(now int64) cache.State {
 		return cache.Miss
 	case over < 0:
 		return cache.Fresh
-	case e.kind == positive && over <= modelStale:
+	case over <= modelStale:
 		return cache.Expired
 	}
 	return cache.Miss
@@ -292,7 +292,7 @@ func TestAgainstModel(t *testing.T) {
 			put(t, c, keys[id], msg, now)
 			m.put(modelEntry{id, cost(t, msg), positive, int64(msg.Answer[0].Header().Ttl), now})
 		case op < 40:
-			msg := response(t, text[id], dns.TypeTXT, dns.RcodeNameError, "--", "example. 30 IN SOA a.example. b.example. 1 2 3 4 30")
+			msg := response(t, text[id], dns.TypeTXT, dns.RcodeSuccess, "--", "example. 30 IN SOA a.example. b.example. 1 2 3 4 30")
 			put(t, c, keys[id], msg, now)
 			m.put(modelEntry{id, cost(t, msg), negative, 30, now})
 		case op < 50:

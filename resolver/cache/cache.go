@@ -14,6 +14,7 @@ package cache
 
 import (
 	"hash/maphash"
+	"math"
 	"math/bits"
 	"runtime"
 	"sync/atomic"
@@ -30,6 +31,10 @@ type Key struct {
 	Type   wire.Type
 	Class  wire.Class
 	DO, CD bool
+	// Apex is how many labels the zone has whose upstream is asked: what is
+	// known of names above it comes from elsewhere, and says nothing about k.
+	// It does not tell responses apart.
+	Apex int
 }
 
 // Options bound a cache. Times count in whole seconds except MaxStale; what
@@ -52,12 +57,15 @@ type Options struct {
 	// FailureTTL is how long a failure is kept: 5 seconds by default, and
 	// between 1 second and 5 minutes (RFC 9520 section 3.2).
 	FailureTTL time.Duration
-	// MaxStale is how long after its TTL a positive answer may be served
-	// stale; zero is not at all.
+	// MaxStale is how long after its TTL an answer may be served stale; zero
+	// is not at all.
 	MaxStale time.Duration
 	// StaleTTL is the TTL of records served stale; 30 seconds by default
 	// (RFC 8767 section 4).
 	StaleTTL time.Duration
+
+	// NoCut keeps an NXDOMAIN from answering for names below (RFC 8020).
+	NoCut bool
 
 	// Shards is rounded up to a power of two, and down so that each shard
 	// has an entry; zero chooses by processors and size.
@@ -103,6 +111,9 @@ type Hit struct {
 	// EDE is the info code that came with the response, or -1 (RFC 8914).
 	EDE int
 
+	// denied is how many labels the name has whose NXDOMAIN this is, whatever
+	// the type it came for; 0 if it is kept for the question itself.
+	denied uint8
 	// serial names the very message that was handed out; 0 is none.
 	serial uint32
 }
@@ -116,6 +127,9 @@ type Cache struct {
 	shift  uint   // of a hash, for the index of its shard
 	shards []shard
 	epoch  atomic.Uint64 // flushes
+
+	denials denials
+	noCut   bool
 
 	minTTL, maxTTL uint32 // seconds
 	maxNegativeTTL uint32
@@ -137,12 +151,14 @@ func New(o Options) *Cache {
 		maxNegativeTTL: max(seconds(o.MaxNegativeTTL, defaultMaxNegativeTTL), 1),
 		staleTTL:       max(seconds(o.StaleTTL, defaultStaleTTL), 1),
 		maxStale:       int64(max(o.MaxStale, 0)),
+		noCut:          o.NoCut,
 	}
 	if o.FailureTTL <= 0 {
 		o.FailureTTL = defaultFailureTTL
 	}
 	c.failureTTL = seconds(min(max(o.FailureTTL, minFailureTTL), maxFailureTTL), 0)
 	for i := range c.shards {
+		c.shards[i].denials = &c.denials
 		c.shards[i].reset()
 	}
 	c.Resize(o.Entries, o.Bytes)
@@ -173,59 +189,83 @@ func seconds(d, otherwise time.Duration) uint32 {
 
 // locate returns the hash of k and the shard it belongs to. Questions for one
 // name never share a hash, as only the name's part of it can collide.
-func (c *Cache) locate(k *Key) (uint64, *shard) {
-	rest := uint64(k.Type)<<32 | uint64(k.Class)<<16 | uint64(k.flags())
-	h := (maphash.Bytes(c.seed, k.Name.Bytes()) ^ rest) * 0x9E3779B97F4A7C15 & c.mask
+func (c *Cache) locate(k *want) (uint64, *shard) {
+	rest := uint64(k.typ)<<32 | uint64(k.class)<<16 | uint64(k.flags)
+	h := (maphash.Bytes(c.seed, k.name) ^ rest) * 0x9E3779B97F4A7C15 & c.mask
 	return h, &c.shards[h>>c.shift]
 }
 
-func (k *Key) flags() uint8 {
-	var f uint8
-	if k.DO {
-		f |= flagDO
-	}
-	if k.CD {
-		f |= flagCD
-	}
-	return f
-}
-
 // Get appends the response kept for k, with TTLs counted down by the whole
-// seconds it was kept, and says what it is. A failure that is still
-// remembered is appended as bare header and question. On a miss dst comes
-// back as it was.
+// seconds it was kept, and says what it is. That there is no such name is also
+// known from another type's NXDOMAIN (RFC 2308 section 5) and from one of a name
+// above (RFC 8020). A failure that is still remembered is appended as bare
+// header and question. On a miss dst comes back as it was.
 //
 // The appended message has id 0 and its question in lower case. Get does not
 // allocate where dst has the room.
 func (c *Cache) Get(dst []byte, k Key, now int64) ([]byte, Hit) {
-	h, s := c.locate(&k)
+	w := k.want()
+	h, s := c.locate(&w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.find(h, &k, now)
+	e := s.find(h, &w, now)
+	if e != nil && e.fresh(now) && e.flags&flagFailure == 0 {
+		s.hits++
+		return s.appendFresh(dst, e, now), e.hit(Fresh)
+	}
+	if c.denials.any(&k) {
+		// That has a lock of its own, and one is held at a time.
+		s.mu.Unlock()
+		out, hit := c.getDenial(dst, &k, now)
+		s.mu.Lock()
+		if hit.State != Miss {
+			return out, hit
+		}
+		e = s.find(h, &w, now)
+	}
 	switch {
-	case e != nil && e.fresh(now):
+	case e != nil && e.fresh(now): // a failure, or just come
 		s.hits++
 		return s.appendFresh(dst, e, now), e.hit(Fresh)
 	case e != nil && e.failing(now, c.failureTTL):
 		s.hits++
 		// No serial: whoever examines this has not seen the message behind it.
-		return e.appendNoted(dst, &k), Hit{State: Fresh, Failure: true, Generation: e.generation, EDE: infoCode(e.notedEDE)}
+		return e.appendNoted(dst, &w), Hit{State: Fresh, Failure: true, Generation: e.generation, EDE: infoCode(e.notedEDE)}
 	}
 	s.misses++
 	return dst, Hit{EDE: -1}
 }
 
-// GetStale is for when upstream failed: it appends a positive answer that
-// expired no more than MaxStale ago, each TTL set to StaleTTL (RFC 8767
-// sections 4 and 5), or like Get one that has not expired. Failures are
+// GetStale is for when upstream failed: it appends an answer, positive or
+// negative, that expired no more than MaxStale ago, each TTL set to StaleTTL (RFC
+// 8767 sections 4 and 5), or like Get one that has not expired. Failures are
 // passed over. It does not count as a look-up in Stats, as a Get came before.
 func (c *Cache) GetStale(dst []byte, k Key, now int64) ([]byte, Hit) {
-	h, s := c.locate(&k)
+	w := k.want()
+	h, s := c.locate(&w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.find(h, &k, now)
+	e := s.find(h, &w, now)
+	if e != nil && e.flags&flagFailure != 0 {
+		e = nil
+	}
+	if c.denials.any(&k) {
+		since := int64(math.MinInt64)
+		if e != nil {
+			since = e.stored
+		}
+		s.mu.Unlock()
+		out, hit := c.getStaleDenial(dst, &k, since, now)
+		s.mu.Lock()
+		if hit.State != Miss {
+			return out, hit
+		}
+		if e = s.find(h, &w, now); e != nil && e.flags&flagFailure != 0 {
+			e = nil
+		}
+	}
 	switch {
-	case e == nil || e.flags&flagFailure != 0:
+	case e == nil:
 	case e.fresh(now):
 		return s.appendFresh(dst, e, now), e.hit(Fresh)
 	case e.usable(now, c.maxStale):
@@ -235,13 +275,14 @@ func (c *Cache) GetStale(dst []byte, k Key, now int64) ([]byte, Hit) {
 	return dst, Hit{EDE: -1}
 }
 
-// Peek appends the response kept for k as Get does if it is fresh and no
+// Peek appends the response kept for k itself as Get does if it is fresh and no
 // failure, and counts nothing: it is for those who compare answers.
 func (c *Cache) Peek(dst []byte, k Key, now int64) (out []byte, ok bool) {
-	h, s := c.locate(&k)
+	w := k.want()
+	h, s := c.locate(&w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n, found := s.look(h, &k); found {
+	if n, found := s.look(h, &w); found {
 		if e := s.record(n); e.flags&flagFailure == 0 && e.fresh(now) {
 			return s.appendFresh(dst, e, now), true
 		}
@@ -251,11 +292,8 @@ func (c *Cache) Peek(dst []byte, k Key, now int64) (out []byte, ok bool) {
 
 // Unmark takes back that what is kept for k was found clean.
 func (c *Cache) Unmark(k Key) {
-	h, s := c.locate(&k)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n, ok := s.look(h, &k); ok {
-		s.record(n).generation = 0
+	for _, w := range []want{k.want(), k.denial(k.Name.Labels())} {
+		c.mark(&w, 0, 0)
 	}
 }
 
@@ -266,21 +304,31 @@ func (c *Cache) MarkClean(k Key, h Hit, generation uint64) {
 	if h.serial == 0 {
 		return
 	}
-	hash, s := c.locate(&k)
+	w := k.want()
+	if h.denied > 0 {
+		w = k.denial(int(h.denied))
+	}
+	c.mark(&w, h.serial, generation)
+}
+
+// mark sets the generation of an entry, of that one alone which has the serial
+// if that is not 0.
+func (c *Cache) mark(w *want, serial uint32, generation uint64) {
+	h, s := c.locate(w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n, ok := s.look(hash, &k); ok && s.record(n).serial == h.serial {
+	if n, ok := s.look(h, w); ok && (serial == 0 || s.record(n).serial == serial) {
 		s.record(n).generation = generation
 	}
 }
 
-// Remove forgets what is kept for k.
+// Remove forgets what is kept for k, or for the name as a whole.
 func (c *Cache) Remove(k Key) {
-	h, s := c.locate(&k)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n, ok := s.look(h, &k); ok {
-		s.remove(n)
+	for _, w := range []want{k.want(), k.denial(k.Name.Labels())} {
+		h, s := c.locate(&w)
+		s.mu.Lock()
+		s.forget(h, &w)
+		s.mu.Unlock()
 	}
 }
 
@@ -310,6 +358,7 @@ type Stats struct {
 	Collisions uint64 // look-ups that found another question with the same hash
 	Entries    int    // expired ones included, until evicted or replaced
 	Bytes      int64
+	Cuts       uint64 // of Hits, those by the NXDOMAIN of a name above
 }
 
 // Stats sums the shards, one after another: the sum is of no single moment

@@ -391,6 +391,9 @@ func TestPutAppends(t *testing.T) {
 		msg, r := parsed(t, m)
 		out, stored := c.Put([]byte("head"), k, msg, r, 1, epoch)
 		got, hit := c.Get([]byte("head"), k, epoch)
+		if m.Rcode == dns.RcodeNameError { // kept with its names written out
+			out, got = []byte(unpack(t, out[4:]).String()), []byte(unpack(t, got[4:]).String())
+		}
 		if !stored || hit.State != cache.Fresh || string(got) != string(out) {
 			t.Errorf("%d: Put appended %x, Get %x", i, out, got)
 		}

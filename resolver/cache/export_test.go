@@ -19,3 +19,12 @@ func (c *Cache) Bounds() (entries int, bytes int64) {
 
 // ShardSize is a shard's size in memory.
 const ShardSize = unsafe.Sizeof(shard{})
+
+// Denials is how many are counted.
+func (c *Cache) Denials() int {
+	n := 0
+	for i := range c.denials {
+		n += int(c.denials[i].Load())
+	}
+	return n
+}

@@ -51,7 +51,8 @@ func hasAnswer(msg []byte, k *Key) bool {
 }
 
 // Put keeps a response, and reports whether it did. If so, it appends it to dst
-// as a [Cache.Get] of this moment would, with TTLs as they count from here;
+// as a [Cache.Get] of this moment would but for the compression of names, with
+// TTLs as they count from here;
 // else, and of a failure, dst comes back as it was. msg was read into r by [wire.Response.Parse]
 // and is the response to k; it is neither written nor kept. generation is that
 // of the policy under which it was found clean. Once the cache is full, Put
@@ -61,7 +62,8 @@ func hasAnswer(msg []byte, k *Key) bool {
 // one is kept for the smallest of its SOA's TTL and minimum and its other
 // records' TTLs, and not without SOA (RFC 2308 section 5); its SOA's TTL
 // becomes that of the answer, and no other record of its authority section
-// stays longer. A failure is kept like one of [Cache.PutFailure]. Truncated
+// stays longer. An NXDOMAIN holds for all types, and for all names below (see
+// [Options.NoCut]). A failure is kept like one of [Cache.PutFailure]. Truncated
 // responses, referrals, YXDOMAIN, and what has a TTL of 0 are not kept.
 //
 // A response takes the place of what was kept for k. So does a complete answer
@@ -77,25 +79,33 @@ func (c *Cache) Put(dst []byte, k Key, msg []byte, r *wire.Response, generation 
 	case uncacheable:
 		return dst, false
 	case failure:
-		return dst, c.putFailure(&k, r.Rcode, r.EDE, generation, now)
+		w := k.want()
+		return dst, c.putFailure(&w, r.Rcode, r.EDE, generation, now)
 	}
-	e := entry{stored: now, notedAt: now, generation: generation, ede: packEDE(r.EDE), flags: k.flags()}
+	e := entry{stored: now, notedAt: now, generation: generation, ede: packEDE(r.EDE), flags: k.want().flags}
 	if what == positive {
 		e.flags |= flagPositive
 	}
 	var tmp [2 * usualRecords]byte
 	out, offsets := c.pack(dst, tmp[:0], &e, msg, &k, r, what)
 
-	h, s := c.locate(&k)
+	if r.Rcode == wire.NoError || r.Answers > 0 {
+		c.undeny(&k)
+	}
+	if e.lifetime > 0 && denies(out[base:], &k, r) {
+		if c.putDenial(out[base:], &k, e) {
+			return out, true
+		}
+	}
+	w := k.want()
+	h, s := c.locate(&w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.lifetime == 0 {
-		if n, ok := s.look(h, &k); ok {
-			s.remove(n)
-		}
+		s.forget(h, &w)
 		return dst, false
 	}
-	if !s.add(h, &k, e, out[base:], offsets) {
+	if !s.add(h, &w, e, out[base:], offsets) {
 		return dst, false
 	}
 	return out, true
@@ -158,10 +168,11 @@ func (c *Cache) pack(dst, offsets []byte, e *entry, msg []byte, k *Key, r *wire.
 // the failure is only noted, Get reports it once the answer has expired, and
 // GetStale still finds the answer.
 func (c *Cache) PutFailure(k Key, rcode wire.Rcode, ede int, now int64) {
-	c.putFailure(&k, rcode, ede, 0, now)
+	w := k.want()
+	c.putFailure(&w, rcode, ede, 0, now)
 }
 
-func (c *Cache) putFailure(k *Key, rcode wire.Rcode, ede int, generation uint64, now int64) bool {
+func (c *Cache) putFailure(k *want, rcode wire.Rcode, ede int, generation uint64, now int64) bool {
 	rcode = bareRcode(rcode)
 	h, s := c.locate(k)
 	s.mu.Lock()
@@ -178,7 +189,7 @@ func (c *Cache) putFailure(k *Key, rcode wire.Rcode, ede int, generation uint64,
 	}
 	var tmp [wire.HeaderLen + wire.MaxName + 4]byte
 	return s.add(h, k, entry{stored: now, notedAt: now, lifetime: c.failureTTL,
-		generation: generation, ede: packEDE(ede), flags: k.flags() | flagFailure,
+		generation: generation, ede: packEDE(ede), flags: k.flags | flagFailure,
 	}, appendFailure(tmp[:0], k, rcode), nil)
 }
 
@@ -193,17 +204,17 @@ func bareRcode(rcode wire.Rcode) wire.Rcode {
 }
 
 // appendFailure appends the bare header and question of a failure.
-func appendFailure(dst []byte, k *Key, rcode wire.Rcode) []byte {
+func appendFailure(dst []byte, k *want, rcode wire.Rcode) []byte {
 	flags := wire.FlagQR | wire.FlagRD | wire.FlagRA | uint16(rcode)
-	if k.CD {
+	if k.flags&flagCD != 0 {
 		flags |= wire.FlagCD
 	}
 	dst = append(dst, 0, 0)
 	dst = binary.BigEndian.AppendUint16(dst, flags)
 	dst = append(dst, 0, 1, 0, 0, 0, 0, 0, 0)
-	dst = append(dst, k.Name.Bytes()...)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(k.Type))
-	return binary.BigEndian.AppendUint16(dst, uint16(k.Class))
+	dst = append(dst, k.name...)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(k.typ))
+	return binary.BigEndian.AppendUint16(dst, uint16(k.class))
 }
 
 func packEDE(ede int) uint16 {

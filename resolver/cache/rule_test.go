@@ -239,7 +239,7 @@ func TestStale(t *testing.T) {
 	}
 }
 
-// Without MaxStale nothing is served stale, and negative answers never are.
+// Without MaxStale nothing is served stale.
 func TestNothingStale(t *testing.T) {
 	c := cache.New(options())
 	k := key(t, "a.example", dns.TypeA)
@@ -247,16 +247,32 @@ func TestNothingStale(t *testing.T) {
 	if _, hit := c.GetStale(nil, k, epoch+100*second); hit.State != cache.Miss {
 		t.Error("served stale without MaxStale")
 	}
-	c, k = stale(t)
+}
+
+// Negative answers are served stale as positive ones are, and none is that has been
+// contradicted.
+func TestNegativeStale(t *testing.T) {
+	c, k := stale(t)
 	const soa = "example. 50 IN SOA ns.example. host.example. 1 7200 3600 1209600 300"
 	for _, rcode := range []int{dns.RcodeNameError, dns.RcodeSuccess} {
 		put(t, c, k, response(t, "a.example", dns.TypeA, rcode, "--", soa), epoch)
 		if _, hit := c.GetStale(nil, k, epoch+49*second); hit.State != cache.Fresh {
 			t.Error("negative answer not found while fresh")
 		}
-		if _, hit := c.GetStale(nil, k, epoch+50*second); hit.State != cache.Miss {
-			t.Error("negative answer served stale")
+		msg, hit := c.GetStale(nil, k, epoch+50*second)
+		if hit.State != cache.Expired {
+			t.Fatal("negative answer not served stale")
 		}
+		if m := unpack(t, msg); m.Rcode != rcode || len(m.Ns) != 1 || m.Ns[0].Header().Ttl != 20 || m.Question[0].Qtype != dns.TypeA {
+			t.Errorf("got %v", m)
+		}
+		// Long after, by the limit of 1 hour, it is not.
+		if _, hit := c.GetStale(nil, k, epoch+50*second+3600*second+1); hit.State != cache.Miss {
+			t.Error("negative answer served beyond MaxStale")
+		}
+	}
+	if s := c.Stats(); s.Entries != 1 {
+		t.Errorf("one says what another contradicts: %+v", s)
 	}
 }
 

@@ -22,7 +22,28 @@ const (
 	flagPositive                   // has an answer of the type asked
 	flagFailure                    // is a failure itself
 	flagNoted                      // a failure came after it, at notedAt
+	flagDenial                     // of the key: it says of a name that it is not there, whatever the type
 )
+
+// want is what tells entries apart: a Key, or the denial of a name. It borrows
+// the name.
+type want struct {
+	name  []byte // in wire form and lower case
+	typ   wire.Type
+	class wire.Class
+	flags uint8
+}
+
+func (k *Key) want() want {
+	w := want{name: k.Name.Bytes(), typ: k.Type, class: k.Class}
+	if k.DO {
+		w.flags |= flagDO
+	}
+	if k.CD {
+		w.flags |= flagCD
+	}
+	return w
+}
 
 // noEDE stands for no info code. As a code it is for private use (RFC 8914
 // section 5.2), and one that comes from upstream is let go.
@@ -51,16 +72,16 @@ func (e *entry) cost() int64 { return int64(e.length) + EntryOverhead }
 
 // answers reports whether e is the response to k: the hash alone does not
 // tell.
-func (s *shard) answers(e *entry, k *Key) bool {
-	return e.flags&(flagDO|flagCD) == k.flags() && asks(s.octets.at(e.data, int(e.size)), k)
+func (s *shard) answers(e *entry, k *want) bool {
+	return e.flags&(flagDO|flagCD|flagDenial) == k.flags && asks(s.octets.at(e.data, int(e.size)), k)
 }
 
 // asks reports whether msg has k's question, its name in lower case.
-func asks(msg []byte, k *Key) bool {
-	n := wire.HeaderLen + k.Name.Len()
-	return len(msg) >= n+4 && string(msg[wire.HeaderLen:n]) == string(k.Name.Bytes()) &&
-		binary.BigEndian.Uint16(msg[n:]) == uint16(k.Type) &&
-		binary.BigEndian.Uint16(msg[n+2:]) == uint16(k.Class)
+func asks(msg []byte, k *want) bool {
+	n := wire.HeaderLen + len(k.name)
+	return len(msg) >= n+4 && string(msg[wire.HeaderLen:n]) == string(k.name) &&
+		binary.BigEndian.Uint16(msg[n:]) == uint16(k.typ) &&
+		binary.BigEndian.Uint16(msg[n+2:]) == uint16(k.class)
 }
 
 // age is in nanoseconds and never below 0, whatever the clock did.
@@ -72,7 +93,7 @@ func (e *entry) fresh(now int64) bool {
 
 // usable reports whether e, past its TTL, may be served stale.
 func (e *entry) usable(now, maxStale int64) bool {
-	return e.flags&flagPositive != 0 && maxStale > 0 && e.age(now)-int64(e.lifetime)*1e9 <= maxStale
+	return e.flags&flagFailure == 0 && maxStale > 0 && e.age(now)-int64(e.lifetime)*1e9 <= maxStale
 }
 
 // failing reports whether a failure noted on e is to be answered.
@@ -126,7 +147,7 @@ func (s *shard) appendStale(dst []byte, e *entry, ttl uint32) []byte {
 }
 
 // appendNoted appends the failure that is noted on e.
-func (e *entry) appendNoted(dst []byte, k *Key) []byte {
+func (e *entry) appendNoted(dst []byte, k *want) []byte {
 	return appendFailure(dst, k, wire.Rcode(e.notedRcode))
 }
 
@@ -150,9 +171,10 @@ type shard struct {
 	bytes   int64
 	data    int64 // octets of all entries
 	serial  uint32
+	denials *denials
 
-	hits, misses, stale, evictions, collisions uint64
-	_                                          [384 - 352]byte
+	hits, misses, stale, cuts, evictions, collisions uint64
+	_                                                [384 - 368]byte
 }
 
 func (s *shard) reset() {
@@ -168,7 +190,7 @@ func (s *shard) record(n uint32) *entry { return &s.records[n] }
 // find looks k up, makes it the newest, and counts a collision; nil if there
 // is none. The caller holds s.mu, here and below, but for the methods at the
 // end, which take it.
-func (s *shard) find(h uint64, k *Key, now int64) *entry {
+func (s *shard) find(h uint64, k *want, now int64) *entry {
 	n, ok := s.look(h, k)
 	if !ok {
 		return nil
@@ -188,7 +210,7 @@ func (s *shard) find(h uint64, k *Key, now int64) *entry {
 const exact = 256
 
 // look returns the number of k's record.
-func (s *shard) look(h uint64, k *Key) (n uint32, ok bool) {
+func (s *shard) look(h uint64, k *want) (n uint32, ok bool) {
 	if len(s.places) == 0 {
 		return 0, false
 	}
@@ -249,7 +271,7 @@ func (s *shard) leave(h uint64, n uint32) {
 // add stores e for k, its octets in two parts, in place of what was there, and
 // evicts the oldest until the bounds hold. What does not fit at all is not
 // stored, and what it was to replace goes.
-func (s *shard) add(h uint64, k *Key, e entry, msg, offsets []byte) bool {
+func (s *shard) add(h uint64, k *want, e entry, msg, offsets []byte) bool {
 	e.hash, e.size, e.length = h, uint16(len(msg)), uint32(len(msg)+len(offsets))
 	n, ok := s.look(h, k)
 	if s.limit == 0 || e.cost() > s.budget {
@@ -279,6 +301,9 @@ func (s *shard) add(h uint64, k *Key, e entry, msg, offsets []byte) bool {
 	s.serial = max(s.serial+1, 1)
 	e.serial = s.serial
 	*s.record(n) = e
+	if e.flags&flagDenial != 0 {
+		s.denials.count(msg, 1)
+	}
 	s.bytes += e.cost()
 	s.data += int64(e.length)
 	s.shrink()
@@ -312,6 +337,9 @@ func (s *shard) evict(cost int64) (n uint32, ok bool) {
 // empty gives up what a record keeps.
 func (s *shard) empty(n uint32) {
 	e := s.record(n)
+	if e.flags&flagDenial != 0 {
+		s.denials.count(s.octets.at(e.data, int(e.size)), -1)
+	}
 	s.octets.release(e.data)
 	s.bytes -= e.cost()
 	s.data -= int64(e.length)
@@ -324,6 +352,13 @@ func (s *shard) remove(n uint32) {
 	s.empty(n)
 	s.lru.Remove(n)
 	s.free = append(s.free, n)
+}
+
+// forget removes k's entry, if there is one.
+func (s *shard) forget(h uint64, k *want) {
+	if n, ok := s.look(h, k); ok {
+		s.remove(n)
+	}
 }
 
 // number is one that is not in use.
@@ -367,6 +402,11 @@ func (s *shard) flush() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n = s.lru.Len()
+	for i := range s.records {
+		if e := &s.records[i]; e.flags&flagDenial != 0 {
+			s.denials.count(s.octets.at(e.data, int(e.size)), -1)
+		}
+	}
 	s.reset()
 	return n
 }
@@ -377,6 +417,7 @@ func (s *shard) sum(t *Stats) {
 	t.Hits += s.hits
 	t.Misses += s.misses
 	t.Stale += s.stale
+	t.Cuts += s.cuts
 	t.Evictions += s.evictions
 	t.Collisions += s.collisions
 	t.Entries += s.lru.Len()

@@ -260,6 +260,7 @@ func (s scrape) cache(c Cache) {
 	s.put(cacheStale, float64(c.Stale))
 	s.put(cacheEntries, float64(c.Entries))
 	s.put(cacheBytes, float64(c.Bytes))
+	s.put(cacheCuts, float64(c.Cuts))
 	s.put(cacheEvictions, float64(c.Evictions))
 	s.put(cacheCollisions, float64(c.Collisions))
 }

@@ -34,6 +34,7 @@ const (
 	cacheStale
 	cacheEntries
 	cacheBytes
+	cacheCuts
 	cacheEvictions
 	cacheCollisions
 	upstreamRequests
@@ -109,6 +110,8 @@ var metrics = [ids]Metric{
 		"Answers in the cache.", nil},
 	cacheBytes: {"rideau_cache_bytes", gauge,
 		"Memory that the cache accounts for.", nil},
+	cacheCuts: {"rideau_cache_nxdomain_cut_total", counter,
+		"Cache lookups that found that a name above does not exist, which settles those below (RFC 8020).", nil},
 	cacheEvictions: {"rideau_cache_evictions_total", counter,
 		"Answers removed to keep the cache within its bounds.", nil},
 	cacheCollisions: {"rideau_cache_collisions_total", counter,

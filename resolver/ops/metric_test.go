@@ -56,7 +56,7 @@ func busy(t testing.TB) ops.Sources {
 	return ops.Sources{
 		Totals: stats.Totals,
 		Policy: func() *blocklists.Snapshot { return s },
-		Cache:  func() ops.Cache { return ops.Cache{1, 2, 3, 4, 5, 6, 7} },
+		Cache:  func() ops.Cache { return ops.Cache{1, 2, 3, 4, 5, 6, 7, 8} },
 		Upstreams: func() []ops.Upstream {
 			return []ops.Upstream{up, {Name: "[2001:db8::53]:53", Failures: []ops.Failure{{Reason: "timeout"}}}, up}
 		},

@@ -75,6 +75,7 @@ type Cache struct {
 	Collisions uint64 // entries found under the key of another question
 	Entries    int
 	Bytes      int64
+	Cuts       uint64 // of Hits, those by the NXDOMAIN of a name above
 }
 
 // Bypass is what a group of clients did to go round the resolver. The counters

@@ -266,6 +266,7 @@ func (p *policy) setCache(words []string) error {
 		"max-negative-ttl": setDuration(&o.MaxNegativeTTL),
 		"failure-ttl":      setDuration(&o.FailureTTL),
 		"max-stale":        setDuration(&o.MaxStale),
+		"no-cut":           setBool(&o.NoCut),
 		"stale-ttl":        setDuration(&o.StaleTTL),
 	})
 	o.Bytes = int64(bytes)

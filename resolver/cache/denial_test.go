@@ -1,0 +1,269 @@
+package cache_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"rideau/resolver/cache"
+	"rideau/resolver/wire"
+)
+
+const denied = "example.com. 300 IN SOA ns.example.com. host.example.com. 1 7200 3600 1209600 300"
+
+func nxdomain(t testing.TB, name string, records ...string) *dns.Msg {
+	return response(t, name, dns.TypeA, dns.RcodeNameError, append([]string{"--"}, records...)...)
+}
+
+// An NXDOMAIN answers for all types of its name and of those below, with its
+// own records and the time that they have left, and for nothing else.
+func TestDenial(t *testing.T) {
+	c := cache.New(options())
+	m := nxdomain(t, "gone.example.com", denied)
+	m.AuthenticatedData = true
+	put(t, c, key(t, "gone.example.com", dns.TypeA), m, epoch)
+	if s := c.Stats(); s.Entries != 1 {
+		t.Fatalf("stats %+v", s)
+	}
+	with := func(k cache.Key, change func(*cache.Key)) cache.Key {
+		change(&k)
+		return k
+	}
+	for what, tt := range map[string]struct {
+		k    cache.Key
+		want bool
+		ad   bool
+	}{
+		"itself":           {key(t, "gone.example.com", dns.TypeA), true, true},
+		"another type":     {key(t, "gone.example.com", dns.TypeAAAA), true, true},
+		"below":            {key(t, "a.gone.example.com", dns.TypeMX), true, false},
+		"deep below":       {key(t, "a.b.c.d.e.f.gone.example.com", dns.TypeA), true, false},
+		"above":            {key(t, "example.com", dns.TypeA), false, false},
+		"beside":           {key(t, "x-gone.example.com", dns.TypeA), false, false},
+		"with DO":          {with(key(t, "gone.example.com", dns.TypeA), func(k *cache.Key) { k.DO = true }), false, false},
+		"below, with DO":   {with(key(t, "a.gone.example.com", dns.TypeA), func(k *cache.Key) { k.DO = true }), false, false},
+		"with CD":          {with(key(t, "gone.example.com", dns.TypeA), func(k *cache.Key) { k.CD = true }), false, false},
+		"another class":    {with(key(t, "gone.example.com", dns.TypeA), func(k *cache.Key) { k.Class = wire.ClassANY }), false, false},
+		"another upstream": {with(key(t, "a.gone.example.com", dns.TypeA), func(k *cache.Key) { k.Apex = 4 }), false, false},
+		"the zone's apex":  {with(key(t, "a.gone.example.com", dns.TypeA), func(k *cache.Key) { k.Apex = 3 }), true, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			before := c.Stats()
+			msg, hit := c.Get([]byte("head"), tt.k, epoch+100*second)
+			after := c.Stats()
+			if (hit.State == cache.Fresh) != tt.want {
+				t.Fatalf("state %d", hit.State)
+			}
+			if after.Hits+after.Misses != before.Hits+before.Misses+1 || (after.Hits > before.Hits) != tt.want {
+				t.Errorf("stats %+v, before %+v", after, before)
+			}
+			if below := tt.want && tt.k.Name.Labels() > 3; below != (after.Cuts > before.Cuts) {
+				t.Errorf("stats %+v, before %+v", after, before)
+			}
+			if !tt.want {
+				if string(msg) != "head" {
+					t.Errorf("appended %x", msg)
+				}
+				return
+			}
+			got := unpack(t, msg[4:])
+			want := nxdomain(t, tt.k.Name.String(), denied)
+			want.Question[0].Qtype, want.Id, want.AuthenticatedData = uint16(tt.k.Type), 0, tt.ad
+			want.Ns[0].Header().Ttl = 200
+			if got.String() != want.String() {
+				t.Errorf("got %v\nwant %v", got, want)
+			}
+			if hit.Generation != 1 {
+				t.Errorf("generation %d", hit.Generation)
+			}
+			c.MarkClean(tt.k, hit, 9)
+			if _, hit := c.Get(nil, key(t, "z.gone.example.com", dns.TypeA), epoch); hit.Generation != 9 {
+				t.Errorf("generation %d after it was found clean", hit.Generation)
+			}
+			c.Unmark(key(t, "gone.example.com", dns.TypeAAAA))
+			if _, hit := c.Get(nil, tt.k, epoch); hit.Generation != 0 {
+				t.Errorf("generation %d after it was found unclean", hit.Generation)
+			}
+			c.MarkClean(tt.k, hit, 1)
+		})
+	}
+	if _, hit := c.Get(nil, key(t, "a.gone.example.com", dns.TypeA), epoch+300*second); hit.State != cache.Miss {
+		t.Error("found after its time")
+	}
+}
+
+// What is no denial of a name for good is kept for its question alone.
+func TestNoDenial(t *testing.T) {
+	do := key(t, "gone.example.com", dns.TypeA)
+	do.DO = true
+	alias := response(t, "gone.example.com", dns.TypeA, dns.RcodeNameError, "gone.example.com. 300 IN CNAME x.example.com.", "--", denied)
+	for what, tt := range map[string]struct {
+		k cache.Key
+		m *dns.Msg
+	}{
+		"NODATA":               {key(t, "gone.example.com", dns.TypeA), response(t, "gone.example.com", dns.TypeA, 0, "--", denied)},
+		"at the end of a link": {key(t, "gone.example.com", dns.TypeA), alias},
+		"SOA at the name":      {key(t, "gone.example.com", dns.TypeA), nxdomain(t, "gone.example.com", "gone.example.com. 300 IN SOA a. b. 1 2 3 4 300")},
+		"SOA elsewhere":        {key(t, "gone.example.com", dns.TypeA), nxdomain(t, "gone.example.com", "rpz.example. 300 IN SOA a. b. 1 2 3 4 300")},
+		"with DO":              {do, nxdomain(t, "gone.example.com", denied)},
+	} {
+		c := cache.New(options())
+		if !put(t, c, tt.k, tt.m, epoch) {
+			t.Errorf("%s: not kept", what)
+		}
+		if _, hit := c.Get(nil, tt.k, epoch); hit.State != cache.Fresh {
+			t.Errorf("%s: not found", what)
+		}
+		other, below := tt.k, tt.k
+		other.Type, below.Name = wire.TypeMX, name(t, "a.gone.example.com")
+		for _, k := range []cache.Key{other, below} {
+			if _, hit := c.Get(nil, k, epoch); hit.State != cache.Miss {
+				t.Errorf("%s: answers for %s type %d", what, k.Name, k.Type)
+			}
+		}
+	}
+	o := options()
+	o.NoCut = true
+	c := cache.New(o)
+	put(t, c, key(t, "gone.example.com", dns.TypeA), nxdomain(t, "gone.example.com", denied), epoch)
+	if _, hit := c.Get(nil, key(t, "gone.example.com", dns.TypeMX), epoch); hit.State != cache.Fresh {
+		t.Error("NoCut: another type not answered")
+	}
+	if _, hit := c.Get(nil, key(t, "a.gone.example.com", dns.TypeA), epoch); hit.State != cache.Miss {
+		t.Error("NoCut: a name below is answered")
+	}
+}
+
+// A name that turns out to be there takes its denial away, and those of names
+// above; what was known of the name goes when it is denied.
+func TestDenialContradicted(t *testing.T) {
+	for _, below := range []string{"gone.example.com", "a.b.gone.example.com"} {
+		for _, records := range [][]string{{below + ". 300 IN A 192.0.2.1"}, {"--", denied}, {below + ". 0 IN A 192.0.2.1"}} {
+			c := cache.New(options())
+			put(t, c, key(t, "gone.example.com", dns.TypeMX), nxdomain(t, "gone.example.com", denied), epoch)
+			cd := key(t, below, dns.TypeA)
+			cd.CD = true
+			put(t, c, cd, response(t, below, dns.TypeA, 0, records...), epoch)
+			if _, hit := c.Get(nil, key(t, "z.gone.example.com", dns.TypeA), epoch); hit.State != cache.Miss {
+				t.Errorf("%s %v: still denied", below, records)
+			}
+		}
+	}
+	o := options()
+	o.MaxStale = time.Hour
+	c := cache.New(o)
+	k := key(t, "www.example.com", dns.TypeA)
+	put(t, c, k, response(t, "www.example.com", dns.TypeA, 0, "www.example.com. 100 IN A 192.0.2.1"), epoch)
+	other := key(t, "www.example.com", dns.TypeTXT)
+	put(t, c, other, response(t, "www.example.com", dns.TypeTXT, 0, `www.example.com. 100 IN TXT "x"`), epoch)
+	put(t, c, k, nxdomain(t, "www.example.com", denied), epoch+50*second)
+	if _, hit := c.Get(nil, other, epoch+60*second); hit.State != cache.Fresh {
+		t.Error("what is fresh is not believed")
+	}
+	for _, k := range []cache.Key{k, other} {
+		msg, hit := c.GetStale(nil, k, epoch+500*second)
+		if hit.State != cache.Expired || wire.HeaderRcode(msg) != wire.NXDomain {
+			t.Errorf("type %d: state %d, the older of two is served stale", k.Type, hit.State)
+		}
+	}
+	if _, hit := c.GetStale(nil, key(t, "a.www.example.com", dns.TypeA), epoch+500*second); hit.State != cache.Miss {
+		t.Error("a name below is denied by what has expired")
+	}
+}
+
+// A failure that is remembered does not hide that the name is known not to be
+// there.
+func TestDenialBeforeFailure(t *testing.T) {
+	c := cache.New(options())
+	k := key(t, "a.gone.example.com", dns.TypeA)
+	c.PutFailure(k, wire.ServFail, -1, epoch)
+	if _, hit := c.Get(nil, k, epoch); !hit.Failure {
+		t.Fatal("no failure")
+	}
+	put(t, c, key(t, "gone.example.com", dns.TypeA), nxdomain(t, "gone.example.com", denied), epoch)
+	if _, hit := c.Get(nil, k, epoch); hit.Failure || hit.State != cache.Fresh {
+		t.Errorf("hit %+v", hit)
+	}
+}
+
+// The count of denials keeps with what is kept, whatever takes it away.
+func TestDenialsCounted(t *testing.T) {
+	c := cache.New(cache.Options{Entries: 50, Bytes: 1 << 20, Shards: 2})
+	for i := range 500 {
+		n := fmt.Sprintf("n%d.gone.example.com", i)
+		put(t, c, key(t, n, dns.TypeA), nxdomain(t, n, denied), epoch)
+		if got := c.Denials(); got != c.Stats().Entries {
+			t.Fatalf("%d of %d", got, c.Stats().Entries)
+		}
+	}
+	c.FlushTree(name(t, "n499.gone.example.com"))
+	c.Remove(key(t, "n498.gone.example.com", dns.TypeMX))
+	put(t, c, key(t, "n497.gone.example.com", dns.TypeA), nxdomain(t, "n497.gone.example.com", denied), epoch)
+	if got, s := c.Denials(), c.Stats(); got != s.Entries || got > 48 {
+		t.Errorf("%d of %d", got, s.Entries)
+	}
+	c.Flush()
+	if got := c.Denials(); got != 0 {
+		t.Errorf("%d after all is gone", got)
+	}
+}
+
+// A denial with more in it than will fit in one is kept for its question.
+func TestDenialTooLong(t *testing.T) {
+	c := cache.New(options())
+	records := []string{denied}
+	for i := range 60 {
+		records = append(records, fmt.Sprintf("example.com. 300 IN NS a-rather-long-name-for-a-server-%d.example.net.", i))
+	}
+	if !put(t, c, key(t, "gone.example.com", dns.TypeA), nxdomain(t, "gone.example.com", records...), epoch) {
+		t.Fatal("not kept")
+	}
+	if _, hit := c.Get(nil, key(t, "gone.example.com", dns.TypeA), epoch); hit.State != cache.Fresh {
+		t.Error("not found")
+	}
+	if c.Denials() != 0 {
+		t.Error("a denial")
+	}
+}
+
+func TestDenialAllocations(t *testing.T) {
+	o := options()
+	o.MaxStale = time.Hour
+	c := cache.New(o)
+	k, below := key(t, "gone.example.com", dns.TypeA), key(t, "a.gone.example.com", dns.TypeA)
+	missing := key(t, "a.b.example.com", dns.TypeA)
+	msg, r := parsed(t, nxdomain(t, "gone.example.com", denied))
+	buf := make([]byte, 0, 1024)
+	c.Put(buf, k, msg, r, 1, epoch)
+	for i := range 40 { // so that its page is not the only one
+		n := fmt.Sprintf("go%02d.example.com", i)
+		put(t, c, key(t, n, dns.TypeA), nxdomain(t, n, denied), epoch)
+	}
+	_, hit := c.Get(buf, below, epoch)
+	for what, f := range map[string]func(){
+		"Put":       func() { c.Put(buf, k, msg, r, 1, epoch) },
+		"Get":       func() { c.Get(buf, k, epoch+second) },
+		"Get below": func() { c.Get(buf, below, epoch+second) },
+		"Get miss":  func() { c.Get(buf, missing, epoch+second) },
+		"GetStale":  func() { c.GetStale(buf, k, epoch+400*second) },
+		"MarkClean": func() { c.MarkClean(below, hit, 3) },
+	} {
+		if n := testing.AllocsPerRun(100, f); n != 0 {
+			t.Errorf("%s: %v allocations", what, n)
+		}
+	}
+}
+
+// BenchmarkGetBelow looks up made-up names below one that is not there.
+func BenchmarkGetBelow(b *testing.B) {
+	c := cache.New(options())
+	put(b, c, key(b, "gone.example.com", dns.TypeA), nxdomain(b, "gone.example.com", denied), epoch)
+	k := key(b, "abcdef.gone.example.com", dns.TypeA)
+	buf := make([]byte, 0, 512)
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Get(buf, k, epoch+5*second)
+	}
+}
