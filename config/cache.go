@@ -22,6 +22,12 @@ type Cache struct {
 	NXDomainCut bool `key:"nxdomain_cut"`
 	// FailureTTL is the time for which a failed resolution is remembered (RFC 9520 section 3.2).
 	FailureTTL time.Duration `key:"failure_ttl"`
+	// FailureMaxTTL is the longest time for that, to which it doubles with each failure in a row (RFC 9520 section 3.2); never less than FailureTTL.
+	FailureMaxTTL time.Duration `key:"failure_max_ttl"`
+	// Prefetch asks for popular answers anew before they expire.
+	Prefetch bool `key:"prefetch"`
+	// PrefetchHits is how often an answer is asked for while it is kept, to be popular.
+	PrefetchHits int `key:"prefetch_hits"`
 	// MaxStale is the time after expiry for which a response may still be used when upstream fails (RFC 8767 section 5); 0 is never.
 	MaxStale time.Duration `key:"max_stale"`
 	// StaleTTL is the TTL of such a response (RFC 8767 section 5).
@@ -38,6 +44,9 @@ func defaultCache() Cache {
 		MaxNegativeTTL: time.Hour,
 		NXDomainCut:    true,
 		FailureTTL:     5 * time.Second,
+		FailureMaxTTL:  time.Minute,
+		Prefetch:       true,
+		PrefetchHits:   3,
 		MaxStale:       24 * time.Hour,
 		StaleTTL:       30 * time.Second,
 		StaleAfter:     1800 * time.Millisecond,
@@ -53,6 +62,9 @@ func (c *Cache) read(m *node.Mapping) {
 	node.Set(m, "max_negative_ttl", &c.MaxNegativeTTL, node.TTL(time.Second, day))
 	node.Set(m, "nxdomain_cut", &c.NXDomainCut, node.Boolean)
 	node.Set(m, "failure_ttl", &c.FailureTTL, node.TTL(time.Second, 5*time.Minute))
+	node.Set(m, "failure_max_ttl", &c.FailureMaxTTL, node.TTL(time.Second, 5*time.Minute))
+	node.Set(m, "prefetch", &c.Prefetch, node.Boolean)
+	node.Set(m, "prefetch_hits", &c.PrefetchHits, node.Integer(1, 255))
 	node.Set(m, "max_stale", &c.MaxStale, node.Duration(0, 7*day))
 	node.Set(m, "stale_ttl", &c.StaleTTL, node.TTL(time.Second, time.Hour))
 	node.Set(m, "stale_after", &c.StaleAfter, node.Duration(0, 30*time.Second))

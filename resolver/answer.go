@@ -272,13 +272,18 @@ func (r *Resolver) cached(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	out, hit := r.cache.Get(dst, q.key(), q.Received.UnixNano())
 	if hit.State != cache.Miss {
 		if hit.Failure {
-			if stale, so, ok := r.stale(dst, q, o); ok {
-				return stale, so
+			var ok bool
+			if out, o, ok = r.stale(dst, q, o); !ok {
+				out, o = r.fail(dst, q, hit.EDE, true, o)
 			}
-			return r.fail(dst, q, hit.EDE, true, o)
+		} else {
+			o.Kind = Cached
+			out, o = r.finish(out, base, q, hit, o)
 		}
-		o.Kind = Cached
-		return r.finish(out, base, q, hit, o)
+		if hit.Refresh && v.RD && (o.Kind == Cached || o.Kind == Stale || o.Kind == Failed) {
+			r.refresh(q, hit.Failure)
+		}
+		return out, o
 	}
 	if !v.RD && q.verdict.Wait {
 		return r.block(dst, q, q.verdict, o)

@@ -29,6 +29,8 @@ type flight struct {
 	upstream *target
 	udpSize  uint16
 	epoch    uint64          // of the cache, when it began
+	since    int64           // when it began, in nanoseconds
+	refresh  bool            // nobody waits for it, at first
 	begun    *upstream.Begun // what a listener has done for it already
 
 	// landing is for those who wait for another's flight. It is made by the
@@ -39,7 +41,8 @@ type flight struct {
 // landing is what a flight comes to. It is written before done is closed and
 // never after.
 type landing struct {
-	done chan struct{}
+	done  chan struct{}
+	since int64 // when the flight began, in nanoseconds
 	result
 }
 
@@ -55,7 +58,7 @@ type result struct {
 func (r *Resolver) newFlight(q *Query) flight {
 	v := &q.view
 	f := flight{state: q.state, name: &v.Name, qtype: v.Type, class: v.Class, do: v.DO, cd: v.CD, apex: q.apex,
-		upstream: q.state.upstreams[q.route], udpSize: q.state.udpSize, epoch: r.cache.Epoch()}
+		upstream: q.state.upstreams[q.route], udpSize: q.state.udpSize, epoch: r.cache.Epoch(), since: q.Received.UnixNano()}
 	f.hash = r.flights.hash(&f, q.route)
 	return f
 }
@@ -175,7 +178,7 @@ func (fs *flights) join(f *flight) (l *landing, mine bool) {
 // knows f yet.
 func (f *flight) land() *landing {
 	if f.landing == nil {
-		f.landing = &landing{done: make(chan struct{})}
+		f.landing = &landing{done: make(chan struct{}), since: f.since}
 	}
 	return f.landing
 }
@@ -223,6 +226,9 @@ func (r *Resolver) launch(f *flight) {
 				res = result{failed: true, ede: edeNetwork}
 			}
 			r.flights.end(f, res, false)
+			if f.refresh {
+				r.refreshing.Add(-1)
+			}
 		}()
 		res = r.fly(f)
 	}()
@@ -262,19 +268,21 @@ func (r *Resolver) fly(f *flight) result {
 		case errors.Is(err, upstream.ErrNetwork):
 			ede = edeNetwork
 		}
-		return r.failed(f, ede)
+		// Where nothing else was heard of the upstream either, it is not the
+		// question that fails.
+		return r.failed(f, ede, f.upstream.heard.Load() > f.since)
 	}
 	var scratch wire.Name
 	var resp wire.Response
 	if err := resp.Parse(msg, &scratch); err != nil || !wire.Matches(query, withID(msg, 0)) {
-		return r.failed(f, edeInvalidData)
+		return r.failed(f, edeInvalidData, true)
 	}
 	if !usable(&resp) {
 		ede := edeNoReachable
 		if resp.EDE >= 0 && resp.Rcode == wire.ServFail {
 			ede = resp.EDE // what a validating upstream has to say, say (RFC 8914 section 3)
 		}
-		return r.failed(f, ede)
+		return r.failed(f, ede, true)
 	}
 	return r.land(f, msg[:resp.End], &resp, nil, &scratch, r.clock().UnixNano())
 }
@@ -284,10 +292,11 @@ func usable(resp *wire.Response) bool {
 	return !resp.TC && (resp.Rcode == wire.NoError || resp.Rcode == wire.NXDomain || resp.Rcode == wire.YXDomain)
 }
 
-// failed notes that a flight brought nothing.
-func (r *Resolver) failed(f *flight, ede int) result {
+// failed notes that a flight brought nothing, and with backOff that this will
+// last.
+func (r *Resolver) failed(f *flight, ede int, backOff bool) result {
 	if r.current(f) {
-		r.cache.PutFailure(f.key(), wire.ServFail, ede, r.clock().UnixNano())
+		r.cache.PutFailure(f.key(), wire.ServFail, ede, backOff, r.clock().UnixNano())
 	}
 	return result{failed: true, ede: ede}
 }
@@ -297,6 +306,7 @@ func (r *Resolver) failed(f *flight, ede int) result {
 // is in nanoseconds.
 func (r *Resolver) land(f *flight, msg []byte, resp *wire.Response, dst []byte, scratch *wire.Name, now int64) result {
 	res := result{ede: resp.EDE}
+	f.upstream.hear(now)
 	p := r.state.Load().policy
 	ask := blocklists.Ask{Name: f.name, Type: f.qtype, Group: p.Everyone()}
 	if v, trim := p.Response(msg, &ask, blocklists.Verdict{}, scratch); v.Kind != blocklists.Pass {

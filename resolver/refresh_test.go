@@ -1,6 +1,7 @@
 package resolver_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/resolver"
+	"rideau/resolver/cache"
 )
 
 // A flood of made-up names below one that does not exist costs upstream one
@@ -42,5 +44,105 @@ func TestFloodBelowWhatIsNotThere(t *testing.T) {
 	q.Received = q.Received.Add(300 * time.Second)
 	if _, o := r.Answer(buf, q); o.Kind != resolver.Pending {
 		t.Errorf("outcome %v after its time", o.Kind)
+	}
+}
+
+// A question that upstream lets run out, while it answers others, is remembered
+// for longer and longer; if it answers nothing, it is not.
+func TestBackOffOfSilence(t *testing.T) {
+	for _, answersOthers := range []bool{true, false} {
+		var clock atomic.Int64
+		clock.Store(time.Now().UnixNano())
+		now := func() time.Time { return time.Unix(0, clock.Load()) }
+		var r *resolver.Resolver
+		up := upstreamFunc(func(q *dns.Msg) (*dns.Msg, error) {
+			if q.Question[0].Name != "dead.example." {
+				return address(q)
+			}
+			clock.Add(int64(time.Second))
+			if answersOthers {
+				other := query(t, fmt.Sprintf("n%d.example.", clock.Load()), "10.0.0.1")
+				other.Received = now()
+				ask(t, r, other)
+			}
+			return nil, errors.New("no answer")
+		})
+		r = resolver.New(resolver.Options{State: newState(t, snapshot(t, nil), up), Clock: now,
+			Cache: cache.New(cache.Options{Entries: 1000, Bytes: 1 << 20, FailureTTL: 5 * time.Second})})
+		for i, want := range []int{5, 10, 20} {
+			if !answersOthers {
+				want = 5
+			}
+			dead := func() resolver.Kind {
+				q := query(t, "dead.example.", "10.0.0.1")
+				q.Received = now()
+				_, o := r.Answer(nil, q)
+				if o.Kind == resolver.Pending {
+					r.Resolve(t.Context(), nil, q)
+				}
+				return o.Kind
+			}
+			if k := dead(); k != resolver.Pending {
+				t.Errorf("others %v, failure %d: %v", answersOthers, i, k)
+			}
+			clock.Add(int64(want)*int64(time.Second) - 1)
+			if k := dead(); k != resolver.Failed {
+				t.Errorf("others %v, failure %d: %v just before %d s", answersOthers, i, k, want)
+			}
+			clock.Add(1)
+		}
+	}
+}
+
+// What is asked in the background has bounds, and never more than one attempt
+// for a question.
+func TestRefreshBounds(t *testing.T) {
+	const names = 300
+	hold := make(chan struct{})
+	var asked, background atomic.Int32
+	var held atomic.Bool
+	up := upstreamFunc(func(q *dns.Msg) (*dns.Msg, error) {
+		asked.Add(1)
+		if held.Load() {
+			background.Add(1)
+			<-hold
+		}
+		return address(q)
+	})
+	r := resolver.New(resolver.Options{State: newState(t, snapshot(t, nil), up),
+		Cache: cache.New(cache.Options{Entries: 1000, Bytes: 1 << 20, PrefetchAfter: 1})})
+	var queries []*resolver.Query
+	for i := range names {
+		q := query(t, fmt.Sprintf("n%d.example.", i), "10.0.0.1")
+		ask(t, r, q)
+		queries = append(queries, q)
+	}
+	held.Store(true)
+	buf := make([]byte, 0, 1232)
+	for range 2 {
+		for _, q := range queries {
+			q.Received = time.Now().Add(280 * time.Second)
+			if _, o := r.Answer(buf, q); o.Kind != resolver.Cached {
+				t.Fatalf("outcome %v", o.Kind)
+			}
+		}
+	}
+	bound := r.Refreshing()
+	ahead, again := r.Refreshes()
+	if bound == 0 || bound >= names || ahead != uint64(bound) || again != 0 {
+		t.Errorf("%d under way; %d ahead, %d again", bound, ahead, again)
+	}
+	close(hold)
+	for deadline := time.Now().Add(10 * time.Second); r.Refreshing() > 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	if n := background.Load(); r.Refreshing() != 0 || n != int32(bound) || asked.Load() != names+n {
+		t.Errorf("%d still under way, %d asked in the background", r.Refreshing(), n)
+	}
+	// A popular answer that does not expire soon costs nothing.
+	q := queries[0]
+	q.Received = time.Now().Add(time.Second)
+	if n := testing.AllocsPerRun(100, func() { r.Answer(buf, q) }); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

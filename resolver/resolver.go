@@ -57,6 +57,8 @@ type Resolver struct {
 	cache      *cache.Cache
 	flights    flights
 	suspects   suspects
+	refreshing atomic.Int32 // flights under way that nobody waited for at first
+	refreshes  [2]atomic.Uint64
 	refusals   budget
 	gate       *limit.Gate
 	born       time.Time // what the gate counts from
@@ -186,8 +188,10 @@ func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome)
 	}
 	q.landing = nil
 
-	// Nobody waits for longer than that, the time before included.
-	stale := time.NewTimer(r.staleAfter - r.clock().Sub(q.Received))
+	// Nobody waits for longer than that, the time before included, and who
+	// comes later than others waits no longer than they do.
+	since := time.Unix(0, min(l.since, q.Received.UnixNano()))
+	stale := time.NewTimer(r.staleAfter - r.clock().Sub(since))
 	defer stale.Stop()
 	for waiting := true; waiting; {
 		select {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 
 	"rideau/blocklists"
 	"rideau/blocklists/prefix"
@@ -70,14 +71,25 @@ type State struct {
 }
 
 // target is an upstream with an identity of its own, by which flights are told apart.
-type target struct{ Upstream }
+type target struct {
+	Upstream
+	heard atomic.Int64 // about when it last answered, in nanoseconds
+}
+
+// hear notes that an answer came. Many come at a time, and write seldom.
+func (t *target) hear(now int64) {
+	const often = 1e8
+	if now-t.heard.Load() > often {
+		t.heard.Store(now)
+	}
+}
 
 // NewState makes a State.
 func NewState(o StateOptions) (*State, error) {
 	if o.Policy == nil {
 		return nil, errors.New("state: no policy")
 	}
-	s := &State{policy: o.Policy, udpSize: max(o.UDPSize, wire.MinUDP), upstreams: []*target{{o.Upstream}},
+	s := &State{policy: o.Policy, udpSize: max(o.UDPSize, wire.MinUDP), upstreams: []*target{{Upstream: o.Upstream}},
 		cookies: o.Cookies, amplification: o.Amplification}
 	if len(o.NSID) > MaxNSID {
 		return nil, fmt.Errorf("state: an NSID of %d octets; %d at most", len(o.NSID), MaxNSID)
@@ -95,7 +107,7 @@ func NewState(o StateOptions) (*State, error) {
 		return nil, err
 	}
 	for i, r := range o.Routes {
-		s.upstreams = append(s.upstreams, &target{r.Upstream})
+		s.upstreams = append(s.upstreams, &target{Upstream: r.Upstream})
 		for _, z := range r.Zones {
 			w, err := wire.AppendName(nil, []byte(z))
 			if err != nil {

@@ -19,7 +19,7 @@ import (
 // restartKeys are the settings that a running process cannot change.
 var restartKeys = []string{"listen.workers", "listen.max_pending", "listen.tcp.", "clients.refused_per_second",
 	"cache.min_ttl", "cache.max_ttl", "cache.max_negative_ttl", "cache.failure_ttl", "cache.max_stale",
-	"cache.stale_ttl", "cache.stale_after", "cache.nxdomain_cut", "ops.", "log.format"}
+	"cache.stale_ttl", "cache.stale_after", "cache.nxdomain_cut", "cache.failure_max_ttl", "cache.prefetch", "ops.", "log.format"}
 
 // reload reads the configuration and all lists, and puts them to use whole,
 // or changes nothing and says why. force accepts lists that became empty or

@@ -166,10 +166,14 @@ func (s *server) begin() (upstreamPlan, error) {
 	if err != nil {
 		return plan, err
 	}
+	popular := 0 // never
+	if cfg.Cache.Prefetch {
+		popular = cfg.Cache.PrefetchHits
+	}
 	s.cache = cache.New(cache.Options{
 		Entries: cfg.Cache.MaxEntries, Bytes: cfg.Cache.MaxBytes, MinTTL: cfg.Cache.MinTTL, MaxTTL: cfg.Cache.MaxTTL,
-		MaxNegativeTTL: cfg.Cache.MaxNegativeTTL, FailureTTL: cfg.Cache.FailureTTL,
-		MaxStale: cfg.Cache.MaxStale, StaleTTL: cfg.Cache.StaleTTL, NoCut: !cfg.Cache.NXDomainCut,
+		MaxNegativeTTL: cfg.Cache.MaxNegativeTTL, FailureTTL: cfg.Cache.FailureTTL, FailureMaxTTL: cfg.Cache.FailureMaxTTL,
+		MaxStale: cfg.Cache.MaxStale, StaleTTL: cfg.Cache.StaleTTL, NoCut: !cfg.Cache.NXDomainCut, PrefetchAfter: popular,
 	})
 	s.devices = device.New(device.Options{})
 	s.gate = limit.NewGate()

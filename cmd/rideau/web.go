@@ -36,6 +36,7 @@ func (s *server) listenOps() (*ops.Server, error) {
 			Cache:         s.cacheFacts,
 			Upstreams:     s.upstreamFacts,
 			Listener:      s.listenerFacts,
+			Refreshes:     s.resolver.Refreshes,
 			Panics:        s.panics,
 			EventsDropped: s.resolver.EventsDropped,
 			QueriesLost:   s.queries.lost,

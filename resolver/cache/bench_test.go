@@ -20,7 +20,7 @@ func TestAllocations(t *testing.T) {
 	c := cache.New(o)
 	k, missing, failed := key(t, "a.example", dns.TypeA), key(t, "b.example", dns.TypeA), key(t, "c.example", dns.TypeA)
 	put(t, c, k, response(t, "a.example", dns.TypeA, 0, "a.example. 60 IN CNAME b.example.", "b.example. 60 IN A 192.0.2.1"), epoch)
-	c.PutFailure(failed, wire.ServFail, 22, epoch)
+	c.PutFailure(failed, wire.ServFail, 22, false, epoch)
 	buf := make([]byte, 0, 512)
 	_, hit := c.Get(buf, k, epoch)
 	for name, f := range map[string]func(){
@@ -30,7 +30,7 @@ func TestAllocations(t *testing.T) {
 		"Get, clock set back": func() { c.Get(buf, k, epoch-second) },
 		"GetStale":            func() { c.GetStale(buf, k, epoch+100*second) },
 		"MarkClean":           func() { c.MarkClean(k, hit, 3) },
-		"PutFailure, noted":   func() { c.PutFailure(k, wire.ServFail, 22, epoch+100*second) },
+		"PutFailure, noted":   func() { c.PutFailure(k, wire.ServFail, 22, false, epoch+100*second) },
 		"Get, failure noted": func() {
 			if _, h := c.Get(buf, k, epoch+100*second); !h.Failure {
 				t.Error("no failure noted")
@@ -42,7 +42,7 @@ func TestAllocations(t *testing.T) {
 		},
 	} {
 		if name == "Get, failure noted" {
-			c.PutFailure(k, wire.ServFail, 22, epoch+100*second)
+			c.PutFailure(k, wire.ServFail, 22, false, epoch+100*second)
 		}
 		if n := testing.AllocsPerRun(100, f); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)

@@ -92,7 +92,7 @@ func TestNoRoomAtAll(t *testing.T) {
 		if put(t, c, k, sized(t, "a.example", 10), epoch) {
 			t.Errorf("%+v: stored", o)
 		}
-		c.PutFailure(k, wire.ServFail, -1, epoch)
+		c.PutFailure(k, wire.ServFail, -1, false, epoch)
 		if s := c.Stats(); s.Entries != 0 || s.Bytes != 0 {
 			t.Errorf("%+v: stats %+v", o, s)
 		}
@@ -296,7 +296,7 @@ func TestAgainstModel(t *testing.T) {
 			put(t, c, keys[id], msg, now)
 			m.put(modelEntry{id, cost(t, msg), negative, 30, now})
 		case op < 50:
-			c.PutFailure(keys[id], wire.ServFail, -1, now)
+			c.PutFailure(keys[id], wire.ServFail, -1, false, now)
 			m.fail(modelEntry{id, int64(12 + keys[id].Name.Len() + 4 + cache.EntryOverhead), failed, 5, now}, now)
 		case op < 99:
 			_, hit := c.GetStale(nil, keys[id], now)
@@ -341,7 +341,7 @@ func TestConcurrent(t *testing.T) {
 				case op < 5:
 					c.Put(nil, keys[i], msgs[i], rs[i], uint64(step), now)
 				case op < 6:
-					c.PutFailure(keys[i], wire.ServFail, 22, now)
+					c.PutFailure(keys[i], wire.ServFail, 22, false, now)
 				case op < 13:
 					got, hit = c.Get(buf, keys[i], now)
 				case op < 18:

@@ -55,8 +55,11 @@ type Options struct {
 	// section 5). MinTTL does not raise them.
 	MaxNegativeTTL time.Duration
 	// FailureTTL is how long a failure is kept: 5 seconds by default, and
-	// between 1 second and 5 minutes (RFC 9520 section 3.2).
-	FailureTTL time.Duration
+	// between 1 second and 5 minutes (RFC 9520 section 3.2). Each further one
+	// in a row may be kept for twice as long as the one before, up to
+	// FailureMaxTTL; that is 1 minute by default, and never less than
+	// FailureTTL.
+	FailureTTL, FailureMaxTTL time.Duration
 	// MaxStale is how long after its TTL an answer may be served stale; zero
 	// is not at all.
 	MaxStale time.Duration
@@ -64,6 +67,10 @@ type Options struct {
 	// (RFC 8767 section 4).
 	StaleTTL time.Duration
 
+	// PrefetchAfter is how often an answer has to be asked for, in the time
+	// that it is kept, for a look-up to wish that it be fetched anew when little of
+	// that time is left; zero is never.
+	PrefetchAfter int
 	// NoCut keeps an NXDOMAIN from answering for names below (RFC 8020).
 	NoCut bool
 
@@ -76,6 +83,7 @@ const (
 	defaultMaxTTL         = 7 * 24 * time.Hour
 	defaultMaxNegativeTTL = 3 * time.Hour
 	defaultFailureTTL     = 5 * time.Second
+	defaultFailureMaxTTL  = time.Minute
 	minFailureTTL         = time.Second
 	maxFailureTTL         = 5 * time.Minute
 	defaultStaleTTL       = 30 * time.Second
@@ -105,6 +113,11 @@ type Hit struct {
 	// Failure is set where the message is a failure's bare header and
 	// question: GetStale may have better.
 	Failure bool
+	// Refresh is the wish that somebody ask upstream in the background, who
+	// need not wait for what comes of it: the answer is popular and expires
+	// soon or, with Failure, it is time for another attempt. It is told to
+	// one look-up and not to the next.
+	Refresh bool
 	// Generation is the policy generation under which the message was last
 	// found clean.
 	Generation uint64
@@ -134,6 +147,8 @@ type Cache struct {
 	minTTL, maxTTL uint32 // seconds
 	maxNegativeTTL uint32
 	failureTTL     uint32
+	failureMaxTTL  uint32
+	prefetchAfter  uint8 // 0 is never
 	staleTTL       uint32
 	maxStale       int64 // nanoseconds
 }
@@ -152,11 +167,16 @@ func New(o Options) *Cache {
 		staleTTL:       max(seconds(o.StaleTTL, defaultStaleTTL), 1),
 		maxStale:       int64(max(o.MaxStale, 0)),
 		noCut:          o.NoCut,
+		prefetchAfter:  uint8(min(max(o.PrefetchAfter, 0), math.MaxUint8)),
 	}
 	if o.FailureTTL <= 0 {
 		o.FailureTTL = defaultFailureTTL
 	}
 	c.failureTTL = seconds(min(max(o.FailureTTL, minFailureTTL), maxFailureTTL), 0)
+	if o.FailureMaxTTL <= 0 {
+		o.FailureMaxTTL = defaultFailureMaxTTL
+	}
+	c.failureMaxTTL = max(seconds(min(o.FailureMaxTTL, maxFailureTTL), 0), c.failureTTL)
 	for i := range c.shards {
 		c.shards[i].denials = &c.denials
 		c.shards[i].reset()
@@ -211,7 +231,9 @@ func (c *Cache) Get(dst []byte, k Key, now int64) ([]byte, Hit) {
 	e := s.find(h, &w, now)
 	if e != nil && e.fresh(now) && e.flags&flagFailure == 0 {
 		s.hits++
-		return s.appendFresh(dst, e, now), e.hit(Fresh)
+		hit := e.hit(Fresh)
+		hit.Refresh = c.soon(e, now)
+		return s.appendFresh(dst, e, now), hit
 	}
 	if c.denials.any(&k) {
 		// That has a lock of its own, and one is held at a time.
@@ -227,10 +249,11 @@ func (c *Cache) Get(dst []byte, k Key, now int64) ([]byte, Hit) {
 	case e != nil && e.fresh(now): // a failure, or just come
 		s.hits++
 		return s.appendFresh(dst, e, now), e.hit(Fresh)
-	case e != nil && e.failing(now, c.failureTTL):
+	case e != nil && c.failing(e, now):
 		s.hits++
 		// No serial: whoever examines this has not seen the message behind it.
-		return e.appendNoted(dst, &w), Hit{State: Fresh, Failure: true, Generation: e.generation, EDE: infoCode(e.notedEDE)}
+		return e.appendNoted(dst, &w), Hit{State: Fresh, Failure: true, Refresh: c.retry(e, now),
+			Generation: e.generation, EDE: infoCode(e.notedEDE)}
 	}
 	s.misses++
 	return dst, Hit{EDE: -1}

@@ -329,7 +329,7 @@ func TestClockSetBack(t *testing.T) {
 	}
 
 	f := key(t, "fail.example", dns.TypeA)
-	c.PutFailure(f, wire.ServFail, 22, epoch)
+	c.PutFailure(f, wire.ServFail, 22, false, epoch)
 	if got := lifetime(t, c, f, epoch-86400*second); got != 5 {
 		t.Errorf("failure kept for %d s after the clock was set back, want 5", got)
 	}

@@ -71,7 +71,7 @@ func (c *Cache) getDenial(dst []byte, k *Key, now int64) ([]byte, Hit) {
 			dst = s.appendDenial(dst, e, k)
 			s.countDown(dst[len(dst)-e.denialLen(k, &w):], e, k.Name.Len()-len(w.name), now)
 			hit := e.hit(Fresh)
-			hit.denied = uint8(n)
+			hit.denied, hit.Refresh = uint8(n), n == own && c.soon(e, now)
 			s.mu.Unlock()
 			return dst, hit
 		}

@@ -178,7 +178,7 @@ func TestDenialContradicted(t *testing.T) {
 func TestDenialBeforeFailure(t *testing.T) {
 	c := cache.New(options())
 	k := key(t, "a.gone.example.com", dns.TypeA)
-	c.PutFailure(k, wire.ServFail, -1, epoch)
+	c.PutFailure(k, wire.ServFail, -1, false, epoch)
 	if _, hit := c.Get(nil, k, epoch); !hit.Failure {
 		t.Fatal("no failure")
 	}

@@ -80,7 +80,7 @@ func (c *Cache) Put(dst []byte, k Key, msg []byte, r *wire.Response, generation 
 		return dst, false
 	case failure:
 		w := k.want()
-		return dst, c.putFailure(&w, r.Rcode, r.EDE, generation, now)
+		return dst, c.putFailure(&w, r.Rcode, r.EDE, true, generation, now)
 	}
 	e := entry{stored: now, notedAt: now, generation: generation, ede: packEDE(r.EDE), flags: k.want().flags}
 	if what == positive {
@@ -159,62 +159,6 @@ func (c *Cache) pack(dst, offsets []byte, e *entry, msg []byte, k *Key, r *wire.
 		e.lifetime = lifetime
 	}
 	return dst, offsets
-}
-
-// PutFailure keeps for FailureTTL that k could not be resolved (RFC 9520).
-// ede is an info code or -1.
-//
-// It takes nothing that can be served, now or stale, out of the cache: there
-// the failure is only noted, Get reports it once the answer has expired, and
-// GetStale still finds the answer.
-func (c *Cache) PutFailure(k Key, rcode wire.Rcode, ede int, now int64) {
-	w := k.want()
-	c.putFailure(&w, rcode, ede, 0, now)
-}
-
-func (c *Cache) putFailure(k *want, rcode wire.Rcode, ede int, generation uint64, now int64) bool {
-	rcode = bareRcode(rcode)
-	h, s := c.locate(k)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n, ok := s.look(h, k); ok && s.record(n).flags&flagFailure == 0 {
-		old := s.record(n)
-		old.rewind(now)
-		if old.fresh(now) || old.usable(now, c.maxStale) {
-			old.flags |= flagNoted
-			old.notedAt, old.notedEDE, old.notedRcode = now, packEDE(ede), uint8(rcode)
-			s.lru.Get(n) // the newest
-			return true
-		}
-	}
-	var tmp [wire.HeaderLen + wire.MaxName + 4]byte
-	return s.add(h, k, entry{stored: now, notedAt: now, lifetime: c.failureTTL,
-		generation: generation, ede: packEDE(ede), flags: k.flags | flagFailure,
-	}, appendFailure(tmp[:0], k, rcode), nil)
-}
-
-// bareRcode is what a bare header can say. What an OPT record would have to,
-// or what is no failure at all, becomes SERVFAIL: it would read as something
-// else.
-func bareRcode(rcode wire.Rcode) wire.Rcode {
-	if rcode > 0xF || rcode == wire.NoError || rcode == wire.NXDomain {
-		return wire.ServFail
-	}
-	return rcode
-}
-
-// appendFailure appends the bare header and question of a failure.
-func appendFailure(dst []byte, k *want, rcode wire.Rcode) []byte {
-	flags := wire.FlagQR | wire.FlagRD | wire.FlagRA | uint16(rcode)
-	if k.flags&flagCD != 0 {
-		flags |= wire.FlagCD
-	}
-	dst = append(dst, 0, 0)
-	dst = binary.BigEndian.AppendUint16(dst, flags)
-	dst = append(dst, 0, 1, 0, 0, 0, 0, 0, 0)
-	dst = append(dst, k.name...)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(k.typ))
-	return binary.BigEndian.AppendUint16(dst, uint16(k.class))
 }
 
 func packEDE(ede int) uint16 {

@@ -123,7 +123,7 @@ func TestFailure(t *testing.T) {
 		c := cache.New(options())
 		k := key(t, "Fail.Example", dns.TypeTXT)
 		k.CD = true
-		c.PutFailure(k, tt.put, 22, epoch)
+		c.PutFailure(k, tt.put, 22, false, epoch)
 		msg, hit := c.Get(nil, k, epoch+second)
 		if hit.State != cache.Fresh || !hit.Failure || hit.EDE != 22 || hit.Generation != 0 {
 			t.Fatalf("hit %+v", hit)
@@ -150,7 +150,7 @@ func TestFailureTTLBounds(t *testing.T) {
 		o.FailureTTL = in
 		c := cache.New(o)
 		k := key(t, "fail.example", dns.TypeA)
-		c.PutFailure(k, wire.ServFail, -1, epoch)
+		c.PutFailure(k, wire.ServFail, -1, false, epoch)
 		if got := lifetime(t, c, k, epoch); got != want {
 			t.Errorf("FailureTTL %v: kept for %d s, want %d", in, got, want)
 		}
@@ -280,7 +280,7 @@ func TestNegativeStale(t *testing.T) {
 // is fresh; Get reports it for as long as it is remembered.
 func TestFailureKeepsStale(t *testing.T) {
 	fail := map[string]func(*cache.Cache, cache.Key, int64){
-		"PutFailure": func(c *cache.Cache, k cache.Key, now int64) { c.PutFailure(k, wire.ServFail, 23, now) },
+		"PutFailure": func(c *cache.Cache, k cache.Key, now int64) { c.PutFailure(k, wire.ServFail, 23, false, now) },
 		"Put": func(c *cache.Cache, k cache.Key, now int64) {
 			m := response(t, "a.example", dns.TypeA, dns.RcodeServerFailure)
 			m.SetEdns0(1232, false)

@@ -22,6 +22,7 @@ const (
 	flagPositive                   // has an answer of the type asked
 	flagFailure                    // is a failure itself
 	flagNoted                      // a failure came after it, at notedAt
+	flagRefresh                    // somebody was told to fetch it anew
 	flagDenial                     // of the key: it says of a name that it is not there, whatever the type
 )
 
@@ -66,6 +67,8 @@ type entry struct {
 	notedEDE   uint16
 	notedRcode uint8
 	flags      uint8
+	fails      uint8 // failures in a row, of one that is or has one; they stop counting at 255
+	asked      uint8 // look-ups that found it fresh; the same
 }
 
 func (e *entry) cost() int64 { return int64(e.length) + EntryOverhead }
@@ -96,15 +99,14 @@ func (e *entry) usable(now, maxStale int64) bool {
 	return e.flags&flagFailure == 0 && maxStale > 0 && e.age(now)-int64(e.lifetime)*1e9 <= maxStale
 }
 
-// failing reports whether a failure noted on e is to be answered.
-func (e *entry) failing(now int64, ttl uint32) bool {
-	return e.flags&flagNoted != 0 && now-e.notedAt < int64(ttl)*1e9
-}
-
 // rewind follows a clock that was set back, so that an entry from what is now
-// the future does not outlive its TTL counted from here.
+// the future does not outlive its TTL counted from here. Who waited for
+// upstream has an older time than what came meanwhile: that is no clock set back.
 func (e *entry) rewind(now int64) {
-	e.stored, e.notedAt = min(e.stored, now), min(e.notedAt, now)
+	const waited = 10e9
+	if e.stored > now+waited || e.notedAt > now+waited {
+		e.stored, e.notedAt = min(e.stored, now), min(e.notedAt, now)
+	}
 }
 
 func (e *entry) hit(s State) Hit {

@@ -56,6 +56,11 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if c.src.Cache != nil {
 		s.cache(c.src.Cache())
 	}
+	if c.src.Refreshes != nil {
+		ahead, again := c.src.Refreshes()
+		s.put(cacheRefreshes, float64(ahead), "prefetch")
+		s.put(cacheRefreshes, float64(again), "retry")
+	}
 	if c.src.Upstreams != nil {
 		s.upstreams(c.src.Upstreams())
 	}

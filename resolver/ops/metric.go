@@ -35,6 +35,7 @@ const (
 	cacheEntries
 	cacheBytes
 	cacheCuts
+	cacheRefreshes
 	cacheEvictions
 	cacheCollisions
 	upstreamRequests
@@ -112,6 +113,8 @@ var metrics = [ids]Metric{
 		"Memory that the cache accounts for.", nil},
 	cacheCuts: {"rideau_cache_nxdomain_cut_total", counter,
 		"Cache lookups that found that a name above does not exist, which settles those below (RFC 8020).", nil},
+	cacheRefreshes: {"rideau_cache_refreshes_total", counter,
+		"Questions asked in the background, by reason: prefetch of popular answers that expire soon, or retry while what has expired is given.", []string{"reason"}},
 	cacheEvictions: {"rideau_cache_evictions_total", counter,
 		"Answers removed to keep the cache within its bounds.", nil},
 	cacheCollisions: {"rideau_cache_collisions_total", counter,

@@ -54,9 +54,10 @@ func busy(t testing.TB) ops.Sources {
 	up.Failures = []ops.Failure{{Reason: "timeout", Count: 2}, {Reason: "refused"}}
 	up.Duration = ops.Histogram{Bounds: []time.Duration{time.Millisecond, time.Second}, Counts: []uint64{5, 2, 1}, Sum: 3500 * time.Millisecond}
 	return ops.Sources{
-		Totals: stats.Totals,
-		Policy: func() *blocklists.Snapshot { return s },
-		Cache:  func() ops.Cache { return ops.Cache{1, 2, 3, 4, 5, 6, 7, 8} },
+		Totals:    stats.Totals,
+		Policy:    func() *blocklists.Snapshot { return s },
+		Refreshes: func() (uint64, uint64) { return 3, 4 },
+		Cache:     func() ops.Cache { return ops.Cache{1, 2, 3, 4, 5, 6, 7, 8} },
 		Upstreams: func() []ops.Upstream {
 			return []ops.Upstream{up, {Name: "[2001:db8::53]:53", Failures: []ops.Failure{{Reason: "timeout"}}}, up}
 		},

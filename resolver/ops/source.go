@@ -17,6 +17,9 @@ type Sources struct {
 	Policy func() *blocklists.Snapshot
 	// Cache is the state of the cache.
 	Cache func() Cache
+	// Refreshes counts the questions asked in the background, ahead of an
+	// answer's end and again after failures: the method of [resolver.Resolver].
+	Refreshes func() (ahead, again uint64)
 	// Upstreams are those in use now, of all routes. Two of one name are
 	// added up.
 	Upstreams func() []Upstream

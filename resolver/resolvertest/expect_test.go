@@ -26,7 +26,7 @@ func (r *run) aboutAnswer() map[string]func(*exchange, []string) error {
 func (r *run) aboutWorld() map[string]func([]string) error {
 	return map[string]func([]string) error{
 		"upstream-queries": r.expectQueries, "asked": r.expectAsked, "event": r.expectEvent, "no-event": r.expectNoEvent,
-		"blocks": r.expectBlocks, "monitored": r.expectMonitored, "cache-entries": r.expectEntries,
+		"blocks": r.expectBlocks, "monitored": r.expectMonitored, "cache-entries": r.expectEntries, "settled": r.expectSettled,
 	}
 }
 

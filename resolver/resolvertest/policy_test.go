@@ -265,6 +265,8 @@ func (p *policy) setCache(words []string) error {
 		"max-ttl":          setDuration(&o.MaxTTL),
 		"max-negative-ttl": setDuration(&o.MaxNegativeTTL),
 		"failure-ttl":      setDuration(&o.FailureTTL),
+		"failure-max-ttl":  setDuration(&o.FailureMaxTTL),
+		"prefetch-after":   setInt(&o.PrefetchAfter),
 		"max-stale":        setDuration(&o.MaxStale),
 		"no-cut":           setBool(&o.NoCut),
 		"stale-ttl":        setDuration(&o.StaleTTL),

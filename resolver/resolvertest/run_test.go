@@ -171,6 +171,7 @@ func (r *run) setUp() error {
 		return err
 	}
 	r.cache = cache.New(p.cache)
+	r.background = p.cache.PrefetchAfter > 0
 	st, err := r.load(p, false)
 	if err != nil {
 		return err

@@ -163,6 +163,17 @@ func (r *run) expectCount(words []string, count func(blocklists.Slot) uint64) er
 	return nil
 }
 
+// expectSettled is "settled": what is asked in the background has ended.
+func (r *run) expectSettled([]string) error {
+	for range 500 {
+		if r.resolver.Refreshing() == 0 {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return errors.New("it does not end")
+}
+
 // expectEntries is "cache-entries N".
 func (r *run) expectEntries(words []string) error {
 	if got := strconv.Itoa(r.cache.Stats().Entries); len(words) != 1 || got != words[0] {
