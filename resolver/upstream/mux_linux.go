@@ -194,8 +194,7 @@ func (x *Mux) Expire(now time.Time) {
 	}
 	for c := x.lent.first; c != nil && now.Sub(c.sent) >= c.g.timeout; c = x.lent.first {
 		c.never()
-		x.drop(c, &x.lent)
-		x.taker.Took(c, nil, Gone)
+		x.gone(c)
 	}
 	if now.Sub(x.tidied) < time.Second {
 		return
@@ -219,9 +218,16 @@ func (x *Mux) lend(c *Call) {
 	c.took = x.now.Sub(c.sent)
 	x.taker.Took(c, nil, Silent)
 	if c.lent == nil { // nobody wants it any more
-		x.drop(c, &x.lent)
-		x.taker.Took(c, nil, Gone)
+		x.gone(c)
 	}
+}
+
+// gone tells that a lent call is over. Nothing is kept of it: until it is used
+// again it would hold the messages of a race, and a group that may have ended.
+func (x *Mux) gone(c *Call) {
+	x.drop(c, &x.lent)
+	c.g, c.m, c.s, c.lent, c.err = nil, nil, nil, nil, nil
+	x.taker.Took(c, nil, Gone)
 }
 
 // Receive reads the socket of a tag until it is empty.
@@ -318,12 +324,11 @@ func (x *Mux) end(c *Call, resp []byte, how Ending) {
 		x.taker.Took(c, resp, how)
 		return
 	}
-	x.drop(c, &x.lent)
 	if how == Answered || how == Judged {
 		c.g.heardOf(c.m, c.sent, c.took, true)
 		c.late(resp, nil)
 	}
-	x.taker.Took(c, nil, Gone)
+	x.gone(c)
 }
 
 func (x *Mux) drop(c *Call, l *list) {
