@@ -72,6 +72,9 @@ func labReply(q *dns.Msg, tcp bool) *dns.Msg {
 		for i := range 5 {
 			m.Answer = append(m.Answer, &dns.TXT{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: 3600}, Txt: []string{fmt.Sprint(i, strings.Repeat("x", 200))}})
 		}
+	case strings.HasSuffix(name, ".flooded.example."):
+		m.Rcode = dns.RcodeNameError
+		m.Ns = []dns.RR{&dns.SOA{Hdr: dns.RR_Header{Name: "flooded.example.", Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: 300}, Ns: "ns.flooded.example.", Mbox: "root.flooded.example.", Minttl: 300}}
 	case q.Question[0].Qtype == dns.TypeA:
 		m.Answer = append(m.Answer, &dns.A{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 3600}, A: net.IPv4(192, 0, 2, 1)})
 	}
@@ -82,26 +85,43 @@ func labReply(q *dns.Msg, tcp bool) *dns.Msg {
 	return m
 }
 
+// labClients is how many clients there are, each of a network of its own.
+const labClients = 20
+
+func labSource(i int) string { return fmt.Sprintf("10.3.%d.2", i) }
+
 // lab is rideau in a namespace, between its clients and two upstreams: with the
 // clients it is joined by a wire, with each upstream by a path.
 type lab struct {
 	t       testing.TB
 	clients *space
 	middle  *space
+	dir     string // of rideau's configuration
 	addr    string // of rideau
 	proc    *process
 	ups     [2]*labServer
 	paths   [2]*path
 }
 
-func newLab(t testing.TB, more string) *lab {
+// newLab starts one. If wired is set, what goes upstream goes by wires too, which
+// carry more than a path can.
+func newLab(t testing.TB, wired bool, more string) *lab {
 	t.Helper()
 	l := &lab{t: t, clients: newSpace(t, "clients"), middle: newSpace(t, "middle")}
 	l.clients.wire("c0", "10.0.0.2/24", l.middle, "m0", "10.0.0.1/24")
+	l.middle.ip("route", "add", "10.3.0.0/16", "via", "10.0.0.2")
+	for i := range labClients {
+		l.clients.ip("addr", "add", labSource(i)+"/32", "dev", "c0")
+	}
 	var servers []string
 	for i := range l.ups {
 		u := &labServer{space: newSpace(t, fmt.Sprint("upstream ", i)), addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i), 2}), 53)}
-		l.paths[i] = newPath(l.middle, fmt.Sprint("up", i), netip.AddrFrom4([4]byte{10, 1, byte(i), 1}), u.space, "world", u.addr.Addr())
+		device, near := fmt.Sprint("up", i), netip.AddrFrom4([4]byte{10, 1, byte(i), 1})
+		if wired {
+			l.middle.wire(device, near.String()+"/24", u.space, "world", u.addr.Addr().String()+"/24")
+		} else {
+			l.paths[i] = newPath(l.middle, device, near, u.space, "world", u.addr.Addr())
+		}
 		u.start(t)
 		t.Cleanup(u.stop)
 		l.ups[i] = u
@@ -117,9 +137,14 @@ bans: [{id: ban, title: {en: The ban}, lists: [list]}]
 ops: {listen: "127.0.0.1:0", pprof: true}
 log: {level: warn}
 %s`, strings.Join(servers, `", "`), more))
-	l.middle.do(func() { l.proc = start(t, w.dir) })
-	l.addr = l.proc.dns[0]
+	l.dir = w.dir
 	return l
+}
+
+// serve starts rideau.
+func (l *lab) serve() {
+	l.middle.do(func() { l.proc = start(l.t, l.dir) })
+	l.addr = l.proc.dns[0]
 }
 
 // tally is what became of queries of one kind.
@@ -190,19 +215,22 @@ func publish(t testing.TB, title string, table []string) {
 
 // labClient is a socket in a namespace from which many queries are under way at once.
 type labClient struct {
-	c    net.Conn
+	space    *space
+	from, to string
+	c        net.Conn
+
 	mu   sync.Mutex // guards what follows
 	next uint16
 	open map[uint16]chan *dns.Msg
 }
 
-func newLabClient(t testing.TB, s *space, addr string) *labClient {
+func newLabClient(t testing.TB, s *space, from, to string) *labClient {
 	t.Helper()
-	c, err := s.dial("udp", addr)
+	c, err := s.dial("udp", from, to)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &labClient{c: c, open: map[uint16]chan *dns.Msg{}}
+	l := &labClient{space: s, from: from, to: to, c: c, open: map[uint16]chan *dns.Msg{}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -233,7 +261,7 @@ func newLabClient(t testing.TB, s *space, addr string) *labClient {
 
 // ask sends a query once, and tells how long the answer took or what was
 // wrong. What is truncated is fetched by TCP.
-func (l *labClient) ask(s *space, addr, name string, qtype uint16) (time.Duration, string) {
+func (l *labClient) ask(name string, qtype uint16) (time.Duration, string) {
 	q := new(dns.Msg).SetQuestion(name, qtype)
 	q.SetEdns0(1232, false)
 	ch := make(chan *dns.Msg, 1)
@@ -265,7 +293,7 @@ func (l *labClient) ask(s *space, addr, name string, qtype uint16) (time.Duratio
 		return 0, "silence"
 	}
 	if m.Truncated {
-		c, err := s.dial("tcp", addr)
+		c, err := l.space.dial("tcp", l.from, l.to)
 		if err != nil {
 			return 0, "tcp: " + err.Error()
 		}
@@ -295,8 +323,8 @@ func (l *labClient) ask(s *space, addr, name string, qtype uint16) (time.Duratio
 func (l *lab) phase(number int, perSecond int, d time.Duration, big bool, middle func()) (cached, fresh *tally) {
 	cached, fresh = new(tally), new(tally)
 	var clients []*labClient
-	for range 8 {
-		clients = append(clients, newLabClient(l.t, l.clients, l.addr))
+	for k := range labClients {
+		clients = append(clients, newLabClient(l.t, l.clients, labSource(k), l.addr))
 	}
 	var all sync.WaitGroup
 	total := int(d.Seconds() * float64(perSecond))
@@ -307,9 +335,9 @@ func (l *lab) phase(number int, perSecond int, d time.Duration, big bool, middle
 			middle()
 		}
 		all.Go(func() {
-			c := clients[i%len(clients)]
+			c := clients[i/2%len(clients)]
 			if i%2 == 0 {
-				cached.note(c.ask(l.clients, l.addr, fmt.Sprintf("cached%d.lab.example.", i/2%50), dns.TypeA))
+				cached.note(c.ask(fmt.Sprintf("cached%d.lab.example.", i/2%50), dns.TypeA))
 				return
 			}
 			name, qtype := fmt.Sprintf("new%d-%d.lab.example.", number, i), dns.TypeA
@@ -318,7 +346,7 @@ func (l *lab) phase(number int, perSecond int, d time.Duration, big bool, middle
 			} else if big {
 				qtype = dns.TypeTXT
 			}
-			fresh.note(c.ask(l.clients, l.addr, name, qtype))
+			fresh.note(c.ask(name, qtype))
 		})
 	}
 	all.Wait()
@@ -332,10 +360,11 @@ func TestLab(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a minute")
 	}
-	l := newLab(t, "")
-	first := newLabClient(t, l.clients, l.addr)
+	l := newLab(t, false, "")
+	l.serve()
+	first := newLabClient(t, l.clients, labSource(0), l.addr)
 	for i := range 50 {
-		if _, why := first.ask(l.clients, l.addr, fmt.Sprintf("cached%d.lab.example.", i), dns.TypeA); why != "" {
+		if _, why := first.ask(fmt.Sprintf("cached%d.lab.example.", i), dns.TypeA); why != "" {
 			t.Fatalf("without any fault: %s", why)
 		}
 	}

@@ -241,8 +241,13 @@ func checksum(b []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// dial connects from within the namespace.
-func (s *space) dial(network, addr string) (c net.Conn, err error) {
-	s.do(func() { c, err = net.DialTimeout(network, addr, 5*time.Second) })
+// dial connects from within the namespace, and from one of its addresses.
+func (s *space) dial(network, from, to string) (c net.Conn, err error) {
+	local := net.Addr(&net.UDPAddr{IP: net.ParseIP(from)})
+	if network == "tcp" {
+		local = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
+	d := net.Dialer{LocalAddr: local, Timeout: 5 * time.Second}
+	s.do(func() { c, err = d.Dial(network, to) })
 	return c, err
 }
