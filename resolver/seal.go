@@ -1,0 +1,73 @@
+package resolver
+
+import (
+	"rideau/resolver/cookie"
+	"rideau/resolver/wire"
+)
+
+// seal ends an answer: it appends the OPT record if the client sent one, and
+// keeps the answer within what the client takes. An explanation that does not
+// fit is left out first; then whole RRsets are.
+func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte) []byte {
+	v := &q.view
+	limit := q.limit()
+	if !v.EDNS {
+		return wire.Fit(dst, base, limit)
+	}
+	var tmp [maxOptions]byte
+	fixed := q.appendOptions(tmp[:0])
+	limit -= wire.OPTLen + len(fixed)
+	if len(dst)-base+len(option) > limit {
+		option = nil
+	}
+	dst = wire.Fit(dst, base, limit-len(option))
+	off := len(dst)
+	dst = wire.AppendOPT(dst, base, wire.OPT{UDPSize: q.state.udpSize, DO: v.DO, Rcode: rcode, Options: option})
+	return wire.AppendOption(dst, off, fixed)
+}
+
+// limit is how many octets the answer may have.
+func (q *Query) limit() int {
+	if q.Transport.Stream() {
+		return wire.MaxMessage
+	}
+	n := int(min(q.view.UDPSize, q.state.udpSize))
+	if a := q.state.amplification; a > 0 && !q.verified {
+		// Room for the header, the question and the options there is always: what
+		// they come to is no more than the query and a little.
+		n = min(n, max(a*len(q.Msg), len(q.Msg)+maxOptions+wire.OPTLen))
+	}
+	return n
+}
+
+// maxOptions is the room for what appendOptions appends.
+const maxOptions = 4 + cookie.ClientLen + cookie.ServerLen + 6 + 4 + MaxNSID
+
+// appendOptions appends the options that are the same whatever the answer is.
+func (q *Query) appendOptions(dst []byte) []byte {
+	v := &q.view
+	if v.Cookie != wire.CookieNone && q.state.cookies != nil {
+		dst = q.appendCookie(dst)
+	}
+	if v.Keepalive && q.Keepalive > 0 && q.Transport.Stream() {
+		dst = wire.AppendKeepalive(dst, q.Keepalive)
+	}
+	if v.NSID {
+		dst = append(dst, q.state.nsid...)
+	}
+	return dst
+}
+
+// appendCookie appends the client's cookie and ours, which stays the same while
+// it is good for some time yet (RFC 9018 section 4.3).
+func (q *Query) appendCookie(dst []byte) []byte {
+	v := &q.view
+	now := q.Received.Unix()
+	server := cookie.Server(v.ServerCookie)
+	if !q.fresh {
+		server = q.state.cookies.Make(v.ClientCookie, q.Client, now)
+	}
+	var both [cookie.ClientLen + cookie.ServerLen]byte
+	copy(both[copy(both[:], v.ClientCookie[:]):], server[:])
+	return wire.AppendOptionBytes(dst, wire.OptionCookie, both[:])
+}
