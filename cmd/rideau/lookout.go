@@ -21,7 +21,7 @@ func (s *server) lookOut(ctx context.Context) {
 		}
 		now := s.sockets.stats().Lost
 		if cfg, _ := s.now(); cfg.Limits.Flood {
-			s.gate.Look(now - lost)
+			s.gate.Look(now-lost, s.resolver.GateClock(time.Now()))
 		} else {
 			s.gate.Calm()
 		}

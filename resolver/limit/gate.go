@@ -2,6 +2,7 @@ package limit
 
 import (
 	"hash/maphash"
+	"math"
 	"math/bits"
 	"net/netip"
 	"sync"
@@ -64,11 +65,15 @@ const (
 	// floodDepth is how many nanoseconds' worth may be asked at once. That it
 	// is a time, and no number, keeps a new pace from giving everybody a new burst.
 	floodDepth = 5 * int64(time.Second)
+	// firstBurst is how many queries a network has left when a flood begins.
+	firstBurst = 8
 )
 
 // NewGate makes a Gate that lets all pass until it is told otherwise.
 func NewGate() *Gate {
 	g := &Gate{seed: maphash.MakeSeed()}
+	g.clients.floor.Store(math.MinInt64)
+	g.flood.floor.Store(math.MinInt64)
 	g.flood.uneven = true
 	return g
 }
@@ -135,12 +140,12 @@ const LookEvery = 100 * time.Millisecond
 
 // Look is told how many queries the system has lost since the last call,
 // because nobody read them in time, and sets the pace. It has to be called every
-// LookEvery.
+// LookEvery, with the clock that Admit is given.
 //
 // The pace is what keeps queries from being lost, found as TCP finds its: it is cut
 // as long as there are losses, and raised slowly when there are none. It is a network's,
 // so that those below it lose nothing.
-func (g *Gate) Look(lost uint64) {
+func (g *Gate) Look(lost uint64, now int64) {
 	if lost == 0 && g.phase.Load() == calm {
 		return
 	}
@@ -161,6 +166,7 @@ func (g *Gate) Look(lost uint64) {
 		g.rate, g.height, g.quiet = min(max(perNetwork/2, leastRate), firstRate), seen, 0
 		g.ceiling = 2 * g.rate
 		g.pace()
+		g.flood.floor.Store(now + floodDepth - int64(firstBurst/g.rate*1e9))
 		g.phase.Store(engaged)
 	case phase == alarmed:
 		if g.quiet++; lost == 0 && g.quiet >= 10 {
@@ -213,6 +219,9 @@ func (g *Gate) pace() { g.flood.set(g.rate, floodDepth) }
 type bucket struct {
 	interval atomic.Int64 // between two tokens, in nanoseconds; 0 for no bound
 	depth    atomic.Int64 // nanoseconds that may be spent ahead
+	// floor is what nobody has spent less than: at the beginning of a flood
+	// nobody has saved up anything.
+	floor atomic.Int64
 	// uneven keys have tokens at somewhat different intervals, so that
 	// thousands do not pass at one moment and none at the next.
 	uneven bool
@@ -243,14 +252,14 @@ func (b *bucket) take(h uint64, now int64) bool {
 		interval += interval * int64(h>>56) >> 10
 	}
 	var at [rows]*atomic.Int64
-	spent := int64(1<<63 - 1)
+	spent, least := int64(1<<63-1), max(now, b.floor.Load())
 	for i := range at {
 		at[i] = &b.cells[i][h>>(16*i)%places]
 		t := at[i].Load()
 		if t > now+patience+2*depth {
-			t = now // the clock was set back, or there was another pace
+			t = least // the clock was set back, or there was another pace
 		}
-		spent = min(spent, max(t, now))
+		spent = min(spent, max(t, least))
 	}
 	if spent > now+depth {
 		return false

@@ -209,7 +209,7 @@ func TestGateFlood(t *testing.T) {
 			}
 		}
 		now += second / 10
-		g.Look(lost)
+		g.Look(lost, now)
 		return lost
 	}
 	for range 20 {
@@ -253,7 +253,7 @@ func TestGateFew(t *testing.T) {
 				t.Fatalf("%v", v)
 			}
 		}
-		g.Look(1000)
+		g.Look(1000, second+int64(i)*second/10)
 	}
 }
 
@@ -265,7 +265,7 @@ func TestGateSure(t *testing.T) {
 		for i := range 10000 {
 			g.Admit(addr(i%1000), false, now)
 		}
-		g.Look(10000)
+		g.Look(10000, now)
 		now += second / 10
 	}
 	if !g.Flooded() {
