@@ -12,20 +12,26 @@ import (
 func (s *server) lookOut(ctx context.Context) {
 	tick := time.NewTicker(limit.LookEvery)
 	defer tick.Stop()
-	lost, flooded := s.sockets.stats().Lost, false
+	was, flooded := s.sockets.stats(), false
+	var shield *limit.Shield
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		now := s.sockets.stats().Lost
+		now := s.sockets.stats()
 		if cfg, _ := s.now(); cfg.Limits.Flood {
-			s.gate.Look(now-lost, s.resolver.GateClock(time.Now()))
+			s.gate.Look(limit.Sight{Pressed: now.Lost > was.Lost || now.Backlog > 0.5, Kept: now.Shielded - was.Shielded,
+				Now: s.resolver.GateClock(time.Now())})
 		} else {
 			s.gate.Calm()
 		}
-		lost = now
+		was = now
+		if sh := s.gate.Shield(); sh != shield {
+			shield = sh
+			s.sockets.shield(sh)
+		}
 		if f := s.gate.Flooded(); f != flooded {
 			flooded = f
 			if f {

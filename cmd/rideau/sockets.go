@@ -232,11 +232,23 @@ func (s *sockets) missing(cfg *config.Config) []string {
 	return out
 }
 
+// shield keeps all sockets from networks that flood; nil lets them be.
+func (s *sockets) shield(by *limit.Shield) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.live {
+		if err := k.Shield(by); err != nil {
+			s.log.Debug("a socket cannot be kept from a flood", "address", k.Addr(), "error", err)
+		}
+	}
+}
+
 // stats sums the figures of all sockets that there are and were.
 func (s *sockets) stats() listener.Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sum := s.past
+	sum.Backlog = 0
 	for _, k := range s.live {
 		addStats(&sum, k.Stats())
 	}
@@ -252,4 +264,6 @@ func addStats(sum *listener.Stats, t listener.Stats) {
 	sum.SendErrors += t.SendErrors
 	sum.Panics += t.Panics
 	sum.Lost += t.Lost
+	sum.Shielded += t.Shielded
+	sum.Backlog = max(sum.Backlog, t.Backlog)
 }

@@ -109,7 +109,7 @@ func (s *server) listenerFacts() ops.Listener {
 			{Reason: limit.ClientFull.String(), Count: s.room.Refused(limit.ClientFull)},
 			{Reason: limit.ZoneFull.String(), Count: s.room.Refused(limit.ZoneFull)},
 			{Reason: "rate", Count: s.gate.Refused(limit.ByClient)},
-			{Reason: "flood", Count: s.gate.Refused(limit.ByFlood)},
+			{Reason: "flood", Count: s.gate.Refused(limit.ByFlood) + t.Shielded},
 		}}
 }
 

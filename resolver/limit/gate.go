@@ -37,12 +37,15 @@ type Gate struct {
 	// What there is of a flood. While none is suspected, Admit looks at
 	// phase alone.
 	phase   atomic.Int32
-	seen    atomic.Uint64              // queries since the last look
+	seen    atomic.Uint64 // queries since the last look
+	tally   tally
+	shield  atomic.Pointer[Shield]
 	marks   [marked / 64]atomic.Uint64 // networks heard since the last look, by hash
 	mu      sync.Mutex                 // one look at a time
 	rate    float64                    // a network's queries a second; guarded by mu
 	ceiling float64                    // the rate at which queries were lost last; guarded by mu
-	quiet   int                        // looks in a row without losses; guarded by mu
+	looks   int                        // since the tally was taken; guarded by mu
+	quiet   int                        // looks in a row without pressure or, below 0, with it; guarded by mu
 	height  uint64                     // the most queries between two looks of this flood; guarded by mu
 }
 
@@ -106,7 +109,11 @@ func (g *Gate) Admit(client netip.Addr, sure bool, now int64) Verdict {
 	if bit := uint64(1) << (h % 64); m.Load()&bit == 0 {
 		m.Or(bit)
 	}
-	if phase == engaged && !g.flood.take(h, now) {
+	if phase != engaged {
+		return Pass
+	}
+	g.tally.add(client, h)
+	if !g.flood.take(h, now) {
 		g.stats[ByFlood].Add(1)
 		return g.turnAway()
 	}
@@ -138,15 +145,25 @@ func (g *Gate) Flooded() bool { return g.phase.Load() == engaged }
 // LookEvery is how often Look is to be called.
 const LookEvery = 100 * time.Millisecond
 
-// Look is told how many queries the system has lost since the last call,
-// because nobody read them in time, and sets the pace. It has to be called every
-// LookEvery, with the clock that Admit is given.
+// Sight is what a look finds.
+type Sight struct {
+	// Pressed: queries are lost, or about to be, because more come than are
+	// read.
+	Pressed bool
+	// Kept is how many queries the [Shield] has kept away since the last look.
+	Kept uint64
+	// Now is by the clock that Admit is given.
+	Now int64
+}
+
+// Look is told how it goes, and sets the pace. It has to be called every
+// LookEvery.
 //
 // The pace is what keeps queries from being lost, found as TCP finds its: it is cut
 // as long as there are losses, and raised slowly when there are none. It is a network's,
 // so that those below it lose nothing.
-func (g *Gate) Look(lost uint64, now int64) {
-	if lost == 0 && g.phase.Load() == calm {
+func (g *Gate) Look(s Sight) {
+	if !s.Pressed && g.phase.Load() == calm {
 		return
 	}
 	g.mu.Lock()
@@ -155,59 +172,67 @@ func (g *Gate) Look(lost uint64, now int64) {
 	for i := range g.marks {
 		networks += bits.OnesCount64(g.marks[i].Swap(0))
 	}
-	seen := g.seen.Swap(0)
+	seen := g.seen.Swap(0) + s.Kept
 	switch phase := g.phase.Load(); {
 	case phase == calm:
 		g.quiet = 0
 		g.phase.Store(alarmed)
-	case phase == alarmed && lost > 0 && networks >= crowd:
+	case phase == alarmed && s.Pressed && networks >= crowd:
 		// What was read is what can be read, and answers cost most of it.
 		perNetwork := float64(seen) / float64(networks) * float64(time.Second/LookEvery)
 		g.rate, g.height, g.quiet = min(max(perNetwork/2, leastRate), firstRate), seen, 0
-		g.ceiling = 2 * g.rate
+		g.ceiling, g.looks = 2*g.rate, 0
+		g.tally.take()
 		g.pace()
-		g.flood.floor.Store(now + floodDepth - int64(firstBurst/g.rate*1e9))
+		g.flood.floor.Store(s.Now + floodDepth - int64(firstBurst/g.rate*1e9))
 		g.phase.Store(engaged)
 	case phase == alarmed:
-		if g.quiet++; lost == 0 && g.quiet >= 10 {
+		if g.quiet++; !s.Pressed && g.quiet >= 10 {
 			g.phase.Store(calm)
 		}
 	default:
-		g.adjust(lost, seen, networks)
+		g.adjust(s.Pressed, seen, networks)
 	}
 }
 
 // Calm ends what Look has begun.
-func (g *Gate) Calm() { g.phase.Store(calm) }
+func (g *Gate) Calm() {
+	g.phase.Store(calm)
+	g.shield.Store(nil)
+}
 
 // adjust is Look while a flood is held off.
-func (g *Gate) adjust(lost, seen uint64, networks int) {
+func (g *Gate) adjust(pressed bool, seen uint64, networks int) {
 	g.height = max(g.height, seen)
 	switch {
-	case lost > 0:
+	case pressed:
 		if g.quiet > 0 {
 			g.ceiling = g.rate
 		}
-		g.quiet = 0
-		g.rate = max(g.rate*0.8, leastRate)
+		// What was cut has to show first: there is a queue.
+		if g.quiet = min(g.quiet, 0) - 1; g.quiet%2 != 0 {
+			g.rate = max(g.rate*0.7, leastRate)
+		}
 	case seen < g.height/4 || networks < crowd/4:
 		g.rate = 2 * liftedRate // it is over
 	default:
-		switch g.quiet++; {
-		case g.quiet <= 10:
-		case g.rate < 0.9*g.ceiling:
-			g.rate *= 1.02
+		switch g.quiet = max(g.quiet, 0) + 1; {
+		case g.quiet <= 3:
+		case g.rate < 0.8*g.ceiling:
+			g.rate *= 1.1
 		default:
-			g.rate *= 1.003 // it went wrong there the last time
+			g.rate *= 1.01 // it went wrong there the last time
 			g.ceiling = max(g.ceiling, g.rate)
 		}
 	}
 	if g.rate > liftedRate {
 		g.phase.Store(alarmed)
+		g.shield.Store(nil)
 		g.quiet = 0
 		return
 	}
 	g.pace()
+	g.weigh()
 }
 
 func (g *Gate) pace() { g.flood.set(g.rate, floodDepth) }

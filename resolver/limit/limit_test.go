@@ -209,7 +209,7 @@ func TestGateFlood(t *testing.T) {
 			}
 		}
 		now += second / 10
-		g.Look(lost, now)
+		g.Look(limit.Sight{Pressed: lost > 0, Now: now})
 		return lost
 	}
 	for range 20 {
@@ -243,6 +243,47 @@ func TestGateFlood(t *testing.T) {
 	}
 }
 
+// The networks that send most of a flood, and nobody else, are what sockets
+// should be kept from, and the more they send the less of it passes.
+func TestGateShield(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	g := limit.NewGate()
+	now := second
+	var shield *limit.Shield
+	run := func(looks, each int) {
+		for range looks {
+			kept := 0
+			if s := g.Shield(); s != nil && shield == nil {
+				shield = s
+			}
+			for i := range 300 * each {
+				if s := g.Shield(); s != nil && rnd.Float64() > s.Pass {
+					kept++
+					continue
+				}
+				g.Admit(addr(i%300), false, now+int64(i))
+			}
+			for i := range 50 {
+				g.Admit(netip.AddrFrom4([4]byte{172, 16, byte(i), 9}), false, now)
+			}
+			g.Look(limit.Sight{Pressed: g.Shield() == nil, Kept: uint64(kept), Now: now})
+			now += second / 10
+		}
+	}
+	run(20, 100)
+	s := shield
+	if s == nil {
+		t.Fatal("no shield")
+	}
+	if n := len(s.Networks); n < 200 || s.Networks[0] < 10<<16 || s.Networks[n-1] > 10<<16|299 || s.Pass <= 0 || s.Pass > 0.95 {
+		t.Errorf("%d networks, from %x to %x, and %v pass", n, s.Networks[0], s.Networks[n-1], s.Pass)
+	}
+	run(100, 0)
+	if g.Shield() != nil || g.Flooded() {
+		t.Error("the flood is over")
+	}
+}
+
 // A few who ask more than there is are no flood: none of them is in the way of
 // anybody but themselves.
 func TestGateFew(t *testing.T) {
@@ -253,7 +294,7 @@ func TestGateFew(t *testing.T) {
 				t.Fatalf("%v", v)
 			}
 		}
-		g.Look(1000, second+int64(i)*second/10)
+		g.Look(limit.Sight{Pressed: true, Now: second + int64(i)*second/10})
 	}
 }
 
@@ -265,7 +306,7 @@ func TestGateSure(t *testing.T) {
 		for i := range 10000 {
 			g.Admit(addr(i%1000), false, now)
 		}
-		g.Look(10000, now)
+		g.Look(limit.Sight{Pressed: true, Now: now})
 		now += second / 10
 	}
 	if !g.Flooded() {

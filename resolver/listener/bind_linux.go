@@ -3,7 +3,6 @@ package listener
 import (
 	"net"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -134,24 +133,6 @@ func detachTCP(t *net.TCPListener) error {
 	return control(rc, func(fd int) error {
 		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, nowhere)
 	})
-}
-
-// lost implements packetConn. What a closed socket has lost is still known.
-func (c *batchConn) lost() uint64 {
-	c.use(func(fd int) error {
-		// The kernel's struct is an array: SO_MEMINFO of socket(7).
-		const drops = 8
-		var info [drops + 1]uint32
-		n := uint32(unsafe.Sizeof(info))
-		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
-			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&n)), 0)
-		if errno == 0 && n == uint32(unsafe.Sizeof(info)) {
-			was := c.drops.Load()
-			c.drops.CompareAndSwap(was, was+uint64(info[drops]-uint32(was)))
-		}
-		return nil
-	})
-	return c.drops.Load()
 }
 
 func control(rc syscall.RawConn, f func(fd int) error) error {

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -135,6 +136,10 @@ type Stats struct {
 	ReadErrors  uint64 // errors of UDP sockets and of accepting connections
 	Panics      uint64 // queries given up because the handler panicked
 	Lost        uint64 // datagrams that the system let go because they were not read in time; 0 where it does not tell
+	Shielded    uint64 // datagrams that it has let go since there was a Shield
+	// Backlog is how full the fullest UDP socket is, from 0 to 1; 0 where the
+	// system does not tell.
+	Backlog float64
 }
 
 type counts struct {
@@ -178,11 +183,31 @@ type packetConn interface {
 	// detach has the kernel bring no more queries, where it can: what it
 	// brought is still read, and answers are still sent.
 	detach() error
-	// lost is how many datagrams the system has let go for want of room.
-	lost() uint64
+	// losses says what datagrams the system has let go.
+	losses() losses
+	// shield has the system let go of datagrams; nil has it take all.
+	shield(s *limit.Shield) error
 	// interrupt wakes serve to look at l.phase.
 	interrupt()
 	Close() error
+}
+
+// losses are datagrams that the system has let go.
+type losses struct {
+	room    uint64  // for want of room
+	shield  uint64  // while there was a shield, which the system counts alike
+	backlog float64 // how full the socket is
+}
+
+// Shield has the system let go of some datagrams of networks that flood, before
+// they cost anything; nil has it take all again. IPv6 is not concerned. It is
+// safe for concurrent use.
+func (l *Listener) Shield(s *limit.Shield) error {
+	var err error
+	for _, u := range l.udp {
+		err = cmp.Or(err, u.shield(s))
+	}
+	return err
 }
 
 // ErrServed is what Serve returns when it was called before.
@@ -222,12 +247,15 @@ func (l *Listener) Addr() netip.AddrPort { return l.addrs[0] }
 // Stats returns the figures of this moment.
 func (l *Listener) Stats() Stats {
 	c := &l.count
-	var lost uint64
+	var lost losses
 	for _, u := range l.udp {
-		lost += u.lost()
+		n := u.losses()
+		lost.room, lost.shield, lost.backlog = lost.room+n.room, lost.shield+n.shield, max(lost.backlog, n.backlog)
 	}
 	return Stats{
-		Lost:        lost,
+		Lost:        lost.room,
+		Shielded:    lost.shield,
+		Backlog:     lost.backlog,
 		Pending:     l.waiting(),
 		Connections: l.conns.len(),
 		Accepted:    c.accepted.Load(),

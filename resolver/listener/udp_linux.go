@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -49,7 +48,7 @@ type batchConn struct {
 	mu   sync.RWMutex
 	open bool // guarded by mu
 
-	drops atomic.Uint64 // as lost found it last
+	drops shielded
 }
 
 // newBatchConn takes c's socket over. c is closed.

@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
+
+	"rideau/resolver/limit"
 )
 
 // Ownership: a datagram lies in the buffers of the goroutine that read it
@@ -70,8 +72,10 @@ func (c *portableConn) serve(w *worker) {
 	}
 }
 
-// lost implements packetConn. There is no portable way to know.
-func (c *portableConn) lost() uint64 { return 0 }
+// losses implements packetConn. There is no portable way to know.
+func (c *portableConn) losses() losses { return losses{} }
+
+func (c *portableConn) shield(*limit.Shield) error { return errors.ErrUnsupported }
 
 func (c *portableConn) answer(w *worker, msg, dst, oob []byte, from netip.AddrPort, received time.Time) {
 	client := from.Addr().Unmap().WithZone("")

@@ -1,0 +1,138 @@
+package listener
+
+import (
+	"math"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"rideau/resolver/limit"
+)
+
+// shielded is what is known of the datagrams that a socket has not taken.
+type shielded struct {
+	mu    sync.Mutex
+	last  uint32 // as the kernel counted; guarded by mu
+	lost  losses // guarded by mu
+	under bool   // there is a shield; guarded by mu
+}
+
+// losses implements packetConn. What a closed socket has lost is still known.
+func (c *batchConn) losses() losses {
+	d := &c.drops
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c.count()
+	return d.lost
+}
+
+// count adds what was lost since the last time. It is called with drops.mu
+// held.
+func (c *batchConn) count() {
+	d := &c.drops
+	d.lost.backlog = 0
+	c.use(func(fd int) error {
+		// The kernel's struct is an array: SO_MEMINFO of socket(7).
+		const queued, room, drops = 0, 1, 8
+		var info [drops + 1]uint32
+		n := uint32(unsafe.Sizeof(info))
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&n)), 0)
+		if errno != 0 || n != uint32(unsafe.Sizeof(info)) {
+			return errno
+		}
+		more := uint64(info[drops] - d.last)
+		d.last = info[drops]
+		if d.under {
+			d.lost.shield += more
+		} else {
+			d.lost.room += more
+		}
+		if info[room] > 0 {
+			d.lost.backlog = min(float64(info[queued])/float64(info[room]), 1)
+		}
+		return nil
+	})
+}
+
+// shield implements packetConn.
+func (c *batchConn) shield(s *limit.Shield) error {
+	d := &c.drops
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c.v6 || s == nil && !d.under {
+		return nil
+	}
+	c.count()
+	err := c.use(func(fd int) error {
+		if s == nil {
+			return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
+		}
+		p := program(s)
+		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(p)), Filter: &p[0]})
+	})
+	if err == nil {
+		d.under = s != nil
+	}
+	return err
+}
+
+// program is the shield as a program of classic BPF: it looks for the
+// network that a datagram comes from by halves, and lets what it finds pass by the
+// throw of a die.
+func program(s *limit.Shield) []unix.SockFilter {
+	const netOff, adOff, adRandom = 0xfff00000, 0xfffff000, 56
+	const source = 12 // in an IPv4 header
+	var b builder
+	b.add(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, netOff+source)
+	b.add(unix.BPF_ALU|unix.BPF_RSH|unix.BPF_K, 8)
+	b.search(s.Networks)
+	for _, at := range b.found {
+		b.p[at].K = uint32(len(b.p) - at - 1)
+	}
+	b.add(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, adOff+adRandom)
+	b.jump(unix.BPF_JGE, uint32(s.Pass*math.MaxUint32), 0, 1)
+	b.add(unix.BPF_RET|unix.BPF_K, 0)
+	b.add(unix.BPF_RET|unix.BPF_K, math.MaxUint32)
+	return b.p
+}
+
+// builder makes a program.
+type builder struct {
+	p     []unix.SockFilter
+	found []int // jumps to what is done with a network that was found
+}
+
+func (b *builder) add(code uint16, k uint32) { b.p = append(b.p, unix.SockFilter{Code: code, K: k}) }
+
+func (b *builder) jump(how uint16, k uint32, yes, no uint8) {
+	b.p = append(b.p, unix.SockFilter{Code: unix.BPF_JMP | how | unix.BPF_K, K: k, Jt: yes, Jf: no})
+}
+
+// far adds a jump whose goal is set later: conditional ones reach 255
+// instructions only.
+func (b *builder) far() int {
+	b.add(unix.BPF_JMP|unix.BPF_JA, 0)
+	return len(b.p) - 1
+}
+
+// search looks for the accumulator among keys, which are in order. What is not
+// there passes.
+func (b *builder) search(keys []uint32) {
+	const few = 6
+	if len(keys) <= few {
+		for _, k := range keys {
+			b.jump(unix.BPF_JEQ, k, 0, 1)
+			b.found = append(b.found, b.far())
+		}
+		b.add(unix.BPF_RET|unix.BPF_K, math.MaxUint32)
+		return
+	}
+	half := len(keys) / 2
+	b.jump(unix.BPF_JGE, keys[half], 0, 1)
+	right := b.far()
+	b.search(keys[:half])
+	b.p[right].K = uint32(len(b.p) - right - 1)
+	b.search(keys[half:])
+}
