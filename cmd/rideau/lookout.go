@@ -14,6 +14,7 @@ func (s *server) lookOut(ctx context.Context) {
 	defer tick.Stop()
 	was, flooded := s.sockets.stats(), false
 	var shield *limit.Shield
+	var crowded uint64
 	for {
 		select {
 		case <-ctx.Done():
@@ -22,7 +23,12 @@ func (s *server) lookOut(ctx context.Context) {
 		}
 		now := s.sockets.stats()
 		if cfg, _ := s.now(); cfg.Limits.Flood {
-			s.gate.Look(limit.Sight{Pressed: now.Lost > was.Lost || now.Backlog > 0.5, Kept: now.Shielded - was.Shielded,
+			// A flood may press on who waits as well as on the sockets. Alone,
+			// that says nothing of clients: upstreams may be slow.
+			turned := s.room.Refused(limit.Full) + s.room.Refused(limit.ClientFull) + s.room.Refused(limit.ZoneFull)
+			pressed := now.Lost > was.Lost || now.Backlog > 0.5 || flooded && turned > crowded
+			crowded = turned
+			s.gate.Look(limit.Sight{Pressed: pressed, Kept: now.Shielded - was.Shielded,
 				Now: s.resolver.GateClock(time.Now())})
 		} else {
 			s.gate.Calm()

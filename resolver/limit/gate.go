@@ -46,6 +46,7 @@ type Gate struct {
 	ceiling float64                    // the rate at which queries were lost last; guarded by mu
 	looks   int                        // since the tally was taken; guarded by mu
 	quiet   int                        // looks in a row without pressure or, below 0, with it; guarded by mu
+	low     int                        // looks in a row at which there was little of it; guarded by mu
 	height  uint64                     // the most queries between two looks of this flood; guarded by mu
 }
 
@@ -63,7 +64,7 @@ const (
 	// Rates of networks, in queries a second: where a flood's limit begins at most, how
 	// low it may go, and above what it is lifted.
 	firstRate  = 1000
-	leastRate  = 4
+	leastRate  = 5
 	liftedRate = 5000
 	// floodDepth is how many nanoseconds' worth may be asked at once. That it
 	// is a time, and no number, keeps a new pace from giving everybody a new burst.
@@ -181,7 +182,7 @@ func (g *Gate) Look(s Sight) {
 		// What was read is what can be read, and answers cost most of it.
 		perNetwork := float64(seen) / float64(networks) * float64(time.Second/LookEvery)
 		g.rate, g.height, g.quiet = min(max(perNetwork/2, leastRate), firstRate), seen, 0
-		g.ceiling, g.looks = 2*g.rate, 0
+		g.ceiling, g.looks, g.low = liftedRate, 0, 0
 		g.tally.take()
 		g.pace()
 		g.flood.floor.Store(s.Now + floodDepth - int64(firstBurst/g.rate*1e9))
@@ -204,6 +205,9 @@ func (g *Gate) Calm() {
 // adjust is Look while a flood is held off.
 func (g *Gate) adjust(pressed bool, seen uint64, networks int) {
 	g.height = max(g.height, seen)
+	if g.low++; seen >= g.height/4 && networks >= crowd/4 {
+		g.low = 0
+	}
 	switch {
 	case pressed:
 		if g.quiet > 0 {
@@ -213,13 +217,13 @@ func (g *Gate) adjust(pressed bool, seen uint64, networks int) {
 		if g.quiet = min(g.quiet, 0) - 1; g.quiet%2 != 0 {
 			g.rate = max(g.rate*0.7, leastRate)
 		}
-	case seen < g.height/4 || networks < crowd/4:
+	case g.low >= 10:
 		g.rate = 2 * liftedRate // it is over
 	default:
 		switch g.quiet = max(g.quiet, 0) + 1; {
 		case g.quiet <= 3:
 		case g.rate < 0.8*g.ceiling:
-			g.rate *= 1.1
+			g.rate *= 1.15
 		default:
 			g.rate *= 1.01 // it went wrong there the last time
 			g.ceiling = max(g.ceiling, g.rate)
