@@ -236,11 +236,29 @@ func (g *Group) missed(m *member, sent time.Time, why error) {
 	var silence time.Duration
 	if errors.Is(why, ErrTimeout) {
 		silence = unhealthyAfter * g.limit(m)
+		if m.lost() && g.hasBetter(m) && m.demote(g.probeInterval) {
+			g.logger.Warn("upstream loses too much; others are asked first until it does better",
+				"group", g.name, "upstream", m.up.Addr())
+			return
+		}
 	}
 	if m.unanswered(sent, silence, g.probeInterval) {
 		g.logger.Warn("upstream does not answer; it is asked last until it does",
 			"group", g.name, "upstream", m.up.Addr(), "error", why)
 	}
+}
+
+// hasBetter reports whether there is one that is known to lose less than half
+// of what m loses.
+func (g *Group) hasBetter(m *member) bool {
+	for _, o := range g.members {
+		last := o.lastAnswer.Load()
+		known := last != never && o.now()-last < 3*int64(g.probeInterval)
+		if o != m && known && o.is(Up) && o.loss.Load() < m.loss.Load()/2 {
+			return true
+		}
+	}
+	return false
 }
 
 // limit is how long an answer of m is waited for before others are asked, or

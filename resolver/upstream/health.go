@@ -23,6 +23,14 @@ const (
 	// eight.
 	steadyAfter = 6
 	maxFlaps    = 4
+	// lossy is the share of requests, of lossUnit, that may be unanswered in
+	// their time: beyond it one that loses less is asked in the first place. It
+	// is what the last 32 requests say, more or less: names that take long look
+	// lost too.
+	lossUnit  = 1 << 16
+	lossy     = lossUnit / 4
+	lossyBack = lossUnit / 8 // what one begins with that is back
+	lossSpan  = 32
 )
 
 // State is what a group believes of an upstream.
@@ -62,6 +70,7 @@ type record struct {
 	busy          atomic.Uint64
 	inFlight      atomic.Int64
 	rtt           rtt
+	loss          atomic.Uint32 // of lossUnit; of two samples at a time one may be lost
 
 	lastAnswer atomic.Int64 // never, if so
 	lastProbe  atomic.Int64
@@ -84,6 +93,7 @@ type history struct {
 	good    int   // answers in a row on trial
 	changed int64 // when it came to its state
 	before  State // what it was in before it went down
+	lossy   bool  // it went down for what it lost
 	since   int64 // when it came back for good
 	flaps   int   // how often it went down again before it was steady
 	hold    int64 // until when it is not tried
@@ -121,6 +131,9 @@ func (r *record) answered(sent time.Time, alone bool) (back bool) {
 	now := r.now()
 	r.lastAnswer.Store(now)
 	r.lastGood.Store(now)
+	if l := r.loss.Load(); l != 0 {
+		r.loss.Store(l - (l+lossSpan-1)/lossSpan)
+	}
 	if r.fails.Load() == 0 && r.is(Up) {
 		return false
 	}
@@ -130,6 +143,9 @@ func (r *record) answered(sent time.Time, alone bool) (back bool) {
 	asked := r.at(sent)
 	switch State(r.state.Load()) {
 	case Down:
+		if asked < r.changed && r.lossy {
+			return false
+		}
 		if asked < r.changed {
 			// It was slower than it used to be, and that looked like silence.
 			r.become(r.before, now)
@@ -150,9 +166,36 @@ func (r *record) answered(sent time.Time, alone bool) (back bool) {
 		if r.good++; r.good >= trials {
 			r.become(Up, now)
 			r.since = now
+			if r.lossy {
+				r.loss.Store(lossyBack)
+			}
 		}
 	}
 	return false
+}
+
+// lost notes that a request was not answered in its time, and reports whether
+// too many were not.
+func (r *record) lost() bool {
+	l := r.loss.Load()
+	l += lossUnit/lossSpan - l/lossSpan
+	r.loss.Store(l)
+	return l > lossy && r.is(Up)
+}
+
+// demote takes down an upstream that is up and loses too much, and reports
+// whether it has.
+func (r *record) demote(interval time.Duration) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.is(Up) {
+		return false
+	}
+	now := r.now()
+	r.fall(now, interval)
+	r.lossy = true
+	r.hold = max(r.hold, now+int64(interval))
+	return true
 }
 
 // answeredLate notes that a response came after the attempt's time. It says
@@ -182,16 +225,23 @@ func (r *record) unanswered(sent time.Time, silence, interval time.Duration) boo
 	if s == Down || s == Up && (fails < unhealthyAfter || now-r.row < int64(silence)) {
 		return false
 	}
-	r.before = s
+	was := r.lossy && s == Trying
+	r.fall(now, interval)
+	r.lossy = was
+	return true
+}
+
+// fall takes it down. mu is held.
+func (r *record) fall(now int64, interval time.Duration) {
+	r.before = State(r.state.Load())
 	r.become(Down, now)
 	r.hold = now
-	if s == Up && (r.since == never || now-r.since >= steadyAfter*int64(interval)) {
+	if r.before == Up && (r.since == never || now-r.since >= steadyAfter*int64(interval)) {
 		r.flaps = 0
-		return true
+		return
 	}
 	r.flaps = min(r.flaps+1, maxFlaps)
 	r.hold += int64(interval) << (r.flaps - 1)
-	return true
 }
 
 // ready reports whether it may be asked in its turn. On trial, that is one
@@ -271,4 +321,5 @@ func (r *record) learn(o *record) {
 	r.lastProbe.Store(since(o.lastProbe.Load()))
 	r.lastFail.Store(since(o.lastFail.Load()))
 	r.rtt.take(&o.rtt)
+	r.loss.Store(o.loss.Load())
 }

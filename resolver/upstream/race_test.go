@@ -26,6 +26,8 @@ type fake struct {
 	asked []time.Duration // since begun
 	after time.Duration   // how long it takes
 	text  string          // what it then says: a text, or a response code, or "refuse"; empty for nothing at all
+	every int             // how many requests there are for one that is lost; 0 for none
+	n     int             // requests, for that
 }
 
 func (f *fake) Addr() string { return f.addr }
@@ -49,6 +51,9 @@ func (f *fake) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) 
 	f.mu.Lock()
 	f.asked = append(f.asked, time.Since(f.begun))
 	after, text := f.after, f.text
+	if f.n++; f.every > 0 && f.n%f.every == 0 {
+		text = ""
+	}
 	f.mu.Unlock()
 	var then <-chan time.Time
 	if text != "" {

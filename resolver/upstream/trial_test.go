@@ -160,6 +160,49 @@ func TestSlowerIsNotDown(t *testing.T) {
 	})
 }
 
+// One that loses much is asked after one that does not, and comes back when it
+// has become better; but not where all do.
+func TestLossy(t *testing.T) {
+	o := upstream.Options{NoHedge: true, AttemptTimeout: 100 * time.Millisecond}
+	for name, both := range map[string]bool{"one of two": false, "both": true} {
+		t.Run(name, func(t *testing.T) {
+			bubbleWith(t, o, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
+				lose := func(i, every int) {
+					f[i].mu.Lock()
+					defer f[i].mu.Unlock()
+					f[i].every = every
+				}
+				f[0].say(time.Millisecond, "x")
+				f[1].say(time.Millisecond, "x")
+				running(t, g)
+				lose(0, 2)
+				if both {
+					lose(1, 2)
+				}
+				asked(f)
+				for range 400 {
+					if _, err := g.Exchange(t.Context(), nil, query(t, "example.com")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				switch n, s := asked(f), g.Stats(); {
+				case both && (n[0] < 350 || s[0].State != upstream.Up):
+					t.Errorf("asked %v, %v: there is nobody better", n, s[0].State)
+				case !both && (n[0] > 60 || s[0].State == upstream.Up || s[1].State != upstream.Up):
+					t.Errorf("asked %v, %v", n, s[0].State)
+				}
+				lose(0, 0)
+				lose(1, 0)
+				time.Sleep(30 * time.Second)
+				ask(t, g, time.Millisecond, "x")
+				if n := asked(f); g.Stats()[0].State != upstream.Up || n[0] == 0 {
+					t.Errorf("when it is better: %+v", g.Stats()[0])
+				}
+			})
+		})
+	}
+}
+
 // A datagram that is lost on the way to the only server is sent again soon.
 func TestLostDatagram(t *testing.T) {
 	noLeak(t)
