@@ -1,13 +1,19 @@
 // Package upstream asks other resolvers.
 //
 // An [Upstream] is one of them; [Do53] is the one that speaks DNS over UDP and
-// TCP. A [Group] is several, asked in order, with health and failover: a
-// server that does not answer costs the first few queries a wait, and the
-// others nothing.
+// TCP. A [Group] is several, asked in order, by weight, or the fastest first,
+// with health and failover: a server that does not answer costs the first few
+// queries a wait, and the others nothing.
+//
+// How long a wait is, a group learns from the answers. There are three times:
+// after the 95th percentile another may be asked too, so long as that is rare;
+// after SRTT + 4 RTTVAR (RFC 6298), within bounds, the request is taken for
+// lost, the next is asked, and it is held against the server; and after the
+// group's timeout all is over. Nobody is asked but those in the group.
 //
 // There are two ways to ask. [Group.Exchange] blocks a goroutine and does
 // everything: other upstreams, TCP, a server without EDNS. A [Mux] asks the
-// first healthy upstream once, for a goroutine with many questions in hand,
+// upstream that the group chooses once, for a goroutine with many questions in hand,
 // and costs neither a goroutine nor garbage; what does not go smoothly there
 // is gone on with by [Group.Resume].
 //
