@@ -55,6 +55,10 @@ func TestMissesSurviveLoss(t *testing.T) {
 			}
 			s := serve(t, forwarderTo(t, upstream.Options{}, 0, ups...), listener.Options{Workers: 1})
 			c := dial(t, "udp", s.Addr())
+			var queries [n][]byte
+			for i := range uint16(n) {
+				queries[i] = miss(t, i)
+			}
 			var mu sync.Mutex
 			sent := map[uint16]time.Time{}
 			go func() {
@@ -62,7 +66,7 @@ func TestMissesSurviveLoss(t *testing.T) {
 					mu.Lock()
 					sent[i] = time.Now()
 					mu.Unlock()
-					send(t, c, miss(t, i))
+					c.Write(queries[i]) // if it is lost, so is its answer
 					time.Sleep(2 * time.Millisecond)
 				}
 			}()

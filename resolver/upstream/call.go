@@ -176,14 +176,11 @@ func (c *Call) late(resp []byte, err error) {
 }
 
 // Resume finishes an exchange that a call began: like [Group.Exchange], with
-// the call for its first attempt. b may be used once; with nil nothing was
-// begun.
+// the call for its first attempt. b may be used once; with nil, or a call of
+// another group, nothing was begun.
 func (g *Group) Resume(ctx context.Context, dst, query []byte, b *Begun) ([]byte, error) {
-	if b == nil || b.how == Refuted || b.how == Gone {
+	if b == nil || b.how == Refuted || b.how == Gone || !slices.ContainsFunc(g.members, func(m *member) bool { return m == b.m }) {
 		return g.Exchange(ctx, dst, query)
-	}
-	if !slices.ContainsFunc(g.members, func(m *member) bool { return m == b.m }) {
-		panic("upstream: a call of another group")
 	}
 	left := max(g.timeout-time.Since(b.sent), time.Millisecond)
 	return g.race(ctx, dst, query, left, b)
