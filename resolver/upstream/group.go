@@ -213,6 +213,18 @@ func (m *member) countMismatches() uint64 {
 	return m.mismatches
 }
 
+// heardOf notes that m has answered, at last.
+func (g *Group) heardOf(m *member, sent time.Time, took time.Duration, sample bool) {
+	if sample {
+		m.rtt.observe(took)
+	}
+	if took > g.attemptTimeout {
+		m.answeredLate()
+	} else {
+		g.heard(m, sent)
+	}
+}
+
 // heard notes that m answered in time what was sent at sent.
 func (g *Group) heard(m *member, sent time.Time) {
 	if m.answered(sent, !m.is(Up) && g.noneUp()) {

@@ -262,7 +262,7 @@ func TestMuxFlooded(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 		}
-	}, answeringStream("true"))
+	}, answeringTCP("true"))
 	g := group(t, upstream.Options{AttemptTimeout: 2 * time.Second, Timeout: patience}, s)
 	l := newLoop(t, 1)
 	l.ask(g, "example.")
@@ -273,15 +273,6 @@ func TestMuxFlooded(t *testing.T) {
 	}
 	if n := g.Stats()[0].Mismatches; n < 256 {
 		t.Errorf("%d mismatches", n)
-	}
-}
-
-// answeringStream answers each query that comes over TCP.
-func answeringStream(text string) func(*server, net.Conn) {
-	return func(s *server, conn net.Conn) {
-		for q := readFrame(conn); q != nil; q = readFrame(conn) {
-			conn.Write(frame(reply(s.t, q, text)))
-		}
 	}
 }
 
@@ -296,7 +287,7 @@ func TestMuxTruncated(t *testing.T) {
 		}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, datagram, answeringStream("whole"))
+			s := serve(t, datagram, answeringTCP("whole"))
 			g := group(t, quick, s)
 			l := newLoop(t, 1)
 			l.ask(g, "example.")

@@ -187,7 +187,7 @@ func (r *race) next() *lane {
 
 // goOn asks whoever is to be asked now. If there is a response to fall back
 // on, those believed down are asked all together: their chance must not cost
-// the client more than one attempt's time.
+// the client more than one attempt's time. So are all over TCP, at last.
 func (r *race) goOn() {
 	if r.agreed {
 		return
@@ -198,7 +198,7 @@ func (r *race) goOn() {
 			return
 		}
 		r.launch(l)
-		for l.state == Down && r.spare != nil {
+		for l.state == Down && r.spare != nil || r.round == maxRounds {
 			if l = r.next(); l == nil {
 				return
 			}
@@ -257,8 +257,10 @@ func (r *race) launch(l *lane) bool {
 		return false
 	}
 	a := &attempt{lane: l, sent: time.Now(), stream: l.m.datagrams && l.asked >= maxRounds}
-	// Who did not answer gets twice the time (RFC 6298 section 5.5).
-	a.limit = min(r.g.limit(l.m)<<l.asked, r.g.attemptTimeout)
+	// Who did not answer gets twice the time (RFC 6298 section 5.5). That of
+	// those who are asked meanwhile is part of it.
+	usual := r.g.limit(l.m)
+	a.limit = min(max(usual<<l.asked/time.Duration(r.inPlay()), usual), r.g.attemptTimeout)
 	if a.stream {
 		a.limit = r.g.attemptTimeout
 	}
@@ -266,6 +268,17 @@ func (r *race) launch(l *lane) bool {
 	l.m.requests.Add(1)
 	go func() { r.run(a) }()
 	return true
+}
+
+// inPlay is how many may be asked again.
+func (r *race) inPlay() int {
+	n := 0
+	for i := range r.lanes {
+		if !r.lanes[i].over {
+			n++
+		}
+	}
+	return max(n, 1)
 }
 
 // start counts an attempt.
@@ -359,18 +372,6 @@ func (r *race) dismiss(l *lane) {
 			a.late = true
 			r.fresh--
 		}
-	}
-}
-
-// heardOf notes that m has answered, at last.
-func (g *Group) heardOf(m *member, sent time.Time, took time.Duration, sample bool) {
-	if sample {
-		m.rtt.observe(took)
-	}
-	if took > g.attemptTimeout {
-		m.answeredLate()
-	} else {
-		g.heard(m, sent)
 	}
 }
 

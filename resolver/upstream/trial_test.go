@@ -223,14 +223,34 @@ func TestLostDatagram(t *testing.T) {
 // What is lost three times is asked for over TCP, once (RFC 9520 section 3.1).
 func TestLostDatagrams(t *testing.T) {
 	noLeak(t)
-	s := serve(t, mute, func(s *server, conn net.Conn) {
-		for q := readFrame(conn); q != nil; q = readFrame(conn) {
-			conn.Write(frame(reply(s.t, q, "a")))
-		}
-	})
+	s := serve(t, mute, answeringTCP("a"))
 	g := group(t, upstream.Options{AttemptTimeout: 50 * time.Millisecond, Timeout: patience}, s)
 	expect(t, g, "example.com", "a")
 	if d, c := s.datagrams.Load(), s.connections.Load(); d != 3 || c != 1 {
 		t.Errorf("%d datagrams and %d connections", d, c)
+	}
+}
+
+// Of several that UDP does not reach, all are asked over TCP together: there is
+// little time left.
+func TestLostDatagramsOfAll(t *testing.T) {
+	noLeak(t)
+	silent := func(s *server, conn net.Conn) { readFrame(conn); readFrame(conn) }
+	first, second := serve(t, mute, silent), serve(t, mute, answeringTCP("b"))
+	g := group(t, upstream.Options{AttemptTimeout: 50 * time.Millisecond, Timeout: patience}, first, second)
+	expect(t, g, "example.com", "b")
+	for i, s := range []*server{first, second} {
+		if d, c := s.datagrams.Load(), s.connections.Load(); d != 3 || c != 1 {
+			t.Errorf("server %d: %d datagrams and %d connections", i, d, c)
+		}
+	}
+}
+
+// answeringTCP answers each query that comes over TCP.
+func answeringTCP(text string) func(*server, net.Conn) {
+	return func(s *server, conn net.Conn) {
+		for q := readFrame(conn); q != nil; q = readFrame(conn) {
+			conn.Write(frame(reply(s.t, q, text)))
+		}
 	}
 }
