@@ -236,7 +236,13 @@ func TestLostDatagrams(t *testing.T) {
 func TestLostDatagramsOfAll(t *testing.T) {
 	noLeak(t)
 	silent := func(s *server, conn net.Conn) { readFrame(conn); readFrame(conn) }
-	first, second := serve(t, mute, silent), serve(t, mute, answeringTCP("b"))
+	first := serve(t, mute, silent)
+	second := serve(t, mute, func(s *server, conn net.Conn) {
+		for end := time.Now().Add(patience); first.connections.Load() == 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		answeringTCP("b")(s, conn)
+	})
 	g := group(t, upstream.Options{AttemptTimeout: 50 * time.Millisecond, Timeout: patience}, first, second)
 	expect(t, g, "example.com", "b")
 	for i, s := range []*server{first, second} {
