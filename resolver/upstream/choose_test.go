@@ -292,3 +292,41 @@ func BenchmarkChoose(b *testing.B) {
 		})
 	}
 }
+
+// Weights that fit nobody are a mistake in the program, and are told of.
+func TestWrongWeights(t *testing.T) {
+	for name, weights := range map[string][]int{"too few": {1}, "too many": {1, 2, 3}, "none": {0, 1}, "huge": {101, 1}} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: %v for two upstreams", name, weights)
+				}
+			}()
+			upstream.NewGroup("test", upstream.Options{Strategy: upstream.Weighted, Weights: weights}, &fake{addr: "a"}, &fake{addr: "b"})
+		}()
+	}
+}
+
+// A successor knows how long answers take, and who is on trial.
+func TestInheritTimes(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
+		f[0].say(30*time.Millisecond, "a")
+		for range 32 {
+			ask(t, g, 30*time.Millisecond, "a")
+		}
+		fell(t, g, f)
+		f[0].say(0, "a")
+		running(t, g)
+		if s := g.Stats()[0].State; s != upstream.Trying {
+			t.Fatalf("the first is %v", s)
+		}
+		for _, name := range []string{"fake", "other"} {
+			next := upstream.NewGroup(name, upstream.Options{}, f[0], f[1])
+			next.Inherit(g)
+			was, is := g.Stats()[0], next.Stats()[0]
+			if is.State != was.State || is.RTT != was.RTT || is.P95 != was.P95 || is.P95 == 0 {
+				t.Errorf("as %q: %+v, before %+v", name, is, was)
+			}
+		}
+	})
+}
