@@ -10,8 +10,11 @@ import (
 type Cache struct {
 	// MaxEntries is the number of responses kept.
 	MaxEntries int `key:"max_entries"`
-	// MaxBytes is the memory, in bytes, that they may take.
+	// MaxBytes is the memory, in bytes, that they may take, with all that goes with them.
 	MaxBytes int64 `key:"max_bytes"`
+	// MemoryLimit is the memory, in bytes, that the whole process is to keep to: the garbage collector works harder for it when that comes
+	// close. 0 is none.
+	MemoryLimit int64 `key:"memory_limit"`
 	// MinTTL raises shorter TTLs.
 	MinTTL time.Duration `key:"min_ttl"`
 	// MaxTTL lowers longer TTLs (RFC 8767 section 4).
@@ -57,6 +60,10 @@ func (c *Cache) read(m *node.Mapping) {
 	const day = 24 * time.Hour
 	node.Set(m, "max_entries", &c.MaxEntries, node.Integer(1, 1<<28))
 	node.Set(m, "max_bytes", &c.MaxBytes, node.Size(64<<10, 1<<40))
+	node.Set(m, "memory_limit", &c.MemoryLimit, memoryLimit)
+	if c.MemoryLimit > 0 && c.MemoryLimit < c.MaxBytes+minRest {
+		m.At("memory_limit").Warn("raise it, or lower max_bytes", "memory_limit leaves less than 32 MiB beside max_bytes; the garbage collector would never rest")
+	}
 	node.Set(m, "min_ttl", &c.MinTTL, node.TTL(0, time.Hour))
 	node.Set(m, "max_ttl", &c.MaxTTL, node.TTL(time.Second, 7*day))
 	node.Set(m, "max_negative_ttl", &c.MaxNegativeTTL, node.TTL(time.Second, day))
@@ -75,4 +82,15 @@ func (c *Cache) read(m *node.Mapping) {
 		}
 		m.At(key).Problem("lower min_ttl or raise max_ttl", "min_ttl, %s, is longer than max_ttl, %s", node.Short(c.MinTTL), node.Short(c.MaxTTL))
 	}
+}
+
+// minRest is what a process needs beside its cache at the very least.
+const minRest = 32 << 20
+
+// memoryLimit is a size, or 0 for none.
+func memoryLimit(v node.Value) (int64, bool) {
+	if s, ok := v.Scalar(); ok && s == "0" {
+		return 0, true
+	}
+	return node.Size(64<<20, 1<<44)(v)
 }

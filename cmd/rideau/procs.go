@@ -3,6 +3,9 @@ package main
 import (
 	"os"
 	"runtime"
+	"runtime/debug"
+
+	"rideau/config"
 )
 
 // spareProcs is how many more threads run Go code than there are processors
@@ -24,4 +27,13 @@ func setProcs() (workers int) {
 		runtime.GOMAXPROCS(workers + spareProcs)
 	}
 	return workers
+}
+
+// limitMemory tells the garbage collector what the process is to keep to.
+func (s *server) limitMemory(cfg *config.Config) {
+	limit := cfg.Cache.MemoryLimit
+	if limit == 0 {
+		limit = s.memory
+	}
+	debug.SetMemoryLimit(limit)
 }

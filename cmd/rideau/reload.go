@@ -125,6 +125,7 @@ func (s *server) swap(ctx context.Context, force bool) (result ops.ReloadResult,
 		s.cache.Flush() // other servers may say other things
 	}
 	s.gate.LimitClients(cfg.Limits.QueriesPerSecond, cfg.Limits.Burst)
+	s.limitMemory(cfg)
 	s.cache.Resize(cfg.Cache.MaxEntries, cfg.Cache.MaxBytes)
 	s.sockets.open(fresh)
 	s.sockets.retain(cfg)

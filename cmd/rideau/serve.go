@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -46,6 +47,7 @@ type server struct {
 	resolver *resolver.Resolver
 	devices  *device.Table
 	queries  *queryLog
+	memory   int64 // the process's limit before any configuration
 	cache    *cache.Cache
 	sockets  *sockets
 
@@ -86,6 +88,8 @@ func serve(c *call) int {
 		return c.fail(err)
 	}
 	s.cfg = cfg
+	s.memory = debug.SetMemoryLimit(-1)
+	s.limitMemory(cfg)
 	s.log = newLogger(c.stderr, cfg, s.level)
 	s.sources = newSources(s.log, true)
 	s.sockets = newSockets(s.log, setProcs())

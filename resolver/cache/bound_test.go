@@ -26,12 +26,6 @@ func sized(t testing.TB, name string, n int) *dns.Msg {
 	return m
 }
 
-// cost is what the documentation says an entry counts.
-func cost(t testing.TB, m *dns.Msg) int64 {
-	msg, _ := parsed(t, m)
-	return int64(len(msg) + 2*len(all(m)) + cache.EntryOverhead)
-}
-
 func TestEvictsOldestByEntries(t *testing.T) {
 	c := cache.New(cache.Options{Entries: 4, Bytes: 1 << 20, Shards: 1})
 	name := func(i int) string { return fmt.Sprintf("n%d.example", i) }
@@ -53,34 +47,60 @@ func TestEvictsOldestByEntries(t *testing.T) {
 }
 
 func TestEvictsOldestByBytes(t *testing.T) {
-	one := cost(t, sized(t, "n0.example", 100))
-	c := cache.New(cache.Options{Entries: 1000, Bytes: 4*one + one/2, Shards: 1})
-	name := func(i int) string { return fmt.Sprintf("n%d.example", i) }
-	for i := range 5 {
+	const budget = 100 << 10
+	c := cache.New(cache.Options{Entries: 10000, Bytes: budget, Shards: 1})
+	name := func(i int) string { return fmt.Sprintf("n%04d.example", i) }
+	const names = 2000
+	for i := range names {
 		put(t, c, key(t, name(i), dns.TypeTXT), sized(t, name(i), 100), epoch)
+		if s := c.Stats(); s.Bytes > budget || s.Entries == 0 {
+			t.Fatalf("stats %+v", s)
+		}
 	}
-	if s := c.Stats(); s.Entries != 4 || s.Bytes != 4*one || s.Evictions != 1 {
-		t.Fatalf("stats %+v", s)
+	full := c.Stats()
+	if full.Evictions != uint64(names-full.Entries) || full.Entries < budget/400 {
+		t.Fatalf("stats %+v", full)
 	}
-	// One that needs the room of several.
-	big := sized(t, "big.example", int(2*one)-cache.EntryOverhead)
-	put(t, c, key(t, "big.example", dns.TypeTXT), big, epoch)
-	if s := c.Stats(); s.Bytes > 4*one+one/2 || s.Bytes != cost(t, big)+int64(s.Entries-1)*one {
-		t.Errorf("stats %+v", s)
+	for i := range names {
+		if _, hit := c.Get(nil, key(t, name(i), dns.TypeTXT), epoch); (hit.State == cache.Fresh) != (i >= names-full.Entries) {
+			t.Errorf("entry %d of the last %d: state %d", i, full.Entries, hit.State)
+		}
 	}
-	if _, hit := c.Get(nil, key(t, name(4), dns.TypeTXT), epoch); hit.State != cache.Fresh {
-		t.Error("the newest but one is gone")
+	// One that needs the room of many.
+	put(t, c, key(t, "big.example", dns.TypeTXT), sized(t, "big.example", budget/4), epoch)
+	if s := c.Stats(); s.Bytes > budget || s.Entries > full.Entries-50 || s.Entries < full.Entries/2 {
+		t.Errorf("stats %+v, before %+v", s, full)
 	}
-	// One that never fits evicts nothing, but what it was to replace goes.
+	for _, n := range []string{"big.example", name(names - 1)} {
+		if _, hit := c.Get(nil, key(t, n, dns.TypeTXT), epoch); hit.State != cache.Fresh {
+			t.Errorf("%s is gone", n)
+		}
+	}
+	// Where what is kept becomes of another size, the room of the old is used
+	// for the new.
+	for i := range names {
+		put(t, c, key(t, name(i), dns.TypeTXT), sized(t, name(i), 600), epoch)
+		if s := c.Stats(); s.Bytes > budget || i > 500 && s.Entries < budget/1700 {
+			t.Fatalf("stats %+v after %d of another size", s, i)
+		}
+	}
+}
+
+// What never fits evicts nothing, but what it was to replace goes.
+func TestTooBig(t *testing.T) {
+	const budget = 40 << 10
+	c := cache.New(cache.Options{Entries: 1000, Bytes: budget, Shards: 1})
+	for _, name := range []string{"one.example", "two.example"} {
+		put(t, c, key(t, name, dns.TypeTXT), sized(t, name, 100), epoch)
+	}
 	before := c.Stats()
-	huge := sized(t, "huge.example", int(5*one))
-	if put(t, c, key(t, "huge.example", dns.TypeTXT), huge, epoch) || c.Stats() != before {
+	if put(t, c, key(t, "huge.example", dns.TypeTXT), sized(t, "huge.example", budget), epoch) || c.Stats() != before {
 		t.Errorf("stats %+v, before %+v", c.Stats(), before)
 	}
-	if put(t, c, key(t, "big.example", dns.TypeTXT), sized(t, "big.example", int(5*one)), epoch) {
+	if put(t, c, key(t, "one.example", dns.TypeTXT), sized(t, "one.example", budget), epoch) {
 		t.Error("stored beyond the bound")
 	}
-	if s := c.Stats(); s.Entries != before.Entries-1 || s.Bytes != before.Bytes-cost(t, big) {
+	if s := c.Stats(); s.Entries != 1 || s.Evictions != 0 {
 		t.Errorf("stats %+v, before %+v", s, before)
 	}
 }
@@ -121,6 +141,9 @@ func TestShards(t *testing.T) {
 			t.Errorf("%+v: bounds %d and %d", tt.o, e, b)
 		}
 	}
+	if cache.EntrySize != 64 {
+		t.Errorf("a record has %d octets, and so lies across cache lines", cache.EntrySize)
+	}
 	if cache.ShardSize%128 != 0 {
 		t.Errorf("a shard has %d octets, and so shares cache lines", cache.ShardSize)
 	}
@@ -144,7 +167,10 @@ func TestResize(t *testing.T) {
 		t.Errorf("stats %+v", s)
 	}
 	c.Resize(1000, s.Bytes/2)
-	if s := c.Stats(); s.Bytes > full.Bytes/8 || s.Entries == 0 || s.Evictions != uint64(400-s.Entries) {
+	if s2 := c.Stats(); s2.Bytes > s.Bytes/2 {
+		t.Errorf("stats %+v", s2)
+	}
+	if s := c.Stats(); s.Entries == 0 || s.Evictions != uint64(400-s.Entries) {
 		t.Errorf("stats %+v", s)
 	}
 	found := 0
@@ -172,14 +198,12 @@ func TestResize(t *testing.T) {
 // model is a naive cache of one shard: a list, newest last.
 type model struct {
 	entries   int
-	bytes     int64
 	list      []modelEntry
 	evictions uint64
 }
 
 type modelEntry struct {
 	id   int
-	cost int64
 	kind int // of the operation that put it
 	ttl  int64
 	at   int64
@@ -203,22 +227,12 @@ func (m *model) put(e modelEntry) {
 	if i := m.find(e.id); i >= 0 {
 		m.list = append(m.list[:i:i], m.list[i+1:]...)
 	}
-	if e.cost > m.bytes {
-		return
-	}
 	m.list = append(m.list, e)
 	m.shrink()
 }
 
-func (m *model) sum() (n int64) {
-	for _, e := range m.list {
-		n += e.cost
-	}
-	return n
-}
-
 func (m *model) shrink() {
-	for len(m.list) > m.entries || m.sum() > m.bytes {
+	for len(m.list) > m.entries {
 		m.list = m.list[1:]
 		m.evictions++
 	}
@@ -267,12 +281,13 @@ func (m *model) fail(e modelEntry, now int64) {
 }
 
 // Many random operations leave the cache and the naive model with the same
-// entries, octets, evictions and answers.
+// entries, evictions and answers.
 func TestAgainstModel(t *testing.T) {
 	const names = 60
 	rnd := rand.New(rand.NewPCG(1, 2))
-	c := cache.New(cache.Options{Entries: 40, Bytes: 20000, Shards: 1, MaxStale: time.Duration(modelStale)})
-	m := &model{entries: 40, bytes: 20000}
+	const budget = 1 << 20
+	c := cache.New(cache.Options{Entries: 40, Bytes: budget, Shards: 1, MaxStale: time.Duration(modelStale)})
+	m := &model{entries: 40}
 	text, keys := make([]string, names), make([]cache.Key, names)
 	for i := range keys {
 		text[i] = fmt.Sprintf("n%d.example", i)
@@ -286,30 +301,30 @@ func TestAgainstModel(t *testing.T) {
 		case op < 30:
 			msg := sized(t, text[id], rnd.IntN(900))
 			if rnd.IntN(50) == 0 {
-				msg = sized(t, text[id], 25000)
+				msg = sized(t, text[id], 10000)
 			}
 			msg.Answer[0].Header().Ttl = uint32(1 + rnd.IntN(60))
 			put(t, c, keys[id], msg, now)
-			m.put(modelEntry{id, cost(t, msg), positive, int64(msg.Answer[0].Header().Ttl), now})
+			m.put(modelEntry{id, positive, int64(msg.Answer[0].Header().Ttl), now})
 		case op < 40:
 			msg := response(t, text[id], dns.TypeTXT, dns.RcodeSuccess, "--", "example. 30 IN SOA a.example. b.example. 1 2 3 4 30")
 			put(t, c, keys[id], msg, now)
-			m.put(modelEntry{id, cost(t, msg), negative, 30, now})
+			m.put(modelEntry{id, negative, 30, now})
 		case op < 50:
 			c.PutFailure(keys[id], wire.ServFail, -1, false, now)
-			m.fail(modelEntry{id, int64(12 + keys[id].Name.Len() + 4 + cache.EntryOverhead), failed, 5, now}, now)
+			m.fail(modelEntry{id, failed, 5, now}, now)
 		case op < 99:
 			_, hit := c.GetStale(nil, keys[id], now)
 			if want := m.stale(id, now); hit.State != want {
 				t.Fatalf("step %d: state %d, want %d", step, hit.State, want)
 			}
 		default:
-			m.entries, m.bytes = 20+rnd.IntN(40), 5000+rnd.Int64N(20000)
-			c.Resize(m.entries, m.bytes)
+			m.entries = 20 + rnd.IntN(40)
+			c.Resize(m.entries, budget-rnd.Int64N(budget/4))
 			m.shrink()
 		}
-		if s := c.Stats(); s.Entries != len(m.list) || s.Bytes != m.sum() || s.Evictions != m.evictions {
-			t.Fatalf("step %d: stats %+v, want %d entries, %d bytes, %d evictions", step, s, len(m.list), m.sum(), m.evictions)
+		if s := c.Stats(); s.Entries != len(m.list) || s.Bytes > budget || s.Evictions != m.evictions {
+			t.Fatalf("step %d: stats %+v, want %d entries, %d evictions", step, s, len(m.list), m.evictions)
 		}
 	}
 	if m.evictions < 1000 {
@@ -321,7 +336,7 @@ func TestAgainstModel(t *testing.T) {
 // belongs to its key.
 func TestConcurrent(t *testing.T) {
 	const names = 64
-	c := cache.New(cache.Options{Entries: 48, Bytes: 40000, Shards: 4, MaxStale: time.Hour})
+	c := cache.New(cache.Options{Entries: 48, Bytes: 400000, Shards: 4, MaxStale: time.Hour})
 	keys, msgs, rs := make([]cache.Key, names), make([][]byte, names), make([]*wire.Response, names)
 	for i := range keys {
 		name := fmt.Sprintf("n%d.example", i)
@@ -351,7 +366,7 @@ func TestConcurrent(t *testing.T) {
 				case step%100 == 0:
 					c.Flush()
 				default:
-					c.Resize(32+rnd.IntN(32), 20000+rnd.Int64N(40000))
+					c.Resize(32+rnd.IntN(32), 60000+rnd.Int64N(400000))
 				}
 				if hit.State == cache.Miss {
 					continue
@@ -366,8 +381,8 @@ func TestConcurrent(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	c.Resize(48, 40000)
-	if s := c.Stats(); s.Entries > 48 || s.Bytes > 40000 || s.Bytes < int64(s.Entries)*cache.EntryOverhead {
+	c.Resize(48, 60000)
+	if s := c.Stats(); s.Entries > 48 || s.Bytes > 60000 || s.Entries == 0 {
 		t.Errorf("stats %+v", s)
 	}
 	c.Resize(0, 0)

@@ -4,10 +4,10 @@
 // under which the message was last found clean, so that whoever serves it
 // knows when to look again.
 //
-// The cache is split into shards, each with its own lock, its own LRU list
-// and its own share of the bounds. Messages lie in pages, records in an
-// array, and neither has pointers, so that the garbage collector has no more to look
-// at than the list; and once a shard is full, what comes takes the place of
+// The cache is split into shards, each with its own lock, its own order of
+// eviction and its own share of the bounds. Messages lie in pages, records in an
+// array, and neither has pointers, so that the garbage collector has next to
+// nothing to look at; and once a shard is full, what comes takes the place of
 // what goes, without garbage. So a look-up copies while it holds the lock, which
 // costs some ten nanoseconds and lets nothing that is kept be lent.
 package cache
@@ -41,9 +41,9 @@ type Key struct {
 // is zero means the default that is named.
 type Options struct {
 	// Entries and Bytes bound what is kept. Zero or less of either keeps
-	// nothing. An entry counts its message, two octets for each record in
-	// it, and EntryOverhead. Each shard has an equal share of both, and a
-	// message that does not fit a shard's share of Bytes is not kept.
+	// nothing. Bytes are the memory that is held, whatever of it is in use at
+	// the moment. Each shard has an equal share of both, and a message that
+	// does not fit a shard's share of Bytes is not kept.
 	Entries int
 	Bytes   int64
 
@@ -380,7 +380,7 @@ type Stats struct {
 	Evictions  uint64 // entries that went to keep to the bounds
 	Collisions uint64 // look-ups that found another question with the same hash
 	Entries    int    // expired ones included, until evicted or replaced
-	Bytes      int64
+	Bytes      int64  // memory held
 	Cuts       uint64 // of Hits, those by the NXDOMAIN of a name above
 }
 

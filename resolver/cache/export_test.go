@@ -28,3 +28,6 @@ func (c *Cache) Denials() int {
 	}
 	return n
 }
+
+// EntrySize is a record's size in memory.
+const EntrySize = unsafe.Sizeof(entry{})

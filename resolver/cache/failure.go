@@ -35,13 +35,14 @@ func (c *Cache) putFailure(k *want, rcode wire.Rcode, ede int, backOff bool, gen
 		}
 		if old.flags&flagFailure == 0 && (old.fresh(now) || old.usable(now, c.maxStale)) {
 			old.flags |= flagNoted
-			old.notedAt, old.notedEDE, old.notedRcode, old.fails = now, packEDE(ede), uint8(rcode), fails
-			s.lru.Get(n) // the newest
+			old.note(now)
+			old.notedEDE, old.notedRcode, old.fails = packEDE(ede), uint8(rcode), fails
+			s.touch(n)
 			return true
 		}
 	}
 	var tmp [wire.HeaderLen + wire.MaxName + 4]byte
-	return s.add(h, k, entry{stored: now, notedAt: now, lifetime: c.backedOff(fails),
+	return s.add(h, k, entry{stored: now, lifetime: c.backedOff(fails),
 		generation: generation, ede: packEDE(ede), fails: fails, flags: k.flags | flagFailure,
 	}, appendFailure(tmp[:0], k, rcode), nil)
 }
@@ -49,7 +50,7 @@ func (c *Cache) putFailure(k *want, rcode wire.Rcode, ede int, backOff bool, gen
 // inRow is how many failures in a row there are with one now, if e was there
 // before.
 func (c *Cache) inRow(e *entry, now int64) uint8 {
-	if e.flags&(flagFailure|flagNoted) == 0 || now-e.notedAt > 1e9*(int64(c.backedOff(e.fails))+int64(c.failureMaxTTL)) {
+	if e.flags&(flagFailure|flagNoted) == 0 || now-e.notedAt() > 1e9*(int64(c.backedOff(e.fails))+int64(c.failureMaxTTL)) {
 		return 1
 	}
 	return min(e.fails, math.MaxUint8-1) + 1
@@ -62,18 +63,24 @@ func (c *Cache) backedOff(fails uint8) uint32 {
 	return uint32(min(uint64(c.failureTTL)<<doublings, uint64(c.failureMaxTTL)))
 }
 
+// note sets when the last failure was.
+func (e *entry) note(now int64) { e.noted = uint32(min(e.age(now)/1e6, math.MaxUint32)) }
+
+// notedAt is when that was; of a failure, when it was stored.
+func (e *entry) notedAt() int64 { return e.stored + int64(e.noted)*1e6 }
+
 // failing reports whether a failure noted on e is to be answered.
 func (c *Cache) failing(e *entry, now int64) bool {
-	return e.flags&flagNoted != 0 && now-e.notedAt < int64(c.backedOff(e.fails))*1e9
+	return e.flags&flagNoted != 0 && now-e.notedAt() < int64(c.backedOff(e.fails))*1e9
 }
 
 // retry reports whether it is time to try again in the background what failed
 // more than once, and puts off the next time.
 func (c *Cache) retry(e *entry, now int64) bool {
-	if e.fails < 2 || now-e.notedAt < int64(c.failureTTL)*1e9 {
+	if e.fails < 2 || now-e.notedAt() < int64(c.failureTTL)*1e9 {
 		return false
 	}
-	e.notedAt = now
+	e.note(now)
 	return true
 }
 

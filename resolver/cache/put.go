@@ -82,7 +82,7 @@ func (c *Cache) Put(dst []byte, k Key, msg []byte, r *wire.Response, generation 
 		w := k.want()
 		return dst, c.putFailure(&w, r.Rcode, r.EDE, true, generation, now)
 	}
-	e := entry{stored: now, notedAt: now, generation: generation, ede: packEDE(r.EDE), flags: k.want().flags}
+	e := entry{stored: now, generation: generation, ede: packEDE(r.EDE), flags: k.want().flags}
 	if what == positive {
 		e.flags |= flagPositive
 	}

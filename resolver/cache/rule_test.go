@@ -321,7 +321,7 @@ func TestFailureKeepsStale(t *testing.T) {
 			}
 			// Beyond MaxStale the failure takes the answer's place.
 			fail(c, k, epoch+3701*second)
-			if s := c.Stats(); s.Bytes >= before || s.Entries != 1 {
+			if s := c.Stats(); s.Entries != 1 {
 				t.Errorf("stats %+v", s)
 			}
 			if _, hit := c.Get(nil, k, epoch+3702*second); !hit.Failure {

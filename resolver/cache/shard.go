@@ -2,26 +2,18 @@ package cache
 
 import (
 	"encoding/binary"
-	"math"
 	"sync"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"unsafe"
 
 	"rideau/resolver/wire"
 )
-
-// EntryOverhead is what an entry is taken to cost beside its octets: 104 for
-// its place in golang-lru's list and map, 64 for its record, 8 for the index,
-// and what its slot in a page leaves free. BenchmarkMemory sets it beside what
-// the heap says.
-const EntryOverhead = 192
 
 const (
 	flagDO       uint8 = 1 << iota // of the key
 	flagCD                         // of the key
 	flagPositive                   // has an answer of the type asked
 	flagFailure                    // is a failure itself
-	flagNoted                      // a failure came after it, at notedAt
+	flagNoted                      // a failure came after it
 	flagRefresh                    // somebody was told to fetch it anew
 	flagDenial                     // of the key: it says of a name that it is not there, whatever the type
 )
@@ -50,13 +42,15 @@ func (k *Key) want() want {
 // section 5.2), and one that comes from upstream is let go.
 const noEDE = 1<<16 - 1
 
-// entry is the record of one response. It holds no pointers; what it keeps
-// lies in the shard's pages.
+// entry is the record of one response, and fills a line of a processor's cache.
+// It holds no pointers; what it keeps lies in the shard's pages.
 type entry struct {
-	hash       uint64
 	stored     int64 // Unix time in nanoseconds
-	notedAt    int64 // the same
 	generation uint64
+	hash       uint32 // its lower half
+	newer      uint32 // neighbours in the order of eviction, by number and one; 0 is none
+	older      uint32
+	noted      uint32 // milliseconds from stored to the last failure
 	data       ref    // message, then the offset of each TTL in it
 	length     uint32 // of both; 0 if the record is not in use
 	lifetime   uint32 // seconds
@@ -70,8 +64,6 @@ type entry struct {
 	fails      uint8 // failures in a row, of one that is or has one; they stop counting at 255
 	asked      uint8 // look-ups that found it fresh; the same
 }
-
-func (e *entry) cost() int64 { return int64(e.length) + EntryOverhead }
 
 // answers reports whether e is the response to k: the hash alone does not
 // tell.
@@ -104,8 +96,8 @@ func (e *entry) usable(now, maxStale int64) bool {
 // upstream has an older time than what came meanwhile: that is no clock set back.
 func (e *entry) rewind(now int64) {
 	const waited = 10e9
-	if e.stored > now+waited || e.notedAt > now+waited {
-		e.stored, e.notedAt = min(e.stored, now), min(e.notedAt, now)
+	if e.stored > now+waited {
+		e.stored, e.noted = now, 0
 	}
 }
 
@@ -159,32 +151,34 @@ func (e *entry) appendNoted(dst []byte, k *want) []byte {
 // two shards share none.
 //
 // A record has a number, which the index finds by hash and question. The order
-// of eviction is golang-lru's, of those numbers; when there is no room, the
-// oldest number is used again, so that a full cache makes no garbage.
+// of eviction is a list through the records, by those numbers; what is given up
+// is used again, so that a full cache makes no garbage.
 type shard struct {
 	mu      sync.Mutex
-	lru     *simplelru.LRU[uint32, struct{}]
 	records []entry  // by number
+	newest  uint32   // number and one, as in the records
+	oldest  uint32   // the same
+	n       int      // entries
 	free    []uint32 // numbers that are not in use
 	places  []uint32 // the index: open addressing; a number and one, 0 is none
 	octets  slab
 	limit   int   // entries
 	budget  int64 // bytes
-	bytes   int64
-	data    int64 // octets of all entries
 	serial  uint32
 	denials *denials
 
 	hits, misses, stale, cuts, evictions, collisions uint64
-	_                                                [384 - 368]byte
+	_                                                [640 - 512]byte
 }
 
 func (s *shard) reset() {
-	// The only error is for a size that is not positive. The bounds are kept
-	// here, before anything is added.
-	s.lru, _ = simplelru.NewLRU[uint32, struct{}](math.MaxInt, nil)
 	s.records, s.free, s.places, s.octets = nil, nil, nil, slab{}
-	s.bytes, s.data = 0, 0
+	s.newest, s.oldest, s.n = 0, 0, 0
+}
+
+// bytes is the memory that is held: the pages, the records and the index.
+func (s *shard) bytes() int64 {
+	return s.octets.memory() + int64(cap(s.records))*int64(unsafe.Sizeof(entry{})) + 4*int64(len(s.places)+cap(s.free))
 }
 
 func (s *shard) record(n uint32) *entry { return &s.records[n] }
@@ -198,8 +192,8 @@ func (s *shard) find(h uint64, k *want, now int64) *entry {
 		return nil
 	}
 	e := s.record(n)
-	if second := uint16(now / 1e9); second != e.touched || s.lru.Len() < exact {
-		s.lru.Get(n)
+	if second := uint16(now / 1e9); second != e.touched || s.n < exact {
+		s.touch(n)
 		e.touched = second
 	}
 	e.rewind(now)
@@ -219,7 +213,7 @@ func (s *shard) look(h uint64, k *want) (n uint32, ok bool) {
 	mask := uint64(len(s.places) - 1)
 	for i := h & mask; s.places[i] != 0; i = (i + 1) & mask {
 		n := s.places[i] - 1
-		if e := s.record(n); e.hash == h {
+		if e := s.record(n); e.hash == uint32(h) {
 			if s.answers(e, k) {
 				return n, true
 			}
@@ -231,12 +225,12 @@ func (s *shard) look(h uint64, k *want) (n uint32, ok bool) {
 
 // enter puts a record into the index, where it is not yet.
 func (s *shard) enter(h uint64, n uint32) {
-	if 4*(s.lru.Len()+1) > 3*len(s.places) {
+	if 4*(s.n+1) > 3*len(s.places) {
 		old := s.places
 		s.places = make([]uint32, max(16, 2*len(old)))
 		for _, p := range old {
 			if p != 0 {
-				s.place(s.record(p-1).hash, p)
+				s.place(uint64(s.record(p-1).hash), p)
 			}
 		}
 	}
@@ -262,7 +256,7 @@ func (s *shard) leave(h uint64, n uint32) {
 	}
 	for j := (i + 1) & mask; s.places[j] != 0; j = (j + 1) & mask {
 		// The one at j may move to i unless its home lies between, cyclically.
-		if home := s.record(s.places[j]-1).hash & mask; (j-home)&mask >= (j-i)&mask {
+		if home := uint64(s.record(s.places[j]-1).hash) & mask; (j-home)&mask >= (j-i)&mask {
 			s.places[i] = s.places[j]
 			i = j
 		}
@@ -274,85 +268,69 @@ func (s *shard) leave(h uint64, n uint32) {
 // evicts the oldest until the bounds hold. What does not fit at all is not
 // stored, and what it was to replace goes.
 func (s *shard) add(h uint64, k *want, e entry, msg, offsets []byte) bool {
-	e.hash, e.size, e.length = h, uint16(len(msg)), uint32(len(msg)+len(offsets))
-	n, ok := s.look(h, k)
-	if s.limit == 0 || e.cost() > s.budget {
-		if ok {
-			s.remove(n)
-		}
-		return false
-	}
-	if ok {
-		s.empty(n)
-	} else {
-		n, ok = s.evict(e.cost())
-		if !ok {
-			n = s.number()
-		}
-		s.enter(h, n)
-	}
-	if ok {
-		s.lru.Get(n) // the newest now
-	} else {
-		s.lru.Add(n, struct{}{})
-	}
+	e.hash, e.size, e.length = uint32(h), uint16(len(msg)), uint32(len(msg)+len(offsets))
 	e.touched = uint16(e.stored / 1e9)
-	e.data = s.octets.alloc(int(e.length))
-	data := s.octets.at(e.data, int(e.length))
-	copy(data[copy(data, msg):], offsets)
 	s.serial = max(s.serial+1, 1)
 	e.serial = s.serial
-	*s.record(n) = e
-	if e.flags&flagDenial != 0 {
-		s.denials.count(msg, 1)
+	s.forget(h, k)
+	return s.insert(&e, msg, offsets)
+}
+
+// insert stores what is not there yet, as the newest.
+func (s *shard) insert(e *entry, msg, offsets []byte) bool {
+	if s.limit == 0 || int64(e.length)+int64(unsafe.Sizeof(*e)) > s.budget {
+		return false
 	}
-	s.bytes += e.cost()
-	s.data += int64(e.length)
-	s.shrink()
+	for s.n > 0 && (s.n+1 > s.limit || s.bytes()+s.octets.need(int(e.length)) > s.budget) {
+		s.evict()
+	}
+	n := s.number()
+	s.enter(uint64(e.hash), n)
+	e.data = s.octets.alloc(int(e.length), n)
+	data := s.octets.at(e.data, int(e.length))
+	copy(data[copy(data, msg):], offsets)
+	*s.record(n) = *e
+	s.push(n)
+	s.count(n, 1)
+	for s.n > 1 && s.bytes() > s.budget { // what tells of the entries has grown
+		s.evict()
+	}
+	if s.bytes() > s.budget {
+		s.remove(n) // it alone is too much
+		return false
+	}
 	return true
 }
 
-// evict makes room for another entry of that cost. If something had to go,
-// it returns a number that can be used again, which is still in the order.
-func (s *shard) evict(cost int64) (n uint32, ok bool) {
-	for s.lru.Len() > 0 && (s.lru.Len()+1 > s.limit || s.bytes+cost > s.budget) {
-		if ok {
-			if s.lru.Len() == 1 || s.bytes+cost <= s.budget {
-				break // it is that one itself that would go, or makes the room
-			}
-			s.lru.Get(n) // out of the way: the next oldest goes
-		}
-		oldest, _, _ := s.lru.GetOldest()
-		s.leave(s.record(oldest).hash, oldest)
-		s.empty(oldest)
-		s.evictions++
-		if ok {
-			s.lru.Remove(oldest)
-			s.free = append(s.free, oldest)
-			continue
-		}
-		n, ok = oldest, true
+// count adds n to the denials, if the record is one.
+func (s *shard) count(n uint32, by int32) {
+	if e := s.record(n); e.flags&flagDenial != 0 {
+		s.denials.count(s.octets.at(e.data, int(e.size)), by)
 	}
-	return n, ok
 }
 
-// empty gives up what a record keeps.
+// evict forgets the oldest.
+func (s *shard) evict() {
+	s.remove(s.oldest - 1)
+	s.evictions++
+}
+
+// empty gives up what a record keeps, but not its place in the order.
 func (s *shard) empty(n uint32) {
+	s.count(n, -1)
 	e := s.record(n)
-	if e.flags&flagDenial != 0 {
-		s.denials.count(s.octets.at(e.data, int(e.size)), -1)
+	class, sparse := s.octets.release(e.data)
+	*e = entry{newer: e.newer, older: e.older}
+	if sparse {
+		s.octets.pack(class, func(owner uint32, to ref) { s.record(owner).data = to })
 	}
-	s.octets.release(e.data)
-	s.bytes -= e.cost()
-	s.data -= int64(e.length)
-	*e = entry{}
 }
 
 // remove forgets an entry.
 func (s *shard) remove(n uint32) {
-	s.leave(s.record(n).hash, n)
+	s.leave(uint64(s.record(n).hash), n)
 	s.empty(n)
-	s.lru.Remove(n)
+	s.pull(n)
 	s.free = append(s.free, n)
 }
 
@@ -374,28 +352,70 @@ func (s *shard) number() uint32 {
 	return n
 }
 
-// slack is how many octets of pages there may be beside twice those in use:
-// a page of each class, and those that are kept.
-const slack = classes * pageSize
+// push makes a record the newest, which is not in the order yet.
+func (s *shard) push(n uint32) {
+	e := s.record(n)
+	e.newer, e.older = 0, s.newest
+	if s.newest != 0 {
+		s.record(s.newest - 1).newer = n + 1
+	} else {
+		s.oldest = n + 1
+	}
+	s.newest = n + 1
+	s.n++
+}
 
-// shrink evicts the oldest until the bounds hold. One of them is that pages
-// are half full: where sizes change, old ones keep pages that they do not fill.
-func (s *shard) shrink() {
-	for s.lru.Len() > s.limit || s.bytes > s.budget || s.octets.held > 2*s.data+slack {
-		n, _, ok := s.lru.GetOldest()
-		if !ok {
-			return
-		}
-		s.remove(n)
-		s.evictions++
+// pull takes a record out of the order.
+func (s *shard) pull(n uint32) {
+	e := s.record(n)
+	if e.newer != 0 {
+		s.record(e.newer - 1).older = e.older
+	} else {
+		s.newest = e.older
+	}
+	if e.older != 0 {
+		s.record(e.older - 1).newer = e.newer
+	} else {
+		s.oldest = e.newer
+	}
+	e.newer, e.older = 0, 0
+	s.n--
+}
+
+// touch makes an entry the newest.
+func (s *shard) touch(n uint32) {
+	if s.newest != n+1 {
+		s.pull(n)
+		s.push(n)
 	}
 }
 
+// resize evicts the oldest until new bounds hold. Where they are narrower than
+// what is held, everything is made anew, since what tells of entries does not
+// shrink with their number.
 func (s *shard) resize(limit int, budget int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.limit, s.budget = limit, budget
-	s.shrink()
+	for s.n > s.limit {
+		s.evict()
+	}
+	if s.bytes() <= s.budget && s.n > 0 {
+		return
+	}
+	records, octets, next, before := s.records, s.octets, s.oldest, s.n
+	for i := next; i != 0; i = s.record(i - 1).newer {
+		s.count(i-1, -1)
+	}
+	evicted := s.evictions
+	s.reset()
+	for next != 0 {
+		e := records[next-1]
+		next = e.newer
+		data := octets.at(e.data, int(e.length))
+		s.insert(&e, data[:e.size], data[e.size:])
+	}
+	s.evictions = evicted + uint64(before-s.n)
 }
 
 // flush makes everything anew rather than empty it entry by entry: the lock
@@ -403,11 +423,9 @@ func (s *shard) resize(limit int, budget int64) {
 func (s *shard) flush() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n = s.lru.Len()
+	n = s.n
 	for i := range s.records {
-		if e := &s.records[i]; e.flags&flagDenial != 0 {
-			s.denials.count(s.octets.at(e.data, int(e.size)), -1)
-		}
+		s.count(uint32(i), -1)
 	}
 	s.reset()
 	return n
@@ -422,6 +440,6 @@ func (s *shard) sum(t *Stats) {
 	t.Cuts += s.cuts
 	t.Evictions += s.evictions
 	t.Collisions += s.collisions
-	t.Entries += s.lru.Len()
-	t.Bytes += s.bytes
+	t.Entries += s.n
+	t.Bytes += s.bytes()
 }

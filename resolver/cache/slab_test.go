@@ -24,13 +24,25 @@ func TestSlotSizes(t *testing.T) {
 // TestSlab takes and gives back at random: nothing that is kept is written
 // to by what comes after, and in the end no page is left that need not be.
 func TestSlab(t *testing.T) {
+	var s slab
 	rng := rand.New(rand.NewPCG(5, 6))
 	type kept struct {
 		r    ref
 		want []byte
 	}
-	var s slab
-	var all []kept
+	byOwner := map[uint32]*kept{}
+	owner := uint32(0)
+	moves, releases := 0, 0
+	release := func(r ref) {
+		releases++
+		if c, sparse := s.release(r); sparse {
+			s.pack(c, func(owner uint32, to ref) {
+				byOwner[owner].r = to
+				moves++
+			})
+		}
+	}
+	var all []*kept
 	size := func() int {
 		switch rng.IntN(20) {
 		case 0:
@@ -48,7 +60,9 @@ func TestSlab(t *testing.T) {
 		}
 		if len(all) < grow && rng.IntN(8) > 0 {
 			n := size()
-			k := kept{s.alloc(n), make([]byte, n)}
+			owner++
+			k := &kept{s.alloc(n, owner), make([]byte, n)}
+			byOwner[owner] = k
 			for i := range k.want {
 				k.want[i] = byte(rng.Uint32())
 			}
@@ -61,15 +75,18 @@ func TestSlab(t *testing.T) {
 			if !bytes.Equal(s.at(k.r, len(k.want)), k.want) {
 				t.Fatalf("step %d: %d octets were written to", step, len(k.want))
 			}
-			s.release(k.r)
+			release(k.r)
 			data -= len(k.want)
 			all[i] = all[len(all)-1]
 			all = all[:len(all)-1]
 		}
 	}
-	held := int64(0)
+	if moves == 0 || moves > releases {
+		t.Errorf("%d moves for %d releases", moves, releases)
+	}
+	held := int64(cap(s.idle))
 	for _, p := range s.pages {
-		held += int64(len(p.octets))
+		held += int64(cap(p.octets))
 	}
 	if held != s.held {
 		t.Errorf("%d octets held, counted %d", held, s.held)
@@ -78,7 +95,18 @@ func TestSlab(t *testing.T) {
 		if !bytes.Equal(s.at(k.r, len(k.want)), k.want) {
 			t.Fatalf("%d octets were written to", len(k.want))
 		}
-		s.release(k.r)
+		release(k.r)
+	}
+	for c, n := range s.vacant {
+		slots := 0
+		for _, p := range s.pages {
+			if p.octets != nil && int(p.class) == c {
+				slots += p.slots()
+			}
+		}
+		if int(n) != slots {
+			t.Errorf("class %d: %d free slots, counted %d", c, slots, n)
+		}
 	}
 	if s.held > classes*pageSize {
 		t.Errorf("%d octets held of nothing", s.held)

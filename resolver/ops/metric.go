@@ -110,7 +110,7 @@ var metrics = [ids]Metric{
 	cacheEntries: {"rideau_cache_entries", gauge,
 		"Answers in the cache.", nil},
 	cacheBytes: {"rideau_cache_bytes", gauge,
-		"Memory that the cache accounts for.", nil},
+		"Memory that the cache holds.", nil},
 	cacheCuts: {"rideau_cache_nxdomain_cut_total", counter,
 		"Cache lookups that found that a name above does not exist, which settles those below (RFC 8020).", nil},
 	cacheRefreshes: {"rideau_cache_refreshes_total", counter,
