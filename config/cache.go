@@ -15,6 +15,8 @@ type Cache struct {
 	// MemoryLimit is the memory, in bytes, that the whole process is to keep to: the garbage collector works harder for it when that comes
 	// close. 0 is none.
 	MemoryLimit int64 `key:"memory_limit"`
+	// Snapshot is the path of a file that the responses are kept in from one start to the next, made relative as List.File is; empty for none.
+	Snapshot string `key:"snapshot"`
 	// MinTTL raises shorter TTLs.
 	MinTTL time.Duration `key:"min_ttl"`
 	// MaxTTL lowers longer TTLs (RFC 8767 section 4).
@@ -64,6 +66,7 @@ func (c *Cache) read(m *node.Mapping) {
 	if c.MemoryLimit > 0 && c.MemoryLimit < c.MaxBytes+minRest {
 		m.At("memory_limit").Warn("raise it, or lower max_bytes", "memory_limit leaves less than 32 MiB beside max_bytes; the garbage collector would never rest")
 	}
+	node.Set(m, "snapshot", &c.Snapshot, fileOrNone)
 	node.Set(m, "min_ttl", &c.MinTTL, node.TTL(0, time.Hour))
 	node.Set(m, "max_ttl", &c.MaxTTL, node.TTL(time.Second, 7*day))
 	node.Set(m, "max_negative_ttl", &c.MaxNegativeTTL, node.TTL(time.Second, day))

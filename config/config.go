@@ -117,6 +117,7 @@ func Load(path string) (*Config, error) {
 		}
 	}
 	c.Listen.Cookies.SecretsFile = from(dir, c.Listen.Cookies.SecretsFile)
+	c.Cache.Snapshot = from(dir, c.Cache.Snapshot)
 	c.Ops.TokenFile, c.Log.Queries = from(dir, c.Ops.TokenFile), from(dir, c.Log.Queries)
 	return c, nil
 }

@@ -114,6 +114,7 @@ func serve(c *call) int {
 	side.Go(func() { s.logEvents(ctx) })
 	side.Go(func() { s.queries.run(ctx) })
 	side.Go(func() { s.refresh(ctx) })
+	side.Go(func() { s.snapshots(ctx) })
 	side.Go(func() { s.lookOut(ctx) })
 	side.Go(func() {
 		watch(ctx, s.interval, func() []string { return s.watched() }, seen, func() { s.reloadAndLog(ctx, "a file changed") })
@@ -140,6 +141,7 @@ func serve(c *call) int {
 	stopWeb()
 	<-webDone
 	side.Wait()
+	s.saveCache()
 	s.queries.use(nil)
 	s.log.Info("stopped")
 	return exitOK
@@ -179,6 +181,7 @@ func (s *server) begin() (upstreamPlan, error) {
 		MaxNegativeTTL: cfg.Cache.MaxNegativeTTL, FailureTTL: cfg.Cache.FailureTTL, FailureMaxTTL: cfg.Cache.FailureMaxTTL,
 		MaxStale: cfg.Cache.MaxStale, StaleTTL: cfg.Cache.StaleTTL, NoCut: !cfg.Cache.NXDomainCut, PrefetchAfter: popular,
 	})
+	s.warm()
 	s.devices = device.New(device.Options{})
 	s.gate = limit.NewGate()
 	s.gate.LimitClients(cfg.Limits.QueriesPerSecond, cfg.Limits.Burst)
