@@ -230,7 +230,7 @@ type answerView map[string]string
 // differs tells in which fields two answers differ. With different codes, or one
 // truncated, the rest does not count.
 func (v answerView) differs(w answerView) (fields []string) {
-	for _, field := range []string{"rcode", "tc", "question", "edns", "flags", "size", "answer", "ttl", "authority"} {
+	for _, field := range []string{"rcode", "tc", "question", "edns", "flags", "size", "answer", "ttl", "authority", "poison"} {
 		if field == "answer" && v["tc"] == "true" {
 			break
 		}
@@ -296,6 +296,7 @@ func askView(addr string, a asking) answerView {
 	v["answer"] = strings.Join(answer, "; ")
 	v["ttl"] = strings.Join(ttl, "; ")
 	v["authority"] = strings.Join(authority, "; ")
+	v["poison"] = fmt.Sprint(strings.Contains(m.String(), "203.0.113.")) // see oddity
 	return v
 }
 

@@ -61,9 +61,9 @@ type Response struct {
 
 // Parse checks a response from end to end: one question, every record within
 // bounds, every name that policy looks at readable. It takes the OPT record
-// out of the message in place, with any record behind it, since it is valid
-// for one hop only (RFC 6891 section 6.2.1); what is kept of msg is
-// msg[:End].
+// out of the message in place, since it is valid for one hop only (RFC 6891
+// section 6.2.1), and additional records that nothing before them points to,
+// each with any record behind it; what is kept of msg is msg[:End].
 func (r *Response) Parse(msg []byte, scratch *Name) error {
 	*r = Response{EDE: -1}
 	if len(msg) < HeaderLen || Count(msg, Question) != 1 {
@@ -78,22 +78,26 @@ func (r *Response) Parse(msg []byte, scratch *Name) error {
 	}
 	r.End = w.Offset()
 	var rec Record
-	kept, first, opt := 0, true, false
+	kept, first, over := 0, true, false
 	for w.Next(&rec) {
 		if rec.Type == TypeOPT {
 			if r.EDNS || rec.Section != Additional || msg[rec.Off] != 0 {
 				return ErrMessage
 			}
-			r.EDNS, opt = true, true
+			r.EDNS, over = true, true
 			r.Rcode |= Rcode(rec.TTL>>24) << 4
 			r.EDE = findEDE(msg[rec.DataOff:rec.End])
 			continue
 		}
-		if opt {
-			continue // behind the OPT record: let go with it
+		if over {
+			continue // behind the OPT record, or one that does not belong: let go with it
 		}
 		if err := checkNames(msg, &rec, scratch); err != nil {
 			return err
+		}
+		if rec.Section == Additional && (kept == maxAdditional || !solicited(msg, &rec, scratch)) {
+			over = true
+			continue
 		}
 		ttl := TTL(rec.TTL)
 		if rec.Section == Authority && rec.Type == TypeSOA && !r.HasSOA {
