@@ -23,11 +23,10 @@ import (
 
 // flooder sends queries under the addresses of others: of a thousand networks.
 type flooder struct {
-	t       testing.TB
-	fd      int
-	to      netip.AddrPort
-	packets [][]byte
-	sent    atomic.Uint64
+	t    testing.TB
+	fd   int
+	to   netip.AddrPort
+	sent atomic.Uint64
 }
 
 const (
