@@ -169,7 +169,7 @@ func TestFlood(t *testing.T) {
 	case runtime.NumCPU() < 2:
 		t.Skip("one processor: the flood would have it")
 	}
-	l := newLab(t, true, "cache: {max_bytes: 32MiB}\n")
+	l := newLab(t, labOptions{wired: true, more: "cache: {max_bytes: 32MiB}\n"})
 	onProcessor(t, 0, l.serve)
 	f := newFlooder(t, l)
 	first := newLabClient(t, l.clients, labSource(0), l.addr)

@@ -1,7 +1,15 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	crand "crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
 	"fmt"
+	"math/big"
 	"net"
 	"net/netip"
 	"os"
@@ -20,6 +28,7 @@ import (
 type labServer struct {
 	space   *space
 	addr    netip.AddrPort
+	cert    *tls.Certificate // not nil: it speaks TLS, and nothing else
 	servers []*dns.Server
 	asked   atomic.Uint64
 }
@@ -36,11 +45,17 @@ func (u *labServer) start(t testing.TB) {
 			t.Fatal(err)
 		}
 		u.servers = []*dns.Server{{PacketConn: pc}, {Listener: l}}
+		if u.cert != nil {
+			pc.Close()
+			u.servers = []*dns.Server{{Listener: tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{*u.cert}})}}
+		}
 	})
-	for i, s := range u.servers {
+	for _, s := range u.servers {
+		s.IdleTimeout = func() time.Duration { return time.Minute }
+		s.MaxTCPQueries = -1
 		s.Handler = dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 			u.asked.Add(1)
-			_ = w.WriteMsg(labReply(q, i == 1))
+			_ = w.WriteMsg(labReply(q, s.PacketConn == nil))
 		})
 		started := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }
@@ -103,9 +118,14 @@ type lab struct {
 	paths   [2]*path
 }
 
-// newLab starts one. If wired is set, what goes upstream goes by wires too, which
-// carry more than a path can.
-func newLab(t testing.TB, wired bool, more string) *lab {
+// labOptions say how a lab is built.
+type labOptions struct {
+	wired bool // what goes upstream goes by wires too, which carry more than a path can
+	tls   bool // upstreams are asked over TLS
+	more  string
+}
+
+func newLab(t testing.TB, o labOptions) *lab {
 	t.Helper()
 	l := &lab{t: t, clients: newSpace(t, "clients"), middle: newSpace(t, "middle")}
 	l.clients.wire("c0", "10.0.0.2/24", l.middle, "m0", "10.0.0.1/24")
@@ -116,8 +136,14 @@ func newLab(t testing.TB, wired bool, more string) *lab {
 	var servers []string
 	for i := range l.ups {
 		u := &labServer{space: newSpace(t, fmt.Sprint("upstream ", i)), addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i), 2}), 53)}
+		server := fmt.Sprintf("%q", u.addr)
 		device, near := fmt.Sprint("up", i), netip.AddrFrom4([4]byte{10, 1, byte(i), 1})
-		if wired {
+		if o.tls {
+			cert, pin := pinned(t)
+			u.cert, u.addr = cert, netip.AddrPortFrom(u.addr.Addr(), 853)
+			server = fmt.Sprintf(`{server: "tls://%v", pins: [%s]}`, u.addr.Addr(), pin)
+		}
+		if o.wired {
 			l.middle.wire(device, near.String()+"/24", u.space, "world", u.addr.Addr().String()+"/24")
 		} else {
 			l.paths[i] = newPath(l.middle, device, near, u.space, "world", u.addr.Addr())
@@ -125,18 +151,18 @@ func newLab(t testing.TB, wired bool, more string) *lab {
 		u.start(t)
 		t.Cleanup(u.stop)
 		l.ups[i] = u
-		servers = append(servers, u.addr.String())
+		servers = append(servers, server)
 	}
 	w := &world{t: t, dir: t.TempDir()}
 	w.write("list.txt", "banned.example\n")
 	w.write("rideau.yaml", fmt.Sprintf(`listen: {addresses: ["10.0.0.1:53"]}
 clients: {allow: [10.0.0.0/8, loopback]}
-upstream: {servers: ["%s"]}
+upstream: {servers: [%s]}
 lists: [{id: list, file: list.txt}]
 bans: [{id: ban, title: {en: The ban}, lists: [list]}]
 ops: {listen: "127.0.0.1:0", pprof: true}
 log: {level: warn}
-%s`, strings.Join(servers, `", "`), more))
+%s`, strings.Join(servers, ", "), o.more))
 	l.dir = w.dir
 	return l
 }
@@ -353,6 +379,64 @@ func (l *lab) phase(number int, perSecond int, d time.Duration, big bool, middle
 	return cached, fresh
 }
 
+// pinned makes a certificate, and the pin of its key.
+func pinned(t testing.TB) (*tls.Certificate, string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
+	der, err := x509.CreateCertificate(crand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(public)
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// trouble is what happens in a phase.
+type trouble struct {
+	name   string
+	before func()
+	middle func()
+	big    bool
+	want   float64 // of new names, in percent
+}
+
+// endure goes through phases, and holds what is answered in each.
+func (l *lab) endure(title string, perSecond int, d time.Duration, phases []trouble) {
+	l.serve()
+	first := newLabClient(l.t, l.clients, labSource(0), l.addr)
+	for i := range 50 {
+		if _, why := first.ask(fmt.Sprintf("cached%d.lab.example.", i), dns.TypeA); why != "" {
+			l.t.Fatalf("without any fault: %s", why)
+		}
+	}
+	table := rows()
+	for i, p := range phases {
+		if p.before != nil {
+			p.before()
+		}
+		cached, fresh := l.phase(i, perSecond, d, p.big, p.middle)
+		l.both(faults{})
+		table = append(table, cached.row(p.name, "cached"), fresh.row(p.name, "new"))
+		if cached.share() < 99.9 {
+			l.t.Errorf("%s: %.2f %% of the cached names were answered: %v", p.name, cached.share(), cached.failed)
+		}
+		if fresh.share() < p.want {
+			l.t.Errorf("%s: %.2f %% of the new names were answered, want %.1f: %v", p.name, fresh.share(), p.want, fresh.failed)
+		}
+	}
+	publish(l.t, title, table)
+}
+
+func (l *lab) both(f faults) { l.paths[0].set(f); l.paths[1].set(f) }
+
 // TestLab has the network do to upstream's packets what networks do, and holds
 // how many of the clients' queries are answered all the same. Each is sent once; an
 // answer after five seconds is none.
@@ -360,51 +444,33 @@ func TestLab(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a minute")
 	}
-	l := newLab(t, false, "")
-	l.serve()
-	first := newLabClient(t, l.clients, labSource(0), l.addr)
-	for i := range 50 {
-		if _, why := first.ask(fmt.Sprintf("cached%d.lab.example.", i), dns.TypeA); why != "" {
-			t.Fatalf("without any fault: %s", why)
-		}
-	}
-	both := func(f faults) { l.paths[0].set(f); l.paths[1].set(f) }
-	table := rows()
-	for i, p := range []struct {
-		name   string
-		before func()
-		middle func()
-		after  func()
-		big    bool
-		want   float64 // of new names, in percent
-	}{
+	l := newLab(t, labOptions{})
+	l.endure("Faults on the way to upstream", 600, 5*time.Second, []trouble{
 		{name: "nothing", want: 99.9},
 		{name: "30 % loss on the way to the first", before: func() { l.paths[0].set(faults{loss: .3}) }, want: 99.5},
-		{name: "30 % loss on both ways", before: func() { both(faults{loss: .3}) }, want: 60},
-		{name: "500 ms delay of both", before: func() { both(faults{delay: 250 * time.Millisecond}) }, want: 99.5},
-		{name: "the first is cut off half way", middle: func() { l.paths[0].set(faults{cut: true}) }, after: func() {}, want: 99.5},
-		{name: "it comes back half way", before: func() { l.paths[0].set(faults{cut: true}) }, middle: func() { both(faults{}) }, want: 99.5},
-		{name: "MTU 1280, big answers", before: func() { both(faults{mtu: 1280}) }, big: true, want: 99.5},
+		{name: "30 % loss on both ways", before: func() { l.both(faults{loss: .3}) }, want: 90},
+		{name: "500 ms delay of both", before: func() { l.both(faults{delay: 250 * time.Millisecond}) }, want: 99.5},
+		{name: "the first is cut off half way", middle: func() { l.paths[0].set(faults{cut: true}) }, want: 99.5},
+		{name: "it comes back half way", before: func() { l.paths[0].set(faults{cut: true}) }, middle: func() { l.both(faults{}) }, want: 99.5},
+		{name: "MTU 1280, big answers", before: func() { l.both(faults{mtu: 1280}) }, big: true, want: 99.5},
 		{name: "the first stops, and starts again", before: l.ups[0].stop, middle: func() { l.ups[0].start(t) }, want: 99.5},
-		{name: "20 % out of order, 20 % twice", before: func() { both(faults{reorder: .2, duplicate: .2}) }, want: 99.5},
-	} {
-		if p.before != nil {
-			p.before()
-		}
-		cached, fresh := l.phase(i, 600, 5*time.Second, p.big, p.middle)
-		table = append(table, cached.row(p.name, "cached"), fresh.row(p.name, "new"))
-		if p.after != nil {
-			p.after()
-		} else {
-			both(faults{})
-		}
-		if cached.share() < 99.9 {
-			t.Errorf("%s: %.2f %% of the cached names were answered: %v", p.name, cached.share(), cached.failed)
-		}
-		if fresh.share() < p.want {
-			t.Errorf("%s: %.2f %% of the new names were answered, want %.1f: %v", p.name, fresh.share(), p.want, fresh.failed)
-		}
+		{name: "20 % out of order, 20 % twice", before: func() { l.both(faults{reorder: .2, duplicate: .2}) }, want: 99.5},
+	})
+}
+
+// TestLabOverTLS is the same with upstreams that are asked over TLS.
+func TestLabOverTLS(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes half a minute")
 	}
-	publish(t, "Faults on the way to upstream", table)
-	t.Logf("the upstreams were asked %d and %d times", l.ups[0].asked.Load(), l.ups[1].asked.Load())
+	l := newLab(t, labOptions{tls: true})
+	l.endure("Faults on the way to upstream, over TLS", 400, 4*time.Second, []trouble{
+		{name: "nothing", want: 99.9},
+		{name: "30 % loss on the way to the first", before: func() { l.paths[0].set(faults{loss: .3}) }, want: 99.5},
+		{name: "500 ms delay of both", before: func() { l.both(faults{delay: 250 * time.Millisecond}) }, want: 99.5},
+		{name: "the first is cut off half way", middle: func() { l.paths[0].set(faults{cut: true}) }, want: 99.5},
+		{name: "it comes back half way", before: func() { l.paths[0].set(faults{cut: true}) }, middle: func() { l.both(faults{}) }, want: 99.5},
+		{name: "MTU 1280, big answers", before: func() { l.both(faults{mtu: 1280}) }, big: true, want: 99.5},
+		{name: "the first stops, and starts again", before: l.ups[0].stop, middle: func() { l.ups[0].start(t) }, want: 99.5},
+	})
 }
