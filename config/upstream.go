@@ -20,6 +20,10 @@ type Upstream struct {
 	Hedge bool `key:"hedge"`
 	// MaxInFlight is how many requests to one server may be under way.
 	MaxInFlight int `key:"max_in_flight"`
+	// Cookies sends cookies to servers that offer any (RFC 7873), and MixCase sends names in random letter case; both are for plain UDP
+	// and hold for all groups.
+	Cookies bool `key:"cookies"`
+	MixCase bool `key:"mix_case"`
 	// AttemptTimeout is the time one server has at most before the next is asked.
 	AttemptTimeout time.Duration `key:"attempt_timeout"`
 	// Timeout is the time for all attempts of one query; then it fails.
@@ -52,6 +56,7 @@ func defaultUpstream() Upstream {
 		Strategy:       StrategyOrdered,
 		Hedge:          true,
 		MaxInFlight:    2000,
+		Cookies:        true,
 		AttemptTimeout: 2 * time.Second,
 		Timeout:        5 * time.Second,
 		ProbeInterval:  10 * time.Second,
@@ -65,6 +70,8 @@ func (c *Config) readUpstream(m *node.Mapping) {
 	u := &c.Upstream
 	node.Set(m, "servers", &u.Servers, node.List(1, maxServers, c.serverReader(true)))
 	u.sharing().read(m, len(u.Servers), slices.ContainsFunc(u.Servers, func(s Server) bool { return s.Transport == System }))
+	node.Set(m, "cookies", &u.Cookies, node.Boolean)
+	node.Set(m, "mix_case", &u.MixCase, node.Boolean)
 	node.Set(m, "attempt_timeout", &u.AttemptTimeout, node.Duration(10*time.Millisecond, 30*time.Second))
 	node.Set(m, "timeout", &u.Timeout, node.Duration(10*time.Millisecond, 60*time.Second))
 	node.Set(m, "probe_interval", &u.ProbeInterval, node.Duration(50*time.Millisecond, time.Hour))

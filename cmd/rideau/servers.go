@@ -17,7 +17,8 @@ import (
 func newUpstream(cfg *config.Config, s config.Server) (upstream.Upstream, error) {
 	switch s.Transport {
 	case config.Do53, config.TCP:
-		return upstream.NewDo53(s.Addresses[0], upstream.Do53Options{TrustAD: s.TrustAD, Stream: s.Transport == config.TCP}), nil
+		return upstream.NewDo53(s.Addresses[0], upstream.Do53Options{TrustAD: s.TrustAD, Stream: s.Transport == config.TCP,
+			Cookies: cfg.Upstream.Cookies, MixCase: cfg.Upstream.MixCase}), nil
 	}
 	o := encrypted.Options{Addrs: s.Addresses, Name: s.Name, TrustAD: s.TrustAD}
 	for _, text := range s.Pins {

@@ -156,7 +156,7 @@ func isLocal(a netip.Addr) bool {
 // what they learned.
 func newUpstreams(cfg *config.Config, p upstreamPlan, old *upstreams, log *slog.Logger) (*upstreams, error) {
 	u := &upstreams{system: p.system, key: fmt.Sprintf("%+v", p.servers) + fmt.Sprint(p.system, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
-		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, sharingOf(&cfg.Upstream).key(), forwardKey(cfg))}
+		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, cfg.Upstream.Cookies, cfg.Upstream.MixCase, sharingOf(&cfg.Upstream).key(), forwardKey(cfg))}
 	if old != nil && old.key == u.key {
 		return old, nil
 	}

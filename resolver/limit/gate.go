@@ -63,9 +63,11 @@ const (
 	crowd = 64
 	// Rates of networks, in queries a second: where a flood's limit begins at most, how
 	// low it may go, and above what it is lifted.
-	firstRate  = 1000
-	leastRate  = 5
-	liftedRate = 5000
+	firstRate = 1000
+	leastRate = 5
+	// shieldedRate is how low a pace may go while there is a Shield.
+	shieldedRate = 25
+	liftedRate   = 5000
 	// floodDepth is how many nanoseconds' worth may be asked at once. That it
 	// is a time, and no number, keeps a new pace from giving everybody a new burst.
 	floodDepth = 5 * int64(time.Second)
@@ -215,7 +217,11 @@ func (g *Gate) adjust(pressed bool, seen uint64, networks int) {
 		}
 		// What was cut has to show first: there is a queue.
 		if g.quiet = min(g.quiet, 0) - 1; g.quiet%2 != 0 {
-			g.rate = max(g.rate*0.7, leastRate)
+			least := float64(leastRate)
+			if s := g.shield.Load(); s != nil {
+				least = shieldedRate // the others cost next to nothing
+			}
+			g.rate = max(g.rate*0.7, min(least, g.rate))
 		}
 	case g.low >= 10:
 		g.rate = 2 * liftedRate // it is over

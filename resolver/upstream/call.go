@@ -12,7 +12,7 @@ import (
 
 // maxCall is the longest query that a Call keeps: header, name, type, class,
 // and an OPT record without options.
-const maxCall = wire.HeaderLen + wire.MaxName + 4 + wire.OPTLen
+const maxCall = wire.HeaderLen + wire.MaxName + 4 + wire.OPTLen + maxCookie
 
 // Call is a question under way on a [Mux]. Its memory belongs to whoever
 // asks, who leaves it alone from [Mux.Ask] until Taker.Took was told of its

@@ -34,6 +34,11 @@ type Do53Options struct {
 	TrustAD bool
 	// Stream has the server asked over TCP alone.
 	Stream bool
+	// MixCase has the letters of names go out in random case (0x20). A server
+	// that does not give them back so is asked as usual.
+	MixCase bool
+	// Cookies sends cookies to the server if it offers any (RFC 7873).
+	Cookies bool
 }
 
 // Do53 is a resolver asked over UDP, and over TCP for what UDP does not
@@ -52,12 +57,14 @@ type Do53 struct {
 	mismatches atomic.Uint64
 	born       time.Time
 	plainUntil atomic.Int64 // since born; before it, OPT records are left out
+	guise      guise
 }
 
 // NewDo53 makes an upstream of the server at addr. It connects to nothing yet.
 func NewDo53(addr netip.AddrPort, o Do53Options) *Do53 {
 	u := &Do53{addr: addr.String(), label: addr.String(), stream: o.Stream, trusted: o.TrustAD && addr.Addr().IsLoopback(), udp: net.UDPAddrFromAddrPort(addr), free: newBuffers(), born: time.Now()}
 	u.plainUntil.Store(math.MinInt64)
+	u.guise.init(o.MixCase, o.Cookies)
 	if o.Stream {
 		u.label = "tcp://" + u.addr
 	}
@@ -102,7 +109,17 @@ func (u *Do53) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) 
 	if edns && u.isPlain() {
 		m, edns = m.withoutOPT(), false
 	}
+	m, cookie := u.guise.dress(m)
 	out, err := u.ask(ctx, dst, m)
+	if err == nil && cookie && (refusesCookie(out[base:]) || refusesEDNS(out[base:])) {
+		// With a new cookie, or if that is what the server minds, without.
+		if refusesEDNS(out[base:]) {
+			u.guise.setOff(&u.guise.cookieOff)
+			u.guise.jar.Store(nil)
+		}
+		m, _ = u.guise.dress(newFrame(query))
+		out, err = u.ask(ctx, out[:base], m)
+	}
 	if err == nil && edns && refusesEDNS(out[base:]) {
 		m = m.withoutOPT()
 		out, err = u.ask(ctx, out[:base], m)
@@ -119,7 +136,7 @@ func (u *Do53) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) 
 
 // exchangeTCP is Exchange for a query that UDP was of no use for.
 func (u *Do53) exchangeTCP(ctx context.Context, dst, query []byte) ([]byte, error) {
-	m := newFrame(query)
+	m, _ := u.guise.dress(newFrame(query))
 	m.renew()
 	out, err := u.askTCP(ctx, dst, m)
 	if err != nil {
@@ -172,7 +189,7 @@ func (u *Do53) askUDP(ctx context.Context, dst []byte, m frame) (out []byte, set
 		}
 		switch compare(query, resp) {
 		case answers:
-			if wire.Flags(resp)&wire.FlagTC != 0 {
+			if u.guise.look(query, resp) == doubted || wire.Flags(resp)&wire.FlagTC != 0 {
 				return dst, false, nil
 			}
 			return append(dst, resp...), true, nil

@@ -3,6 +3,7 @@ package upstream
 import (
 	"crypto/rand"
 	"encoding/binary"
+	mathrand "math/rand/v2"
 	"slices"
 	"syscall"
 	"time"
@@ -44,6 +45,8 @@ type Mux struct {
 	tidied  time.Time // when sockets were last looked at for their age
 	random  [256]byte
 	used    int // of random
+	chance  *mathrand.ChaCha8
+	bits    [32]byte // of chance
 
 	rx    [batchSize]batch.Message
 	rxIov [batchSize]unix.Iovec
@@ -60,6 +63,9 @@ type Mux struct {
 func NewMux(poller *batch.Poller, firstTag uint32, taker Taker) *Mux {
 	x := &Mux{poller: poller, tags: firstTag, taker: taker, used: 256, rxBuf: make([]byte, batchSize*responseSize)}
 	x.fail = x.unsent
+	var seed [32]byte
+	rand.Read(seed[:]) // never fails
+	x.chance = mathrand.NewChaCha8(seed)
 	for i := range x.rx {
 		x.rxIov[i].Base = &x.rxBuf[i*responseSize]
 		x.rxIov[i].SetLen(responseSize)
@@ -78,7 +84,7 @@ func NewMux(poller *batch.Poller, firstTag uint32, taker Taker) *Mux {
 // of asking.
 func (x *Mux) Ask(c *Call, up any, query []byte, now time.Time) bool {
 	g, ok := up.(*Group)
-	if !ok || len(query) > maxCall {
+	if !ok || len(query) > maxCall-maxCookie {
 		return false
 	}
 	m := g.choose()
@@ -92,7 +98,7 @@ func (x *Mux) Ask(c *Call, up any, query []byte, now time.Time) bool {
 	}
 	c.g, c.m, c.s, c.port, c.sent, c.lent, c.hedge, c.err = g, m, s, s.now, now, nil, false, nil
 	c.entered = true
-	c.length = uint16(copy(c.query[:], query))
+	c.length = uint16(x.dress(s.up, c.query[:copy(c.query[:], query)]))
 	for taken := true; taken; taken = x.calls.get(c.key()) != nil {
 		c.id = x.nextID()
 	}
@@ -107,6 +113,23 @@ func (x *Mux) Ask(c *Call, up any, query []byte, now time.Time) bool {
 		x.send(s)
 	}
 	return true
+}
+
+// dress gives a query, which has room behind it, its guise, and returns its
+// length.
+func (x *Mux) dress(u *Do53, query []byte) int {
+	if u.guise.mixes() {
+		for i := range x.bits {
+			if i%8 == 0 {
+				binary.LittleEndian.PutUint64(x.bits[i:], x.chance.Uint64())
+			}
+		}
+		mix(query, &x.bits)
+	}
+	if c := u.guise.offered(); c != nil {
+		query = appendCookie(query, c)
+	}
+	return len(query)
 }
 
 // Flush sends what has been asked.
@@ -275,8 +298,10 @@ func (x *Mux) take(p *port, resp []byte, cut bool) {
 		}
 	case like == rejects:
 		x.end(c, nil, Refuted)
-	case cut || wire.Flags(resp)&wire.FlagTC != 0:
+	case cut || wire.Flags(resp)&wire.FlagTC != 0 || p.s.up.guise.look(c.message(), resp) == doubted:
 		x.end(c, nil, Truncated)
+	case refusesCookie(resp):
+		x.end(c, nil, Refuted)
 	default:
 		c.m.authenticate(resp)
 		how := Judged

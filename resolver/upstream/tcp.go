@@ -133,6 +133,7 @@ func (u *Do53) converse(s *stream, dst []byte, m frame) ([]byte, error) {
 		resp := dst[base:]
 		switch compare(query, resp) {
 		case answers:
+			u.guise.learn(query, resp)
 			return dst, nil
 		case rejects:
 			flags := binary.BigEndian.Uint16(resp[2:])

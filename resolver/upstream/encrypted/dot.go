@@ -29,6 +29,9 @@ const (
 	// maxSilence is how many queries in a row may be given up on a connection
 	// that brings nothing before it is taken for dead.
 	maxSilence = 3
+	// minSilence is how long nothing must have come besides: a path may have
+	// become longer.
+	minSilence = 1500 * time.Millisecond
 )
 
 // DoT is a resolver asked over TLS (RFC 7858). Its connections are kept, and
@@ -100,6 +103,7 @@ type pipe struct {
 	waiting map[uint16]*waiter // guarded by mu
 	gone    bool               // guarded by mu
 	silence int                // guarded by mu: queries given up since anything came
+	heard   time.Time          // guarded by mu: when that was, or the connection was made
 	idle    *time.Timer        // guarded by mu; closes it, while nothing waits
 }
 
@@ -165,6 +169,7 @@ func (p *pipe) run() {
 		return
 	}
 	p.mu.Lock()
+	p.heard = time.Now()
 	p.idle = time.AfterFunc(p.u.o.IdleTimeout, p.closeIfIdle)
 	p.mu.Unlock()
 	close(p.ready)
@@ -219,7 +224,7 @@ func (p *pipe) deliver(msg []byte) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.silence = 0
+	p.silence, p.heard = 0, time.Now()
 	w := p.waiting[wire.ID(msg)]
 	if w == nil || !wire.Matches(w.sent, msg) {
 		return false
@@ -326,7 +331,7 @@ func (p *pipe) abandon(id uint16, w *waiter) {
 		p.forget(id)
 		p.silence++
 	}
-	dead := p.silence >= maxSilence
+	dead := p.silence >= maxSilence && time.Since(p.heard) >= minSilence
 	p.mu.Unlock()
 	if dead {
 		p.u.drop(p)

@@ -362,7 +362,7 @@ func TestDeadConnection(t *testing.T) {
 			t.Skip("HTTP asks by itself whether a connection lives")
 		}
 		for range 4 {
-			ask(t, u, "n.example", 200*time.Millisecond)
+			ask(t, u, "n.example", 600*time.Millisecond)
 		}
 		if err := ask(t, u, "n.example", 5*time.Second); err != nil || s.conns.Load() != 2 {
 			t.Errorf("%v, %d connections", err, s.conns.Load())
