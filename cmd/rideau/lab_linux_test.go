@@ -435,15 +435,24 @@ func (l *lab) endure(title string, perSecond int, d time.Duration, phases []trou
 	publish(l.t, title, table)
 }
 
+// notHere skips a test that takes a minute, and is about time.
+func notHere(t testing.TB) {
+	t.Helper()
+	switch {
+	case testing.Short():
+		t.Skip("it takes a minute")
+	case raceDetector:
+		t.Skip("the race detector takes time of its own; the soak is for it")
+	}
+}
+
 func (l *lab) both(f faults) { l.paths[0].set(f); l.paths[1].set(f) }
 
 // TestLab has the network do to upstream's packets what networks do, and holds
 // how many of the clients' queries are answered all the same. Each is sent once; an
 // answer after five seconds is none.
 func TestLab(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes a minute")
-	}
+	notHere(t)
 	l := newLab(t, labOptions{})
 	l.endure("Faults on the way to upstream", 600, 5*time.Second, []trouble{
 		{name: "nothing", want: 99.9},
@@ -460,9 +469,7 @@ func TestLab(t *testing.T) {
 
 // TestLabOverTLS is the same with upstreams that are asked over TLS.
 func TestLabOverTLS(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes half a minute")
-	}
+	notHere(t)
 	l := newLab(t, labOptions{tls: true})
 	l.endure("Faults on the way to upstream, over TLS", 400, 4*time.Second, []trouble{
 		{name: "nothing", want: 99.9},
