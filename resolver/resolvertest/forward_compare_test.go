@@ -326,7 +326,7 @@ func sameTTLs(a, b string, good func(a, b int) bool) bool {
 		if _, err := fmt.Sscan(t1, &n); err != nil || r1 != r2 {
 			return false
 		}
-		if _, err := fmt.Sscan(t2, &m); err != nil || (n-m > 20 || m-n > 20) && !good(n, m) {
+		if _, err := fmt.Sscan(t2, &m); err != nil || (n-m > 35 || m-n > 35) && !good(n, m) {
 			return false
 		}
 	}
