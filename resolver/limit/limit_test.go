@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -186,6 +187,8 @@ func TestGateFlood(t *testing.T) {
 	now := 100 * second
 	var asked, heard int
 	tick := func(flood, honest int) (lost uint64) {
+		kept := uint64(0)
+		shield := g.Shield()
 		// In random order, and what is over capacity is lost.
 		left := capacity
 		for i := range flood + honest {
@@ -194,6 +197,10 @@ func TestGateFlood(t *testing.T) {
 			if mine {
 				client = netip.AddrFrom4([4]byte{172, 16, byte(rnd.IntN(50)), 9})
 				asked++
+			}
+			if b := client.As4(); shield != nil && slices.Contains(shield.Networks, uint32(b[0])<<16|uint32(b[1])<<8|uint32(b[2])) && rnd.Float64() > shield.Pass {
+				kept++
+				continue
 			}
 			if left <= 0 { // the queue is full
 				lost++
@@ -209,7 +216,7 @@ func TestGateFlood(t *testing.T) {
 			}
 		}
 		now += second / 10
-		g.Look(limit.Sight{Pressed: lost > 0, Now: now})
+		g.Look(limit.Sight{Pressed: lost > 0, Kept: kept, Now: now})
 		return lost
 	}
 	for range 20 {
