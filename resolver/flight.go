@@ -284,7 +284,11 @@ func (r *Resolver) fly(f *flight) result {
 		}
 		return r.failed(f, ede, true)
 	}
-	return r.land(f, msg[:resp.End], &resp, nil, &scratch, r.clock().UnixNano())
+	msg, ok := r.related(msg, &resp, &scratch)
+	if !ok {
+		return r.failed(f, edeInvalidData, true)
+	}
+	return r.land(f, msg, &resp, nil, &scratch, r.clock().UnixNano())
 }
 
 // usable reports whether a response is an answer.

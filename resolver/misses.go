@@ -200,9 +200,12 @@ func (ms *Misses) answer(m *miss, msg []byte) (ok bool) {
 	if err := resp.Parse(msg, &ms.name); err != nil || !usable(&resp) {
 		return false
 	}
+	if msg, ok = r.related(msg, &resp, &ms.name); !ok {
+		return false
+	}
 	took := m.call.Won()
 	dst := ms.to.Room()
-	res := r.land(&m.flight, msg[:resp.End], &resp, dst, &ms.name, q.Received.Add(took).UnixNano())
+	res := r.land(&m.flight, msg, &resp, dst, &ms.name, q.Received.Add(took).UnixNano())
 	ms.arrive(m, res, true)
 	out, o, blocked := r.again(dst, q, o)
 	if !blocked {

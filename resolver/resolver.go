@@ -59,6 +59,7 @@ type Resolver struct {
 	suspects   suspects
 	refreshing atomic.Int32 // flights under way that nobody waited for at first
 	refreshes  [2]atomic.Uint64
+	unrelated  atomic.Uint64
 	refusals   budget
 	gate       *limit.Gate
 	born       time.Time // what the gate counts from

@@ -37,6 +37,7 @@ func (s *server) listenOps() (*ops.Server, error) {
 			Upstreams:     s.upstreamFacts,
 			Listener:      s.listenerFacts,
 			Refreshes:     s.resolver.Refreshes,
+			Unrelated:     s.resolver.Unrelated,
 			Panics:        s.panics,
 			EventsDropped: s.resolver.EventsDropped,
 			QueriesLost:   s.queries.lost,

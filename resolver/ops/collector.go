@@ -61,6 +61,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		s.put(cacheRefreshes, float64(ahead), "prefetch")
 		s.put(cacheRefreshes, float64(again), "retry")
 	}
+	if c.src.Unrelated != nil {
+		s.put(unrelatedRecords, float64(c.src.Unrelated()))
+	}
 	if c.src.Upstreams != nil {
 		s.upstreams(c.src.Upstreams())
 	}

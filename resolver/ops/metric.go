@@ -38,6 +38,7 @@ const (
 	cacheRefreshes
 	cacheEvictions
 	cacheCollisions
+	unrelatedRecords
 	upstreamRequests
 	upstreamFailures
 	upstreamMismatches
@@ -120,6 +121,8 @@ var metrics = [ids]Metric{
 	cacheCollisions: {"rideau_cache_collisions_total", counter,
 		"Cache lookups that met the answer to another question, and passed it over.", nil},
 
+	unrelatedRecords: {"rideau_unrelated_records_total", counter,
+		"Records in responses of upstreams that did not belong to the question, and were neither kept nor passed on.", nil},
 	upstreamRequests: {"rideau_upstream_requests_total", counter,
 		"Requests sent to the upstream.", []string{"upstream"}},
 	upstreamFailures: {"rideau_upstream_failures_total", counter,

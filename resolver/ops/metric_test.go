@@ -56,6 +56,7 @@ func busy(t testing.TB) ops.Sources {
 	return ops.Sources{
 		Totals:    stats.Totals,
 		Policy:    func() *blocklists.Snapshot { return s },
+		Unrelated: func() uint64 { return 5 },
 		Refreshes: func() (uint64, uint64) { return 3, 4 },
 		Cache:     func() ops.Cache { return ops.Cache{1, 2, 3, 4, 5, 6, 7, 8} },
 		Upstreams: func() []ops.Upstream {

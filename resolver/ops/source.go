@@ -20,6 +20,9 @@ type Sources struct {
 	// Refreshes counts the questions asked in the background, ahead of an
 	// answer's end and again after failures: the method of [resolver.Resolver].
 	Refreshes func() (ahead, again uint64)
+	// Unrelated counts the records in responses that did not belong to the
+	// question: the method of [resolver.Resolver].
+	Unrelated func() uint64
 	// Upstreams are those in use now, of all routes. Two of one name are
 	// added up.
 	Upstreams func() []Upstream

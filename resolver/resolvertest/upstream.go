@@ -257,11 +257,32 @@ func (u *Upstream) hear(a Asked) (r Reply, down bool, held chan struct{}) {
 	for _, x := range u.rules {
 		if x.fits(a) {
 			x.used++
+			if x.name == "*" {
+				return x.reply.of(a.Name), false, u.held
+			}
 			return x.reply, false, u.held
 		}
 	}
 	u.unexpected = append(u.unexpected, a)
 	return Reply{Rcode: dns.RcodeRefused}, false, u.held
+}
+
+// of is the reply for any name to a question for one: the owner of its first
+// answer stands for the name that is asked, unless that has answers of its own.
+func (r Reply) of(name string) Reply {
+	if len(r.Answer) == 0 || slices.ContainsFunc(r.Answer, func(rr dns.RR) bool { return fold(rr.Header().Name) == fold(name) }) {
+		return r
+	}
+	first := r.Answer[0].Header().Name
+	r.Answer = slices.Clone(r.Answer)
+	for i, rr := range r.Answer {
+		if rr.Header().Name == first {
+			rr = dns.Copy(rr)
+			rr.Header().Name = name
+			r.Answer[i] = rr
+		}
+	}
+	return r
 }
 
 func (x *rule) fits(a Asked) bool {

@@ -1,0 +1,27 @@
+package resolver
+
+import "rideau/resolver/wire"
+
+// related takes out of a response what does not belong to its question, so that
+// an upstream's word, or a forger's, is kept and passed on for nothing but what
+// was asked. It reports false if that leaves no answer of a response that had
+// one. resp is read anew if need be.
+func (r *Resolver) related(msg []byte, resp *wire.Response, scratch *wire.Name) ([]byte, bool) {
+	out, dropped, ok := wire.AppendRelated(nil, msg[:resp.End])
+	if dropped > 0 {
+		r.unrelated.Add(uint64(dropped))
+	}
+	if !ok || dropped == 0 {
+		return out, ok
+	}
+	ede := resp.EDE // was in the OPT record
+	if err := resp.Parse(out, scratch); err != nil {
+		return nil, false
+	}
+	resp.EDE = ede
+	return out[:resp.End], true
+}
+
+// Unrelated counts the records of upstreams' responses that did not belong to
+// the question and were let go.
+func (r *Resolver) Unrelated() uint64 { return r.unrelated.Load() }
