@@ -225,38 +225,42 @@ func (c *Cache) locate(k *want) (uint64, *shard) {
 // allocate where dst has the room.
 func (c *Cache) Get(dst []byte, k Key, now int64) ([]byte, Hit) {
 	w := k.want()
-	h, s := c.locate(&w)
+	out, hit, sure := c.get(dst, &k, &w, false, now)
+	if !sure {
+		if out, hit = c.getDenial(dst, &k, now); hit.State == Miss {
+			out, hit, _ = c.get(dst, &k, &w, true, now)
+		}
+	}
+	return out, hit
+}
+
+// get is Get by what is kept for the question itself. It is not sure if it finds
+// nothing, or a failure, and the name may be denied; with undenied it is not.
+func (c *Cache) get(dst []byte, k *Key, w *want, undenied bool, now int64) (out []byte, hit Hit, sure bool) {
+	h, s := c.locate(w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.find(h, &w, now)
-	if e != nil && e.fresh(now) && e.flags&flagFailure == 0 {
-		s.hits++
-		hit := e.hit(Fresh)
-		hit.Refresh = c.soon(e, now)
-		return s.appendFresh(dst, e, now), hit
-	}
-	if c.denials.any(&k) {
-		// That has a lock of its own, and one is held at a time.
-		s.mu.Unlock()
-		out, hit := c.getDenial(dst, &k, now)
-		s.mu.Lock()
-		if hit.State != Miss {
-			return out, hit
-		}
-		e = s.find(h, &w, now)
-	}
+	e := s.find(h, w, now)
+	fresh := e != nil && e.fresh(now)
 	switch {
-	case e != nil && e.fresh(now): // a failure, or just come
+	case fresh && e.flags&flagFailure == 0:
 		s.hits++
-		return s.appendFresh(dst, e, now), e.hit(Fresh)
+		hit = e.hit(Fresh)
+		hit.Refresh = c.soon(e, now)
+		return s.appendFresh(dst, e, now), hit, true
+	case !undenied && c.denials.any(k):
+		return dst, Hit{EDE: -1}, false
+	case fresh:
+		s.hits++
+		return s.appendFresh(dst, e, now), e.hit(Fresh), true
 	case e != nil && c.failing(e, now):
 		s.hits++
 		// No serial: whoever examines this has not seen the message behind it.
-		return e.appendNoted(dst, &w), Hit{State: Fresh, Failure: true, Refresh: c.retry(e, now),
-			Generation: e.generation, EDE: infoCode(e.notedEDE)}
+		return e.appendNoted(dst, w), Hit{State: Fresh, Failure: true, Refresh: c.retry(e, now),
+			Generation: e.generation, EDE: infoCode(e.notedEDE)}, true
 	}
 	s.misses++
-	return dst, Hit{EDE: -1}
+	return dst, Hit{EDE: -1}, true
 }
 
 // GetStale is for when upstream failed: it appends an answer, positive or
@@ -265,30 +269,17 @@ func (c *Cache) Get(dst []byte, k Key, now int64) ([]byte, Hit) {
 // passed over. It does not count as a look-up in Stats, as a Get came before.
 func (c *Cache) GetStale(dst []byte, k Key, now int64) ([]byte, Hit) {
 	w := k.want()
+	if c.denials.any(&k) {
+		if out, hit := c.getStaleDenial(dst, &k, c.since(&w), now); hit.State != Miss {
+			return out, hit
+		}
+	}
 	h, s := c.locate(&w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.find(h, &w, now)
-	if e != nil && e.flags&flagFailure != 0 {
-		e = nil
-	}
-	if c.denials.any(&k) {
-		since := int64(math.MinInt64)
-		if e != nil {
-			since = e.stored
-		}
-		s.mu.Unlock()
-		out, hit := c.getStaleDenial(dst, &k, since, now)
-		s.mu.Lock()
-		if hit.State != Miss {
-			return out, hit
-		}
-		if e = s.find(h, &w, now); e != nil && e.flags&flagFailure != 0 {
-			e = nil
-		}
-	}
 	switch {
-	case e == nil:
+	case e == nil || e.flags&flagFailure != 0:
 	case e.fresh(now):
 		return s.appendFresh(dst, e, now), e.hit(Fresh)
 	case e.usable(now, c.maxStale):
@@ -296,6 +287,17 @@ func (c *Cache) GetStale(dst []byte, k Key, now int64) ([]byte, Hit) {
 		return s.appendStale(dst, e, c.staleTTL), e.hit(Expired)
 	}
 	return dst, Hit{EDE: -1}
+}
+
+// since is when the answer came that is kept for w; long ago if there is none.
+func (c *Cache) since(w *want) int64 {
+	h, s := c.locate(w)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n, ok := s.look(h, w); ok && s.record(n).flags&flagFailure == 0 {
+		return s.record(n).stored
+	}
+	return math.MinInt64
 }
 
 // Peek appends the response kept for k itself as Get does if it is fresh and no
@@ -348,11 +350,15 @@ func (c *Cache) mark(w *want, serial uint32, generation uint64) {
 // Remove forgets what is kept for k, or for the name as a whole.
 func (c *Cache) Remove(k Key) {
 	for _, w := range []want{k.want(), k.denial(k.Name.Labels())} {
-		h, s := c.locate(&w)
-		s.mu.Lock()
-		s.forget(h, &w)
-		s.mu.Unlock()
+		c.forget(&w)
 	}
+}
+
+func (c *Cache) forget(w *want) {
+	h, s := c.locate(w)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(h, w)
 }
 
 // MaxTTL is the longest TTL that is handed out, in seconds.

@@ -60,24 +60,35 @@ func (c *Cache) getDenial(dst []byte, k *Key, now int64) ([]byte, Hit) {
 		if c.denials[n].Load() == 0 {
 			continue
 		}
-		w := k.denial(n)
-		h, s := c.locate(&w)
-		s.mu.Lock()
-		if e := s.find(h, &w, now); e != nil && e.fresh(now) {
-			s.hits++
-			if n < own {
-				s.cuts++
-			}
-			dst = s.appendDenial(dst, e, k)
-			s.countDown(dst[len(dst)-e.denialLen(k, &w):], e, k.Name.Len()-len(w.name), now)
-			hit := e.hit(Fresh)
-			hit.denied, hit.Refresh = uint8(n), n == own && c.soon(e, now)
-			s.mu.Unlock()
-			return dst, hit
+		if out, hit := c.getDenialOf(dst, k, n, now); hit.State != Miss {
+			return out, hit
 		}
-		s.mu.Unlock()
 	}
 	return dst, Hit{EDE: -1}
+}
+
+// getDenialOf is getDenial by the name of so many labels alone.
+func (c *Cache) getDenialOf(dst []byte, k *Key, n int, now int64) ([]byte, Hit) {
+	w := k.denial(n)
+	h, s := c.locate(&w)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.find(h, &w, now)
+	if e == nil || !e.fresh(now) {
+		return dst, Hit{EDE: -1}
+	}
+	s.hits++
+	hit := e.hit(Fresh)
+	hit.denied = uint8(n)
+	if n == k.Name.Labels() {
+		hit.Refresh = c.soon(e, now)
+	} else {
+		s.cuts++
+	}
+	shift := k.Name.Len() - len(w.name)
+	dst = s.appendDenial(dst, e, k)
+	s.countDown(dst[len(dst)-int(e.size)-shift:], e, shift, now)
+	return dst, hit
 }
 
 // getStaleDenial is GetStale for a name that was denied later than since. A
@@ -110,9 +121,6 @@ func (c *Cache) getStaleDenial(dst []byte, k *Key, since, now int64) ([]byte, Hi
 	}
 	return dst, hit
 }
-
-// denialLen is how long the message becomes for k.
-func (e *entry) denialLen(k *Key, w *want) int { return int(e.size) + k.Name.Len() - len(w.name) }
 
 // offsets is where e's message has its TTLs.
 func (s *shard) offsets(e *entry) []byte {
@@ -203,11 +211,8 @@ func (c *Cache) putDenial(msg []byte, k *Key, e entry) bool {
 	e.flags = w.flags
 
 	own := k.want()
-	h, s := c.locate(&own)
-	s.mu.Lock()
-	s.forget(h, &own) // what it contradicts
-	s.mu.Unlock()
-	h, s = c.locate(&w)
+	c.forget(&own) // what it contradicts
+	h, s := c.locate(&w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.add(h, &w, e, out, offsets)
@@ -224,10 +229,7 @@ func (c *Cache) undeny(k *Key) {
 		w := k.denial(n)
 		for _, cd := range []uint8{0, flagCD} {
 			w.flags = flagDenial | cd
-			h, s := c.locate(&w)
-			s.mu.Lock()
-			s.forget(h, &w)
-			s.mu.Unlock()
+			c.forget(&w)
 		}
 	}
 }
