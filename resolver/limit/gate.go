@@ -43,6 +43,7 @@ type Gate struct {
 	marks   [marked / 64]atomic.Uint64 // networks heard since the last look, by hash
 	mu      sync.Mutex                 // one look at a time
 	rate    float64                    // a network's queries a second; guarded by mu
+	modest  float64                    // a quarter of what could be read: how low the rate may go with a shield; guarded by mu
 	ceiling float64                    // the rate at which queries were lost last; guarded by mu
 	looks   int                        // since the tally was taken; guarded by mu
 	quiet   int                        // looks in a row without pressure or, below 0, with it; guarded by mu
@@ -63,11 +64,9 @@ const (
 	crowd = 64
 	// Rates of networks, in queries a second: where a flood's limit begins at most, how
 	// low it may go, and above what it is lifted.
-	firstRate = 1000
-	leastRate = 5
-	// shieldedRate is how low a pace may go while there is a Shield.
-	shieldedRate = 25
-	liftedRate   = 5000
+	firstRate  = 1000
+	leastRate  = 5
+	liftedRate = 5000
 	// floodDepth is how many nanoseconds' worth may be asked at once. That it
 	// is a time, and no number, keeps a new pace from giving everybody a new burst.
 	floodDepth = 5 * int64(time.Second)
@@ -184,6 +183,7 @@ func (g *Gate) Look(s Sight) {
 		// What was read is what can be read, and answers cost most of it.
 		perNetwork := float64(seen) / float64(networks) * float64(time.Second/LookEvery)
 		g.rate, g.height, g.quiet = min(max(perNetwork/2, leastRate), firstRate), seen, 0
+		g.modest = min(max(perNetwork/4, leastRate), 25)
 		g.ceiling, g.looks, g.low = liftedRate, 0, 0
 		g.tally.take()
 		g.pace()
@@ -218,8 +218,8 @@ func (g *Gate) adjust(pressed bool, seen uint64, networks int) {
 		// What was cut has to show first: there is a queue.
 		if g.quiet = min(g.quiet, 0) - 1; g.quiet%2 != 0 {
 			least := float64(leastRate)
-			if s := g.shield.Load(); s != nil {
-				least = shieldedRate // the others cost next to nothing
+			if g.shield.Load() != nil {
+				least = g.modest // those who ask more cost next to nothing
 			}
 			g.rate = max(g.rate*0.7, min(least, g.rate))
 		}
