@@ -16,7 +16,10 @@ import (
 
 // denials counts the denials kept by the labels of their names, so that a
 // look-up that missed looks for none where there is none.
-type denials [maxLabels + 1]atomic.Int32
+type denials struct {
+	all    atomic.Int32
+	labels [maxLabels + 1]atomic.Int32
+}
 
 const maxLabels = 127 // of a name (RFC 1035 section 2.3.4)
 
@@ -26,16 +29,17 @@ func (d *denials) count(msg []byte, n int32) {
 	for at := wire.HeaderLen; at < len(msg) && msg[at] != 0; at += 1 + int(msg[at]) {
 		labels++
 	}
-	d[labels].Add(n)
+	d.labels[labels].Add(n)
+	d.all.Add(n)
 }
 
 // any reports whether there may be a denial of k's name or one above it.
 func (d *denials) any(k *Key) bool {
-	if k.DO {
+	if k.DO || d.all.Load() == 0 {
 		return false
 	}
 	for n := k.Name.Labels(); n >= max(k.Apex, 1); n-- {
-		if d[n].Load() != 0 {
+		if d.labels[n].Load() != 0 {
 			return true
 		}
 	}
@@ -57,7 +61,7 @@ func (k *Key) denial(labels int) want {
 func (c *Cache) getDenial(dst []byte, k *Key, now int64) ([]byte, Hit) {
 	own := k.Name.Labels()
 	for n := own; n >= max(k.Apex, 1) && (n == own || !c.noCut); n-- {
-		if c.denials[n].Load() == 0 {
+		if c.denials.labels[n].Load() == 0 {
 			continue
 		}
 		if out, hit := c.getDenialOf(dst, k, n, now); hit.State != Miss {
@@ -221,9 +225,12 @@ func (c *Cache) putDenial(msg []byte, k *Key, e entry) bool {
 // undeny forgets denials of k's name and of those above, since there is such
 // a name.
 func (c *Cache) undeny(k *Key) {
+	if c.denials.all.Load() == 0 {
+		return
+	}
 	own := k.Name.Labels()
 	for n := own; n >= max(k.Apex, 1) && (n == own || !c.noCut); n-- {
-		if c.denials[n].Load() == 0 {
+		if c.denials.labels[n].Load() == 0 {
 			continue
 		}
 		w := k.denial(n)

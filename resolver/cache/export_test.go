@@ -23,8 +23,11 @@ const ShardSize = unsafe.Sizeof(shard{})
 // Denials is how many are counted.
 func (c *Cache) Denials() int {
 	n := 0
-	for i := range c.denials {
-		n += int(c.denials[i].Load())
+	for i := range c.denials.labels {
+		n += int(c.denials.labels[i].Load())
+	}
+	if int(c.denials.all.Load()) != n {
+		return -1
 	}
 	return n
 }

@@ -109,6 +109,9 @@ const memoryBytes = 32 << 20
 // What the cache says that it holds is what it costs, within a tenth, and within
 // its bound, whatever comes and goes.
 func TestMemoryHeap(t *testing.T) {
+	if race {
+		t.Skip("the race detector makes minutes of it")
+	}
 	for what, next := range shapes() {
 		t.Run(what, func(t *testing.T) {
 			f := newFiller(memoryBytes)
