@@ -86,7 +86,7 @@ func New(o Options) *Resolver {
 	}
 	r.refusals.perSecond = uint32(max(o.RefusedPerSecond, 0))
 	r.flights.init()
-	r.suspects.seed = r.flights.seed
+	r.suspects.init(r.flights.seed)
 	r.events.init(o.Events)
 	r.state.Store(o.State)
 	return r

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
 	"rideau/blocklists"
 	"rideau/resolver/cache"
 	"rideau/resolver/wire"
@@ -22,27 +24,28 @@ func hasSiblings(t wire.Type) bool {
 
 // suspects are names of which an answer was not clean, by their hash: two
 // that share one cost a look, no more. There are few, and most queries find that
-// there are none at all.
+// there are none at all. Who is met again stays; of the others the oldest go, in
+// the order of golang-lru.
 type suspects struct {
 	seed  maphash.Seed
 	some  atomic.Bool
 	mu    sync.Mutex
-	young map[uint64]struct{} // guarded by mu
-	old   map[uint64]struct{} // guarded by mu
+	names *simplelru.LRU[uint64, struct{}] // guarded by mu
 }
 
-// maxSuspects bounds each of the two sets; the older goes when the younger is
-// full.
-const maxSuspects = 1 << 15
+// maxSuspects is how many there may be: some 100 octets each.
+const maxSuspects = 1 << 16
+
+func (s *suspects) init(seed maphash.Seed) {
+	s.seed = seed
+	s.names, _ = simplelru.NewLRU[uint64, struct{}](maxSuspects, nil) // fails for sizes below 1
+}
 
 func (s *suspects) add(name *wire.Name) {
 	h := maphash.Bytes(s.seed, name.Bytes())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.young == nil || len(s.young) >= maxSuspects {
-		s.old, s.young = s.young, map[uint64]struct{}{}
-	}
-	s.young[h] = struct{}{}
+	s.names.Add(h, struct{}{})
 	s.some.Store(true)
 }
 
@@ -53,9 +56,8 @@ func (s *suspects) has(name *wire.Name) bool {
 	h := maphash.Bytes(s.seed, name.Bytes())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, young := s.young[h]
-	_, old := s.old[h]
-	return young || old
+	_, found := s.names.Get(h)
+	return found
 }
 
 // suspect notes that the answer to a question was not clean, so that those of

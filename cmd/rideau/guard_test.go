@@ -111,6 +111,7 @@ func otherModules() map[string][2][]string {
 		"aead.dev/minisign":               {{"blocklists/fetch"}, {"cmd/rideau"}},
 		"github.com/dchest/siphash":       {{"resolver/cookie"}},
 		"github.com/gopacket/gopacket":    {{"blocklists/trace"}},
+		"github.com/hashicorp/golang-lru": {{"resolver"}},
 		"github.com/miekg/dns":            {{"blocklists/format", "cmd/rideau", "resolver/resolvertest"}, {"*"}},
 		"github.com/prometheus":           {{"resolver/ops"}},
 		"github.com/quic-go/quic-go":      {{"resolver/upstream/encrypted"}},
