@@ -143,7 +143,10 @@ func (c *Config) located(v node.Value, s *Server) bool {
 		return false
 	}
 	for _, a := range s.Addresses {
-		v.Finally(func() { c.notOurselves(v, a) })
+		v.Finally(func() {
+			c.notOurselves(v, a)
+			c.approved(v, a)
+		})
 	}
 	return true
 }

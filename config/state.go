@@ -84,7 +84,10 @@ func (c *Config) bootstrap(v node.Value) (netip.AddrPort, bool) {
 	}
 	addr, ok := serverAddress(v)
 	if ok {
-		v.Finally(func() { c.notOurselves(v, addr) })
+		v.Finally(func() {
+			c.notOurselves(v, addr)
+			c.approved(v, addr)
+		})
 	}
 	return addr, ok
 }

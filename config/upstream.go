@@ -20,6 +20,9 @@ type Upstream struct {
 	Hedge bool `key:"hedge"`
 	// MaxInFlight is how many requests to one server may be under way.
 	MaxInFlight int `key:"max_in_flight"`
+	// Allowed are the blocks in which all servers must be that are ever asked, those of Forward and Fetch.Bootstrap and the system's included;
+	// empty if they may be anywhere. Host bits are zero.
+	Allowed []netip.Prefix `key:"allowed"`
 	// Cookies sends cookies to servers that offer any (RFC 7873), and MixCase sends names in random letter case; both are for plain UDP
 	// and hold for all groups.
 	Cookies bool `key:"cookies"`
@@ -70,6 +73,7 @@ func (c *Config) readUpstream(m *node.Mapping) {
 	u := &c.Upstream
 	node.Set(m, "servers", &u.Servers, node.List(1, maxServers, c.serverReader(true)))
 	u.sharing().read(m, len(u.Servers), slices.ContainsFunc(u.Servers, func(s Server) bool { return s.Transport == System }))
+	node.Set(m, "allowed", &u.Allowed, node.List(0, 4096, block))
 	node.Set(m, "cookies", &u.Cookies, node.Boolean)
 	node.Set(m, "mix_case", &u.MixCase, node.Boolean)
 	node.Set(m, "attempt_timeout", &u.AttemptTimeout, node.Duration(10*time.Millisecond, 30*time.Second))
@@ -97,6 +101,18 @@ func (c *Config) notOurselves(v node.Value, server netip.AddrPort) {
 			v.Problem("write the address of another resolver", "%s is Rideau's own address: queries would come back forever", server)
 			return
 		}
+	}
+}
+
+// Allows reports whether a server at an address may be asked.
+func (u *Upstream) Allows(a netip.Addr) bool {
+	return len(u.Allowed) == 0 || slices.ContainsFunc(u.Allowed, func(p netip.Prefix) bool { return p.Contains(a.Unmap().WithZone("")) })
+}
+
+// approved refuses a server that is not among those allowed.
+func (c *Config) approved(v node.Value, server netip.AddrPort) {
+	if !c.Upstream.Allows(server.Addr()) {
+		v.Problem("use a server that is, or add it there", "%s is not in upstream.allowed", server.Addr())
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -42,6 +43,7 @@ type server struct {
 	sources *listSources
 	room    *limit.Room
 	gate    *limit.Gate
+	faults  atomic.Uint64 // see keep
 	secret  cookie.Secret // for cookies, if the configuration has none
 
 	resolver *resolver.Resolver
@@ -111,14 +113,15 @@ func serve(c *call) int {
 
 	var side sync.WaitGroup
 	side.Go(func() { s.hangups(ctx, hup) })
-	side.Go(func() { s.logEvents(ctx) })
-	side.Go(func() { s.queries.run(ctx) })
-	side.Go(func() { s.refresh(ctx) })
-	side.Go(func() { s.snapshots(ctx) })
-	side.Go(func() { s.lookOut(ctx) })
-	side.Go(func() {
-		watch(ctx, s.interval, func() []string { return s.watched() }, seen, func() { s.reloadAndLog(ctx, "a file changed") })
-	})
+	for what, f := range map[string]func(context.Context){
+		"logging events": s.logEvents, "logging queries": s.queries.run, "fetching lists": s.refresh,
+		"keeping the cache": s.snapshots, "looking out for floods": s.lookOut,
+		"watching files": func(ctx context.Context) {
+			watch(ctx, s.interval, func() []string { return s.watched() }, seen, func() { s.reloadAndLog(ctx, "a file changed") })
+		},
+	} {
+		side.Go(func() { s.keep(ctx, what, f) })
+	}
 	webDone := make(chan struct{})
 	webCtx, stopWeb := context.WithCancel(context.Background())
 	go func() {
@@ -145,6 +148,27 @@ func serve(c *call) int {
 	s.queries.use(nil)
 	s.log.Info("stopped")
 	return exitOK
+}
+
+// keep has f run until ctx ends. A fault in it is logged and counted, and a
+// moment later it runs again: nothing that is done beside answering may end
+// that.
+func (s *server) keep(ctx context.Context, what string, f func(context.Context)) {
+	for ctx.Err() == nil {
+		func() {
+			defer func() {
+				if p := recover(); p != nil {
+					s.faults.Add(1)
+					s.log.Error("a fault in the program; it goes on", "while", what, "panic", p, "stack", string(debug.Stack()))
+				}
+			}()
+			f(ctx)
+		}()
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // begin loads the policy, and makes and binds everything that serves.

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/x509"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"net/url"
 	"os"
@@ -14,13 +15,13 @@ import (
 )
 
 // newUpstream makes what asks a server.
-func newUpstream(cfg *config.Config, s config.Server) (upstream.Upstream, error) {
+func newUpstream(cfg *config.Config, s config.Server, log *slog.Logger) (upstream.Upstream, error) {
 	switch s.Transport {
 	case config.Do53, config.TCP:
 		return upstream.NewDo53(s.Addresses[0], upstream.Do53Options{TrustAD: s.TrustAD, Stream: s.Transport == config.TCP,
 			Cookies: cfg.Upstream.Cookies, MixCase: cfg.Upstream.MixCase}), nil
 	}
-	o := encrypted.Options{Addrs: s.Addresses, Name: s.Name, TrustAD: s.TrustAD}
+	o := encrypted.Options{Addrs: s.Addresses, Name: s.Name, TrustAD: s.TrustAD, Logger: log}
 	for _, text := range s.Pins {
 		p, err := encrypted.ParsePin(text)
 		if err != nil {

@@ -58,6 +58,11 @@ func planUpstreams(cfg *config.Config, known []netip.AddrPort) (upstreamPlan, er
 		}
 		p.addSystem(cfg, known)
 	}
+	for _, a := range p.system {
+		if !cfg.Upstream.Allows(a.Addr()) {
+			return p, fmt.Errorf("%s: upstream.servers: system: %s names %v, which is not in upstream.allowed; correct %[2]s, add it there, or write the servers", configName(cfg), resolvConf, a.Addr())
+		}
+	}
 	if len(p.servers) == 0 {
 		p.warnings = append(p.warnings, "there is no upstream: banned names are answered, and nothing else can be; set upstream.servers")
 	}
@@ -169,7 +174,7 @@ func newUpstreams(cfg *config.Config, p upstreamPlan, old *upstreams, log *slog.
 	group := func(name string, servers []config.Server, s sharing) (*upstream.Group, error) {
 		var ups []upstream.Upstream
 		for _, at := range servers {
-			up, err := newUpstream(cfg, at)
+			up, err := newUpstream(cfg, at, log)
 			if err != nil {
 				return nil, err
 			}

@@ -114,7 +114,9 @@ func (s *server) listenerFacts() ops.Listener {
 		}}
 }
 
-func (s *server) panics() uint64 { return s.resolver.Panics() + s.sockets.stats().Panics }
+func (s *server) panics() uint64 {
+	return s.resolver.Panics() + s.sockets.stats().Panics + s.faults.Load()
+}
 
 // typeName is a query type's name.
 func typeName(t uint16) string {

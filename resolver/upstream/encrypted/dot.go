@@ -173,8 +173,9 @@ func (p *pipe) run() {
 	p.idle = time.AfterFunc(p.u.o.IdleTimeout, p.closeIfIdle)
 	p.mu.Unlock()
 	close(p.ready)
+	defer p.u.survive()
+	defer p.leave()
 	p.read()
-	p.leave()
 }
 
 func (u *DoT) drop(p *pipe) {

@@ -26,8 +26,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -70,6 +72,8 @@ type Options struct {
 	IdleTimeout time.Duration
 	// TrustAD: the server is trusted to check DNSSEC signatures.
 	TrustAD bool
+	// Logger hears of faults in the program; nil for none.
+	Logger *slog.Logger
 }
 
 const (
@@ -92,7 +96,18 @@ func newServer(label string, o Options, alpn ...string) server {
 	if o.IdleTimeout <= 0 {
 		o.IdleTimeout = defaultIdle
 	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	return server{o: o, label: label, tls: tlsConfig(&o, alpn)}
+}
+
+// survive keeps a fault in the handling of a connection from ending more than
+// that. It is deferred.
+func (s *server) survive() {
+	if p := recover(); p != nil {
+		s.o.Logger.Error("a connection was given up: a fault in the program", "upstream", s.label, "panic", p, "stack", string(debug.Stack()))
+	}
 }
 
 // Addr is what operators call the server.
