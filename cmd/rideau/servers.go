@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 
 	"rideau/config"
 	"rideau/resolver/upstream"
@@ -50,6 +51,17 @@ func newUpstream(cfg *config.Config, s config.Server, log *slog.Logger) (upstrea
 		return nil, fmt.Errorf("%s:%d: %v: %w", cfg.File, s.Line, s, err)
 	}
 	return encrypted.NewDoH(u, s.Transport == config.DoH3, o), nil
+}
+
+// serversKey tells servers from others: all that is said of them, and what
+// their files hold.
+func serversKey(servers []config.Server) string {
+	var b strings.Builder
+	for _, s := range servers {
+		s.Line = 0
+		fmt.Fprintf(&b, "%#v %s\n", s, certificates(s))
+	}
+	return b.String()
 }
 
 // certificates is what the server's ca_file holds, or nothing.

@@ -160,7 +160,7 @@ func isLocal(a netip.Addr) bool {
 // newUpstreams makes the groups. Those with the same servers as before keep
 // what they learned.
 func newUpstreams(cfg *config.Config, p upstreamPlan, old *upstreams, log *slog.Logger) (*upstreams, error) {
-	u := &upstreams{system: p.system, key: fmt.Sprintf("%+v", p.servers) + fmt.Sprint(p.system, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
+	u := &upstreams{system: p.system, key: serversKey(p.servers) + fmt.Sprint(p.system, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
 		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, cfg.Upstream.Cookies, cfg.Upstream.MixCase, sharingOf(&cfg.Upstream).key(), forwardKey(cfg))}
 	if old != nil && old.key == u.key {
 		return old, nil
@@ -214,15 +214,9 @@ func newUpstreams(cfg *config.Config, p upstreamPlan, old *upstreams, log *slog.
 
 func forwardKey(cfg *config.Config) string {
 	var b strings.Builder
-	for _, s := range cfg.Upstream.Servers {
-		b.Write(certificates(s))
-	}
 	for i := range cfg.Forward {
 		f := &cfg.Forward[i]
-		fmt.Fprintf(&b, "%v %+v %s\n", f.Zones, f.Servers, sharingOfForward(f).key())
-		for _, s := range f.Servers {
-			b.Write(certificates(s))
-		}
+		fmt.Fprintln(&b, f.Zones, serversKey(f.Servers), sharingOfForward(f).key())
 	}
 	return b.String()
 }

@@ -166,28 +166,7 @@ func (r *relation) same(a, b int) bool {
 	if r.compared++; r.compared > maxCompared {
 		return false
 	}
-	msg := r.msg
-	for range MaxName / 2 {
-		a, b = label(msg, a), label(msg, b)
-		if a == b {
-			return a >= 0
-		}
-		if a < 0 || b < 0 {
-			return false
-		}
-		n := int(msg[a])
-		if n != int(msg[b]) {
-			return false
-		}
-		if n == 0 {
-			return true
-		}
-		if !EqualFold(msg[a+1:a+1+n], msg[b+1:b+1+n]) {
-			return false
-		}
-		a, b = a+1+n, b+1+n
-	}
-	return false
+	return sameName(r.msg, a, b)
 }
 
 // within reports whether the name at off is that of the zone's, or below it.
@@ -196,33 +175,11 @@ func (r *relation) within(off, zone int) bool {
 		if r.same(off, zone) {
 			return true
 		}
-		off = label(r.msg, off)
+		off = follow(r.msg, off)
 		if off < 0 || r.msg[off] == 0 {
 			return false
 		}
 		off += 1 + int(r.msg[off])
 	}
 	return false
-}
-
-// label follows compression pointers from off to where a label stands that lies
-// within msg; below 0 if there is none.
-func label(msg []byte, off int) int {
-	for range MaxName / 2 {
-		if off < 0 || off >= len(msg) {
-			return -1
-		}
-		switch c := int(msg[off]); {
-		case c < 0x40:
-			if off+1+c > len(msg) {
-				return -1
-			}
-			return off
-		case c < 0xC0 || off+1 >= len(msg):
-			return -1
-		default:
-			off = c&0x3F<<8 | int(msg[off+1])
-		}
-	}
-	return -1
 }
