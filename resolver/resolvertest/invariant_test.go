@@ -31,7 +31,7 @@ func (x *exchange) decode() {
 // violations holds an answer against the rules that no answer may break,
 // whatever the scenario is about.
 func (r *run) violations(x *exchange) []error {
-	silent := x.outcome.Kind == resolver.Dropped
+	silent := x.outcome.Kind == resolver.Dropped || x.outcome.Kind == resolver.Limited && len(x.out) == 0
 	switch {
 	case x.outcome.Kind == resolver.Pending:
 		return []error{errors.New("Resolve leaves the query pending")}

@@ -32,6 +32,7 @@ type policy struct {
 	nsid             string
 	amplification    int
 	trustAD          bool
+	rate, burst      int
 }
 
 // forward is a zone's way to upstreams of its own.
@@ -132,6 +133,11 @@ func (p *policy) directive(name string, words []string) error {
 			p.cookies = append(p.cookies, k)
 		}
 		return nil
+	case "rate":
+		if len(words) != 2 {
+			return errors.New("N BURST")
+		}
+		return errors.Join(setInt(&p.rate)(words[0]), setInt(&p.burst)(words[1]))
 	case "nsid":
 		return setString(&p.nsid)(words[0])
 	case "amplification":

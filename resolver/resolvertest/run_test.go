@@ -18,6 +18,7 @@ import (
 	"rideau/resolver"
 	"rideau/resolver/cache"
 	"rideau/resolver/cookie"
+	"rideau/resolver/limit"
 	"rideau/resolver/upstream"
 )
 
@@ -176,8 +177,10 @@ func (r *run) setUp() error {
 	if err != nil {
 		return err
 	}
+	gate := limit.NewGate()
+	gate.LimitClients(p.rate, p.burst)
 	r.resolver = resolver.New(resolver.Options{
-		Cache: r.cache, State: st, RefusedPerSecond: p.refusedPerSecond, StaleAfter: p.staleAfter, Clock: r.clock.Now,
+		Gate: gate, Cache: r.cache, State: st, RefusedPerSecond: p.refusedPerSecond, StaleAfter: p.staleAfter, Clock: r.clock.Now,
 	})
 	r.counters = r.resolver.Stats().NewCounters()
 	return nil
