@@ -276,17 +276,20 @@ func (g *Group) hasBetter(m *member) bool {
 // limit is how long an answer of m is waited for before others are asked, or
 // the same again.
 func (g *Group) limit(m *member) time.Duration {
-	if m.datagrams {
+	switch {
+	case m.datagrams && len(g.members) == 1:
+		return min(m.rtt.limit(minSoleLimit, minSoleLimit), g.attemptTimeout)
+	case m.datagrams:
 		return min(m.rtt.limit(minLimit, firstLimit), g.attemptTimeout)
 	}
 	return min(m.rtt.limit(minStreamLimit, g.attemptTimeout), g.attemptTimeout)
 }
 
 // hedgeAfter is how long an answer of m is waited for before another is asked
-// beside it; 0 if nobody is.
+// beside it; 0 if nobody is, or there is nobody else.
 func (g *Group) hedgeAfter(m *member) time.Duration {
 	p95 := m.rtt.p95()
-	if !g.hedge || p95 == 0 || len(g.members) == 1 && !m.datagrams {
+	if !g.hedge || p95 == 0 || len(g.members) == 1 {
 		return 0
 	}
 	return max(p95, minHedge)

@@ -12,6 +12,9 @@ const (
 	// enough for most names that a resolver has to look up itself. TCP's
 	// timer has the same lower bound on Linux.
 	minLimit = 200 * time.Millisecond
+	// minSoleLimit is the same where there is no other to ask: asking a server
+	// twice that has to look a name up, and takes its time, is no help to it.
+	minSoleLimit = 500 * time.Millisecond
 	// minStreamLimit is the same for transports that send again what was lost
 	// by themselves (RFC 6298 section 2.4).
 	minStreamLimit = time.Second
