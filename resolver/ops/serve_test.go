@@ -214,7 +214,7 @@ func TestPprofOutlastsTimeout(t *testing.T) {
 	t.Parallel()
 	o := healthy(t)
 	o.Pprof = true
-	o.Timeout = 50 * time.Millisecond
+	o.Timeout = 500 * time.Millisecond
 	base, _, end := serve(t, o)
 	if status, body := get(t, "GET", base+"/debug/pprof/goroutine?seconds=1"); status != 200 || body == "" {
 		t.Errorf("got %d %q", status, body)

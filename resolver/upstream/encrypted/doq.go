@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -105,14 +106,23 @@ func (u *DoQ) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 		} else if ctx.Err() != nil && c.silence.Add(1) >= maxSilence {
 			c.conn.CloseWithError(doqNoError, "")
 		}
-		if c.conn.Context().Err() == nil {
-			return dst, u.fail(ctx, err) // the connection is good
+		if c.conn.Context().Err() != nil || gone(err) {
+			u.drop(c)
 		}
-		u.drop(c)
-		if made || try > 0 || ctx.Err() != nil || errors.Is(err, errMismatch) {
+		if !gone(err) || made || try > 0 || ctx.Err() != nil {
 			return dst, u.fail(ctx, err)
 		}
 	}
+}
+
+// gone reports whether an error is that of a connection, and not of a stream or
+// of what was said there.
+func gone(err error) bool {
+	var app *quic.ApplicationError
+	var transport *quic.TransportError
+	var idle *quic.IdleTimeoutError
+	var reset *quic.StatelessResetError
+	return errors.As(err, &app) || errors.As(err, &transport) || errors.As(err, &idle) || errors.As(err, &reset) || errors.Is(err, net.ErrClosed)
 }
 
 // connect returns the connection, and whether it was made for that.
