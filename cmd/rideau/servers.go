@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -54,12 +55,17 @@ func newUpstream(cfg *config.Config, s config.Server, log *slog.Logger) (upstrea
 }
 
 // serversKey tells servers from others: all that is said of them, and what
-// their files hold.
+// their files hold. It is the same in another process, as the cache's snapshot
+// is kept under it, so it is no print of Go values, which may show pointers.
 func serversKey(servers []config.Server) string {
 	var b strings.Builder
 	for _, s := range servers {
 		s.Line = 0
-		fmt.Fprintf(&b, "%#v %s\n", s, certificates(s))
+		text, err := json.Marshal(s)
+		if err != nil {
+			panic(err) // a server is made of texts, numbers and addresses
+		}
+		fmt.Fprintf(&b, "%s %s\n", text, certificates(s))
 	}
 	return b.String()
 }
