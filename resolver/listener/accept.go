@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -13,17 +14,29 @@ import (
 )
 
 // accept admits connections until t is closed. As the Listener drains, t has
-// a deadline, and what the kernel has accepted until then is admitted still:
-// who has connected to an address must not find that nobody is there.
+// a deadline, and what the kernel has accepted until then is admitted still,
+// however late this goroutine comes to it: who has connected to an address
+// must not find that nobody is there.
 func (l *Listener) accept(t *net.TCPListener, counters []*resolver.Counters, streams *sync.WaitGroup) {
 	const maxBackoff = time.Second
+	const now = time.Second // for what is there already
 	backoff := time.Duration(0)
+	over := false // the deadline has passed
 	for n := 0; ; n++ {
+		if over && !hasQueued(t) {
+			t.Close() // at once: who connects now would wait for nothing
+			return
+		}
 		tc, err := t.AcceptTCP()
 		if err != nil {
 			if l.phase.Load() != serving {
-				t.Close() // at once: who connects now would wait for nothing
-				return
+				if over || !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Close()
+					return
+				}
+				over = true
+				t.SetDeadline(time.Now().Add(now))
+				continue
 			}
 			if errors.Is(err, syscall.ECONNABORTED) {
 				continue

@@ -135,6 +135,24 @@ func detachTCP(t *net.TCPListener) error {
 	})
 }
 
+// hasQueued reports whether t has connections to be accepted.
+func hasQueued(t *net.TCPListener) bool {
+	rc, err := t.SyscallConn()
+	if err != nil {
+		return false
+	}
+	n := 0
+	control(rc, func(fd int) (err error) {
+		for {
+			n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			if err != unix.EINTR {
+				return err
+			}
+		}
+	})
+	return n > 0
+}
+
 func control(rc syscall.RawConn, f func(fd int) error) error {
 	var err error
 	if e := rc.Control(func(fd uintptr) { err = f(int(fd)) }); e != nil {

@@ -23,3 +23,6 @@ func openToSharing(syscall.Conn) error { return nil }
 
 // detachTCP cannot be had here.
 func detachTCP(*net.TCPListener) error { return errors.ErrUnsupported }
+
+// hasQueued cannot be told here.
+func hasQueued(*net.TCPListener) bool { return false }

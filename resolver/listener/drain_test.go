@@ -66,7 +66,7 @@ func TestDrainHearsWhoHasConnected(t *testing.T) {
 		all = append(all, dial(t, "tcp", s.Addr()))
 	}
 	go func() { s.stop(); close(stopped) }()
-	for { // and some more connect while it stops, until one is refused
+	for range n { // and some more connect while it stops, until one is refused
 		c, err := net.Dial("tcp", s.Addr().String())
 		if err != nil {
 			break

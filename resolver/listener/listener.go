@@ -342,6 +342,9 @@ const kernelGrace = 5 * time.Millisecond
 // listening socket was detached.
 const handshakeGrace = 50 * time.Millisecond
 
+// acceptGrace is for accepting those, on a machine that has much to do.
+const acceptGrace = time.Second
+
 func (l *Listener) drain(cancelJobs func(), workers, streams, accepting *sync.WaitGroup) {
 	end := time.Now().Add(l.o.Drain)
 	quiet := func() bool { return l.waiting() == 0 && l.conns.len() == 0 }
@@ -362,7 +365,7 @@ func (l *Listener) drain(cancelJobs func(), workers, streams, accepting *sync.Wa
 			l.o.Logger.Warn("a socket could not be detached; queries may be lost as it is closed", "error", err)
 		}
 	}
-	if !awaitGroup(accepting, 2*handshakeGrace) { // one may sleep, see accept
+	if !awaitGroup(accepting, acceptGrace) { // one may sleep, see accept
 		for _, t := range l.tcp {
 			t.Close()
 		}
