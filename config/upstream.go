@@ -61,7 +61,7 @@ func defaultUpstream() Upstream {
 		MaxInFlight:    2000,
 		Cookies:        true,
 		AttemptTimeout: 2 * time.Second,
-		Timeout:        5 * time.Second,
+		Timeout:        4500 * time.Millisecond,
 		ProbeInterval:  10 * time.Second,
 		ProbeName:      ".",
 	}

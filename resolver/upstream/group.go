@@ -83,7 +83,7 @@ func NewGroup(name string, o Options, ups ...Upstream) *Group {
 		hedge:          !o.NoHedge,
 		maxInFlight:    int64(o.MaxInFlight),
 		attemptTimeout: positive(o.AttemptTimeout, 2*time.Second),
-		timeout:        positive(o.Timeout, 5*time.Second),
+		timeout:        positive(o.Timeout, 4500*time.Millisecond),
 		probeInterval:  positive(o.ProbeInterval, 10*time.Second),
 		logger:         o.Logger,
 	}
