@@ -55,11 +55,26 @@ func serverAddress(v node.Value) (netip.AddrPort, bool) {
 	return hostAddress(v, s, 53)
 }
 
+// cutPort cuts s around its last colon, the host without brackets.
+func cutPort(s string) (host, port string, ok bool) {
+	at := strings.LastIndexByte(s, ':')
+	if at < 0 {
+		return s, "", false
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(s[:at], "["), "]"), s[at+1:], true
+}
+
 // hostAddress is the address of a host, with a port unless another is written. v is blamed.
 func hostAddress(v node.Value, s string, port uint16) (netip.AddrPort, bool) {
 	ap, err := netip.ParseAddrPort(s)
 	if a, alone := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); alone == nil {
 		ap, err = netip.AddrPortFrom(a, port), nil
+	}
+	if host, after, cut := cutPort(s); err != nil && cut {
+		if _, err := netip.ParseAddr(host); err == nil {
+			v.Problem(fmt.Sprintf("write a port from 1 to 65535, or none for %d", port), "%s is not the number of a port", node.Quote(after))
+			return netip.AddrPort{}, false
+		}
 	}
 	if err != nil {
 		v.Problem("write the server's address, not its name: asking for the name would need a server first", "%s is not an IP address", node.Quote(s))
