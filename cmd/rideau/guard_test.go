@@ -121,6 +121,7 @@ func otherModules() map[string][2][]string {
 		"golang.org/x/net/publicsuffix":   {{"blocklists/format", "blocklists/health"}},
 		"golang.org/x/net/ipv4":           {{"resolver/listener"}},
 		"golang.org/x/net/ipv6":           {{"resolver/listener"}},
+		"golang.org/x/net/quic":           {nil, {"resolver/upstream/encrypted"}},
 		"golang.org/x/sys":                {{"cmd/rideau", "resolver/batch", "resolver/listener", "resolver/upstream"}},
 		"gopkg.in/yaml.v3":                {{"config/node"}, {"config"}},
 	}
