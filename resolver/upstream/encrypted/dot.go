@@ -2,11 +2,12 @@ package encrypted
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
+	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -90,17 +91,19 @@ func (u *DoT) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	}
 }
 
-// pipe is a connection. Its reader gives each response to who waits for it.
+// pipe is a connection. Its writer sends what is queued, and its reader gives
+// each response to who waits for it.
 type pipe struct {
 	u     *DoT
 	ready chan struct{} // closed when conn or err is there
 	conn  *tls.Conn
 	err   error
-
-	wmu sync.Mutex // one writes at a time
+	wake  chan struct{} // has one if there is something to send, with room for it
+	over  chan struct{} // closed when nothing is read any more
 
 	mu      sync.Mutex
 	waiting map[uint16]*waiter // guarded by mu
+	queue   []byte             // guarded by mu: framed messages that are to be sent
 	gone    bool               // guarded by mu
 	silence int                // guarded by mu: queries given up since anything came
 	heard   time.Time          // guarded by mu: when that was, or the connection was made
@@ -123,7 +126,7 @@ func (u *DoT) take(ctx context.Context, fresh bool) (p *pipe, made bool, err err
 		p = u.best()
 	}
 	if made = p == nil; made {
-		p = &pipe{u: u, ready: make(chan struct{}), waiting: map[uint16]*waiter{}}
+		p = &pipe{u: u, ready: make(chan struct{}), wake: make(chan struct{}, 1), over: make(chan struct{}), waiting: map[uint16]*waiter{}}
 		u.pipes = append(u.pipes, p)
 		go p.run()
 	}
@@ -175,6 +178,7 @@ func (p *pipe) run() {
 	close(p.ready)
 	defer p.u.survive()
 	defer p.leave()
+	go p.write()
 	p.read()
 }
 
@@ -189,10 +193,11 @@ func (u *DoT) drop(p *pipe) {
 // leave ends all who wait.
 func (p *pipe) leave() {
 	p.u.drop(p)
+	close(p.over)
 	p.conn.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.gone = true
+	p.gone, p.queue = true, nil
 	p.idle.Stop()
 	for id, w := range p.waiting {
 		close(w.done)
@@ -263,15 +268,9 @@ func (p *pipe) closeIfIdle() {
 // ask sends what was prepared, with an id of this connection, and waits for
 // the response.
 func (p *pipe) ask(ctx context.Context, dst, query, prepared []byte) ([]byte, error) {
-	framed := slices.Clone(prepared)
-	w, id, err := p.register(framed)
+	w, id, err := p.register(prepared)
 	if err != nil {
 		return dst, err
-	}
-	if err := p.write(ctx, framed); err != nil {
-		p.conn.Close() // part of it may be out
-		p.abandon(id, w)
-		return dst, errGone
 	}
 	select {
 	case <-w.done:
@@ -287,8 +286,11 @@ func (p *pipe) ask(ctx context.Context, dst, query, prepared []byte) ([]byte, er
 
 var errCrowded = errors.New("too many queries wait for the server")
 
-// register makes a waiter for a framed message, to which it gives an id.
+// register queues a framed message, which it gives an id, and makes who waits
+// for the response to it. The id tells responses apart and no more: nobody on the way
+// can forge one.
 func (p *pipe) register(framed []byte) (*waiter, uint16, error) {
+	w := &waiter{sent: slices.Clone(framed[2:]), done: make(chan struct{})}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.gone {
@@ -297,30 +299,45 @@ func (p *pipe) register(framed []byte) (*waiter, uint16, error) {
 	if len(p.waiting) >= maxOutstanding {
 		return nil, 0, errCrowded
 	}
-	var b [2]byte
 	id := uint16(0)
 	for taken := true; taken; _, taken = p.waiting[id] {
-		rand.Read(b[:])
-		id = binary.BigEndian.Uint16(b[:])
+		id = uint16(rand.Uint32())
 	}
-	wire.SetID(framed[2:], id)
-	w := &waiter{sent: framed[2:], done: make(chan struct{})}
+	wire.SetID(w.sent, id)
 	p.waiting[id] = w
+	p.queue = append(append(p.queue, framed[:2]...), w.sent...)
 	p.idle.Stop()
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
 	return w, id, nil
 }
 
-// write sends a message in one piece.
-func (p *pipe) write(ctx context.Context, framed []byte) error {
-	p.wmu.Lock()
-	defer p.wmu.Unlock()
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Now().Add(dialTimeout)
+// write sends what is queued until the connection goes. Queries of one moment
+// go together: a record and a call of the system cost more than a query.
+func (p *pipe) write() {
+	defer p.u.survive()
+	defer p.conn.Close() // which ends the reading, and all who wait
+	var sending []byte
+	for {
+		select {
+		case <-p.wake:
+		case <-p.over:
+			return
+		}
+		runtime.Gosched() // whoever is about to ask comes first
+		p.mu.Lock()
+		sending, p.queue = p.queue, sending[:0]
+		p.mu.Unlock()
+		if len(sending) == 0 {
+			continue // it went with those before
+		}
+		p.conn.SetWriteDeadline(time.Now().Add(dialTimeout))
+		if _, err := p.conn.Write(sending); err != nil {
+			return
+		}
 	}
-	p.conn.SetWriteDeadline(deadline)
-	_, err := p.conn.Write(framed)
-	return err
 }
 
 // abandon gives up a query. A connection on which that happens time and again,
