@@ -249,7 +249,7 @@ func (r *Resolver) fly(f *flight) result {
 	if f.upstream.Upstream == nil {
 		return result{failed: true, ede: edeNotReady}
 	}
-	query := f.query(nil)
+	query := f.query(make([]byte, 0, wire.HeaderLen+f.name.Len()+4+wire.OPTLen))
 	var msg []byte
 	var err error
 	if u, ok := f.upstream.Upstream.(resumer); ok && f.begun != nil {
