@@ -355,7 +355,7 @@ func (r *Resolver) current(f *flight) bool {
 	if st == f.state {
 		return true
 	}
-	_, _, route := st.zone(f.name)
+	_, _, route := st.zone(f.name, f.qtype)
 	now := st.upstreams[route]
 	if now == f.upstream {
 		return true

@@ -123,15 +123,12 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 // fetch returns the answer to q's question for another name, from the cache
 // or from upstream.
 func (r *Resolver) fetch(ctx context.Context, q *Query, name *wire.Name) ([]byte, bool) {
-	special, labels, route := q.state.zone(name)
+	special, labels, route := q.state.zone(name, q.view.Type)
 	if special != notSpecial {
 		return nil, false
 	}
 	f := r.newFlight(q)
-	f.name, f.upstream, f.apex = name, q.state.upstreams[route], 0
-	if route != 0 {
-		f.apex = labels
-	}
+	f.name, f.upstream, f.apex = name, q.state.upstreams[route], labels
 	f.hash = r.flights.hash(&f, route)
 	now := r.clock()
 	if msg, hit := r.cache.Get(nil, f.key(), now.UnixNano()); hit.State != cache.Miss {

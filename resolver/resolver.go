@@ -140,12 +140,10 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	}
 
 	// Names that stay here.
-	special, labels, route := st.zone(&v.Name)
-	q.route, q.apex = route, 0
-	if route != 0 {
-		q.apex = labels
-	}
+	special, labels, route := st.zone(&v.Name, v.Type)
+	q.route, q.apex = route, labels
 	if special != notSpecial {
+		q.apex = 0
 		if out, ok := appendSpecial(dst, q, special, labels); ok {
 			o.Kind = Special
 			return out, o

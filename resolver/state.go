@@ -141,10 +141,10 @@ func (s *State) Policy() *blocklists.Snapshot { return s.policy }
 // answered.
 func (s *State) Serves(client netip.Addr) bool { return s.clients.Lookup(client) != 0 }
 
-// Zone says what serves a name when no ban does: a special-use zone answered
+// Zone says what serves a question when no ban does: a special-use zone answered
 // here, given by its text, or the index of the route that takes it, where 0 is the default upstream.
-func (s *State) Zone(name *wire.Name) (special string, route int) {
-	sp, _, rt := s.zone(name)
+func (s *State) Zone(name *wire.Name, t wire.Type) (special string, route int) {
+	sp, _, rt := s.zone(name, t)
 	if sp != notSpecial {
 		return specials[sp].zone, 0
 	}
@@ -158,21 +158,40 @@ const (
 )
 
 // zone finds the special-use zone or the route that holds a name; labels is
-// its zone's length. A route overrides every special-use zone: whoever
+// its zone's length, 0 for the default route. A route overrides every special-use zone: whoever
 // configures one has servers that know better.
-func (s *State) zone(name *wire.Name) (special uint16, labels int, route uint16) {
+//
+// The DS records of a route's zone are in the zone above (RFC 4035 section
+// 3.1.4.1), and those who know that one are asked for them: the zone's own servers deny them, which
+// makes the zone bogus to whoever checks signatures. What is known of the name's other types
+// comes from others and does not count, so that labels is one more than the name has.
+// Below a special-use zone the route takes them too: nobody else knows of the cut.
+func (s *State) zone(name *wire.Name, t wire.Type) (special uint16, labels int, route uint16) {
+	cut := 0 // how many labels the zone that is passed over has
+	if t == wire.TypeDS {
+		cut = name.Labels()
+	}
+	passed := uint16(0)
 	for m := s.zones.Match(name); ; {
 		k, v, ok := m.Next()
 		if !ok {
 			break
 		}
-		if v >= firstRoute {
+		switch {
+		case v >= firstRoute && k == cut:
+			passed = v - firstRoute + 1
+		case v >= firstRoute:
 			route, labels = v-firstRoute+1, k
-		} else if route == 0 {
+		case route == 0:
 			special, labels = v, k
 		}
 	}
-	if route != 0 {
+	switch {
+	case passed != 0 && (route != 0 || special == notSpecial):
+		return notSpecial, cut + 1, route
+	case passed != 0:
+		return notSpecial, cut, passed
+	case route != 0:
 		return notSpecial, labels, route
 	}
 	return special, labels, 0

@@ -185,7 +185,7 @@ func (e *explanation) ask(st *resolver.State, name *wire.Name, qtype uint16, cli
 	}
 	switch o.Kind {
 	case resolver.Special:
-		zone, _ := st.Zone(name)
+		zone, _ := st.Zone(name, wire.Type(qtype))
 		e.Verdict, e.Zone = "special", zone
 		if zone == "" {
 			e.Zone = "." // ANY, which is answered here for every name
@@ -197,7 +197,7 @@ func (e *explanation) ask(st *resolver.State, name *wire.Name, qtype uint16, cli
 		}
 		return nil
 	case resolver.Pending:
-		_, route := st.Zone(name)
+		_, route := st.Zone(name, wire.Type(qtype))
 		e.Verdict, e.Upstream = "forwarded", upstreams[route]
 	}
 	ask := blocklists.Ask{Name: name, Type: wire.Type(qtype), Client: client, Group: group}

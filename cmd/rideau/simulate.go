@@ -168,7 +168,7 @@ func simulated(c *call, path string, now time.Time) (side simulate.Side, name st
 	if err != nil {
 		return side, "", err
 	}
-	special := func(n *wire.Name) bool { zone, _ := st.Zone(n); return zone != "" }
+	special := func(n *wire.Name) bool { zone, _ := st.Zone(n, wire.TypeA); return zone != "" }
 	return simulate.Side{Policy: snap, Serves: st.Serves, Special: special}, configName(cfg), nil
 }
 

@@ -32,7 +32,9 @@ type Key struct {
 	Class  wire.Class
 	DO, CD bool
 	// Apex is how many labels the zone has whose upstream is asked: what is
-	// known of names above it comes from elsewhere, and says nothing about k.
+	// known of names above it comes from elsewhere, and says nothing about k. With
+	// more than Name has, nothing that is known of other types does (RFC 4035
+	// section 3.1.4.1), nor is an NXDOMAIN kept for them.
 	// It does not tell responses apart.
 	Apex int
 }

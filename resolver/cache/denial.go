@@ -170,7 +170,7 @@ func (s *shard) countDown(msg []byte, e *entry, shift int, now int64) {
 // has to be above: those who make an NXDOMAIN up, to block a name, may have
 // something else below, and have no such record or one of the name itself.
 func denies(msg []byte, k *Key, r *wire.Response) bool {
-	if r.Rcode != wire.NXDomain || r.Answers > 0 || k.DO || k.Name.Labels() == 0 {
+	if r.Rcode != wire.NXDomain || r.Answers > 0 || k.DO || k.Name.Labels() < max(k.Apex, 1) {
 		return false
 	}
 	var owner wire.Name
