@@ -227,6 +227,8 @@ func TestResponse(t *testing.T) {
 		{"www.q.ca. HTTPS 0 banned.net.", "b/l", false},
 		{"www.q.ca. HTTPS 1 . ipv4hint=192.0.2.1", "b/l", false},
 		{"www.q.ca. HTTPS 1 . ipv6hint=2001:db8::1,2001:db8:bad::1", "b/l", false},
+		{"www.q.ca. HTTPS 1 . ipv6hint=2001:db8::1,64:ff9b::c000:201", "b/l", false},
+		{"www.q.ca. HTTPS 1 . ipv6hint=64:ff9b::c633:6401", "pass", false},
 		{"www.q.ca. SVCB 1 x.banned.net.", "b/l", false},
 		{"www.q.ca. MX 5 banned.net.", "b/l", false},
 		{"www.q.ca. SRV 0 0 1 banned.net.", "b/l", false},

@@ -85,6 +85,15 @@ func (s *Snapshot) record(msg []byte, r *wire.Record, q *Ask, scratch *wire.Name
 		}
 		return v.Kind == Block
 	}
+	met := func(b []byte) (Verdict, bool) {
+		a, ok := netip.AddrFromSlice(b)
+		for ; ok; a, ok = embedded(a) {
+			if v := s.hasAddr(q, a, sc); keep(v) {
+				return v, true
+			}
+		}
+		return would, false
+	}
 	// The owner: most often the question's name, by a pointer to it, which
 	// was decided about already.
 	if msg[r.Off] != 0xC0 || msg[r.Off+1] != wire.HeaderLen {
@@ -96,17 +105,8 @@ func (s *Snapshot) record(msg []byte, r *wire.Record, q *Ask, scratch *wire.Name
 	}
 	switch r.Type {
 	case wire.TypeA, wire.TypeAAAA:
-		if a, ok := netip.AddrFromSlice(msg[r.DataOff:r.End]); ok {
-			if v := s.hasAddr(q, a, sc); keep(v) {
-				return v
-			}
-			if v4, ok := embedded(a); ok {
-				if v := s.hasAddr(q, v4, sc); keep(v) {
-					return v
-				}
-			}
-		}
-		return would
+		v, _ := met(msg[r.DataOff:r.End])
+		return v
 	}
 	off, ok := wire.TargetOffset(msg, r)
 	if !ok {
@@ -122,10 +122,8 @@ func (s *Snapshot) record(msg []byte, r *wire.Record, q *Ask, scratch *wire.Name
 	if r.Type == wire.TypeSVCB || r.Type == wire.TypeHTTPS {
 		hints := wire.NewHints(msg, r, next)
 		for b := hints.Next(); b != nil; b = hints.Next() {
-			if a, ok := netip.AddrFromSlice(b); ok {
-				if v := s.hasAddr(q, a, sc); keep(v) {
-					return v
-				}
+			if v, ok := met(b); ok {
+				return v
 			}
 		}
 	}
