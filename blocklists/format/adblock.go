@@ -19,6 +19,7 @@ var (
 	faultCosmetic = aside("a rule about a page's contents, which DNS does not see")
 	faultRegexp   = fault{reason: "a regular expression", remedy: "write the names it is meant for"}
 	faultPattern  = aside("a pattern for URLs, which DNS does not see")
+	faultWildcard = fault{reason: "a name with a wildcard within", remedy: "write the names it is meant for; ||*.example.com^ is all below a name"}
 	faultPage     = aside("a rule for some requests of a page, which DNS does not see")
 )
 
@@ -37,7 +38,7 @@ func (l *reader) adblockLine(line []byte) error {
 	if first, rest := field(line); len(rest) > 0 && isAddress(first) {
 		return l.hostsLine(line)
 	}
-	text, except := bytes.CutPrefix(line, []byte("@@"))
+	text, except := bytes.CutPrefix(withoutNote(line), []byte("@@"))
 	if len(text) > 1 && text[0] == '/' && bytes.IndexByte(text[1:], '/') >= 0 {
 		if isRegexp(text) {
 			l.skip(line, faultRegexp)
@@ -68,17 +69,7 @@ func (l *reader) adblockLine(line []byte) error {
 
 // adblockPattern reads what a rule is about.
 func (l *reader) adblockPattern(line, text []byte, rule *Rule) error {
-	m := Exact
-	if rest, ok := bytes.CutPrefix(text, []byte("||")); ok {
-		text, m = rest, Suffix
-	} else if rest, ok := bytes.CutPrefix(text, []byte("|")); ok {
-		text = rest
-	}
-	text = bytes.TrimSuffix(text, []byte("|"))
-	text = bytes.TrimSuffix(text, []byte("^"))
-	if rest, ok := bytes.CutPrefix(text, []byte("*.")); ok {
-		text, m = rest, Below
-	}
+	text, m := adblockAnchors(text)
 	if likeAddress(text) && rule == nil {
 		return l.emitEither(line, text, m)
 	}
@@ -86,6 +77,9 @@ func (l *reader) adblockPattern(line, text []byte, rule *Rule) error {
 		switch {
 		case isSpace(b):
 			l.skip(line, faultSpace)
+			return nil
+		case b == '*' && m != Exact && isNamePattern(text):
+			l.skip(line, faultWildcard)
 			return nil
 		case !hostChar[b] && b < utf8.RuneSelf:
 			l.aside(faultPattern)
@@ -102,6 +96,52 @@ func (l *reader) adblockPattern(line, text []byte, rule *Rule) error {
 		return nil
 	}
 	return l.emitRule(name, m, rule)
+}
+
+// adblockAnchors takes off what says where in a URL the name is. What goes on
+// to any path of a host is about the host.
+func adblockAnchors(text []byte) ([]byte, Match) {
+	m := Exact
+	if rest, ok := bytes.CutPrefix(text, []byte("||")); ok {
+		text, m = rest, Suffix
+		for _, end := range [...]string{"^*", "/*", "/"} {
+			if rest, ok := bytes.CutSuffix(text, []byte(end)); ok {
+				text = rest
+				break
+			}
+		}
+	} else if rest, ok := bytes.CutPrefix(text, []byte("|")); ok {
+		text = rest
+	} else if len(text) > 2 && text[0] == '.' && text[len(text)-1] == '^' {
+		return text[1 : len(text)-1], Below
+	}
+	text = bytes.TrimSuffix(text, []byte("|"))
+	text = bytes.TrimSuffix(text, []byte("^"))
+	if rest, ok := bytes.CutPrefix(text, []byte("*.")); ok {
+		text, m = rest, Below
+	}
+	return text, m
+}
+
+// withoutNote takes off a comment at the end of a line: no rule about names has white space.
+func withoutNote(line []byte) []byte {
+	for i, b := range line[:len(line)-1] {
+		if isSpace(b) && (line[i+1] == '#' || line[i+1] == '!') {
+			return trim(line[:i])
+		}
+	}
+	return line
+}
+
+// isNamePattern reports whether there is nothing in a pattern but what names
+// have, and asterisks.
+func isNamePattern(text []byte) bool {
+	for _, b := range text {
+		if b != '*' && !hostChar[b] {
+			return false
+		}
+	}
+	return true
 }
 
 // isRegexp tells /a regular expression/, with or without modifiers, from a
@@ -131,9 +171,7 @@ func adblockModifiers(r *Rule, text []byte) fault {
 		case "client", "ctag":
 			return faultClient
 		case "dnsrewrite":
-			switch string(bytes.ToUpper(value)) {
-			case "NXDOMAIN", "REFUSED", "0.0.0.0", "::":
-			default:
+			if !isBlock(value) {
 				return faultRewrite
 			}
 		case "denyallow":
@@ -146,6 +184,16 @@ func adblockModifiers(r *Rule, text []byte) fault {
 		}
 	}
 	return fault{}
+}
+
+// isBlock reports whether what a rule makes of answers is none or nobody's
+// address, which is to say that the name is blocked: how is for the ban to say.
+func isBlock(rewrite []byte) bool {
+	switch string(bytes.TrimSuffix(bytes.ToUpper(rewrite), []byte(";;"))) {
+	case "NXDOMAIN", "REFUSED", "SERVFAIL", "NOERROR", "0.0.0.0", "::", "NOERROR;A;0.0.0.0", "NOERROR;AAAA;::":
+		return true
+	}
+	return false
 }
 
 // pageModifiers narrow a rule to some requests of a page, or change the page.

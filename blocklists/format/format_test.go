@@ -241,7 +241,13 @@ func TestAdblock(t *testing.T) {
 			"1 suffix a.example. important", "2 suffix b.example. cancel", "3 suffix c.example. types=[1 28]", "4 suffix d.example. important types=[65] inverted",
 			"5 suffix e.example.", "6 suffix f.example.", "7 suffix g.example.", "8 suffix h.example. except cancel"}},
 		{"lines of hosts files", "||a.example^\n0.0.0.0 b.example c.example # d.example\n127.0.0.1 localhost\n", []string{"1 suffix a.example.", "2 exact b.example.", "2 exact c.example."}},
-		{"what is not about names", "a.example##.ad\n##.ad\na.example#@?#.ad\n||a.example/path^\n|https://a.example^\n||ads*.example^\n/banner.gif\n/ads/banner.gif\n||a.example^$third-party\n||b.example^$script,domain=c.example\n@@||c.example^$~image\n||d.example^\n", []string{"12 suffix d.example."}},
+		{"any path of a host", "||a.example/\n||b.example/*\n||c.example^*\n||d.example|\n.e.example^\n||*.f.example/\n", []string{
+			"1 suffix a.example.", "2 suffix b.example.", "3 suffix c.example.", "4 suffix d.example.", "5 below e.example.", "6 below f.example."}},
+		{"comments behind rules", "||a.example^ # why\n@@||b.example^\t! why\n||c.example^$important # why\nd.example #\n", []string{
+			"1 suffix a.example.", "2 suffix b.example. except", "3 suffix c.example. important", "4 exact d.example."}},
+		{"answers that block", "||a.example^$dnsrewrite=NXDOMAIN;;\n||b.example^$dnsrewrite=refused;;\n||c.example^$dnsrewrite=NOERROR;;\n||d.example^$dnsrewrite=NOERROR;A;0.0.0.0\n||e.example^$dnsrewrite=::,important\n", []string{
+			"1 suffix a.example.", "2 suffix b.example.", "3 suffix c.example.", "4 suffix d.example.", "5 suffix e.example. important"}},
+		{"what is not about names", "a.example##.ad\n##.ad\na.example#@?#.ad\n||a.example/path^\n|https://a.example^\n-ads*.example^\n/banner.gif\n/ads/banner.gif\n||a.example^$third-party\n||b.example^$script,domain=c.example\n@@||c.example^$~image\n||d.example^\n", []string{"12 suffix d.example."}},
 	})
 	const whole = "; write ||example.com^ if the whole name is to be blocked"
 	testBad(t, format.Options{Format: format.Adblock}, []badCase{
@@ -253,6 +259,9 @@ func TestAdblock(t *testing.T) {
 		{"||a.example^$dnstype=", `list:1: "||a.example^$dnstype=": not query types; write $dnstype=A or $dnstype=~AAAA, with | between several`},
 		{`/^ads[0-9]+\./`, `list:1: "/^ads[0-9]+\\./": a regular expression; write the names it is meant for`},
 		{`@@/ads/$important`, `list:1: "@@/ads/$important": a regular expression; write the names it is meant for`},
+		{"||ads*.a.example^", `list:1: "||ads*.a.example^": a name with a wildcard within; write the names it is meant for; ||*.example.com^ is all below a name`},
+		{"@@||a.*^", `list:1: "@@||a.*^": a name with a wildcard within; write the names it is meant for; ||*.example.com^ is all below a name`},
+		{"||a.example^$dnsrewrite=NOERROR;CNAME;b.example", `list:1: "||a.example^$dnsrewrite=NOERROR;CNAME;b.example": a rule that rewrites answers; write ||example.com^ to block the name`},
 		{"||com^", `list:1: "||com^": a single label covers a whole top-level domain; name what to block below it, or set allow_tld for the list`},
 		{"||github.io^", `list:1: "github.io.": a suffix under which anybody can have a name (a public suffix); name what to block below it, or set allow_tld for the list`},
 		{"||", `list:1: "||": the root covers every name; name what to block`},
