@@ -213,6 +213,34 @@ func TestDo53WithoutEDNS(t *testing.T) {
 	}
 }
 
+// An error without a question is the server's answer all the same: nobody
+// waits for another.
+func TestDo53BareErrors(t *testing.T) {
+	for _, code := range []int{dns.RcodeServerFailure, dns.RcodeRefused} {
+		bare := func(m *dns.Msg) { m.Question, m.Extra, m.Rcode = nil, nil, code }
+		stream := func(s *server, conn net.Conn) { conn.Write(frame(reply(s.t, readFrame(conn), "", bare))) }
+		for _, s := range []*server{serve(t, saying("", bare), nil), serve(t, truncated(), stream)} {
+			u := do53(s)
+			t.Cleanup(u.Close)
+			q := query(t, "a.example")
+			msg, err := u.Exchange(within(t, patience), nil, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !wire.Matches(q, msg) || wire.HeaderRcode(msg) != wire.Rcode(code) {
+				t.Errorf("got %x, want %v with the question", msg, dns.RcodeToString[code])
+			}
+		}
+	}
+	// NXDOMAIN and NOERROR without one could be for anybody.
+	for _, code := range []int{dns.RcodeSuccess, dns.RcodeNameError} {
+		q := query(t, "a.example")
+		if with, without := upstream.Answers(q, reply(t, q, "", func(m *dns.Msg) { m.Question, m.Rcode = nil, code })); with || without {
+			t.Errorf("%v without a question counts", dns.RcodeToString[code])
+		}
+	}
+}
+
 // A server that refuses a question whether or not it comes with an OPT record
 // has nothing against EDNS.
 func TestDo53KeepsEDNSAfterOtherFormErr(t *testing.T) {

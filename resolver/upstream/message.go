@@ -63,7 +63,7 @@ type likeness uint8
 const (
 	differs likeness = iota // no response to this query
 	answers                 // a response to it
-	rejects                 // a response from who could not read the query, and so has no question to repeat
+	rejects                 // an error from who could not, or did not, read the query, and so has no question to repeat
 )
 
 // compare holds what was received against what was sent (RFC 5452 section
@@ -79,10 +79,11 @@ func compare(query, resp []byte) likeness {
 	if wire.Flags(resp)&(wire.FlagQR|opcode) != wire.FlagQR|wire.Flags(query)&opcode {
 		return differs
 	}
-	if rcode := wire.HeaderRcode(resp); rcode != wire.FormErr && rcode != wire.NotImp {
-		return differs
+	switch wire.HeaderRcode(resp) {
+	case wire.FormErr, wire.NotImp, wire.ServFail, wire.Refused: // the last two from a balancer, say, or under a rate limit
+		return rejects
 	}
-	return rejects
+	return differs
 }
 
 // appendRejection appends the response without question, of which flags are

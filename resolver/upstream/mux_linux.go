@@ -296,8 +296,10 @@ func (x *Mux) take(p *port, resp []byte, cut bool) {
 		if p.mismatches++; p.mismatches >= maxMismatches {
 			x.abandon(p, Truncated, nil)
 		}
-	case like == rejects:
+	case like == rejects && refusesEDNS(resp):
 		x.end(c, nil, Refuted)
+	case like == rejects:
+		x.end(c, appendRejection(nil, c.message(), wire.Flags(resp)), Judged)
 	case cut || wire.Flags(resp)&wire.FlagTC != 0 || p.s.up.guise.look(c.message(), resp) == doubted:
 		x.end(c, nil, Truncated)
 	case refusesCookie(resp):

@@ -306,9 +306,10 @@ func TestMuxTruncated(t *testing.T) {
 func TestMuxJudged(t *testing.T) {
 	for _, code := range []int{dns.RcodeServerFailure, dns.RcodeRefused} {
 		bad := serve(t, saying("", rcode(code)), nil)
+		bare := serve(t, saying("", rcode(code), func(m *dns.Msg) { m.Question, m.Extra = nil, nil }), nil)
 		good := serve(t, saying("good"), nil)
 		both, alone := group(t, quick, bad, good), group(t, quick, bad)
-		for _, g := range []*upstream.Group{both, alone} {
+		for _, g := range []*upstream.Group{both, alone, group(t, quick, bare)} {
 			l := newLoop(t, 1)
 			l.ask(g, "example.")
 			l.until(1)
@@ -319,7 +320,7 @@ func TestMuxJudged(t *testing.T) {
 			if g == both && texts(t, query(t, "example."), msg) != "good" {
 				t.Errorf("%v", dns.RcodeToString[code])
 			}
-			if g == alone && wire.HeaderRcode(msg) != wire.Rcode(code) {
+			if g != both && wire.HeaderRcode(msg) != wire.Rcode(code) {
 				t.Errorf("%v, want %v", wire.HeaderRcode(msg), code)
 			}
 			reason := strings.ToLower(dns.RcodeToString[code])
