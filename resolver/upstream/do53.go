@@ -195,6 +195,8 @@ func (u *Do53) askUDP(ctx context.Context, dst []byte, m frame) (out []byte, set
 			return append(dst, resp...), true, nil
 		case rejects:
 			return appendRejection(dst, query, wire.Flags(resp)), true, nil
+		case deflects:
+			return dst, false, nil
 		}
 		u.mismatches.Add(1)
 	}

@@ -61,9 +61,10 @@ func refusesEDNS(resp []byte) bool {
 type likeness uint8
 
 const (
-	differs likeness = iota // no response to this query
-	answers                 // a response to it
-	rejects                 // an error from who could not, or did not, read the query, and so has no question to repeat
+	differs  likeness = iota // no response to this query
+	answers                  // a response to it
+	rejects                  // an error from who could not, or did not, read the query, and so has no question to repeat
+	deflects                 // one that says no more than that TCP is to be asked, as those do that stand guard before a server
 )
 
 // compare holds what was received against what was sent (RFC 5452 section
@@ -78,6 +79,9 @@ func compare(query, resp []byte) likeness {
 	const opcode = 0xF << 11
 	if wire.Flags(resp)&(wire.FlagQR|opcode) != wire.FlagQR|wire.Flags(query)&opcode {
 		return differs
+	}
+	if wire.Flags(resp)&wire.FlagTC != 0 {
+		return deflects // nothing of it is believed
 	}
 	switch wire.HeaderRcode(resp) {
 	case wire.FormErr, wire.NotImp, wire.ServFail, wire.Refused: // the last two from a balancer, say, or under a rate limit

@@ -300,7 +300,7 @@ func (x *Mux) take(p *port, resp []byte, cut bool) {
 		x.end(c, nil, Refuted)
 	case like == rejects:
 		x.end(c, appendRejection(nil, c.message(), wire.Flags(resp)), Judged)
-	case cut || wire.Flags(resp)&wire.FlagTC != 0 || p.s.up.guise.look(c.message(), resp) == doubted:
+	case like == deflects || cut || wire.Flags(resp)&wire.FlagTC != 0 || p.s.up.guise.look(c.message(), resp) == doubted:
 		x.end(c, nil, Truncated)
 	case refusesCookie(resp):
 		x.end(c, nil, Refuted)

@@ -279,7 +279,8 @@ func TestMuxFlooded(t *testing.T) {
 func TestMuxTruncated(t *testing.T) {
 	long := strings.Repeat("x", 255)
 	for name, datagram := range map[string]func(*server, netip.AddrPort, []byte){
-		"TC": saying("cut", func(m *dns.Msg) { m.Truncated = true }),
+		"TC":              saying("cut", func(m *dns.Msg) { m.Truncated = true }),
+		"TC, no question": saying("cut", func(m *dns.Msg) { m.Truncated, m.Question = true, nil }),
 		"longer than we take": saying(long, func(m *dns.Msg) {
 			for len(m.Answer) < 30 {
 				m.Answer = append(m.Answer, m.Answer[0])

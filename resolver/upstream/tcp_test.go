@@ -41,6 +41,24 @@ func TestTruncatedIsAskedOverTCP(t *testing.T) {
 	}
 }
 
+// Who stands guard before a server may have kept nothing of the query but its id.
+// By TCP such a message says nothing.
+func TestTruncatedWithoutQuestion(t *testing.T) {
+	bare := func(m *dns.Msg) { m.Truncated, m.Question, m.Answer = true, nil, nil }
+	s := serve(t, saying("", bare), func(s *server, conn net.Conn) {
+		for q := readFrame(conn); q != nil; q = readFrame(conn) {
+			conn.Write(frame(reply(s.t, q, "", bare)))
+			conn.Write(frame(reply(s.t, q, "whole")))
+		}
+	})
+	u := do53(s)
+	t.Cleanup(u.Close)
+	expect(t, u, "example.com", "whole")
+	if d, c := s.datagrams.Load(), s.connections.Load(); d != 1 || c != 1 {
+		t.Errorf("%d datagrams and %d connections, want one of each", d, c)
+	}
+}
+
 func TestTCPAppends(t *testing.T) {
 	u := do53(serve(t, truncated(), answering("whole")))
 	t.Cleanup(u.Close)
