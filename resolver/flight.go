@@ -284,7 +284,7 @@ func (r *Resolver) fly(f *flight) result {
 		}
 		return r.failed(f, ede, true)
 	}
-	msg, ok := r.related(msg, &resp, &scratch)
+	msg, ok := r.related(msg, f.do, &resp, &scratch)
 	if !ok {
 		return r.failed(f, edeInvalidData, true)
 	}

@@ -200,7 +200,7 @@ func (ms *Misses) answer(m *miss, msg []byte) (ok bool) {
 	if err := resp.Parse(msg, &ms.name); err != nil || !usable(&resp) {
 		return false
 	}
-	if msg, ok = r.related(msg, &resp, &ms.name); !ok {
+	if msg, ok = r.related(msg, m.flight.do, &resp, &ms.name); !ok {
 		return false
 	}
 	took := m.call.Won()

@@ -6,8 +6,8 @@ import "rideau/resolver/wire"
 // an upstream's word, or a forger's, is kept and passed on for nothing but what
 // was asked. It reports false if that leaves no answer of a response that had
 // one. resp is read anew if need be.
-func (r *Resolver) related(msg []byte, resp *wire.Response, scratch *wire.Name) ([]byte, bool) {
-	out, dropped, ok := wire.AppendRelated(nil, msg[:resp.End])
+func (r *Resolver) related(msg []byte, do bool, resp *wire.Response, scratch *wire.Name) ([]byte, bool) {
+	out, dropped, ok := wire.AppendRelated(nil, msg[:resp.End], do)
 	if dropped > 0 {
 		r.unrelated.Add(uint64(dropped))
 	}

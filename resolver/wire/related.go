@@ -1,5 +1,7 @@
 package wire
 
+import "encoding/binary"
+
 // What a response has that does not belong to its question is nobody's business
 // and could be anybody's word: a forwarder keeps and passes on what was asked
 // for. Nothing of this allocates unless something has to go.
@@ -33,17 +35,20 @@ type relation struct {
 // There belong: of the answer section, the records of the question's name and of
 // those that aliases lead to (CNAME, and DNAME above); of the authority section
 // SOA records and what proves a denial, and records of names that are at or above
-// those. msg was accepted by [Response.Parse], which looks at the additional
-// section, and has to be again if anything went that records there belonged to.
-func AppendRelated(dst, msg []byte) (out []byte, dropped int, ok bool) {
+// those. Signatures and proofs of denial belong with do alone, the query's bit, unless
+// they are of the type that was asked for (RFC 4035 section 3.2.1). msg was accepted by [Response.Parse],
+// which looks at the additional section, and has to be again if anything went that records
+// there belonged to.
+func AppendRelated(dst, msg []byte, do bool) (out []byte, dropped int, ok bool) {
 	r := relation{msg: msg, n: 1}
 	r.names[0] = HeaderLen
 	r.follow()
 	answers := 0
+	qtype := questionType(msg)
 	w := NewWalk(msg)
 	var rec Record
 	for i := 0; w.Next(&rec); i++ {
-		if i >= maxRelated || !r.belongs(&rec) {
+		if i >= maxRelated || !r.belongs(&rec) || !do && rec.Type != qtype && rec.Type.proves() {
 			dropped++
 			continue
 		}
@@ -62,6 +67,18 @@ func AppendRelated(dst, msg []byte) (out []byte, dropped int, ok bool) {
 	}
 	out, ok = r.rebuild(dst)
 	return out, dropped, ok
+}
+
+// questionType is the type that a response's question asks for. The question was read before.
+func questionType(msg []byte) Type {
+	w := NewWalk(msg)
+	return Type(binary.BigEndian.Uint16(msg[w.Offset()-4:]))
+}
+
+// proves reports whether records of the type are there to prove others, or
+// that there are none.
+func (t Type) proves() bool {
+	return t == TypeRRSIG || t == TypeNSEC || t == TypeNSEC3
 }
 
 // follow finds the names that aliases lead to, in whatever order they stand.

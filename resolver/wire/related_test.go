@@ -88,7 +88,7 @@ func TestRelated(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := string(msg)
-			out, dropped, ok := wire.AppendRelated([]byte("head"), msg)
+			out, dropped, ok := wire.AppendRelated([]byte("head"), msg, true)
 			if string(msg) != before {
 				t.Fatalf("%s: the message was written to", what)
 			}
@@ -120,6 +120,51 @@ func TestRelated(t *testing.T) {
 	}
 }
 
+// Who did not set DO gets no signatures and proofs but those of the type that
+// was asked for (RFC 4035 section 3.2.1).
+func TestRelatedWithoutDO(t *testing.T) {
+	const sig = "www.example.com. 60 IN RRSIG A 13 3 60 20300101000000 20200101000000 1 example.com. AAAA"
+	const proof = "a.example.com. 60 IN NSEC z.example.com. A RRSIG NSEC"
+	const hashed = "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom.example.com. 60 IN NSEC3 1 0 0 - 0p9mhaveqvm6t7vbl5lop2u3t2rp3ton A"
+	for what, tt := range map[string]struct {
+		qtype   uint16
+		records []string
+		refused bool
+	}{
+		"a signed address":  {dns.TypeA, []string{"www.example.com. 60 IN A 192.0.2.1", "-" + sig, "--", "-" + proof}, false},
+		"a signed denial":   {dns.TypeA, []string{"--", "example.com. 60 IN SOA a. b. 1 2 3 4 5", "-" + proof, "-" + hashed, "-" + sig}, false},
+		"a signed server":   {dns.TypeNS, []string{"www.example.com. 60 IN NS ns.example.net.", "--", "--", "ns.example.net. 60 IN A 192.0.2.53", "-ns.example.net. 60 IN RRSIG A 13 3 60 20300101000000 20200101000000 1 example.net. AAAA"}, false},
+		"signatures":        {dns.TypeRRSIG, []string{sig, "--", "-" + proof}, false},
+		"proofs":            {dns.TypeNSEC, []string{"www.example.com. 60 IN NSEC z.example.com. A", "-" + sig}, false},
+		"keys":              {dns.TypeDNSKEY, []string{"www.example.com. 60 IN DNSKEY 257 3 13 AAAA", "-" + sig}, false},
+		"a signature alone": {dns.TypeA, []string{"-" + sig}, true},
+	} {
+		c := relatedCase{question: "www.example.com.", records: tt.records}
+		all, left := c.message(t, tt.qtype)
+		msg, err := all.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, _, ok := wire.AppendRelated(nil, msg, false)
+		if ok == tt.refused {
+			t.Errorf("%s: %v", what, ok)
+		}
+		if !ok {
+			continue
+		}
+		got := new(dns.Msg)
+		if err := got.Unpack(out); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if !strings.EqualFold(got.String(), left.String()) {
+			t.Errorf("%s: got %v\nwant %v", what, got, left)
+		}
+		if _, dropped, ok := wire.AppendRelated(nil, msg, true); !ok || dropped != 0 {
+			t.Errorf("%s: with DO %d dropped, %v", what, dropped, ok)
+		}
+	}
+}
+
 func TestRelatedAllocations(t *testing.T) {
 	for what, tt := range relatedCases() {
 		_, left := tt.message(t, dns.TypeA)
@@ -128,7 +173,7 @@ func TestRelatedAllocations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := testing.AllocsPerRun(100, func() { wire.AppendRelated(nil, msg) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { wire.AppendRelated(nil, msg, true) }); n != 0 {
 			t.Errorf("%s: %v allocations", what, n)
 		}
 	}
@@ -148,7 +193,7 @@ func TestRelatedBounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, dropped, ok := wire.AppendRelated(nil, msg)
+	out, dropped, ok := wire.AppendRelated(nil, msg, true)
 	if ok && (dropped < links/2 || wire.Count(out, wire.Answer) != links+1-dropped) {
 		t.Errorf("%d dropped, %d left", dropped, wire.Count(out, wire.Answer))
 	}
@@ -176,7 +221,7 @@ func FuzzRelated(f *testing.F) {
 			return
 		}
 		msg = msg[:r.End]
-		out, dropped, ok := wire.AppendRelated(nil, msg)
+		out, dropped, ok := wire.AppendRelated(nil, msg, true)
 		if !ok {
 			return
 		}
@@ -190,7 +235,7 @@ func FuzzRelated(f *testing.F) {
 		if err := again.Parse(slices.Clone(out), scratch); err != nil {
 			t.Fatalf("what is left: %v", err)
 		}
-		if _, n, ok := wire.AppendRelated(nil, out); !ok || n != 0 && dropped < 2 {
+		if _, n, ok := wire.AppendRelated(nil, out, true); !ok || n != 0 && dropped < 2 {
 			t.Fatalf("%d dropped of what is left, %v", n, ok)
 		}
 	})
@@ -208,7 +253,7 @@ func BenchmarkRelated(b *testing.B) {
 		b.Run(what, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				wire.AppendRelated(nil, msg)
+				wire.AppendRelated(nil, msg, true)
 			}
 		})
 	}
