@@ -32,7 +32,7 @@ type relation struct {
 // dst, with names written out, and their number is returned; ok is false if
 // that cannot be done, or if no answer is left where there was one.
 //
-// There belong: of the answer section, the records of the question's name and of
+// There belong, if they are of the question's class: of the answer section, the records of the question's name and of
 // those that aliases lead to (CNAME, and DNAME above); of the authority section
 // SOA records and what proves a denial, and records of names that are at or above
 // those. Signatures and proofs of denial belong with do alone, the query's bit, unless
@@ -44,11 +44,11 @@ func AppendRelated(dst, msg []byte, do bool) (out []byte, dropped int, ok bool) 
 	r.names[0] = HeaderLen
 	r.follow()
 	answers := 0
-	qtype := questionType(msg)
+	q := NewWalk(msg).question()
 	w := NewWalk(msg)
 	var rec Record
 	for i := 0; w.Next(&rec); i++ {
-		if i >= maxRelated || !r.belongs(&rec) || !do && rec.Type != qtype && rec.Type.proves() {
+		if i >= maxRelated || rec.Class != q.Class && rec.Type != TypeOPT || !do && rec.Type != q.Type && rec.Type.proves() || !r.belongs(&rec) {
 			dropped++
 			continue
 		}
@@ -69,10 +69,10 @@ func AppendRelated(dst, msg []byte, do bool) (out []byte, dropped int, ok bool) 
 	return out, dropped, ok
 }
 
-// questionType is the type that a response's question asks for. The question was read before.
-func questionType(msg []byte) Type {
-	w := NewWalk(msg)
-	return Type(binary.BigEndian.Uint16(msg[w.Offset()-4:]))
+// question is the type and class that a response's question asks for. It was read before.
+func (w Walk) question() Record {
+	q := w.msg[w.off-4:]
+	return Record{Type: Type(binary.BigEndian.Uint16(q)), Class: Class(binary.BigEndian.Uint16(q[2:]))}
 }
 
 // proves reports whether records of the type are there to prove others, or

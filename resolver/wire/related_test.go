@@ -35,6 +35,8 @@ func relatedCases() map[string]relatedCase {
 			"a.example.net. 60 IN A 192.0.2.1"}, false},
 		"a name below the one that was asked for": {"example.com.", []string{"example.com. 60 IN A 192.0.2.1", "-www.example.com. 60 IN A 192.0.2.66"}, false},
 		"a DNAME elsewhere":                       {"www.example.com.", []string{"www.example.com. 60 IN A 192.0.2.1", "-victim.example. 60 IN DNAME evil.example."}, false},
+		"another class":                           {"www.example.com.", []string{"www.example.com. 60 IN A 192.0.2.1", `-www.example.com. 60 CH TXT "x"`, "--", "-com. 60 CH NS ns.example.", "--", `-www.example.com. 60 CH TXT "x"`}, false},
+		"nothing but another class":               {"www.example.com.", []string{`-www.example.com. 60 CH TXT "x"`}, true},
 		"nothing but another's":                   {"www.example.com.", []string{"-www.victim.example. 60 IN A 192.0.2.66"}, true},
 		"authority": {"www.example.com.", []string{"www.example.com. 60 IN A 192.0.2.1", "--", "example.com. 60 IN NS ns.example.net.", "com. 60 IN NS a.gtld.example.", ". 60 IN NS a.root.example.",
 			"-victim.example. 60 IN NS ns.evil.example.", "-sub.www.example.com. 60 IN NS ns.evil.example.", "-www.victim.example. 60 IN A 192.0.2.66"}, false},
