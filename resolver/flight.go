@@ -288,6 +288,10 @@ func (r *Resolver) fly(f *flight) result {
 	if !ok {
 		return r.failed(f, edeInvalidData, true)
 	}
+	var end wire.Name
+	if leftOff(f, msg, &resp, &end) {
+		msg = r.goOn(f, msg, &resp, &end, &scratch)
+	}
 	return r.land(f, msg, &resp, nil, &scratch, r.clock().UnixNano())
 }
 

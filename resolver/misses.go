@@ -37,8 +37,8 @@ const maxMiss = 512
 // Misses are queries that wait for upstream without a goroutine each: they
 // are what one goroutine has left pending, which asks for them, and finishes
 // them, in batches with its other work. What is out of the ordinary, such as
-// a server that is silent, a truncated response or a question that somebody
-// else is asking already, goes to Resolve.
+// a server that is silent, a truncated response, one that breaks off at an alias or a
+// question that somebody else is asking already, goes to Resolve.
 //
 // One goroutine uses all methods.
 type Misses struct {
@@ -200,7 +200,7 @@ func (ms *Misses) answer(m *miss, msg []byte) (ok bool) {
 	if err := resp.Parse(msg, &ms.name); err != nil || !usable(&resp) {
 		return false
 	}
-	if msg, ok = r.related(msg, m.flight.do, &resp, &ms.name); !ok {
+	if msg, ok = r.related(msg, m.flight.do, &resp, &ms.name); !ok || leftOff(&m.flight, msg, &resp, &ms.name) {
 		return false
 	}
 	took := m.call.Won()

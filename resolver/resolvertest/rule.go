@@ -69,6 +69,7 @@ func parseRule(l *line) (*rule, error) {
 		"tcp":     cond(func(a Asked) bool { return a.Transport == "tcp" }),
 		"times":   setInt(&r.Times),
 		"aa":      setBool(&r.AA),
+		"-ra":     setBool(&r.NoRA),
 		"ad":      setBool(&r.AD),
 		"tc":      setBool(&r.TC),
 		"noedns":  setBool(&r.NoEDNS),

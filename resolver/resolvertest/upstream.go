@@ -51,6 +51,7 @@ type Reply struct {
 
 	Rcode      int
 	AA, AD, TC bool
+	NoRA       bool // it offers no recursion, as a zone's own servers do
 	Answer     []dns.RR
 	Authority  []dns.RR
 	Additional []dns.RR
@@ -295,7 +296,7 @@ func (x *rule) fits(a Asked) bool {
 // message is the response to m.
 func (r *Reply) message(m *dns.Msg, a Asked) *dns.Msg {
 	resp := new(dns.Msg).SetReply(m)
-	resp.RecursionAvailable, resp.CheckingDisabled = true, a.CD
+	resp.RecursionAvailable, resp.CheckingDisabled = !r.NoRA, a.CD
 	resp.Rcode, resp.Authoritative, resp.AuthenticatedData, resp.Truncated = r.Rcode, r.AA, r.AD, r.TC
 	resp.Compress = true
 	resp.Answer, resp.Ns, resp.Extra = slices.Clone(r.Answer), slices.Clone(r.Authority), slices.Clone(r.Additional)
