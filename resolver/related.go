@@ -4,14 +4,14 @@ import "rideau/resolver/wire"
 
 // related takes out of a response what does not belong to its question, so that
 // an upstream's word, or a forger's, is kept and passed on for nothing but what
-// was asked. It reports false if that leaves no answer of a response that had
-// one. resp is read anew if need be.
+// was asked, and puts its answer in order. It reports false if all the answer was for
+// other names. resp is read anew if need be.
 func (r *Resolver) related(msg []byte, do bool, resp *wire.Response, scratch *wire.Name) ([]byte, bool) {
-	out, dropped, ok := wire.AppendRelated(nil, msg[:resp.End], do)
+	out, dropped, moved, ok := wire.AppendRelated(nil, msg[:resp.End], do)
 	if dropped > 0 {
 		r.unrelated.Add(uint64(dropped))
 	}
-	if !ok || dropped == 0 {
+	if !ok || dropped == 0 && !moved {
 		return out, ok
 	}
 	ede := resp.EDE // was in the OPT record

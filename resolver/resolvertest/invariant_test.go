@@ -54,6 +54,7 @@ func (r *run) violations(x *exchange) []error {
 	v.size(r.policy.udpSize)
 	v.local()
 	v.ttl(uint32(max(r.policy.cache.MaxTTL.Seconds(), 0)))
+	v.chain()
 	v.policy()
 	return v.errs
 }
@@ -185,6 +186,40 @@ func (v *violations) ttl(limit uint32) {
 		if h := rr.Header(); h.Rrtype != dns.TypeOPT {
 			v.check(h.Ttl <= limit, "a TTL above %d: %v", limit, rr)
 		}
+	}
+}
+
+// chain: an answer has what was asked for and nothing else, and who reads it but
+// once from top to bottom comes from the question's name to its end.
+func (v *violations) chain() {
+	if len(v.m.Question) != 1 || v.m.Question[0].Qtype == dns.TypeANY {
+		return
+	}
+	q := v.m.Question[0]
+	led := []string{dns.CanonicalName(q.Name)} // names, and with a dot in front those at and below
+	known := func(name string) bool {
+		return slices.ContainsFunc(led, func(n string) bool {
+			return n == name || n[0] == '.' && dns.IsSubDomain(n[1:], name)
+		})
+	}
+	for _, rr := range v.m.Answer {
+		h := rr.Header()
+		owner := dns.CanonicalName(h.Name)
+		above := slices.ContainsFunc(led, func(n string) bool { return n[0] != '.' && dns.IsSubDomain(owner, n) }) || known(owner)
+		switch rr := rr.(type) {
+		case *dns.DNAME:
+			v.check(above, "a DNAME record for other names: %v", rr)
+			led = append(led, "."+dns.CanonicalName(rr.Target))
+		case *dns.RRSIG:
+			v.check(above, "a signature for other names: %v", rr)
+		case *dns.CNAME:
+			v.check(known(owner), "nothing before this leads to it: %v", rr)
+			led = append(led, dns.CanonicalName(rr.Target))
+		default:
+			v.check(known(owner), "nothing before this leads to it: %v", rr)
+			v.check(h.Rrtype == q.Qtype, "asked for by nobody: %v", rr)
+		}
+		v.check(h.Class == q.Qclass, "of another class: %v", rr)
 	}
 }
 

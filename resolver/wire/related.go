@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // What a response has that does not belong to its question is nobody's business
 // and could be anybody's word: a forwarder keeps and passes on what was asked
@@ -19,6 +22,8 @@ const (
 // relation finds which records of a response belong to its question.
 type relation struct {
 	msg      []byte
+	qtype    Type
+	qclass   Class
 	names    [maxChain]int // where names stand that were asked for or are led to
 	n        int
 	below    [maxChain]int // targets of DNAME records: names below may be led to
@@ -27,52 +32,60 @@ type relation struct {
 	compared int
 }
 
-// AppendRelated takes out of a response what does not belong to its question.
-// Without such a record it returns msg and 0. Otherwise the rest is appended to
-// dst, with names written out, and their number is returned; ok is false if
-// that cannot be done, or if no answer is left where there was one.
+// AppendRelated takes out of a response what does not belong to its question,
+// and puts its answer section in order: there are resolvers that follow a chain of
+// aliases from the top to the bottom and look at no record twice. Where there is nothing to do
+// it returns msg, 0 and false. Otherwise the rest is appended to
+// dst, with names written out, and the number of records that went is returned, and moved tells
+// whether others have another place; ok is false if
+// that cannot be done, or if no answer is left where there was one for other names.
 //
-// There belong, if they are of the question's class: of the answer section, the records of the question's name and of
-// those that aliases lead to (CNAME, and DNAME above); of the authority section
+// There belong, in the question's class: of the answer section, the records of the question's
+// type, aliases (CNAME, and DNAME above) and signatures, of the question's name and of
+// those that aliases lead to; of the authority section
 // SOA records and what proves a denial, and records of names that are at or above
 // those. Signatures and proofs of denial belong with do alone, the query's bit, unless
 // they are of the type that was asked for (RFC 4035 section 3.2.1). msg was accepted by [Response.Parse],
 // which looks at the additional section, and has to be again if anything went that records
 // there belonged to.
-func AppendRelated(dst, msg []byte, do bool) (out []byte, dropped int, ok bool) {
+func AppendRelated(dst, msg []byte, do bool) (out []byte, dropped int, moved, ok bool) {
 	r := relation{msg: msg, n: 1}
+	w := NewWalk(msg)
+	if w.Err() != nil {
+		return dst, 0, false, false
+	}
+	r.qtype = Type(binary.BigEndian.Uint16(msg[w.Offset()-4:]))
+	r.qclass = Class(binary.BigEndian.Uint16(msg[w.Offset()-2:]))
 	r.names[0] = HeaderLen
 	r.follow()
-	answers := 0
-	q := NewWalk(msg).question()
-	w := NewWalk(msg)
+	answers, foreign, last := 0, 0, 0
 	var rec Record
 	for i := 0; w.Next(&rec); i++ {
-		if i >= maxRelated || rec.Class != q.Class && rec.Type != TypeOPT || !do && rec.Type != q.Type && rec.Type.proves() || !r.belongs(&rec) {
+		place, led := r.place(&rec)
+		if i >= maxRelated || !led || !r.wanted(&rec, do) {
 			dropped++
+			if rec.Section == Answer && !led {
+				foreign++
+			}
 			continue
 		}
 		r.keep[i/64] |= 1 << (i % 64)
 		if rec.Section == Answer {
 			answers++
+			moved = moved || place < last
+			last = place
 		}
 	}
 	switch {
 	case w.Err() != nil:
-		return dst, dropped, false
-	case dropped == 0:
-		return msg, 0, true
-	case answers == 0 && Count(msg, Answer) > 0:
-		return dst, dropped, false
+		return dst, dropped, moved, false
+	case dropped == 0 && !moved:
+		return msg, 0, false, true
+	case answers == 0 && foreign > 0:
+		return dst, dropped, moved, false
 	}
-	out, ok = r.rebuild(dst)
-	return out, dropped, ok
-}
-
-// question is the type and class that a response's question asks for. It was read before.
-func (w Walk) question() Record {
-	q := w.msg[w.off-4:]
-	return Record{Type: Type(binary.BigEndian.Uint16(q)), Class: Class(binary.BigEndian.Uint16(q[2:]))}
+	out, ok = r.rebuild(dst, moved)
+	return out, dropped, moved, ok
 }
 
 // proves reports whether records of the type are there to prove others, or
@@ -81,56 +94,104 @@ func (t Type) proves() bool {
 	return t == TypeRRSIG || t == TypeNSEC || t == TypeNSEC3
 }
 
-// follow finds the names that aliases lead to, in whatever order they stand.
+// follow finds the names that aliases lead to, in whatever order they stand,
+// from one to the next. What DNAME records alone lead to comes last, since it
+// may be what a CNAME record further on leads to.
 func (r *relation) follow() {
-	for more := true; more; {
-		more = false
-		w := NewWalk(r.msg)
-		var rec Record
-		for w.Next(&rec) && rec.Section == Answer {
-			switch rec.Type {
-			case TypeCNAME:
-				if r.n < maxChain && r.led(rec.Off) && !r.led(rec.DataOff) {
-					r.names[r.n] = rec.DataOff
-					r.n++
-					more = true
+	for r.step(false) || r.nBelow > 0 && r.step(true) {
+	}
+}
+
+// step looks through the answer section for aliases of names that are known, with below
+// of those that DNAME records alone lead to, too; there it ends with the
+// first. It reports whether there were any.
+func (r *relation) step(below bool) bool {
+	more := false
+	w := NewWalk(r.msg)
+	var rec Record
+	for w.Next(&rec) && rec.Section == Answer {
+		if rec.Class != r.qclass {
+			continue
+		}
+		switch rec.Type {
+		case TypeCNAME:
+			if r.n < maxChain && (r.named(rec.Off) >= 0 || below && r.isBelow(rec.Off)) && r.named(rec.DataOff) < 0 {
+				r.names[r.n] = rec.DataOff
+				r.n++
+				more = true
+				if below {
+					return true
 				}
-			case TypeDNAME:
-				if r.nBelow < maxChain && r.above(rec.Off) && !r.isBelow(rec.DataOff) {
-					r.below[r.nBelow] = rec.DataOff
-					r.nBelow++
-					more = true
-				}
+			}
+		case TypeDNAME:
+			if r.nBelow < maxChain && r.above(rec.Off) >= 0 && !r.isBelow(rec.DataOff) {
+				r.below[r.nBelow] = rec.DataOff
+				r.nBelow++
+				more = true
 			}
 		}
 	}
+	return more
 }
 
-// belongs reports whether a record does.
-func (r *relation) belongs(rec *Record) bool {
+// wanted reports whether the question asks for records such as rec.
+func (r *relation) wanted(rec *Record, do bool) bool {
+	if rec.Type == TypeOPT {
+		return true // it is about the message
+	}
+	if rec.Class != r.qclass || !do && rec.Type != r.qtype && rec.Type.proves() {
+		return false
+	}
+	if rec.Section != Answer {
+		return true
+	}
+	switch rec.Type {
+	case r.qtype, TypeCNAME, TypeDNAME, TypeRRSIG:
+		return true
+	}
+	return r.qtype == TypeANY
+}
+
+// placeLast is that of what DNAME records alone lead to. The names that aliases
+// lead to have two places each before it.
+const placeLast = 2 * maxChain
+
+// place reports whether a record is of a name that belongs to the question,
+// and where in the answer section it is to stand: the further down the chain its
+// name is, the later, and what makes a name an alias from above before it.
+func (r *relation) place(rec *Record) (place int, ok bool) {
 	switch rec.Section {
 	case Answer:
+		if i := r.named(rec.Off); i >= 0 {
+			return 2*i + 1, true
+		}
 		// A DNAME record's name is above one that was asked for, and so is
 		// that of its signature.
-		return r.led(rec.Off) || (rec.Type == TypeDNAME || rec.Type == TypeRRSIG) && r.above(rec.Off)
+		if rec.Type == TypeDNAME || rec.Type == TypeRRSIG {
+			if i := r.above(rec.Off); i >= 0 {
+				return 2 * i, true
+			}
+		}
+		return placeLast, r.isBelow(rec.Off)
 	case Authority:
 		switch rec.Type {
 		case TypeSOA, TypeNSEC, TypeNSEC3, TypeRRSIG:
-			return true
+			return 0, true
 		}
-		return r.above(rec.Off)
+		return 0, r.above(rec.Off) >= 0
 	}
-	return true
+	return 0, true
 }
 
-// led reports whether the name at off was asked for or is led to.
-func (r *relation) led(off int) bool {
-	for _, n := range r.names[:r.n] {
+// named returns which of the names that were asked for or that CNAME records
+// lead to stands at off, or -1.
+func (r *relation) named(off int) int {
+	for i, n := range r.names[:r.n] {
 		if r.same(off, n) {
-			return true
+			return i
 		}
 	}
-	return r.nBelow > 0 && r.isBelow(off)
+	return -1
 }
 
 // isBelow reports whether the name at off is at or below a DNAME's target.
@@ -143,19 +204,23 @@ func (r *relation) isBelow(off int) bool {
 	return false
 }
 
-// above reports whether the name at off is one that was asked for or is led
-// to, or above such a one.
-func (r *relation) above(off int) bool {
-	for _, n := range r.names[:r.n] {
+// above returns which is the first of the names that named knows that is the
+// one at off or below it: maxChain for one that DNAME records alone lead to, and -1 for none.
+func (r *relation) above(off int) int {
+	for i, n := range r.names[:r.n] {
 		if r.within(n, off) {
-			return true
+			return i
 		}
 	}
-	return r.nBelow > 0 && r.isBelow(off)
+	if r.nBelow > 0 && r.isBelow(off) {
+		return maxChain
+	}
+	return -1
 }
 
-// rebuild appends the message with what is kept.
-func (r *relation) rebuild(dst []byte) ([]byte, bool) {
+// rebuild appends the message with what is kept, its answer section in order
+// if anything has to move.
+func (r *relation) rebuild(dst []byte, move bool) ([]byte, bool) {
 	w := NewWalk(r.msg)
 	base := len(dst)
 	out := append(dst, r.msg[:w.Offset()]...)
@@ -164,17 +229,48 @@ func (r *relation) rebuild(dst []byte) ([]byte, bool) {
 	}
 	var name Name
 	var rec Record
+	ok := true
+	put := func(rec *Record) {
+		if ok {
+			out, ok = appendCopy(out, r.msg, rec, &name)
+			ok = ok && len(out)-base <= MaxMessage
+			AddCount(out, base, rec.Section, 1)
+		}
+	}
+	var moving placed
 	for i := 0; w.Next(&rec); i++ {
-		if r.keep[i/64]&(1<<(i%64)) == 0 {
-			continue
+		switch {
+		case r.keep[i/64]&(1<<(i%64)) == 0:
+		case move && rec.Section == Answer:
+			place, _ := r.place(&rec)
+			moving = append(moving, placedRecord{rec, place})
+		default:
+			moving.each(put)
+			moving = nil
+			put(&rec)
 		}
-		var ok bool
-		if out, ok = appendCopy(out, r.msg, &rec, &name); !ok || len(out)-base > MaxMessage {
-			return dst, false
-		}
-		AddCount(out, base, rec.Section, 1)
+	}
+	moving.each(put)
+	if !ok {
+		return dst, false
 	}
 	return out, true
+}
+
+// placed are records that are to be put in order.
+type placed []placedRecord
+
+type placedRecord struct {
+	Record
+	place int
+}
+
+// each calls do for each of them, in order.
+func (p placed) each(do func(*Record)) {
+	slices.SortStableFunc(p, func(a, b placedRecord) int { return a.place - b.place })
+	for i := range p {
+		do(&p[i].Record)
+	}
 }
 
 // same reports whether the names at two offsets are the same in any letter

@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -11,8 +12,8 @@ import (
 	"rideau/resolver/wire"
 )
 
-// relatedCase is a response by its question and its records; those that do not
-// belong have a minus sign in front.
+// relatedCase is a response by its question, of type A if it says no other, and
+// its records; those that do not belong have a minus sign in front.
 type relatedCase struct {
 	question string
 	records  []string
@@ -25,8 +26,11 @@ func relatedCases() map[string]relatedCase {
 		"nothing at all": {"www.example.com.", nil, false},
 		"a chain": {"www.example.com.", []string{"www.example.com. 60 IN CNAME a.example.net.", "a.example.net. 60 IN CNAME b.example.org.", "b.example.org. 60 IN A 192.0.2.1",
 			"b.example.org. 60 IN RRSIG A 13 3 60 20300101000000 20200101000000 1 example.org. AAAA"}, false},
-		"a chain in no order": {"www.example.com.", []string{"b.example.org. 60 IN A 192.0.2.1", "a.example.net. 60 IN CNAME b.example.org.", "www.example.com. 60 IN CNAME a.example.net."}, false},
-		"a loop":              {"www.example.com.", []string{"www.example.com. 60 IN CNAME a.example.net.", "a.example.net. 60 IN CNAME www.example.com."}, false},
+		"two addresses":                {"www.example.com.", []string{"www.example.com. 60 IN A 192.0.2.1", "www.example.com. 60 IN A 192.0.2.2"}, false},
+		"an address of the other kind": {"www.example.com.", []string{"www.example.com. 60 IN A 192.0.2.1", "-www.example.com. 60 IN AAAA 2001:db8::1"}, false},
+		"nothing of the type":          {"www.example.com. AAAA", []string{"-www.example.com. 60 IN A 192.0.2.1"}, false},
+		"another class":                {"www.example.com.", []string{"-www.example.com. 60 CH A \\# 4 c0000201", "--", "-example.com. 60 CH NS ns.example.com.", "example.com. 60 IN NS ns.example.com."}, false},
+		"a loop":                       {"www.example.com.", []string{"www.example.com. 60 IN CNAME a.example.net.", "a.example.net. 60 IN CNAME www.example.com."}, false},
 		"DNAME": {"www.old.example.", []string{"old.example. 60 IN DNAME new.example.", "old.example. 60 IN RRSIG DNAME 13 2 60 20300101000000 20200101000000 1 old.example. AAAA",
 			"www.old.example. 60 IN CNAME www.new.example.", "www.new.example. 60 IN A 192.0.2.1"}, false},
 		"DNAME without CNAME": {"www.old.example.", []string{"old.example. 60 IN DNAME new.example.", "www.new.example. 60 IN A 192.0.2.1"}, false},
@@ -35,8 +39,8 @@ func relatedCases() map[string]relatedCase {
 			"a.example.net. 60 IN A 192.0.2.1"}, false},
 		"a name below the one that was asked for": {"example.com.", []string{"example.com. 60 IN A 192.0.2.1", "-www.example.com. 60 IN A 192.0.2.66"}, false},
 		"a DNAME elsewhere":                       {"www.example.com.", []string{"www.example.com. 60 IN A 192.0.2.1", "-victim.example. 60 IN DNAME evil.example."}, false},
-		"another class":                           {"www.example.com.", []string{"www.example.com. 60 IN A 192.0.2.1", `-www.example.com. 60 CH TXT "x"`, "--", "-com. 60 CH NS ns.example.", "--", `-www.example.com. 60 CH TXT "x"`}, false},
-		"nothing but another class":               {"www.example.com.", []string{`-www.example.com. 60 CH TXT "x"`}, true},
+		"another class beside":                    {"www.example.com.", []string{"www.example.com. 60 IN A 192.0.2.1", `-www.example.com. 60 CH TXT "x"`, "--", "-com. 60 CH NS ns.example.", "--", `-www.example.com. 60 CH TXT "x"`}, false},
+		"nothing but another class":               {"www.example.com.", []string{`-www.example.com. 60 CH TXT "x"`}, false},
 		"nothing but another's":                   {"www.example.com.", []string{"-www.victim.example. 60 IN A 192.0.2.66"}, true},
 		"authority": {"www.example.com.", []string{"www.example.com. 60 IN A 192.0.2.1", "--", "example.com. 60 IN NS ns.example.net.", "com. 60 IN NS a.gtld.example.", ". 60 IN NS a.root.example.",
 			"-victim.example. 60 IN NS ns.evil.example.", "-sub.www.example.com. 60 IN NS ns.evil.example.", "-www.victim.example. 60 IN A 192.0.2.66"}, false},
@@ -46,17 +50,22 @@ func relatedCases() map[string]relatedCase {
 		"a filter's denial": {"www.example.com.", []string{"--", "filter.example. 60 IN SOA a. b. 1 2 3 4 5"}, false},
 		"glue": {"www.example.com.", []string{"www.example.com. 60 IN A 192.0.2.1", "--", "example.com. 60 IN NS ns.example.net.", "-victim.example. 60 IN NS ns.victim.example.", "--",
 			"ns.example.net. 60 IN A 192.0.2.53", "ns.example.net. 60 IN AAAA 2001:db8::53"}, false},
-		"a server's address": {"example.com.", []string{"example.com. 60 IN MX 10 mail.example.net.", "--", "--", "mail.example.net. 60 IN A 192.0.2.25"}, false},
-		"services":           {"example.com.", []string{"example.com. 60 IN HTTPS 0 svc.example.net.", "--", "--", "svc.example.net. 60 IN HTTPS 1 pool.example.org. alpn=h2", "pool.example.org. 60 IN A 192.0.2.1"}, false},
-		"the name itself":    {"example.com.", []string{"example.com. 60 IN HTTPS 1 . alpn=h2", "--", "--", "example.com. 60 IN A 192.0.2.1"}, false},
-		"the root":           {".", []string{". 60 IN NS a.root.example.", "--", "--", "a.root.example. 60 IN A 192.0.2.1"}, false},
+		"a server's address": {"example.com. MX", []string{"example.com. 60 IN MX 10 mail.example.net.", "--", "--", "mail.example.net. 60 IN A 192.0.2.25"}, false},
+		"services":           {"example.com. HTTPS", []string{"example.com. 60 IN HTTPS 0 svc.example.net.", "--", "--", "svc.example.net. 60 IN HTTPS 1 pool.example.org. alpn=h2", "pool.example.org. 60 IN A 192.0.2.1"}, false},
+		"the name itself":    {"example.com. HTTPS", []string{"example.com. 60 IN HTTPS 1 . alpn=h2", "--", "--", "example.com. 60 IN A 192.0.2.1"}, false},
+		"the root":           {". NS", []string{". 60 IN NS a.root.example.", "--", "--", "a.root.example. 60 IN A 192.0.2.1"}, false},
 	}
 }
 
 // message is the response, and that which is left of it.
-func (tt *relatedCase) message(t testing.TB, qtype uint16) (all, left *dns.Msg) {
+func (tt *relatedCase) message(t testing.TB) (all, left *dns.Msg) {
 	t.Helper()
-	all, left = new(dns.Msg).SetQuestion(tt.question, qtype), new(dns.Msg).SetQuestion(tt.question, qtype)
+	name, text, _ := strings.Cut(tt.question, " ")
+	qtype, ok := dns.StringToType[text]
+	if !ok {
+		qtype = dns.TypeA
+	}
+	all, left = new(dns.Msg).SetQuestion(name, qtype), new(dns.Msg).SetQuestion(name, qtype)
 	section := 0
 	for _, text := range tt.records {
 		if text == "--" {
@@ -83,19 +92,19 @@ func (tt *relatedCase) message(t testing.TB, qtype uint16) (all, left *dns.Msg) 
 func TestRelated(t *testing.T) {
 	for what, tt := range relatedCases() {
 		for _, compress := range []bool{true, false} {
-			all, left := tt.message(t, dns.TypeA)
+			all, left := tt.message(t)
 			all.Compress = compress
 			msg, err := all.Pack()
 			if err != nil {
 				t.Fatal(err)
 			}
 			before := string(msg)
-			out, dropped, ok := wire.AppendRelated([]byte("head"), msg, true)
+			out, dropped, moved, ok := wire.AppendRelated([]byte("head"), msg, true)
 			if string(msg) != before {
 				t.Fatalf("%s: the message was written to", what)
 			}
 			want := len(all.Answer) + len(all.Ns) + len(all.Extra) - len(left.Answer) - len(left.Ns) - len(left.Extra)
-			if dropped != want || ok == tt.refused {
+			if dropped != want || moved || ok == tt.refused {
 				t.Errorf("%s: %d dropped, want %d; %v", what, dropped, want, ok)
 			}
 			if !ok {
@@ -131,27 +140,24 @@ func TestRelatedWithoutDO(t *testing.T) {
 	for what, tt := range map[string]struct {
 		qtype   uint16
 		records []string
-		refused bool
 	}{
-		"a signed address":  {dns.TypeA, []string{"www.example.com. 60 IN A 192.0.2.1", "-" + sig, "--", "-" + proof}, false},
-		"a signed denial":   {dns.TypeA, []string{"--", "example.com. 60 IN SOA a. b. 1 2 3 4 5", "-" + proof, "-" + hashed, "-" + sig}, false},
-		"a signed server":   {dns.TypeNS, []string{"www.example.com. 60 IN NS ns.example.net.", "--", "--", "ns.example.net. 60 IN A 192.0.2.53", "-ns.example.net. 60 IN RRSIG A 13 3 60 20300101000000 20200101000000 1 example.net. AAAA"}, false},
-		"signatures":        {dns.TypeRRSIG, []string{sig, "--", "-" + proof}, false},
-		"proofs":            {dns.TypeNSEC, []string{"www.example.com. 60 IN NSEC z.example.com. A", "-" + sig}, false},
-		"keys":              {dns.TypeDNSKEY, []string{"www.example.com. 60 IN DNSKEY 257 3 13 AAAA", "-" + sig}, false},
-		"a signature alone": {dns.TypeA, []string{"-" + sig}, true},
+		"a signed address":  {dns.TypeA, []string{"www.example.com. 60 IN A 192.0.2.1", "-" + sig, "--", "-" + proof}},
+		"a signed denial":   {dns.TypeA, []string{"--", "example.com. 60 IN SOA a. b. 1 2 3 4 5", "-" + proof, "-" + hashed, "-" + sig}},
+		"a signed server":   {dns.TypeNS, []string{"www.example.com. 60 IN NS ns.example.net.", "--", "--", "ns.example.net. 60 IN A 192.0.2.53", "-ns.example.net. 60 IN RRSIG A 13 3 60 20300101000000 20200101000000 1 example.net. AAAA"}},
+		"signatures":        {dns.TypeRRSIG, []string{sig, "--", "-" + proof}},
+		"proofs":            {dns.TypeNSEC, []string{"www.example.com. 60 IN NSEC z.example.com. A", "-" + sig}},
+		"keys":              {dns.TypeDNSKEY, []string{"www.example.com. 60 IN DNSKEY 257 3 13 AAAA", "-" + sig}},
+		"a signature alone": {dns.TypeA, []string{"-" + sig}},
 	} {
-		c := relatedCase{question: "www.example.com.", records: tt.records}
-		all, left := c.message(t, tt.qtype)
+		c := relatedCase{question: "www.example.com. " + dns.TypeToString[tt.qtype], records: tt.records}
+		all, left := c.message(t)
 		msg, err := all.Pack()
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, _, ok := wire.AppendRelated(nil, msg, false)
-		if ok == tt.refused {
-			t.Errorf("%s: %v", what, ok)
-		}
+		out, _, _, ok := wire.AppendRelated(nil, msg, false)
 		if !ok {
+			t.Errorf("%s: refused", what)
 			continue
 		}
 		got := new(dns.Msg)
@@ -161,15 +167,64 @@ func TestRelatedWithoutDO(t *testing.T) {
 		if !strings.EqualFold(got.String(), left.String()) {
 			t.Errorf("%s: got %v\nwant %v", what, got, left)
 		}
-		if _, dropped, ok := wire.AppendRelated(nil, msg, true); !ok || dropped != 0 {
+		if _, dropped, _, ok := wire.AppendRelated(nil, msg, true); !ok || dropped != 0 {
 			t.Errorf("%s: with DO %d dropped, %v", what, dropped, ok)
+		}
+	}
+}
+
+// An answer comes out from the top of its chain to the bottom, whatever the order
+// it came in, and is copied for nothing else.
+func TestRelatedOrder(t *testing.T) {
+	signed := func(name, what string) string {
+		return name + " 60 IN RRSIG " + what + " 13 2 60 20300101000000 20200101000000 1 example. AAAA"
+	}
+	for what, tt := range map[string]relatedCase{
+		"aliases": {"www.example.", []string{"www.example. 60 IN CNAME a.example.", signed("www.example.", "CNAME"), "a.example. 60 IN CNAME b.example.", "b.example. 60 IN A 192.0.2.1",
+			"b.example. 60 IN A 192.0.2.2", signed("b.example.", "A"), "--", "example. 60 IN NS ns.example.", "--", "ns.example. 60 IN A 192.0.2.53"}, false},
+		"DNAME": {"www.old.example.", []string{"old.example. 60 IN DNAME new.example.", signed("old.example.", "DNAME"),
+			"www.old.example. 60 IN CNAME www.new.example.", "www.new.example. 60 IN A 192.0.2.1"}, false},
+		"DNAMEs": {"a.b.example.", []string{"b.example. 60 IN DNAME c.example.", "a.b.example. 60 IN CNAME a.c.example.", "c.example. 60 IN DNAME d.example.",
+			"a.c.example. 60 IN CNAME a.d.example.", "a.d.example. 60 IN A 192.0.2.1"}, false},
+	} {
+		ordered, _ := tt.message(t)
+		for shuffle := range 50 {
+			m := ordered.Copy()
+			rnd := rand.New(rand.NewPCG(1, uint64(shuffle)))
+			rnd.Shuffle(len(m.Answer), func(i, j int) {
+				// Records of one name and kind are a set, and have no order.
+				m.Answer[i], m.Answer[j] = m.Answer[j], m.Answer[i]
+			})
+			m.Compress = shuffle%2 == 0
+			msg, err := m.Pack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, dropped, moved, ok := wire.AppendRelated(nil, msg, true)
+			if dropped != 0 || !ok || moved == (&out[0] == &msg[0]) {
+				t.Fatalf("%s: %d dropped, moved %v, %v of %v", what, dropped, moved, ok, m)
+			}
+			got := new(dns.Msg)
+			if err := got.Unpack(out); err != nil {
+				t.Fatal(err)
+			}
+			place := map[string]int{}
+			for i, rr := range ordered.Answer {
+				if owner := rr.Header().Name; place[owner] == 0 {
+					place[owner] = i + 1
+				}
+			}
+			if len(got.Answer) != len(ordered.Answer) || len(got.Ns) != len(ordered.Ns) || len(got.Extra) != len(ordered.Extra) ||
+				!slices.IsSortedFunc(got.Answer, func(a, b dns.RR) int { return place[a.Header().Name] - place[b.Header().Name] }) {
+				t.Fatalf("%s: %v\nbecame %v", what, m, got)
+			}
 		}
 	}
 }
 
 func TestRelatedAllocations(t *testing.T) {
 	for what, tt := range relatedCases() {
-		_, left := tt.message(t, dns.TypeA)
+		_, left := tt.message(t)
 		left.Compress = true
 		msg, err := left.Pack()
 		if err != nil {
@@ -195,7 +250,7 @@ func TestRelatedBounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, dropped, ok := wire.AppendRelated(nil, msg, true)
+	out, dropped, _, ok := wire.AppendRelated(nil, msg, true)
 	if ok && (dropped < links/2 || wire.Count(out, wire.Answer) != links+1-dropped) {
 		t.Errorf("%d dropped, %d left", dropped, wire.Count(out, wire.Answer))
 	}
@@ -208,7 +263,7 @@ func TestRelatedBounds(t *testing.T) {
 // it goes through again; no answer stays that nothing leads to.
 func FuzzRelated(f *testing.F) {
 	for _, tt := range relatedCases() {
-		all, _ := tt.message(f, dns.TypeA)
+		all, _ := tt.message(f)
 		all.Compress = true
 		msg, err := all.Pack()
 		if err != nil {
@@ -223,7 +278,7 @@ func FuzzRelated(f *testing.F) {
 			return
 		}
 		msg = msg[:r.End]
-		out, dropped, ok := wire.AppendRelated(nil, msg, true)
+		out, dropped, moved, ok := wire.AppendRelated(nil, msg, true)
 		if !ok {
 			return
 		}
@@ -237,8 +292,8 @@ func FuzzRelated(f *testing.F) {
 		if err := again.Parse(slices.Clone(out), scratch); err != nil {
 			t.Fatalf("what is left: %v", err)
 		}
-		if _, n, ok := wire.AppendRelated(nil, out, true); !ok || n != 0 && dropped < 2 {
-			t.Fatalf("%d dropped of what is left, %v", n, ok)
+		if _, n, again, ok := wire.AppendRelated(nil, out, true); !ok || again && !moved || n != 0 && dropped < 2 {
+			t.Fatalf("%d dropped of what is left, moved %v, %v", n, again, ok)
 		}
 	})
 }
@@ -246,7 +301,7 @@ func FuzzRelated(f *testing.F) {
 func BenchmarkRelated(b *testing.B) {
 	for _, what := range []string{"an address", "a chain", "glue"} {
 		tt := relatedCases()[what]
-		_, left := tt.message(b, dns.TypeA)
+		_, left := tt.message(b)
 		left.Compress = true
 		msg, err := left.Pack()
 		if err != nil {
