@@ -44,9 +44,10 @@ func danglingAlias(f *flight, msg []byte, end *wire.Name) bool {
 }
 
 // goOn asks for what the alias at which msg breaks off leads to, of whoever knows
-// that, and returns the whole answer. What cannot be had is left
-// off, and resp is that of what is returned. A name that is banned is not asked for.
-func (r *Resolver) goOn(f *flight, msg []byte, resp *wire.Response, end, scratch *wire.Name) []byte {
+// that, and returns the whole answer; resp is made that of it. It reports false if that cannot
+// be had: half an answer would say that there is no data. A name that is banned, or that is
+// answered here, is not asked for.
+func (r *Resolver) goOn(f *flight, msg []byte, resp *wire.Response, end, scratch *wire.Name) ([]byte, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), maxFollow)
 	defer cancel()
 	for range maxAliases {
@@ -55,31 +56,28 @@ func (r *Resolver) goOn(f *flight, msg []byte, resp *wire.Response, end, scratch
 		if v, _ := p.Response(msg, &ask, blocklists.Verdict{}, scratch); v.Kind == blocklists.Block {
 			break
 		}
-		next, more := r.nextPart(ctx, f, end, scratch)
-		if next == nil {
+		if special, _, _ := f.state.zone(end, f.qtype); special != notSpecial {
 			break
 		}
+		next, more := r.nextPart(ctx, f, end, scratch)
 		whole, ok := wire.Join(msg, next)
 		var joined wire.Response
 		if !ok || joined.Parse(whole, scratch) != nil {
-			break
+			return nil, false
 		}
 		msg, *resp = whole[:joined.End], joined
 		if !more || !danglingAlias(f, msg, end) {
 			break
 		}
 	}
-	return msg
+	return msg, true
 }
 
 // nextPart returns what the cache or an upstream says of f's question for
 // another name, nil if that is nothing; more tells whether it breaks off, too.
 func (r *Resolver) nextPart(ctx context.Context, f *flight, name, scratch *wire.Name) (msg []byte, more bool) {
 	st := f.state
-	special, labels, route := st.zone(name, f.qtype)
-	if special != notSpecial {
-		return nil, false
-	}
+	_, labels, route := st.zone(name, f.qtype)
 	g := flight{state: st, name: name, qtype: f.qtype, class: f.class, do: f.do, cd: f.cd, apex: labels, upstream: st.upstreams[route], udpSize: f.udpSize}
 	if msg, hit := r.cache.Get(nil, g.key(), r.clock().UnixNano()); hit.State != cache.Miss {
 		if hit.Failure {

@@ -290,7 +290,9 @@ func (r *Resolver) fly(f *flight) result {
 	}
 	var end wire.Name
 	if leftOff(f, msg, &resp, &end) {
-		msg = r.goOn(f, msg, &resp, &end, &scratch)
+		if msg, ok = r.goOn(f, msg, &resp, &end, &scratch); !ok {
+			return r.failed(f, edeNoReachable, true)
+		}
 	}
 	return r.land(f, msg, &resp, nil, &scratch, r.clock().UnixNano())
 }
