@@ -130,11 +130,43 @@ func domain(v node.Value) (string, bool) {
 		return s, true
 	}
 	name := strings.ToLower(strings.TrimSuffix(s, "."))
+	if zone := reverseZone(name); zone != "" {
+		v.Problem("write a domain name; for the names of its addresses, reverse zones such as "+zone, "%s is an address, not a domain name", node.Quote(s))
+		return "", false
+	}
 	if what := nameFault(name); what != "" {
 		v.Problem("write a name such as corp.example; names in other scripts in their xn-- form", "%s is not a domain name: %s", node.Quote(s), what)
 		return "", false
 	}
 	return name, true
+}
+
+// reverseZone is the reverse zone of an address or an address block, or the first
+// of those that a block has if its length is between theirs (RFC 1035 section 3.5, RFC 3596
+// section 2.5). It is empty for anything else.
+func reverseZone(s string) string {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return ""
+		}
+		p = netip.PrefixFrom(a.WithZone(""), a.BitLen())
+	}
+	labels, format, per := p.Addr().AsSlice(), "%d.", 8
+	zone := "in-addr.arpa"
+	if p.Addr().Is6() {
+		zone, format, per = "ip6.arpa", "%x.", 4
+		var nibbles []byte
+		for _, b := range labels {
+			nibbles = append(nibbles, b>>4, b&0xF)
+		}
+		labels = nibbles
+	}
+	for _, l := range labels[:min(max(1, (p.Bits()+per-1)/per), len(labels))] {
+		zone = fmt.Sprintf(format, l) + zone
+	}
+	return zone
 }
 
 // nameFault says why name, without its final dot, is no domain name of use here; it is empty for one that is (RFC 1035 section 2.3.4).
