@@ -101,6 +101,7 @@ func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool, without *listSet) Verdic
 	if without != nil {
 		gone, allGone = *without, *without
 	}
+	var p parts
 	labels := q.Name.Labels()
 	for m := s.trie.Match(q.Name); ; {
 		k, i, ok := m.Next()
@@ -110,7 +111,11 @@ func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool, without *listSet) Verdic
 		rules := s.rules[s.sets[i].rules]
 		for j := range rules {
 			r := &rules[j]
-			if r.cancel || r.kind != except && r.kind != exceptImportant || !r.about(k, labels) || !s.types[r.types].has(q.Type) || r.cancelled(rules) {
+			if r.cancel || r.kind != except && r.kind != exceptImportant || !r.about(k, labels) || r.cancelled(rules) {
+				continue
+			}
+			if !s.types[r.types].has(q.Type) {
+				p.excepted.add(int(r.list))
 				continue
 			}
 			gone.add(int(r.list))
@@ -122,7 +127,7 @@ func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool, without *listSet) Verdic
 	for m := s.trie.Match(q.Name); ; {
 		k, i, ok := m.Next()
 		if !ok {
-			return s.verdict(sc, f)
+			return p.limit(s.verdict(sc, f))
 		}
 		n := &s.sets[i]
 		set := n.below
@@ -134,29 +139,60 @@ func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool, without *listSet) Verdic
 			if !allow {
 				set[w] &^= sc.allow[w] // no ban has these
 			}
+			p.whole[w] |= set[w]
 		}
 		rules := s.rules[n.rules]
 		for j := range rules {
+			// A name alone that is taken back stays if all below it
+			// is there too: then the two cannot be told apart.
+			r := &rules[j]
+			if r.cancel && r.kind == ordinary && r.types == 0 && !r.ofZone() && (r.covers&coversBelow != 0 || !n.below.has(int(r.list))) {
+				set.remove(int(r.list))
+				p.whole.remove(int(r.list))
+			}
+		}
+		for j := range rules {
 			r := &rules[j]
 			switch {
-			case r.kind == except || r.kind == exceptImportant || r.ofZone():
-				continue
-			case r.cancel:
-				// A name alone that is taken back stays if all below it
-				// is there too: then the two cannot be told apart.
-				if r.kind == ordinary && r.types == 0 && (r.covers&coversBelow != 0 || !n.below.has(int(r.list))) {
-					set.remove(int(r.list))
-				}
+			case r.cancel || r.kind == except || r.kind == exceptImportant || r.ofZone():
 				continue
 			case !r.about(k, labels) || !s.types[r.types].has(q.Type) || r.cancelled(rules):
 				continue
 			}
 			if (r.kind == important && !allGone.has(int(r.list)) || !gone.has(int(r.list))) && (allow || !sc.allow.has(int(r.list))) {
 				set.add(int(r.list))
+				p.add(r)
 			}
 		}
 		f = sc.decide(f, &set, k)
 	}
+}
+
+// parts are the lists that have a name for some query types alone.
+type parts struct {
+	excepted listSet // since they except it for others
+	typed    listSet // by rules for some types
+	whole    listSet // by something else
+}
+
+// add notes that a rule has the name.
+func (p *parts) add(r *rule) {
+	if r.types != 0 {
+		p.typed.add(int(r.list))
+	} else {
+		p.whole.add(int(r.list))
+	}
+}
+
+// limit makes a verdict about some types one that leaves the others alone: that
+// a name does not exist is said of all its types (RFC 2308 section 5, RFC 8020 section 2), and
+// whoever remembers that asks for no other.
+func (p *parts) limit(v Verdict) Verdict {
+	l := int(v.List)
+	if v.Kind == Block && v.Action == NXDomain && (p.excepted.has(l) || p.typed.has(l) && !p.whole.has(l)) {
+		v.Action = NoData
+	}
+	return v
 }
 
 // Name decides about a name, whatever the type and whoever asks.
