@@ -75,7 +75,7 @@ func (s *Snapshot) lookUp(name *wire.Name, sc *scope) (f finding, rules bool) {
 // say, may not be all.
 func (s *Snapshot) complete(v Verdict, rules bool, q *Ask, sc *scope) Verdict {
 	if rules {
-		v = s.ruled(q, sc, true, nil)
+		v = s.ruled(q, sc, true, nil, nil)
 	}
 	if v.Kind != Allow && v.Kind != Block && s.someAddrs {
 		if a, ok := reverse(q.Name); ok {
@@ -85,28 +85,22 @@ func (s *Snapshot) complete(v Verdict, rules bool, q *Ask, sc *scope) Verdict {
 		}
 	}
 	if v.Kind == Allow {
-		if w := s.ruled(q, sc, false, nil); w.Kind == Block || w.Kind == WouldBlock {
+		if w := s.ruled(q, sc, false, nil, nil); w.Kind == Block || w.Kind == WouldBlock {
 			v.Ban, v.Overruled = w.Ban, true
 		}
 	}
 	return v
 }
 
-// ruled is the rule of precedence for a name whose lists have rules: what a
-// list excepts it does not have, unless it is important. allow says whether exceptions count,
-// and without is lists that do not.
-func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool, without *listSet) Verdict {
-	var f finding
-	var gone, allGone listSet
-	if without != nil {
-		gone, allGone = *without, *without
-	}
-	var p parts
+// excepting adds the lists that except q's name to gone, and those that do so
+// even for what is important to allGone; to others, unless nil, it adds those that
+// except it for other query types.
+func (s *Snapshot) excepting(q *Ask, gone, allGone, others *listSet) {
 	labels := q.Name.Labels()
 	for m := s.trie.Match(q.Name); ; {
 		k, i, ok := m.Next()
 		if !ok {
-			break
+			return
 		}
 		rules := s.rules[s.sets[i].rules]
 		for j := range rules {
@@ -115,7 +109,9 @@ func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool, without *listSet) Verdic
 				continue
 			}
 			if !s.types[r.types].has(q.Type) {
-				p.excepted.add(int(r.list))
+				if others != nil {
+					others.add(int(r.list))
+				}
 				continue
 			}
 			gone.add(int(r.list))
@@ -124,6 +120,21 @@ func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool, without *listSet) Verdic
 			}
 		}
 	}
+}
+
+// ruled is the rule of precedence for a name whose lists have rules: what a
+// list excepts it does not have, unless it is important. allow says whether exceptions count;
+// of the lists without, unless nil, nothing counts but what is important, and of
+// withoutAny nothing at all.
+func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool, without, withoutAny *listSet) Verdict {
+	var f finding
+	var gone, allGone listSet
+	if without != nil {
+		gone, allGone = *without, *withoutAny
+	}
+	var p parts
+	labels := q.Name.Labels()
+	s.excepting(q, &gone, &allGone, &p.excepted)
 	for m := s.trie.Match(q.Name); ; {
 		k, i, ok := m.Next()
 		if !ok {

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/miekg/dns"
+
 	"rideau/blocklists"
 	"rideau/blocklists/format"
 	"rideau/resolver/wire"
@@ -37,6 +39,59 @@ func TestSomeTypes(t *testing.T) {
 		name := wireName(t, c.name)
 		if v := s.Question(&blocklists.Ask{Name: &name, Type: c.qtype, Group: g}); v.Kind != blocklists.Block || v.Action != c.want {
 			t.Errorf("%s, type %d: %v %v, want %v", c.name, c.qtype, v.Kind, v.Action, c.want)
+		}
+	}
+}
+
+// TestExceptedChain: what a list's own exception lets through it lets through
+// whole, but what is important, and for no other list.
+func TestExceptedChain(t *testing.T) {
+	ads := list("ads", "||banned.example^", "||late.example^$important", "@@||fine.example.org^", "@@||typed.example.org^$dnstype=AAAA",
+		"@@||whole.example.org^$important")
+	ads.Format = format.Adblock
+	addrs := list("addrs", "198.51.100.0/24")
+	s := load(t, blocklists.Policy{
+		Lists: []blocklists.List{ads, list("other", "other.example"), addrs},
+		Bans:  []blocklists.Ban{ban("ads", "ads"), ban("other", "other", "addrs")},
+	}, nil)
+	g := s.Group(netip.MustParseAddr("10.0.0.1"))
+	var scratch wire.Name
+	for _, c := range []struct {
+		name   string
+		qtype  wire.Type
+		answer string
+		want   string
+	}{
+		{"fine.example.org", wire.TypeA, "300 IN CNAME edge.banned.example.", "pass"},
+		{"www.fine.example.org", wire.TypeHTTPS, "300 IN HTTPS 1 edge.banned.example.", "pass"},
+		{"fine.example.org", wire.TypeA, "300 IN CNAME late.example.", "ads/ads"},
+		{"fine.example.org", wire.TypeA, "300 IN CNAME other.example.", "other/other"},
+		{"fine.example.org", wire.TypeA, "300 IN A 198.51.100.7", "other/addrs"},
+		{"typed.example.org", wire.TypeA, "300 IN CNAME edge.banned.example.", "ads/ads"},
+		{"typed.example.org", wire.TypeAAAA, "300 IN CNAME edge.banned.example.", "pass"},
+		{"whole.example.org", wire.TypeA, "300 IN CNAME late.example.", "pass"},
+		{"www.example.org", wire.TypeA, "300 IN CNAME edge.banned.example.", "ads/ads"},
+	} {
+		name := wireName(t, c.name)
+		q := blocklists.Ask{Name: &name, Type: c.qtype, Group: g}
+		m := new(dns.Msg).SetQuestion(c.name+".", uint16(c.qtype))
+		m.Response = true
+		rr, err := dns.NewRR(c.name + ". " + c.answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Answer = []dns.RR{rr}
+		msg, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := s.Question(&q)
+		v, _ := s.Response(msg, &q, asked, &scratch)
+		if got := text(s, v); got != c.want {
+			t.Errorf("%s, type %d, %s: %s, want %s", c.name, c.qtype, c.answer, got, c.want)
+		}
+		if n := testing.AllocsPerRun(10, func() { s.Response(msg, &q, asked, &scratch) }); n != 0 {
+			t.Errorf("%s, type %d, %s: %v allocations", c.name, c.qtype, c.answer, n)
 		}
 	}
 }

@@ -131,11 +131,14 @@ func (s *Snapshot) record(msg []byte, r *wire.Record, q *Ask, scratch *wire.Name
 }
 
 // leadsTo is listed for a name that the answer to q leads to: lists that may
-// not keep q's name from being resolved do not count.
+// not keep q's name from being resolved do not count, nor do those that except
+// it, but for what is important to them.
 func (s *Snapshot) leadsTo(q, ask *Ask, sc *scope) Verdict {
 	v := s.listed(ask, sc)
-	if (v.Kind == Block || v.Kind == WouldBlock) && s.spares(v.List, q.Name) {
-		return s.ruled(ask, sc, true, &s.guarded)
+	if v.Kind == Block || v.Kind == WouldBlock {
+		if gone, allGone, any := s.sparing(v.List, q); any {
+			return s.ruled(ask, sc, true, &gone, &allGone)
+		}
 	}
 	return v
 }
@@ -143,10 +146,26 @@ func (s *Snapshot) leadsTo(q, ask *Ask, sc *scope) Verdict {
 // hasAddr is the same for an address.
 func (s *Snapshot) hasAddr(q *Ask, a netip.Addr, sc *scope) Verdict {
 	v := s.addr(a, sc, nil)
-	if (v.Kind == Block || v.Kind == WouldBlock) && s.spares(v.List, q.Name) {
-		return s.addr(a, sc, &s.guarded)
+	if v.Kind == Block || v.Kind == WouldBlock {
+		if gone, _, any := s.sparing(v.List, q); any {
+			return s.addr(a, sc, &gone)
+		}
 	}
 	return v
+}
+
+// sparing is the lists that do not count for what the answer to q leads to, if
+// list, which has something against it, is one of them. Of allGone nothing does, of
+// gone what is important.
+func (s *Snapshot) sparing(list uint8, q *Ask) (gone, allGone listSet, any bool) {
+	s.excepting(q, &gone, &allGone, nil)
+	if s.spares(list, q.Name) {
+		for w := range gone {
+			gone[w] |= s.guarded[w]
+			allGone[w] |= s.guarded[w]
+		}
+	}
+	return gone, allGone, gone.has(int(list))
 }
 
 // embedded is the IPv4 address that a DNS64 has put into one of the well-known

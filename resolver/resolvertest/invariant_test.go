@@ -257,13 +257,13 @@ func (v *violations) record(rr dns.RR, o resolver.Outcome) {
 		if fold(name) == fold(v.m.Question[0].Name) {
 			continue
 		}
-		v.check(!x.model.name(name, x.client, x.answered).banned, "the answer tells a banned name, %s: %v", name, rr)
+		v.check(!x.model.target(v.m.Question[0].Name, name, x.client, x.answered).banned, "the answer tells a banned name, %s: %v", name, rr)
 	}
 	if o.Kind == resolver.Blocked && o.Action == blocklists.Sinkhole {
 		return
 	}
 	for _, a := range addresses(rr) {
-		v.check(!x.model.addr(a, x.client, x.answered).banned, "the answer tells a banned address: %v", rr)
+		v.check(!x.model.addr(v.m.Question[0].Name, a, x.client, x.answered).banned, "the answer tells a banned address: %v", rr)
 	}
 }
 

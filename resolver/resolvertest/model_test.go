@@ -1,6 +1,7 @@
 package resolvertest
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -26,19 +27,20 @@ type modelEntry struct {
 	name   string // folded; "" for addresses
 	match  format.Match
 	prefix netip.Prefix
+	except bool // a name that the list lets through
 }
 
 // newModel reads the lists that a successful load has read. Entries that say more
-// than that something is listed, as those of policy zones do, are beyond it.
+// than that something is listed, or is not, for all types, are beyond it, as those of policy zones are.
 func newModel(p *policy, files map[string]string) (*model, error) {
 	m := &model{policy: p}
 	for _, l := range p.Lists {
 		opt := format.Options{File: l.Source, Format: l.Format, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: l.MaxSkipped}
 		_, err := format.Read(strings.NewReader(files[l.Source]), opt, func(e format.Entry) error {
-			if e.Rule != nil {
+			if e.Rule != nil && (!e.Rule.Except || e.Rule.Types != nil) {
 				return nil
 			}
-			x := modelEntry{list: l.ID, match: e.Match, prefix: e.Prefix}
+			x := modelEntry{list: l.ID, match: e.Match, prefix: e.Prefix, except: e.Rule != nil}
 			if e.Name != nil {
 				x.name = fold(wire.NameString(e.Name))
 			}
@@ -72,9 +74,27 @@ type modelVerdict struct {
 }
 
 func (m *model) name(name string, client netip.Addr, now time.Time) modelVerdict {
+	return m.target(name, name, client, now)
+}
+
+// target is the verdict on a name that the answer about another leads to.
+func (m *model) target(asked, name string, client netip.Addr, now time.Time) modelVerdict {
+	without := m.lists(covers(asked, true))
+	maps.Copy(without, m.lists(covers(name, true)))
+	return m.verdict(client, now, without, covers(name, false))
+}
+
+// addr is the same for an address.
+func (m *model) addr(asked string, a netip.Addr, client netip.Addr, now time.Time) modelVerdict {
+	listed := func(e modelEntry) bool { return e.name == "" && e.prefix.Contains(a) }
+	return m.verdict(client, now, m.lists(covers(asked, true)), listed)
+}
+
+// covers tells the entries that list a name, or except it.
+func covers(name string, except bool) func(modelEntry) bool {
 	name = fold(name)
-	return m.verdict(client, now, func(e modelEntry) bool {
-		if e.name == "" {
+	return func(e modelEntry) bool {
+		if e.name == "" || e.except != except {
 			return false
 		}
 		switch e.match {
@@ -84,20 +104,23 @@ func (m *model) name(name string, client netip.Addr, now time.Time) modelVerdict
 			return e.name != name && dns.IsSubDomain(e.name, name)
 		}
 		return dns.IsSubDomain(e.name, name)
-	})
+	}
 }
 
-func (m *model) addr(a netip.Addr, client netip.Addr, now time.Time) modelVerdict {
-	return m.verdict(client, now, func(e modelEntry) bool { return e.name == "" && e.prefix.Contains(a) })
-}
-
-func (m *model) verdict(client netip.Addr, now time.Time, names func(modelEntry) bool) modelVerdict {
+// lists are those with such entries.
+func (m *model) lists(of func(modelEntry) bool) map[string]bool {
 	lists := map[string]bool{}
 	for _, e := range m.entries {
-		if names(e) {
+		if of(e) {
 			lists[e.list] = true
 		}
 	}
+	return lists
+}
+
+func (m *model) verdict(client netip.Addr, now time.Time, without map[string]bool, listed func(modelEntry) bool) modelVerdict {
+	lists := m.lists(listed)
+	maps.DeleteFunc(lists, func(id string, _ bool) bool { return without[id] })
 	var v modelVerdict
 	if len(lists) == 0 {
 		return v
