@@ -2,15 +2,42 @@ package limit
 
 import (
 	"cmp"
+	"encoding/binary"
 	"net/netip"
 	"slices"
 	"sync/atomic"
 )
 
-// tally counts queries by IPv4 network, in a table of fixed size: who comes
+// Network is the network that a client is in, for floods: an IPv4 /24, the
+// address's upper 24 bits, or an IPv6 /56, its upper 56 bits below a set bit. All IPv4 networks
+// are less than all IPv6 ones.
+type Network uint64
+
+const ipv6Network Network = 1 << 56
+
+// NetworkOf is the network of an address.
+func NetworkOf(a netip.Addr) Network {
+	if a = a.Unmap(); a.Is4() {
+		b := a.As4()
+		return Network(binary.BigEndian.Uint32(b[:]) >> 8)
+	}
+	b := a.As16()
+	return ipv6Network | Network(binary.BigEndian.Uint64(b[:])>>8)
+}
+
+// Is6 reports whether the network is an IPv6 one.
+func (n Network) Is6() bool { return n&ipv6Network != 0 }
+
+// Upper is the network's part of its addresses, 24 or 56 bits.
+func (n Network) Upper() uint64 { return uint64(n &^ ipv6Network) }
+
+// tally counts queries by network, in a table of fixed size: who comes
 // when it is full is not counted. It is safe for concurrent use.
 type tally struct {
-	cells [tallied]atomic.Uint64 // a network's three octets and one, above its count
+	cells [tallied]struct {
+		key   atomic.Uint64 // a network and one
+		count atomic.Uint32
+	}
 }
 
 const (
@@ -20,41 +47,37 @@ const (
 
 // add counts a query.
 func (t *tally) add(a netip.Addr, h uint64) {
-	if !a.Is4() {
-		return
-	}
-	b := a.As4()
-	key := (uint64(b[0])<<16 | uint64(b[1])<<8 | uint64(b[2]) + 1) << 32
+	key := uint64(NetworkOf(a)) + 1
 	for i := range uint64(probes) {
 		c := &t.cells[(h>>20+i)%tallied]
-		v := c.Load()
-		if v == 0 && c.CompareAndSwap(0, key|1) {
-			return
-		}
-		if v = c.Load(); v&^(1<<32-1) == key {
-			c.Add(1)
+		if v := c.key.Load(); v == key || v == 0 && (c.key.CompareAndSwap(0, key) || c.key.Load() == key) {
+			c.count.Add(1)
 			return
 		}
 	}
 }
 
-// take returns the counts, and begins anew.
-func (t *tally) take() map[uint32]int {
-	out := map[uint32]int{}
+// take returns the counts, and begins anew. What is counted meanwhile may be
+// lost, or be another's.
+func (t *tally) take() map[Network]int {
+	out := map[Network]int{}
 	for i := range t.cells {
-		if v := t.cells[i].Swap(0); v != 0 {
-			out[uint32(v>>32)-1] += int(uint32(v))
+		c := &t.cells[i]
+		if c.key.Load() == 0 {
+			continue
 		}
+		n := c.count.Swap(0)
+		out[Network(c.key.Swap(0)-1)] += int(n)
 	}
 	return out
 }
 
 // Shield is what can be kept from a socket for less than it costs to read it
-// and turn it away: of what the networks send, all IPv4 /24 in ascending order, only so much is let
+// and turn it away: of what the networks send, all in ascending order, only so much is let
 // through, at random.
 type Shield struct {
-	Networks []uint32 // an address's upper 24 bits
-	Pass     float64  // the share that is let through
+	Networks []Network
+	Pass     float64 // the share that is let through
 }
 
 const (
@@ -83,7 +106,7 @@ func (g *Gate) weigh() {
 		}
 	}
 	fair := g.rate * tallyLooks * LookEvery.Seconds()
-	var heavy []uint32
+	var heavy []Network
 	total := 0
 	for n, c := range counts {
 		if float64(c) > 2*fair {
@@ -96,7 +119,7 @@ func (g *Gate) weigh() {
 		return
 	}
 	if len(heavy) > maxShield {
-		slices.SortFunc(heavy, func(a, b uint32) int { return cmp.Compare(counts[b], counts[a]) })
+		slices.SortFunc(heavy, func(a, b Network) int { return cmp.Compare(counts[b], counts[a]) })
 		heavy = heavy[:maxShield]
 	}
 	slices.Sort(heavy)

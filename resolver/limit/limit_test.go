@@ -198,7 +198,7 @@ func TestGateFlood(t *testing.T) {
 				client = netip.AddrFrom4([4]byte{172, 16, byte(rnd.IntN(50)), 9})
 				asked++
 			}
-			if b := client.As4(); shield != nil && slices.Contains(shield.Networks, uint32(b[0])<<16|uint32(b[1])<<8|uint32(b[2])) && rnd.Float64() > shield.Pass {
+			if shield != nil && slices.Contains(shield.Networks, limit.NetworkOf(client)) && rnd.Float64() > shield.Pass {
 				kept++
 				continue
 			}
@@ -253,41 +253,47 @@ func TestGateFlood(t *testing.T) {
 // The networks that send most of a flood, and nobody else, are what sockets
 // should be kept from, and the more they send the less of it passes.
 func TestGateShield(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(1, 2))
-	g := limit.NewGate()
-	now := second
-	var shield *limit.Shield
-	run := func(looks, each int) {
-		for range looks {
-			kept := 0
-			if s := g.Shield(); s != nil && shield == nil {
-				shield = s
-			}
-			for i := range 300 * each {
-				if s := g.Shield(); s != nil && rnd.Float64() > s.Pass {
-					kept++
-					continue
+	client6 := func(i int) netip.Addr {
+		return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, byte(i >> 8), byte(i), 7, byte(i), 15: 1})
+	}
+	for _, client := range []func(int) netip.Addr{addr, client6} {
+		rnd := rand.New(rand.NewPCG(1, 2))
+		g := limit.NewGate()
+		now := second
+		var shield *limit.Shield
+		run := func(looks, each int) {
+			for range looks {
+				kept := 0
+				if s := g.Shield(); s != nil && shield == nil {
+					shield = s
 				}
-				g.Admit(addr(i%300), false, now+int64(i))
+				for i := range 300 * each {
+					if s := g.Shield(); s != nil && rnd.Float64() > s.Pass {
+						kept++
+						continue
+					}
+					g.Admit(client(i%300), false, now+int64(i))
+				}
+				for i := range 50 {
+					g.Admit(netip.AddrFrom4([4]byte{172, 16, byte(i), 9}), false, now)
+				}
+				g.Look(limit.Sight{Pressed: each > 0 && g.Shield() == nil, Kept: uint64(kept), Now: now})
+				now += second / 10
 			}
-			for i := range 50 {
-				g.Admit(netip.AddrFrom4([4]byte{172, 16, byte(i), 9}), false, now)
-			}
-			g.Look(limit.Sight{Pressed: each > 0 && g.Shield() == nil, Kept: uint64(kept), Now: now})
-			now += second / 10
 		}
-	}
-	run(20, 100)
-	s := shield
-	if s == nil {
-		t.Fatal("no shield")
-	}
-	if n := len(s.Networks); n < 200 || s.Networks[0] < 10<<16 || s.Networks[n-1] > 10<<16|299 || s.Pass <= 0 || s.Pass > 0.95 {
-		t.Errorf("%d networks, from %x to %x, and %v pass", n, s.Networks[0], s.Networks[n-1], s.Pass)
-	}
-	run(100, 0)
-	if g.Shield() != nil || g.Flooded() {
-		t.Error("the flood is over")
+		run(20, 100)
+		s := shield
+		if s == nil {
+			t.Fatal("no shield")
+		}
+		if n := len(s.Networks); n < 200 || s.Networks[0] < limit.NetworkOf(client(0)) || s.Networks[n-1] > limit.NetworkOf(client(299)) ||
+			!slices.IsSorted(s.Networks) || s.Pass <= 0 || s.Pass > 0.95 {
+			t.Errorf("%d networks, from %x to %x, and %v pass", n, s.Networks[0], s.Networks[n-1], s.Pass)
+		}
+		run(100, 0)
+		if g.Shield() != nil || g.Flooded() {
+			t.Error("the flood is over")
+		}
 	}
 }
 

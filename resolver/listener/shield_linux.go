@@ -2,6 +2,8 @@ package listener
 
 import (
 	"math"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -61,7 +63,7 @@ func (c *batchConn) shield(s *limit.Shield) error {
 	d := &c.drops
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c.v6 || s == nil && !d.under {
+	if s == nil && !d.under {
 		return nil
 	}
 	c.count()
@@ -69,7 +71,7 @@ func (c *batchConn) shield(s *limit.Shield) error {
 		if s == nil {
 			return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
 		}
-		p := program(s)
+		p := program(s, c.v6)
 		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(p)), Filter: &p[0]})
 	})
 	if err == nil {
@@ -78,16 +80,44 @@ func (c *batchConn) shield(s *limit.Shield) error {
 	return err
 }
 
-// program is the shield as a program of classic BPF: it looks for the
-// network that a datagram comes from by halves, and lets what it finds pass by the
+// program is the shield as a program of classic BPF, for a socket of one family: it
+// looks for the network that a datagram comes from by halves, and lets what it finds pass by the
 // throw of a die.
-func program(s *limit.Shield) []unix.SockFilter {
+//
+// A word of the machine is half of an IPv6 network. There it looks for a sum of
+// products that has another result in each program, so that nobody can choose to have the one
+// of somebody else.
+func program(s *limit.Shield, v6 bool) []unix.SockFilter {
 	const netOff, adOff, adRandom = 0xfff00000, 0xfffff000, 56
-	const source = 12 // in an IPv4 header
+	const source, source6 = 12, 8 // in an IPv4 header, and an IPv6 one
 	var b builder
-	b.add(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, netOff+source)
-	b.add(unix.BPF_ALU|unix.BPF_RSH|unix.BPF_K, 8)
-	b.search(s.Networks)
+	keys := make([]uint32, 0, len(s.Networks))
+	if v6 {
+		high, low := rand.Uint32()|1, rand.Uint32()|1
+		b.add(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, netOff+source6)
+		b.add(unix.BPF_ALU|unix.BPF_MUL|unix.BPF_K, high)
+		b.add(unix.BPF_MISC|unix.BPF_TAX, 0)
+		b.add(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, netOff+source6+4)
+		b.add(unix.BPF_ALU|unix.BPF_RSH|unix.BPF_K, 8)
+		b.add(unix.BPF_ALU|unix.BPF_MUL|unix.BPF_K, low)
+		b.add(unix.BPF_ALU|unix.BPF_ADD|unix.BPF_X, 0)
+		for _, n := range s.Networks {
+			if n.Is6() {
+				keys = append(keys, uint32(n.Upper()>>24)*high+uint32(n.Upper()&(1<<24-1))*low)
+			}
+		}
+		slices.Sort(keys)
+		keys = slices.Compact(keys)
+	} else {
+		b.add(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, netOff+source)
+		b.add(unix.BPF_ALU|unix.BPF_RSH|unix.BPF_K, 8)
+		for _, n := range s.Networks {
+			if !n.Is6() {
+				keys = append(keys, uint32(n.Upper()))
+			}
+		}
+	}
+	b.search(keys)
 	for _, at := range b.found {
 		b.p[at].K = uint32(len(b.p) - at - 1)
 	}

@@ -15,58 +15,92 @@ import (
 // A shield of any size keeps away the networks that it names, and no others;
 // of what it lets through by the die, some comes; and without it all is as before.
 func TestShield(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(1, 2))
-	for _, size := range []int{1, 2, 6, 7, 50, 1500} {
-		s := serve(t, newFake(), listener.Options{Workers: 1})
-		banned := netip.MustParseAddr("127.0.7.9")
-		networks := []uint32{127<<16 | 0<<8 | 7}
-		for len(networks) < size {
-			if n := rnd.Uint32N(1 << 24); n != 127<<16|0<<8|8 && !slices.Contains(networks, n) {
-				networks = append(networks, n)
+	for _, c := range []struct{ listen, client, beside string }{
+		{"127.0.0.1:0", "127.0.7.9", "127.0.8.9"},
+		{"[::1]:0", "::1", ""},
+	} {
+		t.Run(c.listen, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(1, 2))
+			for _, size := range []int{1, 2, 6, 7, 50, 1500} {
+				testShield(t, rnd, size, c.listen, c.client, c.beside)
 			}
+		})
+	}
+}
+
+func testShield(t *testing.T, rnd *rand.Rand, size int, listen, client, beside string) {
+	s := serve(t, newFake(), listener.Options{Workers: 1, Addrs: []string{listen}})
+	banned := limit.NetworkOf(netip.MustParseAddr(client))
+	var fine limit.Network
+	if beside != "" {
+		fine = limit.NetworkOf(netip.MustParseAddr(beside))
+	}
+	// Of both families, as they are in a flood of both.
+	var networks []limit.Network
+	for len(networks) < size-1 {
+		a := [16]byte{0x20, 0x01}
+		for i := 2; i < len(a); i++ {
+			a[i] = byte(rnd.Uint32())
 		}
-		slices.Sort(networks)
-		asks := func(from netip.Addr, n int) (answered int) {
-			d := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
-			c, err := d.Dial("udp", s.Addr().String())
-			if err != nil {
-				t.Skip("no second loopback address:", err)
-			}
-			defer c.Close()
-			for i := range n {
-				c.Write(query(uint16(i), settle, ""))
-			}
-			b := make([]byte, 512)
-			c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
-			for answered < n {
-				if _, err := c.Read(b); err != nil {
-					break
-				}
-				answered++
-			}
-			return answered
+		ip := netip.AddrFrom16(a)
+		if len(networks)%2 == 0 {
+			ip = netip.AddrFrom4([4]byte(a[4:]))
 		}
-		beside := netip.MustParseAddr("127.0.8.9")
-		if err := s.Shield(&limit.Shield{Networks: networks, Pass: 0}); err != nil {
+		if n := limit.NetworkOf(ip); n != fine && n != banned && !slices.Contains(networks, n) {
+			networks = append(networks, n)
+		}
+	}
+	with := append(slices.Clone(networks), banned)
+	slices.Sort(networks)
+	slices.Sort(with)
+	asks := func(from string, n int) (answered int) {
+		d := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 0))}
+		c, err := d.Dial("udp", s.Addr().String())
+		if err != nil {
+			t.Skip("no second loopback address:", err)
+		}
+		defer c.Close()
+		for i := range n {
+			c.Write(query(uint16(i), settle, ""))
+		}
+		b := make([]byte, 512)
+		c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		for answered < n {
+			if _, err := c.Read(b); err != nil {
+				break
+			}
+			answered++
+		}
+		return answered
+	}
+	raise := func(by *limit.Shield) {
+		t.Helper()
+		if err := s.Shield(by); err != nil {
 			t.Fatalf("%d networks: %v", size, err)
 		}
-		if n, m := asks(banned, 10), asks(beside, 10); n != 0 || m != 10 {
-			t.Errorf("%d networks: %d of 10 queries come through, and %d of 10 from beside", size, n, m)
+	}
+	raise(&limit.Shield{Networks: networks, Pass: 0})
+	if n := asks(client, 10); n != 10 {
+		t.Errorf("%d networks: %d of 10 queries come through from none of them", len(networks), n)
+	}
+	raise(&limit.Shield{Networks: with, Pass: 0})
+	if n := asks(client, 10); n != 0 {
+		t.Errorf("%d networks: %d of 10 queries come through", size, n)
+	}
+	if beside != "" {
+		if n := asks(beside, 10); n != 10 {
+			t.Errorf("%d networks: %d of 10 queries come through from beside", size, n)
 		}
-		if st := s.Stats(); st.Shielded != 10 || st.Lost != 0 {
-			t.Errorf("%d networks: counted %d shielded, %d lost", size, st.Shielded, st.Lost)
-		}
-		if err := s.Shield(&limit.Shield{Networks: networks, Pass: 0.5}); err != nil {
-			t.Fatal(err)
-		}
-		if n := asks(banned, 400); n < 120 || n > 280 {
-			t.Errorf("%d networks: %d of 400 queries come through by the half", size, n)
-		}
-		if err := s.Shield(nil); err != nil {
-			t.Fatal(err)
-		}
-		if n := asks(banned, 10); n != 10 {
-			t.Errorf("%d networks: %d of 10 queries come through without a shield", size, n)
-		}
+	}
+	if st := s.Stats(); st.Shielded != 10 || st.Lost != 0 {
+		t.Errorf("%d networks: counted %d shielded, %d lost", size, st.Shielded, st.Lost)
+	}
+	raise(&limit.Shield{Networks: with, Pass: 0.5})
+	if n := asks(client, 400); n < 120 || n > 280 {
+		t.Errorf("%d networks: %d of 400 queries come through by the half", size, n)
+	}
+	raise(nil)
+	if n := asks(client, 10); n != 10 {
+		t.Errorf("%d networks: %d of 10 queries come through without a shield", size, n)
 	}
 }
