@@ -3,7 +3,6 @@ package blocklists
 import (
 	"cmp"
 	"context"
-	"errors"
 	"hash/maphash"
 	"slices"
 	"time"
@@ -25,6 +24,7 @@ type compiler struct {
 
 	book    ruleBook
 	ruled   map[rule]uint16 // the values of names that one rule is about
+	spent   [MaxLists]int   // how many values each list's rules have so
 	clients []prefix.Entry  // the triggers on clients
 	// addressed are the policy zones that have triggers on addresses in answers.
 	addressed [MaxLists]bool
@@ -147,6 +147,7 @@ func (c *compiler) ruleValue(r rule) (uint16, error) {
 	v, err := c.value(named{rules: c.book.set(r)})
 	if err == nil {
 		c.ruled[r] = v
+		c.spent[r.list]++
 	}
 	return v, err
 }
@@ -175,7 +176,10 @@ func (c *compiler) join(a, b uint16) (uint16, error) {
 	n := c.sets[a]
 	n.self.union(&c.sets[b].self)
 	n.below.union(&c.sets[b].below)
-	n.rules = c.book.union(n.rules, c.sets[b].rules)
+	var err error
+	if n.rules, err = c.book.union(n.rules, c.sets[b].rules); err != nil {
+		return 0, err
+	}
 	v, err := c.value(n)
 	if err == nil {
 		c.memo[k] = v
@@ -189,7 +193,7 @@ func (c *compiler) value(n named) (uint16, error) {
 		return v, nil
 	}
 	if len(c.sets) > 1<<16-1 {
-		return 0, errors.New("policy: names lie in more than 65,535 different combinations of lists and local data; join some lists")
+		return 0, c.crowded()
 	}
 	c.sets = append(c.sets, n)
 	c.index[n] = uint16(len(c.sets) - 1)

@@ -73,6 +73,9 @@ func Load(ctx context.Context, p Policy, prev *Snapshot, o LoadOptions) (*Snapsh
 			}
 		}
 		report.Problems = append(report.Problems, problems...)
+		if errors.As(err, new(*tooMuch)) {
+			return nil, report, report.blame(&p, err)
+		}
 		if err != nil {
 			report.Failed = append(report.Failed, &ListError{l.ID, l.Source, err})
 			if ctx.Err() != nil {
@@ -91,15 +94,8 @@ func Load(ctx context.Context, p Policy, prev *Snapshot, o LoadOptions) (*Snapsh
 		}
 		return nil, report, errors.Join(errs...)
 	}
-	var err error
-	if s.trie, err = c.names.Trie(c.join); err != nil {
-		return nil, report, err
-	}
-	if s.addrs, err = c.table(c.addrs); err != nil {
-		return nil, report, err
-	}
-	if s.clientRules, err = c.table(c.clients); err != nil {
-		return nil, report, err
+	if err := s.tables(c); err != nil {
+		return nil, report, report.blame(&p, err)
 	}
 	s.someAddrs, s.someClients = len(c.addrs) > 0, len(c.clients) > 0
 	s.clients = clientTable(p.Groups)
@@ -126,6 +122,18 @@ func Load(ctx context.Context, p Policy, prev *Snapshot, o LoadOptions) (*Snapsh
 	}
 	s.setScopes(o.Now)
 	return s, report, nil
+}
+
+// tables makes what names and addresses are looked up in.
+func (s *Snapshot) tables(c *compiler) (err error) {
+	if s.trie, err = c.names.Trie(c.join); err != nil {
+		return err
+	}
+	if s.addrs, err = c.table(c.addrs); err != nil {
+		return err
+	}
+	s.clientRules, err = c.table(c.clients)
+	return err
 }
 
 // At is the Snapshot as it is at another instant: the same lists, with the

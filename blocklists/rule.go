@@ -2,6 +2,7 @@ package blocklists
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -92,14 +93,15 @@ type ruleBook struct {
 	types []typeSet // 0 is all
 	typed map[string]uint16
 	data  [][]LocalRecord
-	known map[string]uint32
+	known map[[sha256.Size]byte]uint32
+	held  int // octets of what was joined; see maxHeld
 	// lists says which triggers a list has.
 	triggers [MaxLists]uint8
 }
 
 func newRuleBook() ruleBook {
 	return ruleBook{sets: make([][]rule, 1), index: map[string]uint32{"": 0}, types: make([]typeSet, 1),
-		typed: map[string]uint16{}, known: map[string]uint32{}}
+		typed: map[string]uint16{}, known: map[[sha256.Size]byte]uint32{}}
 }
 
 // rule makes a rule of an entry.
@@ -135,13 +137,13 @@ func (b *ruleBook) rule(list int, e *format.Entry) (rule, error) {
 		r.types = n
 	}
 	if e.Rule.Action == format.Local {
-		r.data = b.local([]LocalRecord{{wire.Type(e.Rule.Type), e.Rule.TTL, e.Rule.Data}})
+		r.data = b.local([]LocalRecord{{wire.Type(e.Rule.Type), e.Rule.TTL, slices.Clone(e.Rule.Data)}})
 	}
 	b.triggers[list] |= 1 << r.trigger
 	return r, nil
 }
 
-// local is the number of some records, which are not kept.
+// local is the number of some records. Their data is kept.
 func (b *ruleBook) local(records []LocalRecord) uint32 {
 	records = slices.Clone(records)
 	slices.SortFunc(records, func(x, y LocalRecord) int {
@@ -155,14 +157,12 @@ func (b *ruleBook) local(records []LocalRecord) uint32 {
 		key = binary.BigEndian.AppendUint16(key, uint16(len(r.Data)))
 		key = append(key, r.Data...)
 	}
-	n, ok := b.known[string(key)]
+	sum := sha256.Sum256(key)
+	n, ok := b.known[sum]
 	if !ok {
-		for i := range records {
-			records[i].Data = slices.Clone(records[i].Data)
-		}
 		n = uint32(len(b.data))
-		b.data = append(b.data, records)
-		b.known[string(key)] = n
+		b.data = append(b.data, slices.Clip(records))
+		b.known[sum] = n
 	}
 	return n
 }
@@ -198,12 +198,12 @@ func (r rule) compare(o rule) int {
 
 // union is the set of the rules in either of two. Local data of one trigger
 // becomes one answer.
-func (b *ruleBook) union(x, y uint32) uint32 {
+func (b *ruleBook) union(x, y uint32) (uint32, error) {
 	if x == y || y == 0 {
-		return x
+		return x, nil
 	}
 	if x == 0 {
-		return y
+		return y, nil
 	}
 	all := slices.Concat(b.sets[x], b.sets[y])
 	slices.SortFunc(all, rule.compare)
@@ -215,12 +215,23 @@ func (b *ruleBook) union(x, y uint32) uint32 {
 			same.data = r.data
 			if same == r {
 				if r.data != last.data {
-					last.data = b.local(slices.Concat(b.data[last.data], b.data[r.data]))
+					both := slices.Concat(b.data[last.data], b.data[r.data])
+					if err := b.hold(int(r.list), sizeOf(both)); err != nil {
+						return 0, err
+					}
+					last.data = b.local(both)
 				}
 				continue
 			}
 		}
 		out = append(out, r)
 	}
-	return b.set(out...)
+	fault, most := crowd(out)
+	if most > maxNameRules {
+		return 0, &tooMuch{fault, errNameRules}
+	}
+	if err := b.hold(fault, ruleSize*len(out)); err != nil {
+		return 0, err
+	}
+	return b.set(out...), nil
 }

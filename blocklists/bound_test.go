@@ -1,0 +1,77 @@
+package blocklists_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"rideau/blocklists"
+	"rideau/blocklists/format"
+)
+
+// TestMuchAboutOneName: a list that says very much about one name is refused, and blamed, before it fills the memory; a list of the
+// usual kind beside it is not, whichever stands first.
+func TestMuchAboutOneName(t *testing.T) {
+	const apex = "$TTL 300\n@ SOA localhost. h.example. 1 3600 600 86400 300\n"
+	times := func(head string, n int, line func(i int) string) string {
+		var b strings.Builder
+		b.WriteString(head)
+		for i := range n {
+			b.WriteString(line(i))
+		}
+		return b.String()
+	}
+	address := func(i int) string { return fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&0xFF, i&0xFF) }
+	for _, c := range []struct {
+		name    string
+		format  format.Format
+		text    string
+		refused bool
+	}{
+		{"records of one name", format.RPZ, times(apex, 6000, func(i int) string { return "one.example A " + address(i) + "\n" }), true},
+		{"records of two names in turn", format.RPZ, times(apex, 8000, func(i int) string { return fmt.Sprintf("n%d.example A %s\n", i&1, address(i)) }), true},
+		{"long records", format.RPZ, times(apex, 200, func(i int) string {
+			return fmt.Sprintf("one.example TXT %d%s\n", i, strings.Repeat(` "`+strings.Repeat("x", 250)+`"`, 200))
+		}), true},
+		{"a record set", format.RPZ, times(apex, 500, func(i int) string { return "one.example A " + address(i) + "\n" }), false},
+		{"names with data of their own", format.RPZ, times(apex, 20_000, func(i int) string { return fmt.Sprintf("n%d.example A %s\n", i, address(i)) }), false},
+		{"more such names than have a number", format.RPZ, times(apex, 70_000, func(i int) string { return fmt.Sprintf("n%d.example A %s\n", i, address(i)) }), true},
+		{"query types of one name", format.Adblock, times("! list\n", 300, func(i int) string {
+			types := []string{"A"}
+			for bit, name := range []string{"NS", "MX", "TXT", "SRV", "PTR", "AAAA", "CAA", "HTTPS", "SVCB"} {
+				if i>>bit&1 == 1 {
+					types = append(types, name)
+				}
+			}
+			return "||one.example^$dnstype=" + strings.Join(types, "|") + "\n"
+		}), true},
+	} {
+		for _, last := range []bool{false, true} {
+			big := list("big")
+			big.Format = c.format
+			big.Open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(c.text)), nil }
+			lists := []blocklists.List{big, list("own", "own.example")}
+			if last {
+				lists[0], lists[1] = lists[1], lists[0]
+			}
+			p := blocklists.Policy{Lists: lists, Bans: []blocklists.Ban{ban("b", "big", "own")}}
+			peak := peakHeap(func() {
+				_, report, err := blocklists.Load(context.Background(), p, nil, blocklists.LoadOptions{Now: time.Now(), Slots: new(blocklists.Slots)})
+				var at *blocklists.ListError
+				switch {
+				case (err != nil) != c.refused:
+					t.Errorf("%s, last %t: refused %t, want %t: %v", c.name, last, err != nil, c.refused, err)
+				case c.refused && (!errors.As(err, &at) || at.List != "big" || len(report.Failed) != 1 || report.Failed[0].List != "big"):
+					t.Errorf("%s, last %t: %v, failed %v; want the list big blamed alone", c.name, last, err, report.Failed)
+				}
+			})
+			if peak > 200<<20 {
+				t.Errorf("%s, last %t: took %d MiB", c.name, last, peak>>20)
+			}
+		}
+	}
+}
