@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // AppendQuery appends a query for the question as it goes upstream: RD and
 // AD set (AD: the answer's AD bit is understood, RFC 6840 section 5.7), CD
@@ -60,7 +63,8 @@ type Response struct {
 }
 
 // Parse checks a response from end to end: one question, every record within
-// bounds, every name that policy looks at readable. It takes the OPT record
+// bounds, every name in them that may be compressed readable, and no name made of octets
+// of a TTL, which count down. It takes the OPT record
 // out of the message in place, since it is valid for one hop only (RFC 6891
 // section 6.2.1), and additional records that nothing before them points to,
 // each with any record behind it; what is kept of msg is msg[:End].
@@ -79,7 +83,10 @@ func (r *Response) Parse(msg []byte, scratch *Name) error {
 	r.End = w.Offset()
 	var rec Record
 	kept, first, over := 0, true, false
+	var tmp [usualRecords]uint16
+	ttls := tmp[:0]
 	for w.Next(&rec) {
+		ttls = append(ttls, uint16(rec.TTLOff))
 		if rec.Type == TypeOPT {
 			if r.EDNS || rec.Section != Additional || msg[rec.Off] != 0 {
 				return ErrMessage
@@ -92,7 +99,7 @@ func (r *Response) Parse(msg []byte, scratch *Name) error {
 		if over {
 			continue // behind the OPT record, or one that does not belong: let go with it
 		}
-		if err := checkNames(msg, &rec, scratch); err != nil {
+		if err := checkNames(msg, &rec, ttls, scratch); err != nil {
 			return err
 		}
 		if rec.Section == Additional && (kept == maxAdditional || !solicited(msg, &rec, scratch)) {
@@ -122,11 +129,18 @@ func (r *Response) Parse(msg []byte, scratch *Name) error {
 	return nil
 }
 
-// checkNames reads the names of a record that policy or a cache would read
-// later, so that later nothing can fail.
-func checkNames(msg []byte, rec *Record, scratch *Name) error {
+// usualRecords is how many records a response may have for Parse not to
+// allocate.
+const usualRecords = 64
+
+// checkNames reads the names of a record that policy, a cache or a client would read
+// later, so that later nothing can fail. ttls is where the TTLs stand, up to the record's.
+func checkNames(msg []byte, rec *Record, ttls []uint16, scratch *Name) error {
 	if _, err := scratch.Parse(msg, rec.Off); err != nil {
 		return err
+	}
+	if !settled(msg, rec.Off, ttls) {
+		return ErrName
 	}
 	switch rec.Type {
 	case TypeA:
@@ -137,20 +151,54 @@ func checkNames(msg []byte, rec *Record, scratch *Name) error {
 		if rec.End-rec.DataOff != 16 {
 			return ErrMessage
 		}
-	case TypeCNAME, TypeDNAME, TypeNS, TypePTR, TypeMX, TypeSRV, TypeSVCB, TypeHTTPS, TypeNAPTR:
-		off, ok := TargetOffset(msg, rec)
-		if !ok {
+	case TypeRRSIG, TypeNSEC:
+		return nil // names that are signed are never compressed (RFC 4034 sections 3.1.7 and 4.1.1)
+	case TypeNAPTR:
+		if _, ok := TargetOffset(msg, rec); !ok {
+			return ErrMessage
+		}
+	}
+	head, names, _ := namesInData(msg, rec)
+	off := rec.DataOff + head
+	for range names {
+		if off >= rec.End {
 			return ErrMessage
 		}
 		next, err := scratch.Parse(msg, off)
 		if err != nil {
 			return err
 		}
-		if next > rec.End {
+		if next > rec.End || !settled(msg, off, ttls) {
 			return ErrMessage
 		}
+		off = next
+	}
+	if rec.Type == TypeSOA && off+20 > rec.End {
+		return ErrMessage
 	}
 	return nil
+}
+
+// settled reports whether the name at off, which can be read, stays what it is
+// while TTLs count down: whether none of its pointers leads to where an octet of a
+// TTL belongs to it. What was looked at once would be another name a second later.
+func settled(msg []byte, off int, ttls []uint16) bool {
+	for {
+		start := off
+		for msg[off] != 0 && msg[off] < 0xC0 {
+			off += 1 + int(msg[off])
+		}
+		i, _ := slices.BinarySearch(ttls, uint16(max(start-3, 0)))
+		if i < len(ttls) && int(ttls[i]) <= off {
+			return false
+		}
+		if msg[off] == 0 {
+			return true
+		}
+		if off = int(msg[off]&0x3F)<<8 | int(msg[off+1]); off == HeaderLen {
+			return true // the question's name has no pointers
+		}
+	}
 }
 
 func findEDE(data []byte) int {
