@@ -21,6 +21,7 @@ var (
 	faultNoOwner   = fault{reason: "a record without an owner after one that could not be read", remedy: "correct the record before it"}
 	faultOutside   = fault{reason: "an owner outside the zone", remedy: "end owners without a dot, or correct the origin"}
 	faultAction    = fault{reason: "an action that is not known", remedy: "use CNAME with ., *., rpz-passthru., rpz-drop. or rpz-tcp-only., or local data"}
+	faultSOA       = fault{reason: "an SOA record of another zone", remedy: "give each zone a list of its own"}
 	faultDNAME     = fault{reason: "a DNAME record, which policy zones do not have", remedy: "write a CNAME with a wildcard owner and target"}
 	faultData      = fault{reason: "local data that cannot be written into a response", remedy: "correct the record"}
 	faultIPTrigger = fault{reason: "not the address of a trigger", remedy: "write the length and then the address backwards: 24.0.2.0.192.rpz-ip"}
@@ -336,9 +337,12 @@ func (z *zoneReader) record(rr dns.RR) error {
 	owner := strings.ToLower(rr.Header().Name)
 	switch rr := rr.(type) {
 	case *dns.SOA:
-		if z.zone == "" {
+		switch {
+		case z.zone == "":
 			z.zone = owner
 			z.stats.Serial, z.stats.HasSerial = uint64(rr.Serial), true
+		case owner != z.zone: // at the end of a transfer it stands once more
+			z.skip(z.text, faultSOA)
 		}
 		return nil
 	case *dns.RRSIG, *dns.NSEC, *dns.NSEC3, *dns.NSEC3PARAM, *dns.DNSKEY, *dns.ZONEMD:

@@ -84,6 +84,9 @@ func actionOf(target []byte) (Action, bool) {
 // action fills in what a record says to do.
 func (z *zoneReader) action(rr dns.RR, trigger string) fault {
 	z.rule = Rule{Action: Local}
+	if t := rr.Header().Rrtype; t == 0 || t == dns.TypeOPT || 128 <= t && t <= 255 { // RFC 6895 section 3.1
+		return faultMeta
+	}
 	switch rr := rr.(type) {
 	case *dns.A:
 		if rr.A == nil {
@@ -115,6 +118,8 @@ func (z *zoneReader) action(rr dns.RR, trigger string) fault {
 	}
 	return z.pack(rr)
 }
+
+var faultMeta = fault{reason: "a record of a type that is for questions and messages, and that no zone has", remedy: "remove it"}
 
 var faultNSData = fault{reason: "an NS record below the zone's name, which is a delegation and no policy", remedy: "remove it"}
 
