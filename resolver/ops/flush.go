@@ -70,7 +70,11 @@ const flushUsage = "send name=example.com, with tree=true for all below it too, 
 func flushParameters(r *http.Request) (f Flush, err error) {
 	var all bool
 	truths := map[string]*bool{"tree": &f.Tree, "all": &all}
-	for k, values := range r.URL.Query() {
+	query, err := queryOf(r)
+	if err != nil {
+		return f, err
+	}
+	for k, values := range query {
 		v := values[len(values)-1]
 		if k == "name" {
 			if f.Name = v; v == "" {

@@ -23,6 +23,7 @@ func TestFlush(t *testing.T) {
 		"?tree=true":                  `400 tree=true wants a name; send`,
 		"?tree=true&all=true":         `400 tree=true wants a name; send`,
 		"?all=true&name=example.com":  `400 nothing is flushed: send`,
+		"?name=a.example;tree=true":   "400 the parameters cannot be read",
 		"?all=perhaps":                `400 all="perhaps" is no truth value; use`,
 		"?names=a":                    `400 unknown parameter "names"; send`,
 		"?name=bad":                   `400 bad: this is no name`,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -187,7 +188,11 @@ type reloadParameters struct{ force, fetch, dryRun bool }
 // parameters reads the request's parameters, each alone or with a truth value.
 func parameters(r *http.Request) (q reloadParameters, err error) {
 	known := map[string]*bool{"force": &q.force, "fetch": &q.fetch, "dry-run": &q.dryRun}
-	for k, values := range r.URL.Query() {
+	query, err := queryOf(r)
+	if err != nil {
+		return q, err
+	}
+	for k, values := range query {
 		p := known[k]
 		if p == nil {
 			return q, fmt.Errorf("unknown parameter %q; there are force=true, fetch=true and dry-run=true", k)
@@ -205,6 +210,16 @@ func parameters(r *http.Request) (q reloadParameters, err error) {
 		return q, errors.New("fetch=true changes what is kept, and dry-run=true changes nothing; send one of them")
 	}
 	return q, nil
+}
+
+// queryOf is the request's parameters, all of them: what is meant to be a dry
+// run must not become a reload because the word for it was not understood.
+func queryOf(r *http.Request) (url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, fmt.Errorf("the parameters cannot be read (%w); write them after a ?, with & between them", err)
+	}
+	return query, nil
 }
 
 func (res *ReloadResult) reply(err error) reloadReply {

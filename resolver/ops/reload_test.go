@@ -105,14 +105,16 @@ func TestReloadAccess(t *testing.T) {
 
 func TestReloadForce(t *testing.T) {
 	for query, want := range map[string]string{
-		"":                       "force=false",
-		"?force=true":            "force=true",
-		"?force=1":               "force=true",
-		"?force":                 "force=true",
-		"?force=false":           "force=false",
-		"?force=yes":             `force="yes" is no truth value; use force=true or force=false`,
-		"?forced=true":           `unknown parameter "forced"; there are force=true, fetch=true and dry-run=true`,
-		"?force=true&dry_run=on": `unknown parameter "dry_run"; there are force=true, fetch=true and dry-run=true`,
+		"":                         "force=false",
+		"?force=true":              "force=true",
+		"?force=1":                 "force=true",
+		"?force":                   "force=true",
+		"?force=false":             "force=false",
+		"?dry-run=true;force=true": "the parameters cannot be read (invalid semicolon separator in query); write them after a ?, with & between them",
+		"?dry-run=%zz":             `the parameters cannot be read (invalid URL escape "%zz"); write them after a ?, with & between them`,
+		"?force=yes":               `force="yes" is no truth value; use force=true or force=false`,
+		"?forced=true":             `unknown parameter "forced"; there are force=true, fetch=true and dry-run=true`,
+		"?force=true&dry_run=on":   `unknown parameter "dry_run"; there are force=true, fetch=true and dry-run=true`,
 	} {
 		o := healthy(t)
 		got := ""
