@@ -252,7 +252,11 @@ func (s *listSources) looked(l *config.List, x *visit) {
 	case x.err == nil:
 		s.log.Debug("looked at a list", "list", l.ID, "url", l.Name(), "result", x.result)
 	default:
-		s.log.Warn("a list could not be fetched; the last good copy goes on serving", "list", l.ID, "url", l.Name(), "result", x.result,
+		message := "a list could not be fetched; the last good copy goes on serving"
+		if s.copies == nil { // nothing serves yet
+			message = "a list could not be fetched"
+		}
+		s.log.Warn(message, "list", l.ID, "url", l.Name(), "result", x.result,
 			"error", x.err, "next", f.due.Round(time.Second))
 	}
 }

@@ -273,7 +273,11 @@ func TestFeedWithoutCopy(t *testing.T) {
 		if took := time.Since(began); code != exitFailure || took < 1500*time.Millisecond || took > 30*time.Second {
 			t.Errorf("damaged %v: %d after %v", damaged, code, took)
 		}
-		for _, want := range []string{"list feed: " + pub.URL, "404", "rideau fetch", "no last good copy in " + w.path("state")} {
+		lacks := "no last good copy in " + w.path("state")
+		if damaged {
+			lacks = "the last good copy is damaged: "
+		}
+		for _, want := range []string{"rideau: list feed: " + pub.URL + "/list.txt: the server answered 404", "rideau fetch", lacks} {
 			if !strings.Contains(strings.ReplaceAll(out, " state;", " "+w.path("state")+";"), want) {
 				t.Errorf("damaged %v: no %q in %s", damaged, want, out)
 			}

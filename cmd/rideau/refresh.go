@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/fetch"
 	"rideau/config"
 	"rideau/resolver/ops"
 )
@@ -35,17 +36,31 @@ func (s *listSources) absent(cfg *config.Config) []*config.List {
 		if newest, _ := s.newest(l); newest != nil {
 			continue
 		}
-		if st, err := s.store(cfg); err == nil && st != nil {
-			if facts, err := st.Facts(l.ID); err == nil && facts.Origin == origin(l) {
-				if f, err := st.Open(l.ID, facts); err == nil {
-					f.Close()
-					continue
-				}
-			}
+		if s.copyFault(cfg, l) != nil {
+			out = append(out, l)
 		}
-		out = append(out, l)
 	}
 	return out
+}
+
+// copyFault is why there is no last good copy of a list with a URL; nil if there is one.
+func (s *listSources) copyFault(cfg *config.Config, l *config.List) error {
+	st, err := s.store(cfg)
+	if err != nil || st == nil {
+		return fetch.ErrNoCopy
+	}
+	facts, err := st.Facts(l.ID)
+	switch {
+	case err != nil:
+		return err
+	case facts.Origin != origin(l):
+		return fetch.ErrNoCopy
+	}
+	f, err := st.Open(l.ID, facts)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // ensure fetches the lists without which there is no policy: once, and again
@@ -65,6 +80,11 @@ func (s *listSources) ensure(ctx context.Context, cfg *config.Config, known []ne
 	if err != nil {
 		return err
 	}
+	for _, l := range lists {
+		if err := s.copyFault(cfg, l); !errors.Is(err, fetch.ErrNoCopy) && err != nil {
+			s.log.Warn("the last good copy of a list cannot be used", "list", l.ID, "error", err)
+		}
+	}
 	end := time.Now().Add(patience)
 	for pause := time.Second; ; pause *= 2 {
 		round, cancel := ctx, context.CancelFunc(func() {})
@@ -76,9 +96,10 @@ func (s *listSources) ensure(ctx context.Context, cfg *config.Config, known []ne
 		if lists = s.absent(cfg); len(lists) == 0 {
 			return nil
 		}
-		left := time.Until(end)
+		// The last round is to have time too, or all that is known would be that it had none.
+		left := time.Until(end) - patience/4
 		if left <= 0 || ctx.Err() != nil {
-			return errors.Join(notFetched(cfg, visits)...)
+			return errors.Join(s.notFetched(cfg, visits)...)
 		}
 		select {
 		case <-ctx.Done():
@@ -88,11 +109,11 @@ func (s *listSources) ensure(ctx context.Context, cfg *config.Config, known []ne
 }
 
 // notFetched are the errors of the lists that a start or a command lacks.
-func notFetched(cfg *config.Config, visits []visit) []error {
+func (s *listSources) notFetched(cfg *config.Config, visits []visit) []error {
 	var out []error
 	for _, v := range visits {
 		if v.err != nil {
-			out = append(out, &blocklists.ListError{List: v.list.ID, Source: v.list.Name(), Err: fmt.Errorf("%s: %w", v.list.Name(), noCopy(cfg, v.err))})
+			out = append(out, &blocklists.ListError{List: v.list.ID, Source: v.list.Name(), Err: fmt.Errorf("%s: %w", v.list.Name(), noCopy(cfg, v.err, s.copyFault(cfg, v.list)))})
 		}
 	}
 	return out

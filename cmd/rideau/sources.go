@@ -261,18 +261,21 @@ func (s *listSources) prepareURL(p *prepared, i int, o loadOptions, aside bool) 
 		b.Guards.NotEmpty, b.Guards.RequireSerial, b.Guards.SHA256 = false, false, [sha256.Size]byte{}
 		b.Open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("")), nil }
 	default:
-		err := noCopy(p.cfg, why)
+		err := noCopy(p.cfg, why, s.copyFault(p.cfg, l))
 		b.Open = func() (io.ReadCloser, error) { return nil, err }
 	}
 }
 
-// noCopy is the error of a list that was never fetched; why may be nil.
-func noCopy(cfg *config.Config, why error) error {
+// noCopy is the error of a list that could not be fetched, of which there is no good copy because of fault; why may be nil.
+func noCopy(cfg *config.Config, why, fault error) error {
 	const remedy = `; run "rideau fetch" where there is a network and bring that folder here, or take the list out of the configuration`
 	if why == nil {
 		why = errors.New("it was not fetched yet")
 	}
-	return fmt.Errorf("%w: %w in %s%s", why, fetch.ErrNoCopy, cfg.State.Dir, remedy)
+	if fault == nil || errors.Is(fault, fetch.ErrNoCopy) {
+		return fmt.Errorf("%w: %w in %s%s", why, fetch.ErrNoCopy, cfg.State.Dir, remedy)
+	}
+	return fmt.Errorf("%w: %w%s", why, fault, remedy)
 }
 
 // fromCopy gives a list its last good copy, which is made sure of when it is opened. why is what is wrong with the list itself.
