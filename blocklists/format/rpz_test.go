@@ -27,6 +27,8 @@ func TestRPZ(t *testing.T) {
 		{"absolute owners and letter case", zoneHead + "A.Example.RPZ.example. IN 60 CNAME .\n", []string{"5 exact a.example. nxdomain"}},
 		{"addresses in answers", zoneHead + "24.0.2.0.192.rpz-ip CNAME .\n32.1.2.0.192.RPZ-IP CNAME .\n48.zz.101.db8.2001.rpz-ip CNAME .\n128.1.zz.db8.2001.rpz-ip CNAME .\n128.1.zz.rpz-ip CNAME .\n128.zz.rpz-ip CNAME .\n128.8.7.6.5.4.3.2.1.rpz-ip A 192.0.2.9\n", []string{
 			"5 192.0.2.0/24 nxdomain", "6 192.0.2.1/32 nxdomain", "7 2001:db8:101::/48 nxdomain", "8 2001:db8::1/128 nxdomain", "9 ::1/128 nxdomain", "10 ::/128 nxdomain", "11 1:2:3:4:5:6:7:8/128 local 300 IN A 192.0.2.9"}},
+		{"triggers in any letter case", zoneHead + "24.0.2.0.192.Rpz-Ip CNAME .\nns.example.rPZ-nsdname CNAME .\nrpz-ip.example CNAME .\n", []string{
+			"5 192.0.2.0/24 nxdomain", "6 exact ns.example. rpz-nsdname nxdomain", "7 exact rpz-ip.example. nxdomain"}},
 		{"what blocks nothing may be as wide as it likes", zoneHead + "com CNAME rpz-passthru.\n*.co.uk CNAME rpz-passthru.\n", []string{"5 exact com. passthru", "6 below co.uk. passthru"}},
 		{"other triggers", zoneHead + "24.0.2.0.192.rpz-client-ip CNAME rpz-drop.\nns.example.rpz-nsdname CNAME .\n*.ns.example.rpz-nsdname CNAME *.\n32.1.2.0.192.rpz-nsip CNAME rpz-passthru.\n", []string{
 			"5 192.0.2.0/24 rpz-client-ip drop", "6 exact ns.example. rpz-nsdname nxdomain", "7 below ns.example. rpz-nsdname nodata", "8 192.0.2.1/32 rpz-nsip passthru"}},
@@ -179,7 +181,7 @@ func TestRPZInPassing(t *testing.T) {
 		var b bytes.Buffer
 		b.WriteString([]string{zoneHead, "$TTL 60\n@ SOA . . 1 2 3 4 5\n", "$TTL 60\n$ORIGIN Rpz.Example.\n@ SOA . . 1 2 3 4 5\n"}[rnd.IntN(3)])
 		for range 1 + rnd.IntN(30) {
-			name := []string{"a.example", "*.b.example", "C.Example", "*.co.uk", "com", "a..b", "*.*.x.example", "d.example.", "24.0.2.0.192.rpz-ip", "*", "e_f.example"}[rnd.IntN(11)]
+			name := []string{"a.example", "*.b.example", "C.Example", "*.co.uk", "com", "a..b", "*.*.x.example", "d.example.", "24.0.2.0.192.rpz-ip", "*", "e_f.example", "24.0.2.0.192.Rpz-Ip", "a.RPZ-nsdname"}[rnd.IntN(13)]
 			b.WriteString([]string{
 				name + " CNAME .", name + " 300 IN CNAME *.", name + "\tIN 60 cname rpz-drop.", name + " CNAME RPZ-PASSTHRU.", name + " CNAME rpz-passthru. ; why",
 				name + " CNAME rpz-tcp-only.", name + " A 192.0.2.1", " CNAME .", " A 192.0.2.2", "\tTXT x", "$ORIGIN sub", "$ORIGIN rpz.example.", "$TTL 5", name + " CNAME x.",

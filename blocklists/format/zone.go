@@ -20,7 +20,7 @@ func (z *zoneReader) inPassing(line, text []byte) bool {
 		return false
 	}
 	owner, rest := field(text)
-	if bytes.HasSuffix(owner, []byte(".")) || bytes.Contains(owner, []byte("rpz-")) || bytes.Contains(owner, []byte("RPZ-")) {
+	if bytes.HasSuffix(owner, []byte(".")) || isTrigger(owner) {
 		return false
 	}
 	name, match := owner, Exact
@@ -62,6 +62,12 @@ func (z *zoneReader) inPassing(line, text []byte) bool {
 	}
 	z.past = append(z.past[:0], line...)
 	return true
+}
+
+// isTrigger reports whether the last label of an owner, in any letter case, begins as those of the triggers do that are no names.
+func isTrigger(owner []byte) bool {
+	last, prefix := topLabel(owner), []byte("rpz-")
+	return len(last) > len(prefix) && bytes.EqualFold(last[:len(prefix)], prefix)
 }
 
 // actionOf is the action that a CNAME's target stands for.
