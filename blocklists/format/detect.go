@@ -3,6 +3,7 @@ package format
 import (
 	"bytes"
 	"cmp"
+	"compress/flate"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -192,6 +193,10 @@ func (l *reader) readError(err error) error {
 	if errors.Is(err, errTooLarge) {
 		return fmt.Errorf("%s:%d: the compressed list %w (%d octets); check what it is, or raise max_bytes for the list",
 			l.opt.File, l.at, err, cmp.Or(l.opt.MaxBytes, defaultMaxBytes))
+	}
+	var corrupt flate.CorruptInputError
+	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &corrupt) {
+		return fmt.Errorf("%s:%d: the compressed list is cut off or damaged (%w); fetch it again, or compress it anew", l.opt.File, l.at, err)
 	}
 	return fmt.Errorf("%s:%d: read: %w", l.opt.File, l.at, err)
 }

@@ -345,7 +345,7 @@ func TestGzip(t *testing.T) {
 		t.Errorf("%q, %+v, %v", got, stats, err)
 	}
 	for _, c := range []struct{ text, want string }{
-		{pack(list)[:20], "list:1: read: unexpected EOF"},
+		{pack(list)[:20], "list:1: the compressed list is cut off or damaged (unexpected EOF); fetch it again, or compress it anew"},
 		{"\x1f\x8b\x00", "list:1: begins like a compressed file, and is none; check what the list's address delivers"},
 		{pack(strings.Repeat("a.example\n", 100)), "list:10: the compressed list expands to more than the list may have (99 octets); check what it is, or raise max_bytes for the list"},
 	} {
