@@ -13,6 +13,9 @@ const (
 	// maxHeld is how many octets rules and local data may take together, those included that others took the place of.
 	maxHeld = 64 << 20
 
+	// maxMarked is how many octets the names above a zone's names may take, if that is more than maxMarks times what those take.
+	maxMarked, maxMarks = 64 << 20, 8
+
 	ruleSize, recordSize = 40, 48 // octets, of a rule and of a record without its data
 )
 
@@ -28,6 +31,8 @@ var (
 	errNameRules = fmt.Sprintf("more than %d different rules about one name; leave out some of them", maxNameRules)
 	errHeld      = fmt.Sprintf("too many rules and records about the same names: they take more than %d MiB; leave out some of them", maxHeld>>20)
 )
+
+const errMarks = "too many names of many labels, with nothing in common; write wildcards, such as *.example.com"
 
 const errCombinations = "policy: names lie in more than 65,535 different combinations of lists and local data; join some lists, or leave out some of the local data"
 

@@ -49,6 +49,12 @@ func TestMuchAboutOneName(t *testing.T) {
 			}
 			return "||one.example^$dnstype=" + strings.Join(types, "|") + "\n"
 		}), true},
+		{"names of many labels", format.RPZ, times(apex, 12_000, func(i int) string {
+			return strings.Repeat(fmt.Sprintf("%c.%c.", 'a'+i%26, 'a'+i/26%26), 50) + fmt.Sprintf("a%d.example CNAME .\n", i)
+		}), true},
+		{"names of some labels", format.RPZ, times(apex, 50_000, func(i int) string {
+			return fmt.Sprintf("%d.ads.eu.cdn%d.example CNAME .\n*.%d.ads.eu.cdn%d.example CNAME .\n", i, i, i, i)
+		}), false},
 	} {
 		for _, last := range []bool{false, true} {
 			big := list("big")

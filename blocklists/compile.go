@@ -22,10 +22,12 @@ type compiler struct {
 	// ones are the values of names that stand in the list at hand alone.
 	ones [format.Below + 1]uint16
 
-	book    ruleBook
-	ruled   map[rule]uint16 // the values of names that one rule is about
-	spent   [MaxLists]int   // how many values each list's rules have so
-	clients []prefix.Entry  // the triggers on clients
+	book  ruleBook
+	ruled map[rule]uint16 // the values of names that one rule is about
+	spent [MaxLists]int   // how many values each list's rules have so
+	// named and marked are the octets of each zone's names, and of the marks above them.
+	named, marked [MaxLists]int
+	clients       []prefix.Entry // the triggers on clients
 	// addressed are the policy zones that have triggers on addresses in answers.
 	addressed [MaxLists]bool
 	// zoned are the lists that are policy zones.
@@ -120,6 +122,7 @@ func (c *compiler) addAncestors(r rule, name []byte, wildcard bool) error {
 	if !wildcard && len(name) > 1 {
 		name = name[1+name[0]:]
 	}
+	c.named[r.list] += len(name)
 	for ; len(name) > 1; name = name[1+name[0]:] {
 		h := maphash.Bytes(c.seed, name) ^ uint64(r.list)<<8 ^ uint64(r.trigger)
 		if _, ok := c.noted[h]; ok {
@@ -129,6 +132,9 @@ func (c *compiler) addAncestors(r rule, name []byte, wildcard bool) error {
 			clear(c.noted)
 		}
 		c.noted[h] = struct{}{}
+		if c.marked[r.list] += len(name); c.marked[r.list] > maxMarked && c.marked[r.list] > maxMarks*c.named[r.list] {
+			return &tooMuch{int(r.list), errMarks}
+		}
 		if err := c.names.Add(name, v); err != nil {
 			return err
 		}
