@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/format"
 	"rideau/config"
 	"rideau/resolver/ops"
 )
@@ -46,7 +48,8 @@ func (s *server) reload(ctx context.Context, force bool) (ops.ReloadResult, erro
 	return result, err
 }
 
-// problems takes apart what went wrong, and what was passed over.
+// problems takes apart what went wrong, or else what was passed over. Lines that were passed over in lists with which nothing is wrong
+// are no reason for an error, and do not stand in the place of one.
 func problems(err error, report blocklists.Report) []ops.Problem {
 	var out []ops.Problem
 	var wrong config.Problems
@@ -55,7 +58,18 @@ func problems(err error, report blocklists.Report) []ops.Problem {
 			out = append(out, ops.Problem{File: p.File, Line: p.Line, Key: p.Key, Message: p.Message, Remedy: p.Remedy})
 		}
 	}
+	if err != nil {
+		report.Problems = slices.DeleteFunc(slices.Clone(report.Problems), func(p format.Problem) bool {
+			return !slices.ContainsFunc(report.Failed, func(e *blocklists.ListError) bool { return isOf(p.File, e.Source) })
+		})
+	}
 	return append(out, ops.ListProblems(report)...)
+}
+
+// isOf reports whether a file is one of a list's: the list itself, or one of its folder, whose source ends in a pattern.
+func isOf(file, source string) bool {
+	fits, err := filepath.Match(source, file)
+	return file == source || fits && err == nil
 }
 
 // swap does the work of reload. Everything that can fail comes before the
