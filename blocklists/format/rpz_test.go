@@ -30,6 +30,8 @@ func TestRPZ(t *testing.T) {
 		{"triggers in any letter case", zoneHead + "24.0.2.0.192.Rpz-Ip CNAME .\nns.example.rPZ-nsdname CNAME .\nrpz-ip.example CNAME .\n", []string{
 			"5 192.0.2.0/24 nxdomain", "6 exact ns.example. rpz-nsdname nxdomain", "7 exact rpz-ip.example. nxdomain"}},
 		{"what blocks nothing may be as wide as it likes", zoneHead + "com CNAME rpz-passthru.\n*.co.uk CNAME rpz-passthru.\n", []string{"5 exact com. passthru", "6 below co.uk. passthru"}},
+		{"passthru as it was written once", zoneHead + "www.example CNAME www.example.\n32.1.2.0.192.rpz-ip CNAME 32.1.2.0.192.\nns.example.rpz-nsdname CNAME NS.example.\n32.2.2.0.192.rpz-ip CNAME 32.1.2.0.192.\n", []string{
+			"5 exact www.example. passthru", "6 192.0.2.1/32 passthru", "7 exact ns.example. rpz-nsdname passthru", "8 192.0.2.2/32 local 300 IN CNAME 32.1.2.0.192."}},
 		{"other triggers", zoneHead + "24.0.2.0.192.rpz-client-ip CNAME rpz-drop.\nns.example.rpz-nsdname CNAME .\n*.ns.example.rpz-nsdname CNAME *.\n32.1.2.0.192.rpz-nsip CNAME rpz-passthru.\n", []string{
 			"5 192.0.2.0/24 rpz-client-ip drop", "6 exact ns.example. rpz-nsdname nxdomain", "7 below ns.example. rpz-nsdname nodata", "8 192.0.2.1/32 rpz-nsip passthru"}},
 		{"no origin", "$TTL 30\n@ SOA localhost. root.localhost. 1 3600 600 86400 300\n@ NS localhost.\na.example CNAME .\n*.a.example CNAME .\n", []string{"4 exact a.example. nxdomain", "5 below a.example. nxdomain"}},

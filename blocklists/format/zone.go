@@ -115,7 +115,7 @@ func (z *zoneReader) action(rr dns.RR, trigger string) fault {
 		switch {
 		case target == "" || strings.Contains(target, "\n"):
 			return faultRecord // the parser takes a line's end for a name
-		case target == trigger+".":
+		case target == trigger+".", target == plainTrigger(trigger)+".":
 			z.rule.Action = Passthru // as it was written once
 			return fault{}
 		case strings.HasPrefix(target, "rpz-") && dns.CountLabel(target) == 1:
@@ -126,6 +126,15 @@ func (z *zoneReader) action(rr dns.RR, trigger string) fault {
 }
 
 var faultMeta = fault{reason: "a record of a type that is for questions and messages, and that no zone has", remedy: "remove it"}
+
+// plainTrigger is a trigger without the label that says what it is compared with.
+func plainTrigger(trigger string) string {
+	i := strings.LastIndexByte(trigger, '.')
+	if i < 0 || !strings.HasPrefix(trigger[i+1:], "rpz-") {
+		return trigger
+	}
+	return trigger[:i]
+}
 
 var faultNSData = fault{reason: "an NS record below the zone's name, which is a delegation and no policy", remedy: "remove it"}
 
