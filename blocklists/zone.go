@@ -219,20 +219,57 @@ func (s *Snapshot) atName(ch *choice, name *wire.Name, q *Ask) {
 	s.take(ch, &c, q)
 }
 
-// atAddresses looks at the addresses in an answer.
+// atAddresses looks at the addresses in an answer. Of rules of one zone for
+// equally long prefixes, that for the smallest address counts, whatever order upstream has
+// today: so the addresses are taken from the smallest on.
 func (s *Snapshot) atAddresses(ch *choice, msg []byte, q *Ask) {
 	if !s.someAddrs {
 		return
 	}
 	var c candidates
+	var last netip.Addr
+	for range maxOrdered {
+		r, a := nextAddress(msg, last)
+		if !a.IsValid() {
+			break
+		}
+		s.addressOf(&c, msg, &r, format.OnAnswer, &s.scopes[q.Group])
+		last = a
+	}
 	w := wire.NewWalk(msg)
 	var r wire.Record
 	for w.Next(&r) && r.Section == wire.Answer {
-		if r.Type == wire.TypeA || r.Type == wire.TypeAAAA {
+		if a := addressIn(msg, &r); last.Less(a) {
 			s.addressOf(&c, msg, &r, format.OnAnswer, &s.scopes[q.Group])
 		}
 	}
 	s.take(ch, &c, q)
+}
+
+// maxOrdered is how many addresses of an answer are taken in their order, each
+// at the cost of reading the answer; what else there is comes as it stands.
+const maxOrdered = 32
+
+// nextAddress is the smallest address in an answer above last, and its record; not valid
+// if there is none.
+func nextAddress(msg []byte, last netip.Addr) (of wire.Record, next netip.Addr) {
+	w := wire.NewWalk(msg)
+	var r wire.Record
+	for w.Next(&r) && r.Section == wire.Answer {
+		if a := addressIn(msg, &r); last.Less(a) && (!next.IsValid() || a.Less(next)) {
+			of, next = r, a
+		}
+	}
+	return of, next
+}
+
+// addressIn is the address of an A or AAAA record; not valid if it is another.
+func addressIn(msg []byte, r *wire.Record) netip.Addr {
+	if r.Type != wire.TypeA && r.Type != wire.TypeAAAA {
+		return netip.Addr{}
+	}
+	a, _ := netip.AddrFromSlice(msg[r.DataOff:r.End])
+	return a
 }
 
 // atServers looks at the name servers of a name, as far as the response tells
