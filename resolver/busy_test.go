@@ -42,3 +42,44 @@ func TestBusy(t *testing.T) {
 	want("new.example.", resolver.Forwarded)
 	want("old.example.", resolver.Forwarded)
 }
+
+// TestShed: a query that there is no room for gets what is stale, under the
+// policy of the moment, or is told so.
+func TestShed(t *testing.T) {
+	now := time.Now()
+	r := resolver.New(resolver.Options{State: newState(t, snapshot(t, nil), upstreamFunc(address)), Clock: func() time.Time { return now },
+		Cache: cache.New(cache.Options{Entries: 1000, Bytes: 1 << 20, MaxStale: time.Hour})})
+	pending := func(name string) *resolver.Query {
+		t.Helper()
+		q := query(t, name, "10.0.0.1")
+		q.Received = now
+		if _, o := r.Answer(nil, q); o.Kind != resolver.Pending {
+			t.Fatalf("%s: %v", name, o.Kind)
+		}
+		return q
+	}
+	want := func(q *resolver.Query, kind resolver.Kind, rcode, answers int) {
+		t.Helper()
+		out, o := r.Shed(nil, q)
+		var m dns.Msg
+		if err := m.Unpack(out); err != nil {
+			t.Fatal(err)
+		}
+		if o.Kind != kind || m.Rcode != rcode || len(m.Answer) != answers {
+			t.Errorf("%v, want %v:\n%v", o.Kind, kind, &m)
+		}
+	}
+	q := query(t, "old.example.", "10.0.0.1")
+	q.Received = now
+	ask(t, r, q)
+	now = now.Add(10 * time.Minute)
+	want(pending("old.example."), resolver.Stale, dns.RcodeSuccess, 1)
+	want(pending("new.example."), resolver.Shed, dns.RcodeServerFailure, 0)
+
+	q = pending("old.example.")
+	r.SetState(newState(t, snapshot(t, r.State().Policy(), "old.example"), upstreamFunc(address)))
+	want(q, resolver.Blocked, dns.RcodeNameError, 0)
+	now = now.Add(2 * time.Hour)
+	r.SetState(newState(t, snapshot(t, r.State().Policy()), upstreamFunc(address)))
+	want(pending("old.example."), resolver.Shed, dns.RcodeServerFailure, 0)
+}

@@ -253,9 +253,18 @@ func (r *Resolver) again(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bool
 }
 
 // Shed answers a query that Answer left pending and that nobody has room
-// for.
+// for: with what is stale, as where upstream fails (RFC 8767 section 5), or else
+// that too many wait. It does not block.
 func (r *Resolver) Shed(dst []byte, q *Query) ([]byte, Outcome) {
 	o := Outcome{Kind: Shed, Qtype: qtypeClass(q.view.Type), Ban: blocklists.NoBan}
+	if q.target == nil {
+		if out, so, blocked := r.again(dst, q, o); blocked {
+			return out, so
+		}
+		if out, so, ok := r.stale(dst, q, o); ok && so.Kind != Pending {
+			return out, so
+		}
+	}
 	q.target = nil
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.ServFail)
