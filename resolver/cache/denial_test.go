@@ -237,8 +237,8 @@ func TestDenialAllocations(t *testing.T) {
 	msg, r := parsed(t, nxdomain(t, "gone.example.com", denied))
 	buf := make([]byte, 0, 1024)
 	c.Put(buf, k, msg, r, 1, epoch)
-	for i := range 40 { // so that its page is not the only one
-		n := fmt.Sprintf("go%02d.example.com", i)
+	for i := range 400 { // so that its page has others, whichever shard it is in
+		n := fmt.Sprintf("go%03d.example.com", i)
 		put(t, c, key(t, n, dns.TypeA), nxdomain(t, n, denied), epoch)
 	}
 	_, hit := c.Get(buf, below, epoch)
