@@ -24,10 +24,12 @@ type Guards struct {
 	// Before is what the list was when it was last found good, for a process that has no Snapshot with it yet. It counts if its Options are those of the list.
 	Before Baseline
 	// Serial is the number of this version, if something other than the content says so. Forward refuses a version with a lower one than before, and
-	// RequireSerial one without.
+	// RequireSerial one without. SameSerial refuses a version without such a number where there was one, or whose number is of another kind:
+	// whoever can choose among old versions that are signed could choose such a one.
 	Serial        Serial
 	Forward       bool
 	RequireSerial bool
+	SameSerial    bool
 }
 
 // Baseline is what versions of a list are compared with.
@@ -58,6 +60,9 @@ func (s Serial) older(than Serial) bool {
 	return s.Value < than.Value
 }
 
+// signed reports whether something other than the content said the number.
+func (s Serial) signed() bool { return s.Kind != "" && s.Kind != SOASerial && s.Kind != listSerial }
+
 // GrowthFloor is the number of entries up to which a list may grow at once.
 const GrowthFloor = 1000
 
@@ -80,8 +85,9 @@ func (g *Guards) check(l *List, info *ListInfo, before Baseline) error {
 		return fmt.Errorf("%s: %w; see what the source sends, or %s", l.Source, ErrNoEntries, remedy)
 	case g.RequireSerial && info.Serial.Kind == "":
 		return fmt.Errorf("%s: %w; have its publisher add one, or take require_serial out", l.Source, ErrNoSerial)
-	case g.RequireSerial && before.Serial.Kind != "" && before.Serial.Kind != info.Serial.Kind:
-		return fmt.Errorf("%s: %w: its number is a %s, and that was a %s; %s", l.Source, ErrSerial, info.Serial.Kind, before.Serial.Kind, remedy)
+	case g.RequireSerial && before.Serial.Kind != "" && before.Serial.Kind != info.Serial.Kind,
+		g.SameSerial && before.Serial.signed() && before.Serial.Kind != info.Serial.Kind:
+		return fmt.Errorf("%s: %w, for all that can be told: its number is of the kind %q, and that was a %s; %s", l.Source, ErrSerial, info.Serial.Kind, before.Serial.Kind, remedy)
 	case g.Forward && info.Serial.older(before.Serial):
 		return fmt.Errorf("%s: %w: %s %d, and that had %d; %s", l.Source, ErrSerial, info.Serial.Kind, info.Serial.Value, before.Serial.Value, remedy)
 	case g.MaxGrowth > 0 && before.Entries > 0 && info.Entries > GrowthFloor && float64(info.Entries) > g.MaxGrowth*float64(before.Entries):

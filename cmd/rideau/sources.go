@@ -211,7 +211,7 @@ func (s *listSources) prepare(cfg *config.Config, o loadOptions, aside map[strin
 	for i := range cfg.Lists {
 		l, b, c := &cfg.Lists[i], &p.policy.Lists[i], &p.from[i]
 		b.Guards = blocklists.Guards{MaxGrowth: l.MaxGrowth, MaxEntries: l.MaxEntries, Forward: l.URL != "" || l.PublicKey != "" || l.RequireSerial,
-			RequireSerial: l.RequireSerial, NotEmpty: l.URL != ""}
+			RequireSerial: l.RequireSerial, SameSerial: l.PublicKey != "", NotEmpty: l.URL != ""}
 		if d, err := hex.DecodeString(l.SHA256); err == nil && len(d) == sha256.Size {
 			b.Guards.SHA256 = [sha256.Size]byte(d)
 		}
