@@ -45,9 +45,12 @@ func (s *listSources) absent(cfg *config.Config) []*config.List {
 
 // copyFault is why there is no last good copy of a list with a URL; nil if there is one.
 func (s *listSources) copyFault(cfg *config.Config, l *config.List) error {
-	st, err := s.store(cfg)
-	if err != nil || st == nil {
+	if cfg.State.Dir == "" {
 		return fetch.ErrNoCopy
+	}
+	st, err := fetch.OpenStore(cfg.State.Dir, false)
+	if err != nil {
+		return err
 	}
 	facts, err := st.Facts(l.ID)
 	switch {

@@ -88,12 +88,17 @@ func (s *listSources) store(cfg *config.Config) (*fetch.Store, error) {
 	case !cfg.Remote():
 		s.log.Warn("no last good copies of lists are kept", "error", err)
 		return nil, nil
-	case s.loaded():
-		// A disk that is full must not keep anybody from changing a ban.
+	case s.loaded() || s.covered(cfg):
+		// A disk that is full or broken must keep nobody from changing a ban, nor from a start that can do without it.
 		s.log.Warn("last good copies of lists cannot be written; the old ones stay", "error", err)
 		return fetch.OpenStore(cfg.State.Dir, false)
 	}
 	return st, err
+}
+
+// covered reports whether all lists with a URL have a last good copy.
+func (s *listSources) covered(cfg *config.Config) bool {
+	return !slices.ContainsFunc(remoteLists(cfg), func(l *config.List) bool { return s.copyFault(cfg, l) != nil })
 }
 
 // loaded reports whether a policy was made before.
