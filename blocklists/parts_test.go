@@ -43,6 +43,17 @@ func TestSomeTypes(t *testing.T) {
 	}
 }
 
+// TestTakenBackInOtherOrder: a rule is taken back by one that names the same query types.
+func TestTakenBackInOtherOrder(t *testing.T) {
+	ads := list("ads", "||turned.example^$dnstype=A|TXT", "||turned.example^$dnstype=TXT|A|A,badfilter")
+	ads.Format = format.Adblock
+	s := load(t, blocklists.Policy{Lists: []blocklists.List{ads}, Bans: []blocklists.Ban{ban("ads", "ads")}}, nil)
+	name := wireName(t, "turned.example")
+	if v := s.Question(&blocklists.Ask{Name: &name, Type: wire.TypeA, Group: s.Group(netip.MustParseAddr("10.0.0.1"))}); v.Kind != blocklists.Pass {
+		t.Errorf("%v, want it let through", v.Kind)
+	}
+}
+
 // TestExceptedChain: what a list's own exception lets through it lets through
 // whole, but what is important, and for no other list.
 func TestExceptedChain(t *testing.T) {

@@ -217,6 +217,8 @@ func (r *Rule) setTypes(text []byte) fault {
 		}
 		r.Types, r.NotTypes = append(r.Types, n), not
 	}
+	slices.Sort(r.Types) // so that rules are the same if they say the same
+	r.Types = slices.Compact(r.Types)
 	return fault{}
 }
 

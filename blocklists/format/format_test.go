@@ -237,7 +237,7 @@ func TestAdblock(t *testing.T) {
 		{"addresses", "||192.0.2.1^\n|192.0.2.0/24^\n||2001:db8::1^\n", []string{"1 192.0.2.1/32", "2 192.0.2.0/24", "3 2001:db8::1/128"}},
 		{"internationalised", "||bücher.example^\n", []string{"1 suffix xn--bcher-kva.example."}},
 		{"exceptions", "@@||a.example^\n@@b.example\n# x\n@@||github.io^$important\n", []string{"1 suffix a.example. except", "2 exact b.example. except", "4 suffix github.io. except important"}},
-		{"modifiers", "||a.example^$important\n||b.example^$badfilter\n||c.example^$dnstype=A|aaaa\n||d.example^$dnstype=~HTTPS,important\n||e.example^$all\n||f.example^$document,popup\n||g.example^$dnsrewrite=NXDOMAIN\n@@||h.example^$badfilter\n", []string{
+		{"modifiers", "||a.example^$important\n||b.example^$badfilter\n||c.example^$dnstype=aaaa|A|AAAA\n||d.example^$dnstype=~HTTPS,important\n||e.example^$all\n||f.example^$document,popup\n||g.example^$dnsrewrite=NXDOMAIN\n@@||h.example^$badfilter\n", []string{
 			"1 suffix a.example. important", "2 suffix b.example. cancel", "3 suffix c.example. types=[1 28]", "4 suffix d.example. important types=[65] inverted",
 			"5 suffix e.example.", "6 suffix f.example.", "7 suffix g.example.", "8 suffix h.example. except cancel"}},
 		{"lines of hosts files", "||a.example^\n0.0.0.0 b.example c.example # d.example\n127.0.0.1 localhost\n", []string{"1 suffix a.example.", "2 exact b.example.", "2 exact c.example."}},
