@@ -79,6 +79,7 @@ func (u *DoH) http2() (http.RoundTripper, func()) {
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
 		MaxIdleConns:           maxConns,
+		MaxConnsPerHost:        maxConns, // else each of the first queries makes one
 		IdleConnTimeout:        u.o.IdleTimeout,
 		MaxResponseHeaderBytes: maxHeader,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},

@@ -44,6 +44,7 @@ type DoT struct {
 
 	mu    sync.Mutex
 	pipes []*pipe // guarded by mu; those that may be used
+	made  uint64  // guarded by mu: how many there were
 }
 
 // NewDoT makes an upstream. It connects to nothing yet.
@@ -68,15 +69,16 @@ func (u *DoT) Close() {
 }
 
 // Exchange implements upstream.Upstream. A query on a connection that turns
-// out to be gone is sent once more, over a new one (RFC 7766 section 6.2.4).
+// out to be gone is sent once more, over one that was made since (RFC 7766 section
+// 6.2.4).
 func (u *DoT) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	m, err := prepare(query, 0, 2)
 	if err != nil {
 		return dst, u.fail(ctx, err)
 	}
 	binary.BigEndian.PutUint16(m, uint16(len(m)-2))
-	for fresh := false; ; {
-		p, made, err := u.take(ctx, fresh)
+	for gone := (*pipe)(nil); ; {
+		p, made, err := u.take(ctx, gone)
 		if err != nil {
 			return dst, u.fail(ctx, err)
 		}
@@ -84,10 +86,10 @@ func (u *DoT) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 		if err == nil {
 			return out, nil
 		}
-		if made || fresh || ctx.Err() != nil || !errors.Is(err, errGone) {
+		if made || gone != nil || ctx.Err() != nil || !errors.Is(err, errGone) {
 			return dst, u.fail(ctx, err)
 		}
-		fresh = true
+		gone = p
 	}
 }
 
@@ -100,6 +102,10 @@ type pipe struct {
 	err   error
 	wake  chan struct{} // has one if there is something to send, with room for it
 	over  chan struct{} // closed when nothing is read any more
+
+	// Its number, and that of the last one made before it went out of use;
+	// guarded by u.mu.
+	number, last uint64
 
 	mu      sync.Mutex
 	waiting map[uint16]*waiter // guarded by mu
@@ -120,13 +126,18 @@ type waiter struct {
 var errGone = errors.New("the connection has gone")
 
 // take returns a connection to ask over, and whether it was made for that.
-func (u *DoT) take(ctx context.Context, fresh bool) (p *pipe, made bool, err error) {
+// For a query that another has gone with it is one made after that: what went may have
+// taken the others along. All who waited there share it.
+func (u *DoT) take(ctx context.Context, gone *pipe) (p *pipe, made bool, err error) {
 	u.mu.Lock()
-	if !fresh {
-		p = u.best()
+	after := uint64(0)
+	if gone != nil {
+		after = gone.last
 	}
+	p = u.best(after)
 	if made = p == nil; made {
-		p = &pipe{u: u, ready: make(chan struct{}), wake: make(chan struct{}, 1), over: make(chan struct{}), waiting: map[uint16]*waiter{}}
+		u.made++
+		p = &pipe{u: u, number: u.made, ready: make(chan struct{}), wake: make(chan struct{}, 1), over: make(chan struct{}), waiting: map[uint16]*waiter{}}
 		u.pipes = append(u.pipes, p)
 		go p.run()
 	}
@@ -139,12 +150,15 @@ func (u *DoT) take(ctx context.Context, fresh bool) (p *pipe, made bool, err err
 	}
 }
 
-// best is the connection with the least to do, unless all have much and there
-// may be another. It is called with mu held.
-func (u *DoT) best() *pipe {
+// best is the connection with the least to do of those with a number above
+// after, unless all have much and there may be another. It is called with mu held.
+func (u *DoT) best(after uint64) *pipe {
 	var best *pipe
 	least := 0
 	for _, p := range u.pipes {
+		if p.number <= after {
+			continue
+		}
 		if n := p.load(); best == nil || n < least {
 			best, least = p, n
 		}
@@ -187,6 +201,7 @@ func (u *DoT) drop(p *pipe) {
 	defer u.mu.Unlock()
 	if i := slices.Index(u.pipes, p); i >= 0 {
 		u.pipes = slices.Delete(u.pipes, i, i+1)
+		p.last = u.made
 	}
 }
 
