@@ -200,6 +200,9 @@ func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome)
 		case <-l.done:
 			waiting = false
 		case <-stale.C:
+			if out, so, blocked := r.again(dst, q, o); blocked {
+				return out, so
+			}
 			if out, so, ok := r.stale(dst, q, o); ok {
 				return out, so
 			}
