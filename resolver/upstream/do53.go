@@ -93,7 +93,8 @@ func (u *Do53) Mismatches() uint64 { return u.mismatches.Load() }
 func (u *Do53) Close() { u.idle.close() }
 
 // Exchange implements [Upstream]. A truncated response is asked for again
-// over TCP (RFC 7766 section 5), and a server that does not understand OPT
+// over TCP (RFC 7766 section 5), and so is one that finds no cookie good enough (RFC 7873
+// section 5.3); a server that does not understand OPT
 // records is asked again without (RFC 6891 section 6.2.2).
 func (u *Do53) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	base := len(dst)
@@ -124,6 +125,12 @@ func (u *Do53) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) 
 			// needed (RFC 7873 section 5.3).
 			out, err = u.askTCP(ctx, out[:base], m)
 		}
+	}
+	if err == nil && !u.stream && refusesCookie(out[base:]) {
+		// Several servers may be behind the address, with a secret each. Or the
+		// server insists on cookies now, and gets one the next time.
+		u.guise.cookieOff.Store(0)
+		out, err = u.askTCP(ctx, out[:base], m)
 	}
 	if err == nil && edns && refusesEDNS(out[base:]) {
 		m = m.withoutOPT()

@@ -27,6 +27,22 @@ type choosy struct {
 	formerr atomic.Bool // it minds cookies
 	bad     atomic.Bool // no cookie of before is good any more
 	forged  atomic.Bool // somebody answers before it does
+	strict  atomic.Bool // no cookie is good enough by UDP
+}
+
+// refuse is BADCOOKIE, with a new cookie for whoever has sent one.
+func (c *choosy) refuse(t testing.TB, q []byte) []byte {
+	return reply(t, q, "", func(r *dns.Msg) {
+		var m dns.Msg
+		if err := m.Unpack(q); err != nil {
+			t.Error(err)
+		}
+		r.Answer, r.Rcode = nil, dns.RcodeBadCookie
+		r.SetEdns0(1232, false)
+		if got := cookieOf(&m); got != "" {
+			r.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: got[:16] + strings.Repeat("ef", 16)}}
+		}
+	})
 }
 
 func cookieOf(m *dns.Msg) string {
@@ -84,6 +100,10 @@ func startChoosy(t testing.TB) (*choosy, *server) {
 			c.names[m.Question[0].Name]++
 			c.cookies = append(c.cookies, cookieOf(&m))
 			c.mu.Unlock()
+		}
+		if c.strict.Load() {
+			s.send(from, c.refuse(t, q))
+			return
 		}
 		if c.forged.Load() {
 			s.send(from, c.answer(t, q, true))
@@ -264,5 +284,51 @@ func TestCookieMinded(t *testing.T) {
 			t.Errorf("cookies %q", cookies)
 		}
 		time.Sleep(time.Millisecond)
+	})
+}
+
+// A server that finds no cookie good enough, as several of them with a secret each
+// behind one address, is asked over TCP, where it needs none (RFC 7873 section 5.3).
+func TestCookieNeverGoodEnough(t *testing.T) {
+	ways(t, upstream.Do53Options{Cookies: true}, func(t *testing.T, c *choosy, ask func(string) string, u *upstream.Do53) {
+		ours := strings.Repeat("ab", 16)
+		c.cookie.Store(&ours)
+		if got := ask("n.example"); got != "right" {
+			t.Fatal(got)
+		}
+		c.strict.Store(true)
+		for i := range 3 {
+			if got := ask("n.example"); got != "right" {
+				t.Fatal(got)
+			}
+			if n := c.tcp.Load(); n != int64(i+1) {
+				t.Fatalf("%d queries by TCP", n)
+			}
+		}
+		// One that gave none before, and insists on them now, gets one again.
+		c.strict.Store(false)
+		c.cookie.Store(nil)
+		for range 4 {
+			if got := ask("n.example"); got != "right" {
+				t.Fatal(got)
+			}
+		}
+		if _, cookies := c.sent(); cookies[len(cookies)-1] != "" {
+			t.Fatalf("cookies %q", cookies)
+		}
+		c.strict.Store(true)
+		if got := ask("n.example"); got != "right" {
+			t.Fatal(got)
+		}
+		c.strict.Store(false)
+		c.cookie.Store(&ours)
+		c.tcp.Store(0)
+		c.sent()
+		if out, err := u.Exchange(within(t, patience), nil, query(t, "probe.example")); err != nil || texts(t, query(t, "probe.example"), out) != "right" {
+			t.Fatal(err)
+		}
+		if _, cookies := c.sent(); c.tcp.Load() != 0 || len(cookies) != 1 || len(cookies[0]) != 16 {
+			t.Errorf("%d queries by TCP, cookies %q", c.tcp.Load(), cookies)
+		}
 	})
 }
