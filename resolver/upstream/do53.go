@@ -118,13 +118,8 @@ func (u *Do53) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) 
 			u.guise.setOff(&u.guise.cookieOff)
 			u.guise.jar.Store(nil)
 		}
-		m, cookie = u.guise.dress(newFrame(query))
+		m, _ = u.guise.dress(newFrame(query))
 		out, err = u.ask(ctx, out[:base], m)
-		if err == nil && cookie && refusesCookie(out[base:]) && !u.stream {
-			// Another server at the same address, say. Over TCP no cookie is
-			// needed (RFC 7873 section 5.3).
-			out, err = u.askTCP(ctx, out[:base], m)
-		}
 	}
 	if err == nil && !u.stream && refusesCookie(out[base:]) {
 		// Several servers may be behind the address, with a secret each. Or the
