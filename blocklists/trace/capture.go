@@ -40,7 +40,8 @@ type packets interface {
 
 // capture reads queries to port 53, over UDP and TCP, out of a capture. TCP is not put
 // together: a query counts if it begins where a segment does, or follows
-// another one in it, and ends in the same segment, as those of clients do.
+// another one in it, and ends in the same segment, as those of clients do. A capture may end
+// within a packet.
 func (s *reader) capture(in io.Reader, head []byte) (err error) {
 	var src packets
 	if string(head) == sectionHeader {
@@ -59,8 +60,13 @@ func (s *reader) capture(in io.Reader, head []byte) (err error) {
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
+		case errors.Is(err, io.ErrUnexpectedEOF) && s.Lines > 0:
+			// What captures leave that were stopped, or are still being written.
+			s.Lines++
+			s.unread(nil, "the capture ends within it")
+			return nil
 		case err != nil:
-			return fmt.Errorf("after packet %d: %w; the capture is cut off or damaged", s.Lines, err)
+			return fmt.Errorf("after packet %d: %w; the capture is damaged", s.Lines, err)
 		}
 		s.Lines++
 		link := src.LinkType()

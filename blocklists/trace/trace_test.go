@@ -292,9 +292,18 @@ func TestCapture(t *testing.T) {
 	if got, _, err := read(t, pcap(t, layers.LinkTypeRaw, false, bare), ""); err != nil || !slices.Equal(got, frameWants[:2]) {
 		t.Errorf("raw: %q, %v", got, err)
 	}
-	cut := pcap(t, layers.LinkTypeEthernet, false, all[:2])
-	if got, _, err := read(t, cut[:len(cut)-5], ""); err == nil || len(got) != 1 || !strings.Contains(err.Error(), "after packet 1") {
-		t.Errorf("cut off: %q, %v", got, err)
+	for name, cut := range map[string][]byte{"pcap": pcap(t, layers.LinkTypeEthernet, false, all[:2]), "pcapng": pcapng(t, layers.LinkTypeEthernet, all[:2])} {
+		for _, by := range []int{1, 5, len(all[1]) + 3} {
+			got, stats, err := read(t, cut[:len(cut)-by], "")
+			if err != nil || len(got) != 1 || stats.Lines != 2 || stats.Unread != 1 || !strings.Contains(stats.Problems[0].Reason, "ends within") {
+				t.Errorf("%s, cut off by %d: %q, %+v, %v", name, by, got, stats, err)
+			}
+		}
+	}
+	damaged := pcap(t, layers.LinkTypeEthernet, false, all[:2])
+	damaged[24+16+len(all[0])+8+3] = 0xFF // the length of the second packet
+	if got, _, err := read(t, damaged, ""); err == nil || len(got) != 1 || !strings.Contains(err.Error(), "after packet 1") {
+		t.Errorf("damaged: %q, %v", got, err)
 	}
 	if _, _, err := read(t, pcap(t, layers.LinkTypeIEEE802_11, false, all[:1]), ""); !errors.Is(err, trace.ErrNothing) {
 		t.Errorf("another link: %v", err)
