@@ -101,8 +101,16 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 	if !ok {
 		return r.fail(dst, q, edeNoReachable, false, o)
 	}
+	// What the answer is stays as it was when the query came. Bans hold as they
+	// are now.
+	now := r.state.Load().policy
+	ask.Group = now.Group(q.Client)
 	var scratch wire.Name
-	if w, _ := p.Response(msg, &ask, blocklists.Verdict{}, &scratch); w.Kind == blocklists.Block {
+	w := now.Question(&ask)
+	if w.Kind != blocklists.Block {
+		w, _ = now.Response(msg, &ask, blocklists.Verdict{}, &scratch)
+	}
+	if w.Kind == blocklists.Block {
 		return r.appendEmpty(dst, q, verdict, wire.NXDomain), o
 	}
 	base := len(dst)
