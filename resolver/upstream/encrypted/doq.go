@@ -177,7 +177,8 @@ func ask(ctx context.Context, conn *quic.Conn, framed []byte) ([]byte, error) {
 	})
 	defer stop()
 	if _, err := s.Write(framed); err != nil {
-		return nil, err
+		s.CancelRead(doqRequestCancelled) // else the stream is one of those that may be open
+		return nil, orDone(ctx, err)
 	}
 	s.Close() // STREAM FIN: there is no more (RFC 9250 section 4.2)
 	var head [2]byte
