@@ -272,50 +272,6 @@ func addressIn(msg []byte, r *wire.Record) netip.Addr {
 	return a
 }
 
-// atServers looks at the name servers of a name, as far as the response tells
-// of them.
-func (s *Snapshot) atServers(ch *choice, msg []byte, q *Ask, name *wire.Name) {
-	if !s.scopes[q.Group].serverZones {
-		return
-	}
-	var byName, byAddr candidates
-	var owner, server wire.Name
-	w := wire.NewWalk(msg)
-	var r wire.Record
-	for w.Next(&r) && r.Section != wire.Additional {
-		if r.Type != wire.TypeNS {
-			continue
-		}
-		if _, err := owner.Parse(msg, r.Off); err != nil || !name.IsSubdomain(owner.Bytes()) {
-			continue
-		}
-		if _, err := server.Parse(msg, r.DataOff); err != nil {
-			continue
-		}
-		var c candidates
-		s.names(&c, &server, format.OnNSDName)
-		byName.add(&c)
-		s.glue(&byAddr, msg, q, &server)
-	}
-	s.take(ch, &byName, q)
-	s.take(ch, &byAddr, q)
-}
-
-// glue looks at the addresses that a response has for a name server.
-func (s *Snapshot) glue(c *candidates, msg []byte, q *Ask, server *wire.Name) {
-	var owner wire.Name
-	w := wire.NewWalk(msg)
-	var r wire.Record
-	for w.Next(&r) {
-		if r.Section != wire.Additional || r.Type != wire.TypeA && r.Type != wire.TypeAAAA {
-			continue
-		}
-		if _, err := owner.Parse(msg, r.Off); err == nil && string(owner.Bytes()) == string(server.Bytes()) {
-			s.addressOf(c, msg, &r, format.OnNSIP, &s.scopes[q.Group])
-		}
-	}
-}
-
 // add takes the candidates of zones that have none yet.
 func (c *candidates) add(o *candidates) {
 	for i, r := range o {

@@ -187,6 +187,17 @@ func (n *Name) IsSubdomain(zone []byte) bool {
 	return len(zone) == 1
 }
 
+// Compare is below, at or above 0 as n comes before o in canonical order, is
+// o, or comes after it (RFC 4034 section 6.1).
+func (n *Name) Compare(o *Name) int {
+	for i := 1; i <= min(n.Labels(), o.Labels()); i++ {
+		if c := bytes.Compare(n.Label(n.Labels()-i), o.Label(o.Labels()-i)); c != 0 {
+			return c
+		}
+	}
+	return n.Labels() - o.Labels()
+}
+
 // String is the name in presentation form, with a final dot.
 func (n *Name) String() string { return NameString(n.Bytes()) }
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"testing"
 )
 
@@ -45,6 +46,24 @@ func TestPlainNames(t *testing.T) {
 				if !bytes.Equal(got, want) || (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
 					t.Errorf("%q: %x, %v; escaped %x, %v", text, got, err, want, wantErr)
 				}
+			}
+		}
+	}
+}
+
+// TestCompare goes through the order of RFC 4034 section 6.1.
+func TestCompare(t *testing.T) {
+	texts := []string{"example", "a.example", "yljkjljk.a.example", "Z.a.example", "zABC.a.EXAMPLE", "z.example", "\\001.z.example", "*.z.example", "\\200.z.example"}
+	names := make([]Name, len(texts))
+	for i, text := range texts {
+		if err := names[i].SetText(text); err != nil {
+			t.Fatal(text, err)
+		}
+	}
+	for i := range names {
+		for j := range names {
+			if got := names[i].Compare(&names[j]); cmp.Compare(got, 0) != cmp.Compare(i, j) {
+				t.Errorf("%s with %s: %d", texts[i], texts[j], got)
 			}
 		}
 	}
