@@ -422,13 +422,19 @@ func packName(t *testing.T, name string) []byte {
 // serveAuthority serves authority on one port of 127.0.0.1.
 func serveAuthority(t *testing.T) netip.AddrPort {
 	t.Helper()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", pc.LocalAddr().String())
-	if err != nil {
-		t.Skipf("the port is taken for TCP: %v", err)
+	var pc net.PacketConn
+	var l net.Listener
+	for tries := 0; l == nil; tries++ { // connections that are over keep ports, of TCP alone
+		var err error
+		if pc, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		if l, err = net.Listen("tcp", pc.LocalAddr().String()); err != nil {
+			pc.Close()
+			if tries == 100 {
+				t.Fatal(err)
+			}
+		}
 	}
 	for _, s := range []*dns.Server{{PacketConn: pc, Handler: dns.HandlerFunc(authority)}, {Listener: l, Handler: dns.HandlerFunc(authority)}} {
 		go func() { _ = s.ActivateAndServe() }()
