@@ -171,12 +171,16 @@ func growth(v node.Value) (float64, bool) {
 	return 0, false
 }
 
-// Name is what messages call the source of a list: the path or the URL, without a password.
+// Name is what messages call the source of a list: the path or the URL, without a password, and without what stands
+// after a ?, which often is a key.
 func (l *List) Name() string {
 	switch {
 	case l.URL != "":
 		if u, err := url.Parse(l.URL); err == nil {
 			u.User = nil
+			if u.RawQuery != "" {
+				u.RawQuery = "..."
+			}
 			return u.String()
 		}
 		return l.URL
