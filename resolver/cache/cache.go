@@ -17,6 +17,7 @@ import (
 	"math"
 	"math/bits"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -137,11 +138,12 @@ type Hit struct {
 // all else may overlap. It reads no clock: now is Unix time in nanoseconds, as
 // the caller has it.
 type Cache struct {
-	seed   maphash.Seed
-	mask   uint64 // all ones; tests make questions collide with less
-	shift  uint   // of a hash, for the index of its shard
-	shards []shard
-	epoch  atomic.Uint64 // flushes
+	seed     maphash.Seed
+	mask     uint64 // all ones; tests make questions collide with less
+	shift    uint   // of a hash, for the index of its shard
+	shards   []shard
+	epoch    atomic.Uint64 // flushes
+	renumber sync.Mutex    // held by what gives records other numbers, and by what goes through them by number
 
 	denials denials
 	noCut   bool
@@ -370,6 +372,8 @@ func (c *Cache) MaxTTL() uint32 { return c.maxTTL }
 // hold. The number of shards stays; each keeps at least one entry unless
 // entries is zero.
 func (c *Cache) Resize(entries int, bytes int64) {
+	c.renumber.Lock()
+	defer c.renumber.Unlock()
 	n := len(c.shards)
 	for i := range c.shards {
 		share := 0

@@ -39,6 +39,8 @@ const flushStep = 256
 
 func (c *Cache) flushIf(name *wire.Name, tree bool) (n int) {
 	c.epoch.Add(1)
+	c.renumber.Lock()
+	defer c.renumber.Unlock()
 	for i := range c.shards {
 		s := &c.shards[i]
 		// What comes into a place that was looked at already is newer than

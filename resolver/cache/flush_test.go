@@ -132,6 +132,40 @@ func TestFlushTreeConcurrent(t *testing.T) {
 	}
 }
 
+// New bounds, which have records made anew in another order, let nothing slip
+// through a flush.
+func TestFlushTreeWhileResized(t *testing.T) {
+	const n = 20_000
+	for range 5 {
+		c := cache.New(cache.Options{Entries: 2 * n, Bytes: 1 << 28, Shards: 1})
+		keys := make([]cache.Key, n)
+		for i := range keys {
+			host := fmt.Sprintf("h%d.flush.example", i)
+			m := response(t, host, dns.TypeA, 0, host+". 300 IN A 192.0.2.1")
+			put(t, c, keyOf(t, m), m, epoch)
+			keys[n-1-i] = keyOf(t, m)
+		}
+		for _, k := range keys { // the last becomes the oldest
+			c.Get(nil, k, epoch+2e9)
+		}
+		held := c.Stats().Bytes
+		var wg sync.WaitGroup
+		begun := make(chan struct{})
+		wg.Go(func() {
+			close(begun)
+			for i := range int64(20) {
+				c.Resize(2*n, held*(99-i)/100)
+			}
+		})
+		<-begun
+		c.FlushTree(name(t, "flush.example"))
+		wg.Wait()
+		if left := c.Stats().Entries; left != 0 {
+			t.Fatalf("%d are left", left)
+		}
+	}
+}
+
 // BenchmarkFlushName is what a flush takes with 200,000 entries.
 func BenchmarkFlushName(b *testing.B) {
 	c, _ := filled(b, 200_000)
