@@ -200,7 +200,7 @@ type losses struct {
 }
 
 // Shield has the system let go of some datagrams of networks that flood, before
-// they cost anything; nil has it take all again. IPv6 is not concerned. It is
+// they cost anything; nil has it take all again. It is
 // safe for concurrent use.
 func (l *Listener) Shield(s *limit.Shield) error {
 	var err error
