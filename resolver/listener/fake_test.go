@@ -129,6 +129,25 @@ type server struct {
 	stop  func() // ends the context and waits for Serve to return
 }
 
+// hasIPv6 reports whether ::1 is this machine's. Containers often lack it, and the
+// kernel may let [::] be bound all the same.
+func hasIPv6() bool {
+	c, err := net.ListenPacket("udp6", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
+}
+
+// needs skips what is about an IPv6 address on a machine that has none.
+func needs(t testing.TB, addr string) {
+	t.Helper()
+	if strings.HasPrefix(addr, "[") && !hasIPv6() {
+		t.Skip("this machine has no IPv6")
+	}
+}
+
 func serve(t testing.TB, h listener.Handler, o listener.Options) *server {
 	t.Helper()
 	s := &server{log: new(bytes.Buffer), stats: new(resolver.Stats)}

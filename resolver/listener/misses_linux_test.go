@@ -131,6 +131,7 @@ var patient = upstream.Options{NoHedge: true, AttemptTimeout: 5 * time.Second, T
 func TestMissesWait(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1:0", "0.0.0.0:0", "[::1]:0"} {
 		t.Run(addr, func(t *testing.T) {
+			needs(t, addr)
 			m := newMirror(t)
 			m.hold()
 			s := serve(t, forwarder(t, patient, m), listener.Options{Addrs: []string{addr}})

@@ -20,6 +20,7 @@ func TestShield(t *testing.T) {
 		{"[::1]:0", "::1", ""},
 	} {
 		t.Run(c.listen, func(t *testing.T) {
+			needs(t, c.listen)
 			rnd := rand.New(rand.NewPCG(1, 2))
 			for _, size := range []int{1, 2, 6, 7, 50, 1500} {
 				testShield(t, rnd, size, c.listen, c.client, c.beside)

@@ -82,7 +82,7 @@ func TestUDPSourceAddress(t *testing.T) {
 		o.Addrs = []string{":0"}
 		s := serve(t, f, o)
 		asked := []string{"127.0.0.2", "127.3.2.1"}
-		if len(s.Addrs()) == 2 {
+		if hasIPv6() && len(s.Addrs()) == 2 {
 			asked = append(asked, "::1")
 		}
 		for _, a := range asked {
