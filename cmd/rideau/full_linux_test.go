@@ -63,3 +63,41 @@ func TestFullDisk(t *testing.T) {
 	is("second.example", blocked)
 	is("third.example", passed)
 }
+
+// A start that has a last good copy of each list does without a folder that can be written: a broken disk is no reason for a network to be
+// without names. One that lacks a copy says that it cannot write there.
+func TestStartWithFolderReadOnly(t *testing.T) {
+	w := newWorld(t)
+	pub := newPublisher(w)
+	pub.publish("", feedText)
+	w.remote(pub.URL+"/list.txt", "")
+	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml"); code != exitOK {
+		t.Fatalf("fetch: %d %s", code, out)
+	}
+	if err := os.Chmod(w.path("state"), 0o555); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Chmod(w.path("state"), 0o755) })
+	if os.WriteFile(w.path("state/x"), nil, 0o666) == nil { // this user may write to every folder: the disk has to say no
+		const bind = syscall.MS_BIND
+		if err := syscall.Mount(w.path("state"), w.path("state"), "", bind, ""); err != nil {
+			t.Skipf("this user may write to every folder, and a disk that cannot be written is not to be had: %v", err)
+		}
+		t.Cleanup(func() { syscall.Unmount(w.path("state"), syscall.MNT_DETACH) })
+		if err := syscall.Mount("", w.path("state"), "", bind|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := start(t, w.dir)
+	if got := outcome(p.ask("udp", "second.example", dns.TypeA)); got != blocked {
+		t.Error(got)
+	}
+	p.logs(time.Now(), "level=WARN .*cannot be written")
+	w.write("list.txt", "banned.example\nthird.example\n")
+	p.becomes(time.Now(), "third.example", blocked)
+	p.stop()
+	w.remote(pub.URL+"/other.txt", "")
+	if code, out := runRideau(t, w.dir, "serve", "--config", "rideau.yaml"); code != exitFailure || !strings.Contains(out, "rideau: state.dir: ") {
+		t.Errorf("without a copy: %d %s", code, out)
+	}
+}

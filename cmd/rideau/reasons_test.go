@@ -3,13 +3,10 @@ package main
 import (
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
 // A reload that is refused says why it is, and not which lines were passed over in lists that are good enough.
@@ -52,36 +49,5 @@ func TestRefusedForWhatIsWrong(t *testing.T) {
 			log := p.stderr.String()[logged:]
 			return log, strings.Contains(log, "why=SIGHUP") && strings.Contains(log, c.want) && !strings.Contains(log, "no name")
 		})
-	}
-}
-
-// A start that has a last good copy of each list does without a folder that can be written: a broken disk is no reason for a network to be
-// without names. One that lacks a copy says that it cannot write there.
-func TestStartWithFolderReadOnly(t *testing.T) {
-	w := newWorld(t)
-	pub := newPublisher(w)
-	pub.publish("", feedText)
-	w.remote(pub.URL+"/list.txt", "")
-	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml"); code != exitOK {
-		t.Fatalf("fetch: %d %s", code, out)
-	}
-	if err := os.Chmod(w.path("state"), 0o555); err != nil {
-		t.Fatal(err)
-	}
-	defer os.Chmod(w.path("state"), 0o755)
-	if os.WriteFile(w.path("state/x"), nil, 0o666) == nil {
-		t.Skip("this user may write to every folder")
-	}
-	p := start(t, w.dir)
-	if got := outcome(p.ask("udp", "second.example", dns.TypeA)); got != blocked {
-		t.Error(got)
-	}
-	p.logs(time.Now(), "level=WARN .*cannot be written")
-	w.write("list.txt", "banned.example\nthird.example\n")
-	p.becomes(time.Now(), "third.example", blocked)
-	p.stop()
-	w.remote(pub.URL+"/other.txt", "")
-	if code, out := runRideau(t, w.dir, "serve", "--config", "rideau.yaml"); code != exitFailure || !strings.Contains(out, "rideau: state.dir: ") {
-		t.Errorf("without a copy: %d %s", code, out)
 	}
 }
