@@ -116,7 +116,7 @@ func (s *listSources) notFetched(cfg *config.Config, visits []visit) []error {
 	var out []error
 	for _, v := range visits {
 		if v.err != nil {
-			out = append(out, &blocklists.ListError{List: v.list.ID, Source: v.list.Name(), Err: fmt.Errorf("%s: %w", v.list.Name(), noCopy(cfg, v.err, s.copyFault(cfg, v.list)))})
+			out = append(out, &blocklists.ListError{List: v.list.ID, Source: v.list.Name(), Err: fmt.Errorf("%s: %w", v.list.Name(), s.noCopy(cfg, v.list, v.err))})
 		}
 	}
 	return out

@@ -266,17 +266,18 @@ func (s *listSources) prepareURL(p *prepared, i int, o loadOptions, aside bool) 
 		b.Guards.NotEmpty, b.Guards.RequireSerial, b.Guards.SHA256 = false, false, [sha256.Size]byte{}
 		b.Open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("")), nil }
 	default:
-		err := noCopy(p.cfg, why, s.copyFault(p.cfg, l))
+		err := s.noCopy(p.cfg, l, why)
 		b.Open = func() (io.ReadCloser, error) { return nil, err }
 	}
 }
 
-// noCopy is the error of a list that could not be fetched, of which there is no good copy because of fault; why may be nil.
-func noCopy(cfg *config.Config, why, fault error) error {
+// noCopy is the error of a list that could not be fetched, of which there is no good copy either; why may be nil.
+func (s *listSources) noCopy(cfg *config.Config, l *config.List, why error) error {
 	const remedy = `; run "rideau fetch" where there is a network and bring that folder here, or take the list out of the configuration`
 	if why == nil {
 		why = errors.New("it was not fetched yet")
 	}
+	fault := s.copyFault(cfg, l)
 	if fault == nil || errors.Is(fault, fetch.ErrNoCopy) {
 		return fmt.Errorf("%w: %w in %s%s", why, fetch.ErrNoCopy, cfg.State.Dir, remedy)
 	}
