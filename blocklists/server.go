@@ -2,7 +2,6 @@ package blocklists
 
 import (
 	"net/netip"
-	"slices"
 
 	"rideau/blocklists/format"
 	"rideau/resolver/wire"
@@ -30,20 +29,14 @@ func (s *Snapshot) atServers(ch *choice, msg []byte, q *Ask, name *wire.Name) {
 		}
 	}
 	s.take(ch, &byName, q)
-	var tmp [maxGlue]netip.Addr
-	addrs := glue(tmp[:0], msg, name)
-	slices.SortFunc(addrs, netip.Addr.Compare)
-	for _, a := range addrs {
-		if s.addr(a, &s.scopes[q.Group], nil).Kind != Allow {
-			s.address(&byAddr, a, format.OnNSIP)
-		}
-	}
+	var tmp [wire.MaxAdditional]netip.Addr
+	s.addresses(&byAddr, glue(tmp[:0], msg, name), format.OnNSIP, &s.scopes[q.Group])
 	s.take(ch, &byAddr, q)
 }
 
-// maxGlue is how many addresses of name servers are looked at:
-// wire.Response.Parse lets no more additional records through.
-const maxGlue = 64
+// maxOrdered is how many servers of a response are taken in their order, each
+// at the cost of reading the response; what else there is comes as it stands.
+const maxOrdered = 32
 
 // serverName adds what zones say about a name server.
 func (s *Snapshot) serverName(to *candidates, server *wire.Name) {
@@ -84,7 +77,7 @@ func glue(dst []netip.Addr, msg []byte, name *wire.Name) []netip.Addr {
 	var owner wire.Name
 	w := wire.NewWalk(msg)
 	var r wire.Record
-	for w.Next(&r) && len(dst) < maxGlue {
+	for w.Next(&r) && len(dst) < wire.MaxAdditional {
 		if r.Section != wire.Additional {
 			continue
 		}

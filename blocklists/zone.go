@@ -2,6 +2,7 @@ package blocklists
 
 import (
 	"net/netip"
+	"slices"
 
 	"rideau/blocklists/format"
 	"rideau/resolver/wire"
@@ -219,49 +220,28 @@ func (s *Snapshot) atName(ch *choice, name *wire.Name, q *Ask) {
 	s.take(ch, &c, q)
 }
 
-// atAddresses looks at the addresses in an answer. Of rules of one zone for
-// equally long prefixes, that for the smallest address counts, whatever order upstream has
-// today: so the addresses are taken from the smallest on.
+// atAddresses looks at the addresses in an answer.
 func (s *Snapshot) atAddresses(ch *choice, msg []byte, q *Ask) {
 	if !s.someAddrs {
 		return
 	}
 	var c candidates
-	var last netip.Addr
-	for range maxOrdered {
-		r, a := nextAddress(msg, last)
-		if !a.IsValid() {
-			break
-		}
-		s.addressOf(&c, msg, &r, format.OnAnswer, &s.scopes[q.Group])
-		last = a
-	}
+	var tmp [usualAddrs]netip.Addr
+	addrs := tmp[:0]
 	w := wire.NewWalk(msg)
 	var r wire.Record
 	for w.Next(&r) && r.Section == wire.Answer {
-		if a := addressIn(msg, &r); last.Less(a) {
-			s.addressOf(&c, msg, &r, format.OnAnswer, &s.scopes[q.Group])
+		if a := addressIn(msg, &r); a.IsValid() {
+			addrs = append(addrs, a)
 		}
 	}
+	s.addresses(&c, addrs, format.OnAnswer, &s.scopes[q.Group])
 	s.take(ch, &c, q)
 }
 
-// maxOrdered is how many addresses of an answer are taken in their order, each
-// at the cost of reading the answer; what else there is comes as it stands.
-const maxOrdered = 32
-
-// nextAddress is the smallest address in an answer above last, and its record; not valid
-// if there is none.
-func nextAddress(msg []byte, last netip.Addr) (of wire.Record, next netip.Addr) {
-	w := wire.NewWalk(msg)
-	var r wire.Record
-	for w.Next(&r) && r.Section == wire.Answer {
-		if a := addressIn(msg, &r); last.Less(a) && (!next.IsValid() || a.Less(next)) {
-			of, next = r, a
-		}
-	}
-	return of, next
-}
+// usualAddrs is how many addresses an answer may have for them to be looked at
+// without allocating.
+const usualAddrs = 64
 
 // addressIn is the address of an A or AAAA record; not valid if it is another.
 func addressIn(msg []byte, r *wire.Record) netip.Addr {
@@ -281,12 +261,15 @@ func (c *candidates) add(o *candidates) {
 	}
 }
 
-// addressOf is address for that in a record, unless an exception lets it
-// through.
-func (s *Snapshot) addressOf(c *candidates, msg []byte, r *wire.Record, t format.Trigger, sc *scope) {
-	a, ok := netip.AddrFromSlice(msg[r.DataOff:r.End])
-	if ok && s.addr(a, sc, nil).Kind != Allow {
-		s.address(c, a, t)
+// addresses adds what zones say about addresses, unless an exception lets
+// them through. Of rules of one zone for equally long prefixes, that for the smallest
+// address counts, whatever order upstream has today: so they are put in order.
+func (s *Snapshot) addresses(c *candidates, addrs []netip.Addr, t format.Trigger, sc *scope) {
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	for _, a := range addrs {
+		if s.addr(a, sc, nil).Kind != Allow {
+			s.address(c, a, t)
+		}
 	}
 }
 

@@ -193,7 +193,7 @@ const maxDenial = 1024
 // reports whether it did.
 func (c *Cache) putDenial(msg []byte, k *Key, e entry) bool {
 	var plain [maxDenial]byte
-	var tmp [2 * usualRecords]byte
+	var tmp [2 * wire.UsualRecords]byte
 	w := k.denial(k.Name.Labels())
 	out := append(plain[:0], msg[:wire.HeaderLen]...)
 	for _, s := range []wire.Section{wire.Answer, wire.Authority, wire.Additional} {

@@ -86,7 +86,7 @@ func (c *Cache) Put(dst []byte, k Key, msg []byte, r *wire.Response, generation 
 	if what == positive {
 		e.flags |= flagPositive
 	}
-	var tmp [2 * usualRecords]byte
+	var tmp [2 * wire.UsualRecords]byte
 	out, offsets := c.pack(dst, tmp[:0], &e, msg, &k, r, what)
 
 	if r.Rcode == wire.NoError || r.Answers > 0 {
@@ -110,10 +110,6 @@ func (c *Cache) Put(dst []byte, k Key, msg []byte, r *wire.Response, generation 
 	}
 	return out, true
 }
-
-// usualRecords is how many records a response may have for Put not to
-// allocate.
-const usualRecords = 64
 
 // echoes reports whether msg has k's question in any letter case.
 func echoes(msg []byte, k *Key) bool {

@@ -83,7 +83,7 @@ func (r *Response) Parse(msg []byte, scratch *Name) error {
 	r.End = w.Offset()
 	var rec Record
 	kept, first, over := 0, true, false
-	var tmp [usualRecords]uint16
+	var tmp [UsualRecords]uint16
 	ttls := tmp[:0]
 	for w.Next(&rec) {
 		ttls = append(ttls, uint16(rec.TTLOff))
@@ -102,7 +102,7 @@ func (r *Response) Parse(msg []byte, scratch *Name) error {
 		if err := checkNames(msg, &rec, ttls, scratch); err != nil {
 			return err
 		}
-		if rec.Section == Additional && (kept == maxAdditional || !solicited(msg, &rec, scratch)) {
+		if rec.Section == Additional && (kept == MaxAdditional || !solicited(msg, &rec, scratch)) {
 			over = true
 			continue
 		}
@@ -129,9 +129,9 @@ func (r *Response) Parse(msg []byte, scratch *Name) error {
 	return nil
 }
 
-// usualRecords is how many records a response may have for Parse not to
-// allocate.
-const usualRecords = 64
+// UsualRecords is how many records a response may have for whoever notes
+// something about each, as [Response.Parse] does, not to allocate.
+const UsualRecords = 64
 
 // checkNames reads the names of a record that policy, a cache or a client would read
 // later, so that later nothing can fail. ttls is where the TTLs stand, up to the record's.

@@ -1,8 +1,8 @@
 package wire
 
-// maxAdditional is how many records of the additional section are looked at:
+// MaxAdditional is how many records of the additional section are looked at:
 // each is held against all that stands before it.
-const maxAdditional = 64
+const MaxAdditional = 64
 
 // solicited reports whether an additional record belongs to the response
 // (RFC 2181 section 5.4.1): its owner is the question's name, or one that a
