@@ -9,36 +9,36 @@ import (
 // Cache bounds what is remembered of upstream's responses, and for how long.
 type Cache struct {
 	// MaxEntries is the number of responses kept.
-	MaxEntries int `key:"max_entries"`
+	MaxEntries int `key:"max_entries" applies:"live"`
 	// MaxBytes is the memory, in bytes, that they may take, with all that goes with them.
-	MaxBytes int64 `key:"max_bytes"`
+	MaxBytes int64 `key:"max_bytes" applies:"live"`
 	// MemoryLimit is the memory, in bytes, that the whole process is to keep to: the garbage collector works harder for it when that comes
 	// close. 0 is none.
-	MemoryLimit int64 `key:"memory_limit"`
+	MemoryLimit int64 `key:"memory_limit" applies:"live"`
 	// Snapshot is the path of a file that the responses are kept in from one start to the next, made relative as List.File is; empty for none.
-	Snapshot string `key:"snapshot"`
+	Snapshot string `key:"snapshot" applies:"live"`
 	// MinTTL raises shorter TTLs.
-	MinTTL time.Duration `key:"min_ttl"`
+	MinTTL time.Duration `key:"min_ttl" applies:"restart"`
 	// MaxTTL lowers longer TTLs (RFC 8767 section 4).
-	MaxTTL time.Duration `key:"max_ttl"`
+	MaxTTL time.Duration `key:"max_ttl" applies:"restart"`
 	// MaxNegativeTTL lowers the TTLs of NXDOMAIN and NODATA (RFC 2308 section 5).
-	MaxNegativeTTL time.Duration `key:"max_negative_ttl"`
+	MaxNegativeTTL time.Duration `key:"max_negative_ttl" applies:"restart"`
 	// NXDomainCut takes an NXDOMAIN to hold for all names below, too (RFC 8020).
-	NXDomainCut bool `key:"nxdomain_cut"`
+	NXDomainCut bool `key:"nxdomain_cut" applies:"restart"`
 	// FailureTTL is the time for which a failed resolution is remembered (RFC 9520 section 3.2).
-	FailureTTL time.Duration `key:"failure_ttl"`
+	FailureTTL time.Duration `key:"failure_ttl" applies:"restart"`
 	// FailureMaxTTL is the longest time for that, to which it doubles with each failure in a row (RFC 9520 section 3.2); never less than FailureTTL.
-	FailureMaxTTL time.Duration `key:"failure_max_ttl"`
+	FailureMaxTTL time.Duration `key:"failure_max_ttl" applies:"restart"`
 	// Prefetch asks for popular answers anew before they expire.
-	Prefetch bool `key:"prefetch"`
+	Prefetch bool `key:"prefetch" applies:"restart"`
 	// PrefetchHits is how often an answer is asked for while it is kept, to be popular.
-	PrefetchHits int `key:"prefetch_hits"`
+	PrefetchHits int `key:"prefetch_hits" applies:"restart"`
 	// MaxStale is the time after expiry for which a response may still be used when upstream fails (RFC 8767 section 5); 0 is never.
-	MaxStale time.Duration `key:"max_stale"`
+	MaxStale time.Duration `key:"max_stale" applies:"restart"`
 	// StaleTTL is the TTL of such a response (RFC 8767 section 5).
-	StaleTTL time.Duration `key:"stale_ttl"`
+	StaleTTL time.Duration `key:"stale_ttl" applies:"restart"`
 	// StaleAfter is the time that upstream has before a stale response is sent instead (RFC 8767 section 5, client response timer).
-	StaleAfter time.Duration `key:"stale_after"`
+	StaleAfter time.Duration `key:"stale_after" applies:"restart"`
 }
 
 func defaultCache() Cache {

@@ -10,9 +10,9 @@ import (
 // Clients says who is answered.
 type Clients struct {
 	// Allow holds the blocks whose queries are answered; host bits are zero. Keywords stand here as what they mean.
-	Allow []netip.Prefix `key:"allow"`
+	Allow []netip.Prefix `key:"allow" applies:"live"`
 	// RefusedPerSecond is the number of REFUSED responses a second to all other clients together; beyond it they get none.
-	RefusedPerSecond int `key:"refused_per_second"`
+	RefusedPerSecond int `key:"refused_per_second" applies:"restart"`
 }
 
 // GroupAll is the group that every client is in; no other may have its name.

@@ -29,19 +29,19 @@ type Config struct {
 	// Limits bound what clients may take.
 	Limits Limits `key:"limits"`
 	// Groups are sets of clients for bans and exceptions to refer to.
-	Groups []Group `key:"groups"`
+	Groups []Group `key:"groups" applies:"lists"`
 	// Upstream says who is asked.
 	Upstream Upstream `key:"upstream"`
 	// Forward says who is asked instead for some zones.
-	Forward []Forward `key:"forward"`
+	Forward []Forward `key:"forward" applies:"live"`
 	// Cache bounds what is remembered.
 	Cache Cache `key:"cache"`
 	// Lists are the sources of names for bans and exceptions.
-	Lists []List `key:"lists"`
+	Lists []List `key:"lists" applies:"lists"`
 	// Bans are what is not resolved.
-	Bans []Ban `key:"bans"`
+	Bans []Ban `key:"bans" applies:"lists"`
 	// Exceptions are what is resolved although a ban has it.
-	Exceptions []Exception `key:"exceptions"`
+	Exceptions []Exception `key:"exceptions" applies:"lists"`
 	// State says where what outlives the process is kept.
 	State State `key:"state"`
 	// Fetch says how lists are fetched.

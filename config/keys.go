@@ -5,27 +5,61 @@ import (
 	"strings"
 )
 
+// Application says when a changed value takes effect. The tag applies of a field of the configuration holds it.
+type Application string
+
+// Applications.
+const (
+	// Live takes effect at a reload.
+	Live Application = "live"
+	// Lists takes effect at a reload, which reads all lists again for it. A reload that changes no such key keeps the policy it has,
+	// if the contents of the lists are the same.
+	Lists Application = "lists"
+	// Restart takes effect at the next start.
+	Restart Application = "restart"
+)
+
 // Keys returns the dotted path of every key that a configuration file may have, such as "cache.max_bytes" or "bans[].title.en", in the
 // order of the documentation.
-func Keys() []string { return keysOf(nil, "", reflect.TypeFor[Config]()) }
+func Keys() []string {
+	var out []string
+	eachKey("", "", reflect.TypeFor[Config](), func(path string, _ Application) { out = append(out, path) })
+	return out
+}
 
-func keysOf(keys []string, path string, t reflect.Type) []string {
+// Applies returns when a change of one of Keys takes effect. It is empty for a section, whose keys each have their own, and for what is no
+// key. A key inside a list of mappings, such as bans, has that of the list, which changes as a whole.
+func Applies(key string) Application {
+	var out Application
+	eachKey("", "", reflect.TypeFor[Config](), func(path string, a Application) {
+		if path == key {
+			out = a
+		}
+	})
+	return out
+}
+
+// eachKey calls f with each key of a mapping, which is at path, and with when its changes take effect. A key that does not say so has
+// that of the mapping.
+func eachKey(path string, inherited Application, t reflect.Type, f func(path string, a Application)) {
 	for i := range t.NumField() {
-		f := t.Field(i)
-		tag := f.Tag.Get("key")
+		field := t.Field(i)
+		tag := field.Tag.Get("key")
 		if tag == "" || tag == "-" {
 			continue
 		}
-		key := strings.TrimPrefix(path+"."+tag, ".")
-		keys = append(keys, key)
-		switch ft := f.Type; {
+		key, applies := strings.TrimPrefix(path+"."+tag, "."), inherited
+		if a := field.Tag.Get("applies"); a != "" {
+			applies = Application(a)
+		}
+		f(key, applies)
+		switch ft := field.Type; {
 		case keyed(ft):
-			keys = keysOf(keys, key, ft)
+			eachKey(key, applies, ft, f)
 		case ft.Kind() == reflect.Slice && keyed(ft.Elem()):
-			keys = keysOf(keys, key+"[]", ft.Elem())
+			eachKey(key+"[]", applies, ft.Elem(), f)
 		}
 	}
-	return keys
 }
 
 // keyed reports whether t is a mapping of the configuration file.
@@ -41,8 +75,8 @@ func keyed(t reflect.Type) bool {
 	return false
 }
 
-// Changed returns the dotted keys whose values differ between two configurations, in the order of the documentation. A list of mappings,
-// such as bans, counts as one value. Lines and warnings do not count.
+// Changed returns the dotted paths of the keys whose values differ between two configurations, in the order of the documentation. A list
+// of mappings, such as bans, is one value. Line numbers and warnings are not compared.
 func Changed(before, after *Config) []string {
 	return changed(nil, "", reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem())
 }
@@ -65,7 +99,7 @@ func changed(keys []string, path string, a, b reflect.Value) []string {
 	return keys
 }
 
-// same compares values; of mappings only what the file can say, and of lists nil is as good as empty.
+// same compares values: of mappings only the keys, and of lists nil equals empty.
 func same(a, b reflect.Value) bool {
 	switch {
 	case keyed(a.Type()):

@@ -11,17 +11,17 @@ import (
 type Listen struct {
 	// Addresses are served over UDP and TCP each. An address written as ":53" stands here as two, 0.0.0.0:53 and [::]:53; the second is
 	// for IPv6 alone.
-	Addresses []netip.AddrPort `key:"addresses"`
+	Addresses []netip.AddrPort `key:"addresses" applies:"live"`
 	// Workers is the number of UDP sockets to an address; 0 is one to a CPU.
-	Workers int `key:"workers"`
+	Workers int `key:"workers" applies:"restart"`
 	// UDPSize is the EDNS payload size that is announced, and the largest UDP response in octets (RFC 6891 section 6.2.3, RFC 9715).
-	UDPSize int `key:"udp_size"`
+	UDPSize int `key:"udp_size" applies:"live"`
 	// NSID is what clients are told that ask which server this is (RFC 5001), of 64 octets at most; empty to tell them nothing.
-	NSID string `key:"nsid"`
+	NSID string `key:"nsid" applies:"live"`
 	// Cookies lets clients show that an address is theirs.
 	Cookies Cookies `key:"cookies"`
 	// MaxPending is the number of queries that may wait for upstream at a time; what comes beyond is shed.
-	MaxPending int `key:"max_pending"`
+	MaxPending int `key:"max_pending" applies:"restart"`
 	// TCP bounds the use of connections (RFC 7766 section 6).
 	TCP ListenTCP `key:"tcp"`
 }
@@ -29,21 +29,21 @@ type Listen struct {
 // Cookies are DNS cookies (RFC 7873, RFC 9018).
 type Cookies struct {
 	// Enabled answers cookies with cookies.
-	Enabled bool `key:"enabled"`
+	Enabled bool `key:"enabled" applies:"live"`
 	// SecretsFile is the path of a file with the secrets, made relative as List.File is; empty for a secret of this process alone.
-	SecretsFile string `key:"secrets_file"`
+	SecretsFile string `key:"secrets_file" applies:"live"`
 }
 
 // ListenTCP bounds the use of TCP connections.
 type ListenTCP struct {
 	// MaxConnections is the number of connections in all.
-	MaxConnections int `key:"max_connections"`
+	MaxConnections int `key:"max_connections" applies:"restart"`
 	// MaxConnectionsPerClient is the number of connections from one address.
-	MaxConnectionsPerClient int `key:"max_connections_per_client"`
+	MaxConnectionsPerClient int `key:"max_connections_per_client" applies:"restart"`
 	// IdleTimeout ends a connection on which nothing is asked or outstanding.
-	IdleTimeout time.Duration `key:"idle_timeout"`
+	IdleTimeout time.Duration `key:"idle_timeout" applies:"restart"`
 	// MaxPendingPerConnection is the number of queries that one connection may have outstanding.
-	MaxPendingPerConnection int `key:"max_pending_per_connection"`
+	MaxPendingPerConnection int `key:"max_pending_per_connection" applies:"restart"`
 }
 
 func defaultListen() Listen {

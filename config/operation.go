@@ -13,33 +13,33 @@ import (
 // Reload says when changed files take effect, and which changes are refused.
 type Reload struct {
 	// Watch takes up a file as soon as it is saved; otherwise only by signal or request.
-	Watch bool `key:"watch"`
+	Watch bool `key:"watch" applies:"live"`
 	// Interval is the time between looks at the files.
-	Interval time.Duration `key:"interval"`
+	Interval time.Duration `key:"interval" applies:"live"`
 	// MaxShrink is the share of its entries, 0 to 1, that a reload may take from a list.
-	MaxShrink float64 `key:"max_shrink"`
+	MaxShrink float64 `key:"max_shrink" applies:"lists"`
 	// MaxSkipped is the share of a list's lines, 0 to 1, that may be unusable.
-	MaxSkipped float64 `key:"max_skipped"`
+	MaxSkipped float64 `key:"max_skipped" applies:"lists"`
 }
 
 // Ops is the HTTP service for the operators.
 type Ops struct {
 	// Listen is the address to serve, as net.Listen takes it; empty for no service.
-	Listen string `key:"listen"`
+	Listen string `key:"listen" applies:"restart"`
 	// Pprof serves Go's profiles too.
-	Pprof bool `key:"pprof"`
+	Pprof bool `key:"pprof" applies:"restart"`
 	// TokenFile is the path of a file with the token that changing requests must bring, made relative as List.File is; empty for none.
-	TokenFile string `key:"token_file"`
+	TokenFile string `key:"token_file" applies:"restart"`
 }
 
 // Log says what is logged and how.
 type Log struct {
 	// Level is the least level that is written.
-	Level slog.Level `key:"level"`
+	Level slog.Level `key:"level" applies:"live"`
 	// Format is the notation of the lines.
-	Format LogFormat `key:"format"`
+	Format LogFormat `key:"format" applies:"restart"`
 	// Queries is the path of a file that queries are logged to, made relative as List.File is; empty for none.
-	Queries string `key:"queries"`
+	Queries string `key:"queries" applies:"live"`
 }
 
 // LogFormat is a notation of log lines.

@@ -15,29 +15,29 @@ import (
 type State struct {
 	// Dir is the folder for the last good copies of lists, made relative as List.File is. If it is empty nothing is kept; Load then
 	// sets it to "state" beside the configuration file if a list has a URL, since such a list cannot be without.
-	Dir string `key:"dir"`
+	Dir string `key:"dir" applies:"lists"`
 }
 
 // Fetch says how lists are fetched.
 type Fetch struct {
 	// Bootstrap are the resolvers that are asked for the addresses of the lists' servers; if it is empty, those of Upstream.
-	Bootstrap []netip.AddrPort `key:"bootstrap"`
+	Bootstrap []netip.AddrPort `key:"bootstrap" applies:"live"`
 	// Proxy is the URL of an HTTP proxy; empty for none.
-	Proxy string `key:"proxy"`
+	Proxy string `key:"proxy" applies:"live"`
 	// CAFile is the path of certificates to trust beside the system's, made relative as List.File is; empty for none.
-	CAFile string `key:"ca_file"`
+	CAFile string `key:"ca_file" applies:"live"`
 	// Timeout is the time for one download.
-	Timeout time.Duration `key:"timeout"`
+	Timeout time.Duration `key:"timeout" applies:"live"`
 	// StartTimeout is how long a start tries to fetch lists of which there is no copy.
-	StartTimeout time.Duration `key:"start_timeout"`
+	StartTimeout time.Duration `key:"start_timeout" applies:"live"`
 }
 
 // Protected are the names that lists from elsewhere may not block.
 type Protected struct {
 	// Defaults takes the names that are built in.
-	Defaults bool `key:"defaults"`
+	Defaults bool `key:"defaults" applies:"lists"`
 	// Names are further names, in lower case and without final dot. Each stands for itself and all below it.
-	Names []string `key:"names"`
+	Names []string `key:"names" applies:"lists"`
 }
 
 // protected.txt holds the names that are protected by default.

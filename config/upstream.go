@@ -11,30 +11,30 @@ import (
 // Upstream says which resolvers answer what Rideau does not know.
 type Upstream struct {
 	// Servers are the resolvers.
-	Servers []Server `key:"servers"`
+	Servers []Server `key:"servers" applies:"live"`
 	// Strategy is which of them is asked first.
-	Strategy Strategy `key:"strategy"`
+	Strategy Strategy `key:"strategy" applies:"live"`
 	// Weights are their shares with StrategyWeighted, in their order; none for equal ones.
-	Weights []int `key:"weights"`
+	Weights []int `key:"weights" applies:"live"`
 	// Hedge is whether a second server is asked where the first is slower than usual.
-	Hedge bool `key:"hedge"`
+	Hedge bool `key:"hedge" applies:"live"`
 	// MaxInFlight is how many requests to one server may be under way.
-	MaxInFlight int `key:"max_in_flight"`
+	MaxInFlight int `key:"max_in_flight" applies:"live"`
 	// Allowed are the blocks in which all servers must be that are ever asked, those of Forward and Fetch.Bootstrap and the system's included;
 	// empty if they may be anywhere. Host bits are zero.
-	Allowed []netip.Prefix `key:"allowed"`
+	Allowed []netip.Prefix `key:"allowed" applies:"live"`
 	// Cookies sends cookies to servers that offer any (RFC 7873), and MixCase sends names in random letter case; both are for plain UDP
 	// and hold for all groups.
-	Cookies bool `key:"cookies"`
-	MixCase bool `key:"mix_case"`
+	Cookies bool `key:"cookies" applies:"live"`
+	MixCase bool `key:"mix_case" applies:"live"`
 	// AttemptTimeout is the time one server has at most before the next is asked.
-	AttemptTimeout time.Duration `key:"attempt_timeout"`
+	AttemptTimeout time.Duration `key:"attempt_timeout" applies:"live"`
 	// Timeout is the time for all attempts of one query; then it fails.
-	Timeout time.Duration `key:"timeout"`
+	Timeout time.Duration `key:"timeout" applies:"live"`
 	// ProbeInterval is the time between tests of a server that is down.
-	ProbeInterval time.Duration `key:"probe_interval"`
+	ProbeInterval time.Duration `key:"probe_interval" applies:"live"`
 	// ProbeName is the name those tests ask for, in lower case and without final dot, or the root ".".
-	ProbeName string `key:"probe_name"`
+	ProbeName string `key:"probe_name" applies:"live"`
 }
 
 // Forward sends the names of some zones to servers of their own.

@@ -15,14 +15,9 @@ import (
 	"rideau/resolver/ops"
 )
 
-// otherKeys are the settings of which no policy is made.
-var otherKeys = []string{"listen.", "clients.", "upstream.", "forward", "cache.", "reload.watch", "reload.interval", "fetch.", "ops.", "log."}
-
-// samePolicy reports whether two configurations say the same of policy.
+// samePolicy reports whether two configurations make the same policy of the same lists.
 func samePolicy(a, b *config.Config) bool {
-	return a.File == b.File && !slices.ContainsFunc(config.Changed(a, b), func(k string) bool {
-		return !slices.ContainsFunc(otherKeys, func(p string) bool { return strings.HasPrefix(k, p) })
-	})
+	return a.File == b.File && !slices.ContainsFunc(config.Changed(a, b), func(k string) bool { return config.Applies(k) == config.Lists })
 }
 
 // absent are the lists with a URL of which there is neither a good copy nor a download.

@@ -18,11 +18,6 @@ import (
 	"rideau/resolver/ops"
 )
 
-// restartKeys are the settings that a running process cannot change.
-var restartKeys = []string{"listen.workers", "listen.max_pending", "listen.tcp.", "clients.refused_per_second",
-	"cache.min_ttl", "cache.max_ttl", "cache.max_negative_ttl", "cache.failure_ttl", "cache.max_stale",
-	"cache.stale_ttl", "cache.stale_after", "cache.nxdomain_cut", "cache.failure_max_ttl", "cache.prefetch", "ops.", "log.format"}
-
 // reload reads the configuration and all lists, and puts them to use whole,
 // or changes nothing and says why. force accepts lists that became empty or
 // shrank.
@@ -119,7 +114,7 @@ func (s *server) swap(ctx context.Context, force bool) (result ops.ReloadResult,
 	changed := config.Changed(before, cfg)
 	result.Changed = len(changed) > 0 || next != ups || snap.Fingerprint() != old.Fingerprint()
 	for _, k := range changed {
-		if slices.ContainsFunc(restartKeys, func(p string) bool { return strings.HasPrefix(k, p) }) {
+		if config.Applies(k) == config.Restart {
 			result.Restart = append(result.Restart, k)
 		}
 	}
