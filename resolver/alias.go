@@ -16,8 +16,8 @@ const maxAliases = 16
 // that leads to. The servers of a zone that was given to them by a route may know
 // nothing else: they offer no recursion, and leave it to whoever asks to go on
 // (RFC 1034 section 3.6.2). A resolver's word is the last, however little it says.
-func leftOff(f *flight, msg []byte, resp *wire.Response, end *wire.Name) bool {
-	if f.apex == 0 || f.qtype == wire.TypeCNAME || resp.Rcode != wire.NoError || resp.Answers == 0 || resp.HasSOA ||
+func leftOff(f *pendingQuery, msg []byte, resp *wire.Response, end *wire.Name) bool {
+	if f.zoneLabels == 0 || f.qtype == wire.TypeCNAME || resp.Rcode != wire.NoError || resp.Answers == 0 || resp.HasSOA ||
 		wire.Flags(msg)&wire.FlagRA != 0 {
 		return false
 	}
@@ -26,7 +26,7 @@ func leftOff(f *flight, msg []byte, resp *wire.Response, end *wire.Name) bool {
 
 // danglingAlias makes end what the aliases in msg lead f's name to, and
 // reports whether there are any and no record of f's type.
-func danglingAlias(f *flight, msg []byte, end *wire.Name) bool {
+func danglingAlias(f *pendingQuery, msg []byte, end *wire.Name) bool {
 	w := wire.NewWalk(msg)
 	var rec wire.Record
 	for w.Next(&rec) && rec.Section == wire.Answer {
@@ -47,7 +47,7 @@ func danglingAlias(f *flight, msg []byte, end *wire.Name) bool {
 // that, and returns the whole answer; resp is made that of it. It reports false if that cannot
 // be had: half an answer would say that there is no data. A name that is banned, or that is
 // answered here, is not asked for.
-func (r *Resolver) goOn(f *flight, msg []byte, resp *wire.Response, end, scratch *wire.Name) ([]byte, bool) {
+func (r *Resolver) goOn(f *pendingQuery, msg []byte, resp *wire.Response, end, scratch *wire.Name) ([]byte, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), maxFollow)
 	defer cancel()
 	for range maxAliases {
@@ -75,10 +75,10 @@ func (r *Resolver) goOn(f *flight, msg []byte, resp *wire.Response, end, scratch
 
 // nextPart returns what the cache or an upstream says of f's question for
 // another name, nil if that is nothing; more tells whether it breaks off, too.
-func (r *Resolver) nextPart(ctx context.Context, f *flight, name, scratch *wire.Name) (msg []byte, more bool) {
+func (r *Resolver) nextPart(ctx context.Context, f *pendingQuery, name, scratch *wire.Name) (msg []byte, more bool) {
 	st := f.state
 	_, labels, route := st.zone(name, f.qtype)
-	g := flight{state: st, name: name, qtype: f.qtype, class: f.class, do: f.do, cd: f.cd, apex: labels, upstream: st.upstreams[route], udpSize: f.udpSize}
+	g := pendingQuery{state: st, name: name, qtype: f.qtype, class: f.class, do: f.do, cd: f.cd, zoneLabels: labels, upstream: st.upstreams[route], udpSize: f.udpSize}
 	if msg, hit := r.cache.Get(nil, g.key(), r.clock().UnixNano()); hit.State != cache.Miss {
 		if hit.Failure {
 			return nil, false
@@ -95,7 +95,7 @@ func (r *Resolver) nextPart(ctx context.Context, f *flight, name, scratch *wire.
 		return nil, false
 	}
 	g.upstream.hear(r.clock().UnixNano())
-	msg, ok := r.related(msg, g.do, &resp, scratch)
+	msg, ok := r.dropUnrelated(msg, g.do, &resp, scratch)
 	if !ok {
 		return nil, false
 	}

@@ -37,7 +37,7 @@ var (
 // key is where the cache keeps the answer. It borrows q.
 func (q *Query) key() cache.Key {
 	v := &q.view
-	return cache.Key{Name: &v.Name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD, Apex: q.apex}
+	return cache.Key{Name: &v.Name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD, Apex: q.zoneLabels}
 }
 
 // deny answers a client that is not served.
@@ -332,7 +332,7 @@ func (r *Resolver) examine(msg []byte, q *Query, hit cache.Hit) (v blocklists.Ve
 	ask.Group = p.Everyone()
 	v, trim = p.Response(msg, &ask, blocklists.Verdict{}, &scratch)
 	clean := v.Kind == blocklists.Pass && !trim
-	suspect := hasSiblings(ask.Type) && r.suspects.has(ask.Name)
+	suspect := hasRelatedTypes(ask.Type) && r.unclean.has(ask.Name)
 	switch {
 	case clean && !suspect:
 		r.cache.MarkClean(q.key(), hit, p.Generation())
@@ -340,12 +340,12 @@ func (r *Resolver) examine(msg []byte, q *Query, hit cache.Hit) (v blocklists.Ve
 			return v, false
 		}
 	case v.Kind != blocklists.Pass && !suspect && !v.ByZone():
-		r.suspect(ask.Name, ask.Type)
+		r.markUnclean(ask.Name, ask.Type)
 	}
 	ask.Group = q.group
 	v, trim = p.Response(msg, &ask, q.verdict, &scratch)
 	if suspect && v.Kind != blocklists.Block {
-		if w, found := r.bySiblings(q); found {
+		if w, found := r.byRelatedTypes(q); found {
 			return w, false
 		}
 	}
@@ -359,7 +359,7 @@ func (r *Resolver) stale(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bool
 	if hit.State == cache.Miss {
 		return dst, o, false
 	}
-	o.Kind = Cached // another query's flight may have renewed it
+	o.Kind = Cached // another query's pending query may have renewed it
 	if hit.State == cache.Expired {
 		o.Kind = Stale
 	}

@@ -135,14 +135,14 @@ func (r *Resolver) fetch(ctx context.Context, q *Query, name *wire.Name) ([]byte
 	if special != notSpecial {
 		return nil, false
 	}
-	f := r.newFlight(q)
-	f.name, f.upstream, f.apex = name, q.state.upstreams[route], labels
-	f.hash = r.flights.hash(&f, route)
+	f := r.newPending(q)
+	f.name, f.upstream, f.zoneLabels = name, q.state.upstreams[route], labels
+	f.hash = r.pending.hash(&f, route)
 	now := r.clock()
 	if msg, hit := r.cache.Get(nil, f.key(), now.UnixNano()); hit.State != cache.Miss {
 		return msg, !hit.Failure
 	}
-	l := r.board(f)
+	l := r.join(f)
 	patience := time.NewTimer(maxFollow)
 	defer patience.Stop()
 	select {

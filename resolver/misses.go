@@ -17,18 +17,18 @@ type Asker interface {
 	Ask(c *upstream.Call, up any, query []byte, now time.Time) bool
 }
 
-// Return is where answers to queries that waited go, and is the listener's.
+// Responder is where answers to queries that waited go, and is the listener's.
 // Its methods are called by the goroutine that owns the Misses, from within
 // whatever it calls.
-type Return interface {
-	// Room returns an empty slice to which the next answer may be appended.
-	Room() []byte
+type Responder interface {
+	// Buffer returns an empty slice to which the next answer may be appended.
+	Buffer() []byte
 	// Answered takes the answer to a ticket's query; none is to be sent if
 	// it is empty. q may not be kept.
 	Answered(ticket uint32, q *Query, answer []byte, o Outcome)
-	// Resume takes a query that has to be given to Resolve after all. q is
+	// HandOver takes a query that has to be given to Resolve after all. q is
 	// to be copied like one that Answer left pending.
-	Resume(ticket uint32, q *Query)
+	HandOver(ticket uint32, q *Query)
 }
 
 // maxMiss is the longest query that waits in Misses; others go to Resolve.
@@ -44,7 +44,7 @@ const maxMiss = 512
 type Misses struct {
 	r     *Resolver
 	asker Asker
-	to    Return
+	to    Responder
 	all   []*miss // by ticket
 	free  []uint32
 	n     int
@@ -57,16 +57,16 @@ type Misses struct {
 // or handed over, and its call has ended.
 type miss struct {
 	call    upstream.Call // with the ticket for its tag
-	flight  flight
+	pending pendingQuery
 	q       Query
 	msg     [maxMiss]byte
 	waiting bool // the query is
-	flying  bool // the flight is, and is this miss's to end
+	flying  bool // the pending query is, and is this miss's to end
 }
 
 // NewMisses makes Misses for a goroutine that takes answers by to. Asker has
 // to be set before anything waits.
-func (r *Resolver) NewMisses(to Return) *Misses { return &Misses{r: r, to: to} }
+func (r *Resolver) NewMisses(to Responder) *Misses { return &Misses{r: r, to: to} }
 
 // SetAsker says who asks.
 func (ms *Misses) SetAsker(a Asker) { ms.asker = a }
@@ -84,10 +84,10 @@ func (ms *Misses) Begin(q *Query) (ticket uint32, ok bool) {
 	m := ms.all[ticket]
 	m.q = *q
 	m.q.Msg = m.msg[:copy(m.msg[:], q.Msg)]
-	f := &m.flight
-	*f = ms.r.newFlight(&m.q)
-	if l := ms.r.flights.begin(f); l != nil {
-		q.landing = l // somebody asks that already
+	f := &m.pending
+	*f = ms.r.newPending(&m.q)
+	if l := ms.r.pending.register(f); l != nil {
+		q.shared = l // somebody asks that already
 		ms.put(m)
 		return 0, false
 	}
@@ -99,16 +99,16 @@ func (ms *Misses) Begin(q *Query) (ticket uint32, ok bool) {
 		ms.n++
 		return ticket, true
 	}
-	q.landing = ms.launch(m, nil) // somebody may wait for it already
+	q.shared = ms.launch(m, nil) // somebody may wait for it already
 	ms.put(m)
 	return 0, false
 }
 
-// launch has a goroutine go on with a flight.
-func (ms *Misses) launch(m *miss, b *upstream.Begun) *landing {
-	name := *m.flight.name
-	g := &flight{name: &name, begun: b}
-	l := ms.r.flights.replace(&m.flight, g)
+// launch has a goroutine go on with a pending query.
+func (ms *Misses) launch(m *miss, b *upstream.Begun) *sharedResult {
+	name := *m.pending.name
+	g := &pendingQuery{name: &name, begun: b}
+	l := ms.r.pending.replace(&m.pending, g)
 	m.flying = false
 	ms.r.launch(g)
 	return l
@@ -131,7 +131,7 @@ func (ms *Misses) take() uint32 {
 }
 
 func (ms *Misses) put(m *miss) {
-	m.q, m.flight = Query{}, flight{}
+	m.q, m.pending = Query{}, pendingQuery{}
 	ms.free = append(ms.free, m.call.Tag)
 }
 
@@ -146,13 +146,13 @@ func (ms *Misses) Took(c *upstream.Call, resp []byte, how upstream.Ending) {
 		ms.put(m)
 		return
 	}
-	m.q.landing = ms.launch(m, c.Begun(resp, how))
+	m.q.shared = ms.launch(m, c.Begun(resp, how))
 	ms.resume(m)
 	if how != upstream.Silent {
 		ms.put(m)
 		return
 	}
-	m.q, m.flight = Query{}, flight{} // the call goes on
+	m.q, m.pending = Query{}, pendingQuery{} // the call goes on
 }
 
 // end takes note that a query waits no more. It comes before the query is
@@ -169,13 +169,13 @@ func (ms *Misses) answered(m *miss, out []byte, o Outcome) {
 
 func (ms *Misses) resume(m *miss) {
 	ms.end(m)
-	ms.to.Resume(m.call.Tag, &m.q)
+	ms.to.HandOver(m.call.Tag, &m.q)
 }
 
-// arrive ends a miss's flight.
+// arrive ends a miss's pending query.
 func (ms *Misses) arrive(m *miss, res result, borrowed bool) {
 	m.flying = false
-	ms.r.flights.end(&m.flight, res, borrowed)
+	ms.r.pending.end(&m.pending, res, borrowed)
 }
 
 // answer finishes a query with upstream's response, or reports false if that
@@ -190,7 +190,7 @@ func (ms *Misses) answer(m *miss, msg []byte) (ok bool) {
 				ms.arrive(m, result{failed: true, ede: edeNetwork}, false)
 			}
 			if m.waiting {
-				out, o := r.fail(ms.to.Room(), q, edeNetwork, false, o)
+				out, o := r.fail(ms.to.Buffer(), q, edeNetwork, false, o)
 				ms.answered(m, out, o)
 			}
 			ok = true
@@ -200,12 +200,12 @@ func (ms *Misses) answer(m *miss, msg []byte) (ok bool) {
 	if err := resp.Parse(msg, &ms.name); err != nil || !usable(&resp) {
 		return false
 	}
-	if msg, ok = r.related(msg, m.flight.do, &resp, &ms.name); !ok || leftOff(&m.flight, msg, &resp, &ms.name) {
+	if msg, ok = r.dropUnrelated(msg, m.pending.do, &resp, &ms.name); !ok || leftOff(&m.pending, msg, &resp, &ms.name) {
 		return false
 	}
 	took := m.call.Won()
-	dst := ms.to.Room()
-	res := r.land(&m.flight, msg, &resp, dst, &ms.name, q.Received.Add(took).UnixNano())
+	dst := ms.to.Buffer()
+	res := r.store(&m.pending, msg, &resp, dst, &ms.name, q.Received.Add(took).UnixNano())
 	ms.arrive(m, res, true)
 	out, o, blocked := r.again(dst, q, o)
 	if !blocked {
@@ -227,7 +227,7 @@ func (ms *Misses) Shed() {
 			continue
 		}
 		ms.arrive(m, result{failed: true, ede: edeNoReachable}, false)
-		out, o := ms.r.Shed(ms.to.Room(), &m.q)
+		out, o := ms.r.Shed(ms.to.Buffer(), &m.q)
 		ms.answered(m, out, o)
 	}
 }
@@ -241,7 +241,7 @@ func (ms *Misses) Recover() {
 		if m.flying || m.waiting {
 			ms.handOver(m)
 		}
-		m.q, m.flight, m.waiting, m.flying = Query{}, flight{}, false, false
+		m.q, m.pending, m.waiting, m.flying = Query{}, pendingQuery{}, false, false
 	}
 	ms.n = 0
 	ms.free = ms.free[:0]
@@ -258,9 +258,9 @@ func (ms *Misses) handOver(m *miss) {
 			ms.r.panicked(p)
 		}
 	}()
-	m.q.landing = nil
+	m.q.shared = nil
 	if m.flying {
-		m.q.landing = ms.launch(m, nil)
+		m.q.shared = ms.launch(m, nil)
 	}
 	if m.waiting {
 		ms.resume(m)

@@ -16,7 +16,7 @@ type Waiters struct {
 
 // Waiters makes Waiters for a goroutine that takes answers by to and waits
 // for sockets by p. Those of upstreams have tags from firstTag on.
-func (r *Resolver) Waiters(to Return, p *batch.Poller, firstTag uint32) *Waiters {
+func (r *Resolver) Waiters(to Responder, p *batch.Poller, firstTag uint32) *Waiters {
 	ms := r.NewMisses(to)
 	mux := upstream.NewMux(p, firstTag, ms)
 	ms.SetAsker(mux)

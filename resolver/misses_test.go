@@ -33,11 +33,11 @@ type taken struct {
 	resumed []resolver.Query
 }
 
-func (k *taken) Room() []byte { return make([]byte, 0, 4096) }
+func (k *taken) Buffer() []byte { return make([]byte, 0, 4096) }
 
 func (k *taken) Answered(uint32, *resolver.Query, []byte, resolver.Outcome) { k.t.Error("answered") }
 
-func (k *taken) Resume(_ uint32, q *resolver.Query) {
+func (k *taken) HandOver(_ uint32, q *resolver.Query) {
 	if k.fault {
 		k.fault = false
 		panic("told to")

@@ -52,12 +52,12 @@ type Query struct {
 	// by its server cookie. fresh: and that is good for some time yet.
 	verified, fresh bool
 	// What Answer learned, for Resolve to go on with.
-	state   *State
-	group   blocklists.GroupID
-	route   uint16 // of State.routes
-	apex    int    // labels of the route's zone
-	verdict blocklists.Verdict
-	landing *landing // of the flight that it waits for, if that has begun
+	state      *State
+	group      blocklists.GroupID
+	route      uint16 // of State.routes
+	zoneLabels int    // labels of the route's zone
+	verdict    blocklists.Verdict
+	shared     *sharedResult // of the pending query that it waits for, if that has begun
 	// target is what local data says the name is an alias of; nil unless
 	// the answer waits for what that is.
 	target *wire.Name

@@ -1,6 +1,6 @@
 package resolver
 
-// maxRefreshing is how many flights may be under way at a time that nobody
+// maxRefreshing is how many pending queries may be under way at a time that nobody
 // waits for. One that finds no room is not made: whoever asks when the answer
 // has expired waits for it.
 const maxRefreshing = 128
@@ -18,10 +18,10 @@ func (r *Resolver) refresh(q *Query, failure bool) {
 		r.refreshing.Add(-1)
 		return
 	}
-	f := r.newFlight(q)
-	name := *f.name // the flight outlives the query
+	f := r.newPending(q)
+	name := *f.name // the pending query outlives the query
 	f.name, f.refresh = &name, true
-	if r.flights.begin(&f) != nil {
+	if r.pending.register(&f) != nil {
 		r.refreshing.Add(-1)
 		return
 	}

@@ -4,7 +4,7 @@
 // A query's way is the body of two methods, from top to bottom.
 // [Resolver.Answer] settles whatever needs no waiting, on the listener's own
 // goroutine, without blocking and without allocating. What it leaves pending,
-// [Resolver.Resolve] finishes: one flight for each question, upstream, policy
+// [Resolver.Resolve] finishes: one pending query for each question, upstream, policy
 // on what came back, cache, answer. Bytes go in and bytes come out; the
 // caller owns both. A listener that has a loop of its own lets such queries
 // wait there, in [Misses]: the same steps without a goroutine for each, and
@@ -55,9 +55,9 @@ type Options struct {
 type Resolver struct {
 	state      atomic.Pointer[State]
 	cache      *cache.Cache
-	flights    flights
-	suspects   suspects
-	refreshing atomic.Int32 // flights under way that nobody waited for at first
+	pending    pendingQueries
+	unclean    uncleanNames
+	refreshing atomic.Int32 // pending queries that nobody waited for at first
 	refreshes  [2]atomic.Uint64
 	unrelated  atomic.Uint64
 	refusals   budget
@@ -85,8 +85,8 @@ func New(o Options) *Resolver {
 		r.staleAfter = 1800 * time.Millisecond
 	}
 	r.refusals.perSecond = uint32(max(o.RefusedPerSecond, 0))
-	r.flights.init()
-	r.suspects.init(r.flights.seed)
+	r.pending.init()
+	r.unclean.init(r.pending.seed)
 	r.events.init(o.Events)
 	r.state.Store(o.State)
 	return r
@@ -112,7 +112,7 @@ func (r *Resolver) Panics() uint64 { return r.panics.Load() }
 // Dropped nothing is to be sent.
 func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	st := r.state.Load()
-	q.state, q.landing, q.target, q.chain = st, nil, nil, nil
+	q.state, q.shared, q.target, q.chain = st, nil, nil, nil
 	v := &q.view
 	o := Outcome{Ban: blocklists.NoBan}
 
@@ -141,9 +141,9 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 
 	// Names that stay here.
 	special, labels, route := st.zone(&v.Name, v.Type)
-	q.route, q.apex = route, labels
+	q.route, q.zoneLabels = route, labels
 	if special != notSpecial {
-		q.apex = 0
+		q.zoneLabels = 0
 		if out, ok := appendSpecial(dst, q, special, labels); ok {
 			o.Kind = Special
 			return out, o
@@ -184,11 +184,11 @@ func (r *Resolver) Resolve(ctx context.Context, dst []byte, q *Query) ([]byte, O
 
 // resolve is Resolve but for what local data leads to.
 func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
-	l := q.landing
+	l := q.shared
 	if l == nil {
-		l = r.board(r.newFlight(q))
+		l = r.join(r.newPending(q))
 	}
-	q.landing = nil
+	q.shared = nil
 
 	// Nobody waits for longer than that, the time before included, and who
 	// comes later than others waits no longer than they do.
@@ -225,12 +225,12 @@ func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome)
 	return r.finish(dst, base, q, cache.Hit{Generation: l.generation, EDE: l.ede}, o)
 }
 
-// board returns where to wait for a flight that asks the same as f, which
+// join returns where to wait for a pending query that asks the same as f, which
 // begins if there is none.
-func (r *Resolver) board(f flight) *landing {
-	name := *f.name // the flight may outlive the query
+func (r *Resolver) join(f pendingQuery) *sharedResult {
+	name := *f.name // the pending query may outlive the query
 	f.name = &name
-	l, mine := r.flights.join(&f)
+	l, mine := r.pending.join(&f)
 	if mine {
 		r.launch(&f)
 	}

@@ -70,7 +70,7 @@ type State struct {
 	amplification int
 }
 
-// target is an upstream with an identity of its own, by which flights are told apart.
+// target is an upstream with an identity of its own, by which pending queries are told apart.
 type target struct {
 	Upstream
 	heard atomic.Int64 // about when it last answered, in nanoseconds

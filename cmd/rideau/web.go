@@ -91,7 +91,7 @@ func (s *server) upstreamFacts() []ops.Upstream {
 	for _, g := range ups.groups {
 		for _, u := range g.Stats() {
 			f := ops.Upstream{Name: u.Addr, Requests: u.Requests, Mismatches: u.Mismatches, Healthy: u.Healthy, LastAnswer: u.LastAnswer,
-				Probing: u.State == upstream.Trying, RTT: u.RTT, P95: u.P95, InFlight: u.InFlight, Busy: u.Busy, Hedges: u.Hedges, HedgeWins: u.HedgeWins,
+				Probing: u.Health == upstream.Trial, RTT: u.RTT, P95: u.P95, InFlight: u.InFlight, Busy: u.Busy, Hedges: u.Hedges, HedgeWins: u.HedgeWins,
 				Duration: ops.Histogram{Bounds: u.Latency.Bounds, Counts: u.Latency.Counts, Sum: u.Latency.Sum}}
 			for _, x := range u.Failures {
 				f.Failures = append(f.Failures, ops.Failure{Reason: x.Reason, Count: x.Count})

@@ -21,7 +21,7 @@ type faulty struct {
 	room, resume, asks atomic.Int32
 }
 
-func (f *faulty) Waiters(to resolver.Return, p *batch.Poller, firstTag uint32) *resolver.Waiters {
+func (f *faulty) Waiters(to resolver.Responder, p *batch.Poller, firstTag uint32) *resolver.Waiters {
 	w := f.Resolver.Waiters(faultyReturn{to, f}, p, firstTag)
 	if f.noMux {
 		w.SetAsker(f)
@@ -42,17 +42,17 @@ func (f *faulty) Ask(*upstream.Call, any, []byte, time.Time) bool {
 }
 
 type faultyReturn struct {
-	resolver.Return
+	resolver.Responder
 	f *faulty
 }
 
-func (r faultyReturn) Room() []byte {
+func (r faultyReturn) Buffer() []byte {
 	fault(&r.f.room)
-	return r.Return.Room()
+	return r.Responder.Buffer()
 }
 
-func (r faultyReturn) Resume(ticket uint32, q *resolver.Query) {
-	r.Return.Resume(ticket, q)
+func (r faultyReturn) HandOver(ticket uint32, q *resolver.Query) {
+	r.Responder.HandOver(ticket, q)
 	fault(&r.f.resume)
 }
 

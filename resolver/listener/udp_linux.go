@@ -134,7 +134,7 @@ type loop struct {
 
 // waiter is a Handler that lets queries wait on the worker's own goroutine.
 type waiter interface {
-	Waiters(to resolver.Return, p *batch.Poller, firstTag uint32) *resolver.Waiters
+	Waiters(to resolver.Responder, p *batch.Poller, firstTag uint32) *resolver.Waiters
 }
 
 func newLoop(w *worker, c *batchConn) *loop {
@@ -293,7 +293,7 @@ func (b *loop) answer(n int) {
 	for i := range n {
 		rx := &b.rx[i]
 		msg := b.in[i*slotStride:][:rx.N]
-		ans, o, waits := b.worker.answer(b.Room(), msg, rx.Hdr.Flags&unix.MSG_TRUNC != 0, b.client(i), b.now)
+		ans, o, waits := b.worker.answer(b.Buffer(), msg, rx.Hdr.Flags&unix.MSG_TRUNC != 0, b.client(i), b.now)
 		if waits {
 			ans, o = b.wait(i)
 		}
@@ -309,13 +309,13 @@ func (b *loop) answer(n int) {
 func (b *loop) wait(i int) ([]byte, resolver.Outcome) {
 	claim, ok := b.room()
 	if !ok {
-		return b.refuse(b.Room())
+		return b.refuse(b.Buffer())
 	}
 	if b.misses != nil {
 		t, ok, sound := b.begin()
 		if !sound {
 			b.l.o.Room.Give(&claim)
-			return b.refuse(b.Room())
+			return b.refuse(b.Buffer())
 		}
 		if ok {
 			b.leave(t, i, claim)
@@ -324,7 +324,7 @@ func (b *loop) wait(i int) ([]byte, resolver.Outcome) {
 	}
 	j := b.job(claim)
 	if j == nil {
-		return b.refuse(b.Room())
+		return b.refuse(b.Buffer())
 	}
 	var w back
 	b.wayBack(&w, i)
@@ -332,15 +332,15 @@ func (b *loop) wait(i int) ([]byte, resolver.Outcome) {
 	return nil, resolver.Outcome{}
 }
 
-// Room implements resolver.Return.
-func (b *loop) Room() []byte {
+// Buffer implements resolver.Responder.
+func (b *loop) Buffer() []byte {
 	if b.queued == batchSize {
 		b.send()
 	}
 	return b.out[b.used : b.used : b.used+maxAnswer]
 }
 
-// queue has an answer sent with the batch. ans lies in what Room has
+// queue has an answer sent with the batch. ans lies in what Buffer has
 // returned, or elsewhere if it is longer than that.
 func (b *loop) queue(ans []byte, name *byte, namelen uint32, ctl *byte, ctllen int) {
 	if len(ans) <= maxAnswer {
@@ -368,7 +368,7 @@ func (b *loop) send() {
 	b.queued, b.used = 0, 0
 }
 
-// Answered implements resolver.Return.
+// Answered implements resolver.Responder.
 func (b *loop) Answered(ticket uint32, q *resolver.Query, ans []byte, o resolver.Outcome) {
 	w := &b.backs[ticket]
 	b.l.o.Room.Give(&w.claim)
@@ -379,9 +379,9 @@ func (b *loop) Answered(ticket uint32, q *resolver.Query, ans []byte, o resolver
 	b.queue(ans, (*byte)(unsafe.Pointer(&w.name)), w.namelen, (*byte)(unsafe.Pointer(&w.control)), w.ctllen)
 }
 
-// Resume implements resolver.Return. It may be called while another query is
+// HandOver implements resolver.Responder. It may be called while another query is
 // in hand.
-func (b *loop) Resume(ticket uint32, q *resolver.Query) {
+func (b *loop) HandOver(ticket uint32, q *resolver.Query) {
 	inHand := b.q
 	defer func() { b.q = inHand }()
 	msg := q.Msg
@@ -394,7 +394,7 @@ func (b *loop) Resume(ticket uint32, q *resolver.Query) {
 		b.start(j, w)
 		return
 	}
-	ans, o := b.refuse(b.Room())
+	ans, o := b.refuse(b.Buffer())
 	b.counters.Observe(q, o, b.now.Sub(q.Received))
 	if len(ans) > 0 {
 		b.queue(ans, (*byte)(unsafe.Pointer(&w.name)), w.namelen, (*byte)(unsafe.Pointer(&w.control)), w.ctllen)

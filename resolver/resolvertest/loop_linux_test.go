@@ -22,7 +22,7 @@ func loopResolve(r *run, dst []byte, q *resolver.Query) ([]byte, resolver.Outcom
 	begun := time.Now()
 	now := func() time.Time { return q.Received.Add(time.Since(begun)) }
 	if _, ok := w.Begin(q); !ok {
-		l.Resume(0, q)
+		l.HandOver(0, q)
 	}
 	w.Send()
 	turn := func() {
@@ -65,13 +65,13 @@ type loop struct {
 	resolved chan struct{}
 }
 
-func (l *loop) Room() []byte { return nil }
+func (l *loop) Buffer() []byte { return nil }
 
 func (l *loop) Answered(_ uint32, _ *resolver.Query, answer []byte, o resolver.Outcome) {
 	l.answer, l.outcome, l.done = append([]byte(nil), answer...), o, true
 }
 
-func (l *loop) Resume(_ uint32, q *resolver.Query) {
+func (l *loop) HandOver(_ uint32, q *resolver.Query) {
 	moved := *q
 	moved.Msg = append([]byte(nil), q.Msg...)
 	go func() {

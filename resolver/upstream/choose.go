@@ -102,7 +102,7 @@ func (g *Group) chooseFastest() *member {
 	// Nobody knows yet how fast one is without samples: that is found out by
 	// one request at a time.
 	for _, m := range g.members {
-		if (m.rtt.cost.Load() == 0 || m.is(Trying)) && !m.is(Down) && m.claim() && m.enter(g.maxInFlight) {
+		if (m.rtt.cost.Load() == 0 || m.is(Trial)) && !m.is(Down) && m.claim() && m.enter(g.maxInFlight) {
 			return m
 		}
 	}

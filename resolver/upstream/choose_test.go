@@ -45,7 +45,7 @@ func TestWeighted(t *testing.T) {
 				ask(t, g, time.Millisecond, "")
 			}
 		}
-		if g.Stats()[0].State != upstream.Down {
+		if g.Stats()[0].Health != upstream.Down {
 			t.Fatalf("got %+v", g.Stats()[0])
 		}
 		asked(f)
@@ -317,14 +317,14 @@ func TestInheritTimes(t *testing.T) {
 		fell(t, g, f)
 		f[0].say(0, "a")
 		running(t, g)
-		if s := g.Stats()[0].State; s != upstream.Trying {
+		if s := g.Stats()[0].Health; s != upstream.Trial {
 			t.Fatalf("the first is %v", s)
 		}
 		for _, name := range []string{"fake", "other"} {
 			next := upstream.NewGroup(name, upstream.Options{}, f[0], f[1])
 			next.Inherit(g)
 			was, is := g.Stats()[0], next.Stats()[0]
-			if is.State != was.State || is.RTT != was.RTT || is.P95 != was.P95 || is.P95 == 0 {
+			if is.Health != was.Health || is.RTT != was.RTT || is.P95 != was.P95 || is.P95 == 0 {
 				t.Errorf("as %q: %+v, before %+v", name, is, was)
 			}
 		}

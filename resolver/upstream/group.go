@@ -190,7 +190,7 @@ func (g *Group) Stats() []Stat {
 			ProbeFailures: m.probeFailures.Load(),
 			Mismatches:    m.countMismatches(),
 			Healthy:       !m.is(Down),
-			State:         State(m.state.Load()),
+			Health:        Health(m.state.Load()),
 			LastAnswer:    m.lastAnswerTime(),
 			RTT:           m.rtt.smoothed(),
 			P95:           m.rtt.p95(),

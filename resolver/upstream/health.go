@@ -33,22 +33,22 @@ const (
 	lossSpan  = 32
 )
 
-// State is what a group believes of an upstream.
-type State uint8
+// Health is what a group believes of an upstream.
+type Health uint8
 
 // States.
 const (
 	// Up: it answers.
-	Up State = iota
-	// Trying: it was down and has answered. One request at a time goes there,
+	Up Health = iota
+	// Trial: it was down and has answered. One request at a time goes there,
 	// or all if nobody else is up.
-	Trying
+	Trial
 	// Down: it is asked when nobody else answers, and probed.
 	Down
 )
 
 // String is the state in a word.
-func (s State) String() string { return [...]string{"up", "trying", "down"}[s] }
+func (s Health) String() string { return [...]string{"up", "trying", "down"}[s] }
 
 // never is an instant before all others.
 const never = math.MinInt64
@@ -76,7 +76,7 @@ type record struct {
 	lastProbe  atomic.Int64
 	lastFail   atomic.Int64
 	lastTrial  atomic.Int64  // never, if the next may be sent at once
-	state      atomic.Uint32 // a State, written under mu only
+	state      atomic.Uint32 // a Health, written under mu only
 
 	// mu lets one change happen at a time. An answer takes it only where
 	// there is a failure to forget: answers are many.
@@ -90,13 +90,13 @@ type record struct {
 
 // history is how an upstream came to its state.
 type history struct {
-	good    int   // answers in a row on trial
-	changed int64 // when it came to its state
-	before  State // what it was in before it went down
-	lossy   bool  // it went down for what it lost
-	since   int64 // when it came back for good
-	flaps   int   // how often it went down again before it was steady
-	hold    int64 // until when it is not tried
+	good    int    // answers in a row on trial
+	changed int64  // when it came to its state
+	before  Health // what it was in before it went down
+	lossy   bool   // it went down for what it lost
+	since   int64  // when it came back for good
+	flaps   int    // how often it went down again before it was steady
+	hold    int64  // until when it is not tried
 }
 
 func newRecord() *record {
@@ -114,10 +114,10 @@ func (r *record) now() int64 { return int64(time.Since(r.born)) }
 
 func (r *record) at(t time.Time) int64 { return int64(t.Sub(r.born)) }
 
-func (r *record) is(s State) bool { return State(r.state.Load()) == s }
+func (r *record) is(s Health) bool { return Health(r.state.Load()) == s }
 
 // become changes the state. mu is held.
-func (r *record) become(s State, now int64) {
+func (r *record) become(s Health, now int64) {
 	r.changed = now
 	r.good = 0
 	r.lastTrial.Store(never)
@@ -141,7 +141,7 @@ func (r *record) answered(sent time.Time, alone bool) (back bool) {
 	defer r.mu.Unlock()
 	r.fails.Store(0)
 	asked := r.at(sent)
-	switch State(r.state.Load()) {
+	switch Health(r.state.Load()) {
 	case Down:
 		if asked < r.changed && r.lossy {
 			return false
@@ -155,10 +155,10 @@ func (r *record) answered(sent time.Time, alone bool) (back bool) {
 		if now < r.hold && !alone {
 			return false
 		}
-		r.become(Trying, now)
+		r.become(Trial, now)
 		r.good = 1
 		return true
-	case Trying:
+	case Trial:
 		if asked < r.changed {
 			return false
 		}
@@ -221,11 +221,11 @@ func (r *record) unanswered(sent time.Time, silence, interval time.Duration) boo
 	if fails == 1 || asked < r.row {
 		r.row = asked
 	}
-	s := State(r.state.Load())
+	s := Health(r.state.Load())
 	if s == Down || s == Up && (fails < unhealthyAfter || now-r.row < int64(silence)) {
 		return false
 	}
-	was := r.lossy && s == Trying
+	was := r.lossy && s == Trial
 	r.fall(now, interval)
 	r.lossy = was
 	return true
@@ -233,7 +233,7 @@ func (r *record) unanswered(sent time.Time, silence, interval time.Duration) boo
 
 // fall takes it down. mu is held.
 func (r *record) fall(now int64, interval time.Duration) {
-	r.before = State(r.state.Load())
+	r.before = Health(r.state.Load())
 	r.become(Down, now)
 	r.hold = now
 	if r.before == Up && (r.since == never || now-r.since >= steadyAfter*int64(interval)) {
@@ -247,7 +247,7 @@ func (r *record) fall(now int64, interval time.Duration) {
 // ready reports whether it may be asked in its turn. On trial, that is one
 // request at a time, which is then this one.
 func (r *record) ready() bool {
-	switch State(r.state.Load()) {
+	switch Health(r.state.Load()) {
 	case Up:
 		return true
 	case Down:
@@ -280,8 +280,8 @@ func (r *record) leave() { r.inFlight.Add(-1) }
 // nevertheless; who is on trial soon needs another chance.
 func (r *record) silent(interval time.Duration) bool {
 	last := r.lastProbe.Load()
-	switch State(r.state.Load()) {
-	case Trying:
+	switch Health(r.state.Load()) {
+	case Trial:
 		interval /= 4
 		fallthrough
 	case Up:

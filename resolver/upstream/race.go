@@ -50,7 +50,7 @@ type race struct {
 type lane struct {
 	m     *member
 	first bool
-	state State
+	state Health
 	after int64 // its place among those of its state
 	over  bool  // it has had its say, and is not asked again
 	asked int
@@ -140,7 +140,7 @@ func (g *Group) newRace(ctx context.Context, query []byte, b *Begun) *race {
 		first, r.done = b.m, b.done
 	}
 	for _, m := range g.members {
-		l := lane{m: m, first: m == first, state: State(m.state.Load())}
+		l := lane{m: m, first: m == first, state: Health(m.state.Load())}
 		switch {
 		case l.state == Down:
 			l.after = m.lastFail.Load()

@@ -40,7 +40,7 @@ type Stat struct {
 	// Mismatches are messages that were no answer to what had been asked.
 	Mismatches uint64
 	Healthy    bool // it is not down
-	State      State
+	Health     Health
 	LastAnswer time.Time // zero: never
 	// RTT is the smoothed time of answers, P95 what nineteen of twenty recent
 	// ones took at most; 0 while not known.

@@ -15,38 +15,38 @@ import (
 	"rideau/resolver/wire"
 )
 
-// flight is one exchange with upstream that any number of queries with the
+// pending query is one exchange with upstream that any number of queries with the
 // same question wait for.
-type flight struct {
-	hash     uint64
-	next     *flight // in its chain
-	state    *State  // when it began
-	name     *wire.Name
-	qtype    wire.Type
-	class    wire.Class
-	do, cd   bool
-	apex     int // labels of the zone that goes to this upstream
-	upstream *target
-	udpSize  uint16
-	epoch    uint64          // of the cache, when it began
-	since    int64           // when it began, in nanoseconds
-	refresh  bool            // nobody waits for it, at first
-	begun    *upstream.Begun // what a listener has done for it already
+type pendingQuery struct {
+	hash       uint64
+	next       *pendingQuery // in its chain
+	state      *State        // when it began
+	name       *wire.Name
+	qtype      wire.Type
+	class      wire.Class
+	do, cd     bool
+	zoneLabels int // labels of the zone that goes to this upstream
+	upstream   *target
+	udpSize    uint16
+	epoch      uint64          // of the cache, when it began
+	since      int64           // when it began, in nanoseconds
+	refresh    bool            // nobody waits for it, at first
+	begun      *upstream.Begun // what a listener has done for it already
 
-	// landing is for those who wait for another's flight. It is made by the
-	// first of them, under the lock of the flight's shard.
-	landing *landing
+	// shared result is for those who wait for another's pending query. It is made by the
+	// first of them, under the lock of the pending query's shard.
+	shared *sharedResult
 }
 
-// landing is what a flight comes to. It is written before done is closed and
+// shared result is what a pending query comes to. It is written before done is closed and
 // never after.
-type landing struct {
+type sharedResult struct {
 	done  chan struct{}
-	since int64 // when the flight began, in nanoseconds
+	since int64 // when the pending query began, in nanoseconds
 	result
 }
 
-// result is what a flight brought.
+// result is what a pending query brought.
 type result struct {
 	msg        []byte // without OPT
 	generation uint64 // under which msg is clean for everyone; 0 if it is not
@@ -54,16 +54,16 @@ type result struct {
 	ede        int // the info code that came with it, or that says why it failed; -1 for none
 }
 
-// newFlight is a flight for q's question, which borrows q's name.
-func (r *Resolver) newFlight(q *Query) flight {
+// newPending is a pending query for q's question, which borrows q's name.
+func (r *Resolver) newPending(q *Query) pendingQuery {
 	v := &q.view
-	f := flight{state: q.state, name: &v.Name, qtype: v.Type, class: v.Class, do: v.DO, cd: v.CD, apex: q.apex,
+	f := pendingQuery{state: q.state, name: &v.Name, qtype: v.Type, class: v.Class, do: v.DO, cd: v.CD, zoneLabels: q.zoneLabels,
 		upstream: q.state.upstreams[q.route], udpSize: q.state.udpSize, epoch: r.cache.Epoch(), since: q.Received.UnixNano()}
-	f.hash = r.flights.hash(&f, q.route)
+	f.hash = r.pending.hash(&f, q.route)
 	return f
 }
 
-func (fs *flights) hash(f *flight, route uint16) uint64 {
+func (fs *pendingQueries) hash(f *pendingQuery, route uint16) uint64 {
 	bits := uint64(f.qtype)<<32 | uint64(f.class)<<16 | uint64(route)<<2
 	if f.do {
 		bits |= 1
@@ -74,67 +74,67 @@ func (fs *flights) hash(f *flight, route uint16) uint64 {
 	return maphash.Bytes(fs.seed, f.name.Bytes()) ^ bits*0x9E3779B97F4A7C15
 }
 
-// same reports whether two flights ask the same of the same, so that a reload
+// same reports whether two pending queries ask the same of the same, so that a reload
 // that changes the upstream does not hand out what the old one says, and who
 // asks after the cache was flushed does not get what was said before.
-func (f *flight) same(g *flight) bool {
+func (f *pendingQuery) same(g *pendingQuery) bool {
 	return f.qtype == g.qtype && f.class == g.class && f.do == g.do && f.cd == g.cd &&
 		f.upstream == g.upstream && f.epoch == g.epoch && string(f.name.Bytes()) == string(g.name.Bytes())
 }
 
 // query appends the question as it goes upstream.
-func (f *flight) query(dst []byte) []byte {
+func (f *pendingQuery) query(dst []byte) []byte {
 	return wire.AppendQuery(dst, 0, f.name, f.qtype, f.class, f.do, f.cd, true, f.udpSize)
 }
 
-// key is where the cache keeps the flight's answer.
-func (f *flight) key() cache.Key {
-	return cache.Key{Name: f.name, Type: f.qtype, Class: f.class, DO: f.do, CD: f.cd, Apex: f.apex}
+// key is where the cache keeps the pending query's answer.
+func (f *pendingQuery) key() cache.Key {
+	return cache.Key{Name: f.name, Type: f.qtype, Class: f.class, DO: f.do, CD: f.cd, Apex: f.zoneLabels}
 }
 
-// flights are those under way: chains by hash, in shards.
-type flights struct {
+// pendingQueries are those under way: chains by hash, in shards.
+type pendingQueries struct {
 	seed   maphash.Seed
-	shards [flightShards]flightShard
+	shards [pendingShards]pendingShard
 }
 
-const flightShards = 64
+const pendingShards = 64
 
-type flightShard struct {
+type pendingShard struct {
 	mu     sync.Mutex
-	chains []*flight // guarded by mu; a power of two of them
-	n      int       // guarded by mu
+	chains []*pendingQuery // guarded by mu; a power of two of them
+	n      int             // guarded by mu
 	_      [24]byte
 }
 
-func (fs *flights) init() {
+func (fs *pendingQueries) init() {
 	fs.seed = maphash.MakeSeed()
 	for i := range fs.shards {
-		fs.shards[i].chains = make([]*flight, 8)
+		fs.shards[i].chains = make([]*pendingQuery, 8)
 	}
 }
 
 // lock returns f's shard, locked.
-func (fs *flights) lock(f *flight) *flightShard {
-	s := &fs.shards[f.hash%flightShards]
+func (fs *pendingQueries) lock(f *pendingQuery) *pendingShard {
+	s := &fs.shards[f.hash%pendingShards]
 	s.mu.Lock()
 	return s
 }
 
-// find returns the place that points at the flight for f's question, or at
+// find returns the place that points at the pending query for f's question, or at
 // nil.
-func (s *flightShard) find(f *flight) **flight {
-	at := &s.chains[f.hash/flightShards&uint64(len(s.chains)-1)]
+func (s *pendingShard) find(f *pendingQuery) **pendingQuery {
+	at := &s.chains[f.hash/pendingShards&uint64(len(s.chains)-1)]
 	for *at != nil && ((*at).hash != f.hash || !f.same(*at)) {
 		at = &(*at).next
 	}
 	return at
 }
 
-func (s *flightShard) add(f *flight) {
+func (s *pendingShard) add(f *pendingQuery) {
 	if s.n++; s.n > len(s.chains) {
 		old := s.chains
-		s.chains = make([]*flight, 2*len(old))
+		s.chains = make([]*pendingQuery, 2*len(old))
 		for _, g := range old {
 			for g != nil {
 				next := g.next
@@ -146,15 +146,15 @@ func (s *flightShard) add(f *flight) {
 	s.push(f)
 }
 
-func (s *flightShard) push(f *flight) {
-	at := &s.chains[f.hash/flightShards&uint64(len(s.chains)-1)]
+func (s *pendingShard) push(f *pendingQuery) {
+	at := &s.chains[f.hash/pendingShards&uint64(len(s.chains)-1)]
 	f.next, *at = *at, f
 }
 
-// begin makes f findable, unless there is a flight for its question: then it
-// returns that one's landing. Otherwise it is nil, and it is the caller who has
+// register makes f findable, unless there is a pending query for its question: then it
+// returns that one's shared result. Otherwise it is nil, and it is the caller who has
 // to see to it that f ends.
-func (fs *flights) begin(f *flight) *landing {
+func (fs *pendingQueries) register(f *pendingQuery) *sharedResult {
 	s := fs.lock(f)
 	defer s.mu.Unlock()
 	g := *s.find(f)
@@ -162,34 +162,34 @@ func (fs *flights) begin(f *flight) *landing {
 		s.add(f)
 		return nil
 	}
-	return g.land()
+	return g.wait()
 }
 
-// join is begin for who waits for f's landing too.
-func (fs *flights) join(f *flight) (l *landing, mine bool) {
-	f.land()
-	if l := fs.begin(f); l != nil {
+// join is begin for who waits for f's shared result too.
+func (fs *pendingQueries) join(f *pendingQuery) (l *sharedResult, mine bool) {
+	f.wait()
+	if l := fs.register(f); l != nil {
 		return l, false
 	}
-	return f.landing, true
+	return f.shared, true
 }
 
-// land returns where to wait for f. The lock of its shard is held, or nobody
+// wait returns where to wait for f. The lock of its shard is held, or nobody
 // knows f yet.
-func (f *flight) land() *landing {
-	if f.landing == nil {
-		f.landing = &landing{done: make(chan struct{}), since: f.since}
+func (f *pendingQuery) wait() *sharedResult {
+	if f.shared == nil {
+		f.shared = &sharedResult{done: make(chan struct{}), since: f.since}
 	}
-	return f.landing
+	return f.shared
 }
 
 // replace makes g a copy of f, but for g's name and what has begun, and puts
 // it in f's place; whoever waits for f waits for g. It returns where.
-func (fs *flights) replace(f, g *flight) *landing {
-	s := fs.lock(f) // guards a flight's next and landing, too
+func (fs *pendingQueries) replace(f, g *pendingQuery) *sharedResult {
+	s := fs.lock(f) // guards a pending query's next and shared result, too
 	defer s.mu.Unlock()
 	at := s.find(f)
-	l, name, begun := f.land(), g.name, g.begun
+	l, name, begun := f.wait(), g.name, g.begun
 	*g = *f
 	g.name, g.begun = name, begun
 	*at = g
@@ -198,11 +198,11 @@ func (fs *flights) replace(f, g *flight) *landing {
 
 // end takes f out, and gives res to whoever waits for it; the message is
 // copied for them where it is only borrowed.
-func (fs *flights) end(f *flight, res result, borrowed bool) {
+func (fs *pendingQueries) end(f *pendingQuery, res result, borrowed bool) {
 	s := fs.lock(f)
 	*s.find(f) = f.next
 	s.n--
-	l := f.landing
+	l := f.shared
 	s.mu.Unlock()
 	if l == nil {
 		return
@@ -216,21 +216,21 @@ func (fs *flights) end(f *flight, res result, borrowed bool) {
 
 // launch flies f on a goroutine of its own, which lives as long as the
 // upstream takes, whether or not anybody still waits.
-func (r *Resolver) launch(f *flight) {
+func (r *Resolver) launch(f *pendingQuery) {
 	go func() {
 		res := result{failed: true, ede: edeNetwork}
-		// A panic on the way ends this flight in failure and nothing else.
+		// A panic on the way ends this pending query in failure and nothing else.
 		defer func() {
 			if p := recover(); p != nil {
 				r.panicked(p)
 				res = result{failed: true, ede: edeNetwork}
 			}
-			r.flights.end(f, res, false)
+			r.pending.end(f, res, false)
 			if f.refresh {
 				r.refreshing.Add(-1)
 			}
 		}()
-		res = r.fly(f)
+		res = r.exchange(f)
 	}()
 }
 
@@ -245,7 +245,7 @@ type resumer interface {
 }
 
 // fly asks upstream and stores what it says.
-func (r *Resolver) fly(f *flight) result {
+func (r *Resolver) exchange(f *pendingQuery) result {
 	if f.upstream.Upstream == nil {
 		return result{failed: true, ede: edeNotReady}
 	}
@@ -284,7 +284,7 @@ func (r *Resolver) fly(f *flight) result {
 		}
 		return r.failed(f, ede, true)
 	}
-	msg, ok := r.related(msg, f.do, &resp, &scratch)
+	msg, ok := r.dropUnrelated(msg, f.do, &resp, &scratch)
 	if !ok {
 		return r.failed(f, edeInvalidData, true)
 	}
@@ -294,7 +294,7 @@ func (r *Resolver) fly(f *flight) result {
 			return r.failed(f, edeNoReachable, true)
 		}
 	}
-	return r.land(f, msg, &resp, nil, &scratch, r.clock().UnixNano())
+	return r.store(f, msg, &resp, nil, &scratch, r.clock().UnixNano())
 }
 
 // usable reports whether a response is an answer.
@@ -302,32 +302,32 @@ func usable(resp *wire.Response) bool {
 	return !resp.TC && (resp.Rcode == wire.NoError || resp.Rcode == wire.NXDomain || resp.Rcode == wire.YXDomain)
 }
 
-// failed notes that a flight brought nothing, and with backOff that this will
+// failed notes that a pending query brought nothing, and with backOff that this will
 // last.
-func (r *Resolver) failed(f *flight, ede int, backOff bool) result {
+func (r *Resolver) failed(f *pendingQuery, ede int, backOff bool) result {
 	if r.current(f) {
 		r.cache.PutFailure(f.key(), wire.ServFail, ede, backOff, r.clock().UnixNano())
 	}
 	return result{failed: true, ede: ede}
 }
 
-// land has policy look at what a flight brought, stores it, and appends it
+// store has policy look at what a pending query brought, stores it, and appends it
 // to dst as the next client will see it, TTLs and all. msg is written to; now
 // is in nanoseconds.
-func (r *Resolver) land(f *flight, msg []byte, resp *wire.Response, dst []byte, scratch *wire.Name, now int64) result {
+func (r *Resolver) store(f *pendingQuery, msg []byte, resp *wire.Response, dst []byte, scratch *wire.Name, now int64) result {
 	res := result{ede: resp.EDE}
 	f.upstream.hear(now)
 	p := r.state.Load().policy
 	ask := blocklists.Ask{Name: f.name, Type: f.qtype, Group: p.Everyone()}
 	if v, trim := p.Response(msg, &ask, blocklists.Verdict{}, scratch); v.Kind != blocklists.Pass {
 		if !v.ByZone() {
-			r.suspect(f.name, f.qtype)
+			r.markUnclean(f.name, f.qtype)
 		}
-	} else if !trim && !(hasSiblings(f.qtype) && r.suspects.has(f.name)) {
+	} else if !trim && !(hasRelatedTypes(f.qtype) && r.unclean.has(f.name)) {
 		res.generation = p.Generation()
 	}
 	var kept bool
-	if res.msg, kept = r.keep(f, dst, msg, resp, res.generation, now); kept {
+	if res.msg, kept = r.put(f, dst, msg, resp, res.generation, now); kept {
 		return res
 	}
 	wire.CapTTLs(msg, r.cache.MaxTTL())
@@ -335,11 +335,11 @@ func (r *Resolver) land(f *flight, msg []byte, resp *wire.Response, dst []byte, 
 	return res
 }
 
-// keep stores what a flight brought, unless a reload sends the question
+// put stores what a pending query brought, unless a reload sends the question
 // elsewhere now, where the answer may be another, or the cache was flushed since
-// the flight began. That is looked at before and after, since whoever empties
+// the pending query began. That is looked at before and after, since whoever empties
 // the cache does it after the reload, and counts the flush before.
-func (r *Resolver) keep(f *flight, dst, msg []byte, resp *wire.Response, generation uint64, now int64) ([]byte, bool) {
+func (r *Resolver) put(f *pendingQuery, dst, msg []byte, resp *wire.Response, generation uint64, now int64) ([]byte, bool) {
 	if !r.current(f) {
 		return dst, false
 	}
@@ -353,7 +353,7 @@ func (r *Resolver) keep(f *flight, dst, msg []byte, resp *wire.Response, generat
 
 // current reports whether f's question would still go to f's upstream, and
 // the cache was not flushed since f began.
-func (r *Resolver) current(f *flight) bool {
+func (r *Resolver) current(f *pendingQuery) bool {
 	if r.cache.Epoch() != f.epoch {
 		return false
 	}

@@ -12,21 +12,21 @@ import (
 	"rideau/resolver/wire"
 )
 
-// siblings are the types by which a client finds the addresses of a name, and
+// relatedTypes are the types by which a client finds the addresses of a name, and
 // so the types whose answers have to agree: a name whose AAAA record leads to what is banned is
 // banned for A too. What is known of the others is in the cache; nothing is asked for the
 // sake of agreement.
-var siblings = [...]wire.Type{wire.TypeA, wire.TypeAAAA, wire.TypeHTTPS}
+var relatedTypes = [...]wire.Type{wire.TypeA, wire.TypeAAAA, wire.TypeHTTPS}
 
-func hasSiblings(t wire.Type) bool {
+func hasRelatedTypes(t wire.Type) bool {
 	return t == wire.TypeA || t == wire.TypeAAAA || t == wire.TypeHTTPS
 }
 
-// suspects are names of which an answer was not clean, by their hash: two
+// uncleanNames are names of which an answer was not clean, by their hash: two
 // that share one cost a look, no more. There are few, and most queries find that
 // there are none at all. Who is met again stays; of the others the oldest go, in
 // the order of golang-lru.
-type suspects struct {
+type uncleanNames struct {
 	seed  maphash.Seed
 	some  atomic.Bool
 	mu    sync.Mutex
@@ -36,12 +36,12 @@ type suspects struct {
 // maxSuspects is how many there may be: some 100 octets each.
 const maxSuspects = 1 << 16
 
-func (s *suspects) init(seed maphash.Seed) {
+func (s *uncleanNames) init(seed maphash.Seed) {
 	s.seed = seed
 	s.names, _ = simplelru.NewLRU[uint64, struct{}](maxSuspects, nil) // fails for sizes below 1
 }
 
-func (s *suspects) add(name *wire.Name) {
+func (s *uncleanNames) add(name *wire.Name) {
 	h := maphash.Bytes(s.seed, name.Bytes())
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,7 +49,7 @@ func (s *suspects) add(name *wire.Name) {
 	s.some.Store(true)
 }
 
-func (s *suspects) has(name *wire.Name) bool {
+func (s *uncleanNames) has(name *wire.Name) bool {
 	if !s.some.Load() {
 		return false
 	}
@@ -62,12 +62,12 @@ func (s *suspects) has(name *wire.Name) bool {
 
 // suspect notes that the answer to a question was not clean, so that those of
 // the sibling types are looked at again.
-func (r *Resolver) suspect(name *wire.Name, t wire.Type) {
-	if !hasSiblings(t) {
+func (r *Resolver) markUnclean(name *wire.Name, t wire.Type) {
+	if !hasRelatedTypes(t) {
 		return
 	}
-	r.suspects.add(name)
-	for _, s := range siblings {
+	r.unclean.add(name)
+	for _, s := range relatedTypes {
 		if s == t {
 			continue
 		}
@@ -77,13 +77,13 @@ func (r *Resolver) suspect(name *wire.Name, t wire.Type) {
 	}
 }
 
-// bySiblings is what policy says about the cached answers of the sibling
+// byRelatedTypes is what policy says about the cached answers of the sibling
 // types of a question whose own answer is not banned.
-func (r *Resolver) bySiblings(q *Query) (v blocklists.Verdict, found bool) {
+func (r *Resolver) byRelatedTypes(q *Query) (v blocklists.Verdict, found bool) {
 	p := q.state.policy
 	var scratch wire.Name
 	var buf []byte
-	for _, t := range siblings {
+	for _, t := range relatedTypes {
 		if t == q.view.Type {
 			continue
 		}
