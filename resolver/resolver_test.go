@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -152,39 +153,38 @@ func TestAnswerAllocatesNothing(t *testing.T) {
 // TestOneFlight: identical questions share one exchange, and another question
 // does not.
 func TestOneFlight(t *testing.T) {
-	var asked atomic.Int32
-	gate := make(chan struct{})
-	r := newResolver(t, upstreamFunc(func(q *dns.Msg) (*dns.Msg, error) {
-		asked.Add(1)
-		<-gate
-		return address(q)
-	}))
-	var wg sync.WaitGroup
-	for i := range 50 {
-		name := "same.example."
-		if i == 0 {
-			name = "other.example."
-		}
-		q := query(t, name, "10.0.0.1")
-		if out, o := r.Answer(nil, q); len(out) > 0 || o.Kind != resolver.Pending {
-			t.Fatalf("%v", o)
-		}
-		wg.Go(func() {
-			out, o := r.Resolve(context.Background(), nil, q)
-			if len(out) == 0 || o.Kind != resolver.Forwarded {
-				t.Errorf("%v", o)
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		gate := make(chan struct{})
+		r := newResolver(t, upstreamFunc(func(q *dns.Msg) (*dns.Msg, error) {
+			asked.Add(1)
+			<-gate
+			return address(q)
+		}))
+		var wg sync.WaitGroup
+		for i := range 50 {
+			name := "same.example."
+			if i == 0 {
+				name = "other.example."
 			}
-		})
-	}
-	for asked.Load() < 2 {
-		time.Sleep(time.Millisecond)
-	}
-	time.Sleep(20 * time.Millisecond)
-	close(gate)
-	wg.Wait()
-	if n := asked.Load(); n != 2 {
-		t.Errorf("upstream was asked %d times", n)
-	}
+			q := query(t, name, "10.0.0.1")
+			if out, o := r.Answer(nil, q); len(out) > 0 || o.Kind != resolver.Pending {
+				t.Fatalf("%v", o)
+			}
+			wg.Go(func() {
+				out, o := r.Resolve(context.Background(), nil, q)
+				if len(out) == 0 || o.Kind != resolver.Forwarded {
+					t.Errorf("%v", o)
+				}
+			})
+		}
+		synctest.Wait() // all of them wait for an answer
+		close(gate)
+		wg.Wait()
+		if n := asked.Load(); n != 2 {
+			t.Errorf("upstream was asked %d times", n)
+		}
+	})
 }
 
 // TestBanDuringFlight: a ban that comes into force while a query waits holds

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -33,7 +34,10 @@ func TestFewDescriptors(t *testing.T) {
 			conns = append(conns, c)
 		}
 	}
-	time.Sleep(200 * time.Millisecond) // they are accepted, as far as that is possible
+	p.within(time.Now(), "connections are accepted as far as that is possible", func() (string, bool) {
+		open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
+		return fmt.Sprintf("%d descriptors of %d, %v", len(open), limit.Cur, err), len(open) == int(limit.Cur)
+	})
 	for i := range 20 {
 		for _, name := range []string{"plain.example", fmt.Sprintf("new%d.example", i)} {
 			if m, err := ask("udp", p.dns[0], name, dns.TypeA); err != nil || m.Rcode != dns.RcodeSuccess {

@@ -498,7 +498,7 @@ func TestNoRebuild(t *testing.T) {
 		before := p.metric("rideau_policy_generation")
 		stamp := p.metric(`rideau_list_last_success_timestamp_seconds{list="list"}`)
 		change()
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) // sleeps: the times of two loads differ
 		if code, r := p.reload(""); code != http.StatusOK {
 			t.Fatalf("%d %+v", code, r)
 		}

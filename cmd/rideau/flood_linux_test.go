@@ -199,7 +199,7 @@ func TestFlood(t *testing.T) {
 		before, from := f.sent.Load(), time.Now()
 		if p.flood {
 			all.Go(func() { onProcessor(t, 1, func() { f.run(p.what, stop) }) })
-			time.Sleep(500 * time.Millisecond)
+			time.Sleep(500 * time.Millisecond) // sleeps: the flood is on for a while before the clients ask
 		}
 		was := datagrams(t, pid)
 		began, peak := time.Now(), 0.0
@@ -222,8 +222,8 @@ func TestFlood(t *testing.T) {
 		figures += fmt.Sprintf(" %10.1f |", peak/(1<<20))
 		close(stop)
 		all.Wait()
-		if p.flood { // until it is noticed that it is over
-			time.Sleep(3 * time.Second)
+		if p.flood {
+			time.Sleep(3 * time.Second) // sleeps: a flood counts as over after quiet seconds
 		}
 		most = max(most, peak)
 		for _, kind := range []struct {

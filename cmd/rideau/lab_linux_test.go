@@ -356,6 +356,7 @@ func (l *lab) phase(number int, perSecond int, d time.Duration, big bool, middle
 	total := int(d.Seconds() * float64(perSecond))
 	began := time.Now()
 	for i := range total {
+		// sleeps: the queries come at an even pace
 		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(perSecond))))
 		if i == total/2 && middle != nil {
 			middle()

@@ -172,8 +172,8 @@ func (p *path) carry(t testing.TB, from, to *os.File) {
 	var done sync.WaitGroup
 	done.Go(func() {
 		for x := range queue {
-			time.Sleep(time.Until(x.at))
-			_, _ = to.Write(x.packet) // what comes too late for the test is lost
+			time.Sleep(time.Until(x.at)) // sleeps: the path has a delay
+			_, _ = to.Write(x.packet)    // what comes too late for the test is lost
 		}
 	})
 	done.Go(func() {

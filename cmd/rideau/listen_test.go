@@ -58,7 +58,7 @@ func TestListenAgain(t *testing.T) {
 		}
 		got <- outcome(m)
 	}()
-	time.Sleep(100 * time.Millisecond)
+	p.within(time.Now(), "asked upstream", w.asked("slow.example."))
 	w.config()
 	if code, r := p.reload(""); code != http.StatusOK {
 		t.Fatalf("out: %d %+v", code, r)

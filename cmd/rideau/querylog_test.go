@@ -79,7 +79,7 @@ func TestQueryLog(t *testing.T) {
 		t.Fatalf("%+v", r)
 	}
 	p.ask("udp", "plain.example", dns.TypeA)
-	time.Sleep(100 * time.Millisecond) // several times what the writer takes
+	time.Sleep(100 * time.Millisecond) // sleeps: nothing is written, in several times what the writer takes
 	holds(time.Now(), file, "localhost. AAAA udp special")
 	if _, text := p.get("/metrics"); !strings.Contains(text, "\nrideau_query_log_lost_total 0\n") {
 		t.Error("the metrics lack the lost queries, or there are some")

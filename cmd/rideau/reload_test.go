@@ -143,7 +143,7 @@ func saveDeleted(w *world, text string) {
 	if err := os.Remove(w.path("list.txt")); err != nil {
 		w.t.Fatal(err)
 	}
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond) // sleeps: there is no file for a moment
 	w.write("list.txt", text)
 }
 
@@ -211,7 +211,7 @@ func TestReloadOnDemand(t *testing.T) {
 		t.Errorf("a name that is not banned yet: %s", got)
 	}
 	w.write("list.txt", "banned.example\nplain.example\n")
-	time.Sleep(600 * time.Millisecond) // as long as a watch needs
+	time.Sleep(600 * time.Millisecond) // sleeps: nothing happens, in the time that a watch needs
 	if got := outcome(p.ask("udp", "plain.example", dns.TypeA)); got != passed {
 		t.Errorf("nobody asked for a reload: %s", got)
 	}
@@ -446,7 +446,7 @@ func TestWatchedFileComesBack(t *testing.T) {
 	began := time.Now()
 	os.Remove(w.path("list.txt"))
 	p.logs(began, `level=ERROR msg="reload refused because of" problem="list list: list\.txt: `)
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // sleeps: there is no second reload, in the time of several looks
 	if n := strings.Count(p.stderr.String(), "reload refused;"); n != 1 {
 		t.Errorf("%d reloads were refused for one change", n)
 	}

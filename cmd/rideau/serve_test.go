@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -155,15 +156,11 @@ func TestTermDrains(t *testing.T) {
 			answers <- outcome(m)
 		}()
 	}
-	p.within(time.Now(), "asked upstream", func() (string, bool) {
-		for _, q := range w.upstream.Queries() {
-			if strings.EqualFold(q.Name, "slow.example.") {
-				return "", true
-			}
-		}
-		return "nothing", false
+	p.within(time.Now(), "asked upstream", w.asked("slow.example."))
+	p.within(time.Now(), "both wait", func() (string, bool) {
+		n := p.metric("rideau_pending_queries")
+		return strconv.FormatFloat(n, 'f', -1, 64), n == 2
 	})
-	time.Sleep(100 * time.Millisecond) // for the other, which joins the first
 	p.signal(syscall.SIGTERM)
 	for range 2 {
 		if got := <-answers; got != passed {
@@ -246,12 +243,12 @@ func TestBanByDate(t *testing.T) {
 	if n := p.metric(`rideau_ban_active{ban="ban",mode="enforce"}`); time.Now().Before(begin) && n != 0 {
 		t.Errorf("rideau_ban_active is %v before it begins", n)
 	}
-	time.Sleep(time.Until(begin))
+	time.Sleep(time.Until(begin)) // sleeps: until the ban is to begin
 	p.becomes(begin, "banned.example", blocked)
 	if n := p.metric(`rideau_ban_active{ban="ban",mode="enforce"}`); time.Now().Before(end) && n != 1 {
 		t.Errorf("rideau_ban_active is %v while it is in force", n)
 	}
-	time.Sleep(time.Until(end))
+	time.Sleep(time.Until(end)) // sleeps: until it is to end
 	p.becomes(end, "banned.example", passed)
 	if n := p.metric(`rideau_ban_active{ban="ban",mode="enforce"}`); n != 0 {
 		t.Errorf("rideau_ban_active is %v after its end", n)

@@ -406,6 +406,19 @@ log: {level: %s}
 %s`, strings.Join(s.listen, `", "`), s.moreListen, s.upstream, s.probe, s.extraLists, s.mode, strings.TrimSuffix("list, "+s.bans, ", "), s.extra, s.level, s.more)
 }
 
+// asked is for within: whether the upstream was asked about a name.
+func (w *world) asked(name string) func() (string, bool) {
+	return func() (string, bool) {
+		for _, q := range w.upstream.Queries() {
+			if strings.EqualFold(q.Name, name) {
+				return "asked", true
+			}
+		}
+		return "not asked", false
+	}
+}
+
+// path is where a file of the world's directory is.
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 
 // write writes a file in place.

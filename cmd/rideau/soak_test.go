@@ -141,7 +141,7 @@ func (s *soak) storm(d time.Duration) {
 	all.Go(func() { s.flood(stop) })
 	every(20*time.Millisecond, func(i int) { s.stall(i, stop, &all) })
 	every(5*time.Millisecond, func(int) { s.nonsense() })
-	time.Sleep(d)
+	time.Sleep(d) // sleeps: the storm lasts so long
 	close(stop)
 	all.Wait()
 	for _, u := range s.liars {

@@ -142,7 +142,7 @@ func TestPoller(t *testing.T) {
 		t.Errorf("%d sockets when all has been read", n)
 	}
 	go func() {
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // sleeps: the other waits meanwhile
 		p.Wake()
 	}()
 	if n := await(p); n != 1 || p.Tag(0) != batch.WakeTag {

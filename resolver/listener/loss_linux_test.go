@@ -66,8 +66,8 @@ func TestMissesSurviveLoss(t *testing.T) {
 					mu.Lock()
 					sent[i] = time.Now()
 					mu.Unlock()
-					c.Write(queries[i]) // if it is lost, so is its answer
-					time.Sleep(2 * time.Millisecond)
+					c.Write(queries[i])              // if it is lost, so is its answer
+					time.Sleep(2 * time.Millisecond) // sleeps: the queries come at a pace
 				}
 			}()
 			var took []time.Duration

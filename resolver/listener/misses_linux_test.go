@@ -261,7 +261,7 @@ func TestMissesDrain(t *testing.T) {
 			go func() { s.stop(); close(stopped) }()
 			rcode := wire.ServFail
 			if in == "time" {
-				time.Sleep(drain/2 + 100*time.Millisecond) // sockets are being swept
+				time.Sleep(drain/2 + 100*time.Millisecond) // sleeps: the answers come in the second half of the drain
 				m.release()
 				rcode = wire.NoError
 			}

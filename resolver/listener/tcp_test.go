@@ -132,7 +132,7 @@ func TestTCPIdle(t *testing.T) {
 	for range 4 { // whole messages keep it open
 		send(t, c, framed(query(1, settle, "")))
 		receiveFramed(t, c)
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // sleeps: half the idle timeout
 	}
 	start := time.Now()
 	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
@@ -211,7 +211,7 @@ func TestTCPSlowReader(t *testing.T) {
 	answered := func() uint64 { return s.stats.Totals().Queries[resolver.TCP][0][resolver.Cached] }
 	eventually(t, "the server has to wait", func() bool {
 		before := answered()
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // sleeps: nothing goes out meanwhile
 		return before > 0 && answered() == before
 	})
 	if answered() == n {
@@ -228,7 +228,7 @@ func TestTCPSlowReader(t *testing.T) {
 	for range n {
 		read()
 	}
-	time.Sleep(timeout + timeout/5) // after the deadline of the last wait
+	time.Sleep(timeout + timeout/5) // sleeps: past the deadline of the last wait
 	send(t, c, q)
 	read()
 	if s.Stats().TimedOut != 0 {
@@ -247,7 +247,7 @@ func TestTCPPendingPerConnection(t *testing.T) {
 	}
 	send(t, c, framed(append(all, query(n, settle, ""))...))
 	eventually(t, "two wait", func() bool { return s.Stats().Pending == 2 })
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond) // sleeps: no third is taken meanwhile
 	if p := s.Stats().Pending; p != 2 {
 		t.Errorf("%d wait, want 2", p)
 	}
@@ -278,11 +278,11 @@ func TestTCPConnectionLimits(t *testing.T) {
 	first := from("127.0.0.1")
 	send(t, first, framed(query(2, settle, "")))
 	receiveFramed(t, first)
-	time.Sleep(200 * time.Millisecond) // the answer is out before the connection counts as idle
+	time.Sleep(200 * time.Millisecond) // sleeps: it is idle for so much longer than the next
 	second := from("127.0.0.1")
 	send(t, second, framed(query(3, settle, "")))
 	receiveFramed(t, second)
-	time.Sleep(200 * time.Millisecond)
+	time.Sleep(200 * time.Millisecond) // sleeps: it counts as idle some time after its answer
 
 	// The client has all it may; nothing of it is closed for its own sake.
 	refused := from("127.0.0.1")

@@ -248,7 +248,7 @@ var streamProbes = []struct {
 			if _, err := c.Write([]byte{b}); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // sleeps: each octet is a segment of its own
 		}
 		wantIDs(t, c, 1, 2)
 	}},

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 
@@ -283,7 +282,6 @@ func TestCookieMinded(t *testing.T) {
 		if _, cookies := c.sent(); len(cookies) != 3 || strings.Join(cookies, "") != "" {
 			t.Errorf("cookies %q", cookies)
 		}
-		time.Sleep(time.Millisecond)
 	})
 }
 

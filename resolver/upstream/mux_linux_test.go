@@ -193,7 +193,7 @@ func TestMuxPorts(t *testing.T) {
 	}
 	rest := func() { // until the next second but one, when no rate is remembered
 		at := time.Now().Truncate(time.Second).Add(2 * time.Second)
-		time.Sleep(time.Until(at))
+		time.Sleep(time.Until(at)) // sleeps: rates are remembered by the second
 	}
 	rest()
 	for i := range 50 {
@@ -259,7 +259,7 @@ func TestMuxFlooded(t *testing.T) {
 			wire.SetID(m, wire.ID(q)+1+i)
 			s.send(from, m)
 			if i%16 == 0 {
-				time.Sleep(time.Millisecond)
+				time.Sleep(time.Millisecond) // sleeps: no datagram is lost for want of space
 			}
 		}
 	}, answeringTCP("true"))

@@ -67,7 +67,7 @@ func TestOutOfOrder(t *testing.T) {
 	cert, _ := ca.certificate(t, false, "dns.example")
 	slow := func(q []byte, n int) [][]byte {
 		if n%2 == 0 {
-			time.Sleep(300 * time.Millisecond)
+			time.Sleep(300 * time.Millisecond) // sleeps: every other answer is late
 		}
 		return echo(q, n)
 	}
@@ -252,7 +252,6 @@ func TestResumption(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.kill()
-		time.Sleep(50 * time.Millisecond)
 	}
 	if s.resumed.Load() != 2 {
 		t.Errorf("%d of %d connections resume", s.resumed.Load(), s.conns.Load())
@@ -269,7 +268,12 @@ func TestIdle(t *testing.T) {
 		if err := ask(t, u, "n.example", 5*time.Second); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(400 * time.Millisecond)
+		for end := time.Now().Add(10 * time.Second); s.open.Load() > 0 && time.Now().Before(end); {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if n := s.open.Load(); n != 0 {
+			t.Fatalf("%d connections are open long after the idle timeout", n)
+		}
 		if n := s.conns.Load(); int(n) != i+1 {
 			t.Errorf("%d connections", n)
 		}
@@ -320,7 +324,7 @@ func TestHTTPRefused(t *testing.T) {
 
 // hang answers too late.
 func hang([]byte, int) [][]byte {
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // sleeps: the server is slow
 	return nil
 }
 

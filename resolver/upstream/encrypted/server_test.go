@@ -116,6 +116,7 @@ type server struct {
 	addr    netip.AddrPort
 	queries atomic.Int64
 	conns   atomic.Int64
+	open    atomic.Int64 // TLS connections that are there now
 	padded  atomic.Int64
 	resumed atomic.Int64
 	kill    func() // ends all connections that there are
@@ -170,6 +171,8 @@ func (s *server) serveStream(c net.Conn, f respond) {
 		return
 	}
 	s.conns.Add(1)
+	s.open.Add(1)
+	defer s.open.Add(-1)
 	if c.(*tls.Conn).ConnectionState().DidResume {
 		s.resumed.Add(1)
 	}

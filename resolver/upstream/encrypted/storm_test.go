@@ -71,7 +71,7 @@ func TestFewStreams(t *testing.T) {
 	cert, _ := ca.certificate(t, false, "dns.example")
 	s := new(server)
 	srv := httptest.NewUnstartedServer(s.handler(func(q []byte, n int) [][]byte {
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // sleeps: streams are busy for so long
 		return echo(q, n)
 	}))
 	srv.EnableHTTP2 = true
