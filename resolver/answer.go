@@ -49,7 +49,7 @@ func (r *Resolver) deny(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	o.Kind = Denied
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.Refused)
-	return q.seal(dst, base, wire.Refused, deniedOption), o
+	return q.seal(dst, base, wire.Refused, deniedOption, o)
 }
 
 // limited answers a client that asks too much: seldom, by UDP, and with next
@@ -61,16 +61,16 @@ func (r *Resolver) limited(dst []byte, q *Query, v limit.Verdict, o Outcome) ([]
 	switch {
 	case q.Transport.Stream():
 		dst = wire.Reply(dst, &q.view, q.Msg, wire.Refused)
-		return q.seal(dst, base, wire.Refused, limitedOption), o
+		return q.seal(dst, base, wire.Refused, limitedOption, o)
 	case v == limit.Drop:
 		return dst, o
 	case q.view.Cookie != wire.CookieNone && q.state.cookies != nil && !q.verified:
 		dst = wire.Reply(dst, &q.view, q.Msg, wire.BadCookie)
-		return q.seal(dst, base, wire.BadCookie, nil), o
+		return q.seal(dst, base, wire.BadCookie, nil, o)
 	}
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.NoError)
 	wire.SetFlags(dst[base:], wire.Flags(dst[base:])|wire.FlagTC)
-	return q.seal(dst, base, wire.NoError, nil), o
+	return q.seal(dst, base, wire.NoError, nil, o)
 }
 
 // appendFault answers what cannot be read or is not understood.
@@ -91,7 +91,7 @@ func appendFault(dst []byte, q *Query, fault wire.Fault, o Outcome) ([]byte, Out
 	}
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, rcode)
-	return q.seal(dst, base, rcode, nil), o
+	return q.seal(dst, base, rcode, nil, o)
 }
 
 // forwardable reports whether a type can be asked for: the others are of one
@@ -111,7 +111,7 @@ func appendRefused(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	o.Kind = Refused
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.Refused)
-	return q.seal(dst, base, wire.Refused, notSupported), o
+	return q.seal(dst, base, wire.Refused, notSupported, o)
 }
 
 // appendAny answers a query for ANY with an HINFO record (RFC 8482 section
@@ -121,7 +121,7 @@ func appendAny(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.NoError)
 	dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, wire.TypeHINFO, 3600, hinfo)
-	return q.seal(dst, base, wire.NoError, nil), o
+	return q.seal(dst, base, wire.NoError, nil, o)
 }
 
 var hinfo = []byte("\x07RFC8482\x00")
@@ -171,7 +171,7 @@ func (r *Resolver) block(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 		// (RFC 8020) could learn more than is true.
 		dst = wire.AppendSOA(dst, base, wire.Authority, owner, ttl)
 	}
-	return q.seal(dst, base, rcode, p.BanOption(verdict.Ban)), o
+	return q.seal(dst, base, rcode, p.BanOption(verdict.Ban), o)
 }
 
 // appendChain appends the aliases that lead to what was stopped, and returns
@@ -224,7 +224,7 @@ func (r *Resolver) cached(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 		// RFC 8914 section 4.21
 		o.Kind = Refused
 		out = wire.Reply(dst, v, q.Msg, wire.Refused)
-		return q.seal(out, base, wire.Refused, noRecursionOption), o
+		return q.seal(out, base, wire.Refused, noRecursionOption, o)
 	}
 	o.Kind = Pending
 	return dst, o
@@ -297,7 +297,7 @@ func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outco
 	if hit.EDE >= 0 {
 		option = wire.AppendEDE(option, uint16(hit.EDE), "") // what upstream said of it (RFC 8914 section 3)
 	}
-	return q.seal(dst, base, wire.NoError, option), o
+	return q.seal(dst, base, wire.NoError, option, o)
 }
 
 // bypass counts a device that tries to go round this resolver, and tells of
@@ -384,5 +384,5 @@ func (r *Resolver) fail(dst []byte, q *Query, ede int, cached bool, o Outcome) (
 	if cached {
 		option = wire.AppendEDE(option, edeCachedError, "")
 	}
-	return q.seal(dst, base, wire.ServFail, option), o
+	return q.seal(dst, base, wire.ServFail, option, o)
 }

@@ -26,7 +26,7 @@ func (r *Resolver) local(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 			o.Kind = Pending
 			return dst, o
 		}
-		return r.appendEmpty(dst, q, verdict, wire.NXDomain), o
+		return r.appendEmpty(dst, q, verdict, wire.NXDomain, o)
 	}
 	base := len(dst)
 	dst = wire.Reply(dst, v, q.Msg, wire.NoError)
@@ -48,7 +48,7 @@ func (r *Resolver) local(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 	if wire.Count(dst[base:], wire.Answer) == n {
 		dst = wire.AppendSOA(dst, base, wire.Authority, owner, p.BanTTL(verdict.Ban))
 	}
-	return q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban)), o
+	return q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban), o)
 }
 
 // stopped is the name that a policy zone stopped: the question's, or what that
@@ -64,13 +64,13 @@ func (q *Query) stopped(verdict blocklists.Verdict) *wire.Name {
 }
 
 // appendEmpty appends a negative answer by a ban.
-func (r *Resolver) appendEmpty(dst []byte, q *Query, verdict blocklists.Verdict, rcode wire.Rcode) []byte {
+func (r *Resolver) appendEmpty(dst []byte, q *Query, verdict blocklists.Verdict, rcode wire.Rcode, o Outcome) ([]byte, Outcome) {
 	p := q.state.policy
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, rcode)
 	dst, owner := q.appendChain(dst, base, verdict)
 	dst = wire.AppendSOA(dst, base, wire.Authority, owner, p.BanTTL(verdict.Ban))
-	return q.seal(dst, base, rcode, p.BanOption(verdict.Ban))
+	return q.seal(dst, base, rcode, p.BanOption(verdict.Ban), o)
 }
 
 // aliasTarget is what local data makes a name an alias of: the target, or if
@@ -95,7 +95,7 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 	ask := q.ask()
 	ask.Name, ask.Final = target, true
 	if w := p.Question(&ask); w.Kind == blocklists.Block {
-		return r.appendEmpty(dst, q, verdict, wire.NXDomain), o
+		return r.appendEmpty(dst, q, verdict, wire.NXDomain, o)
 	}
 	msg, ok := r.fetch(ctx, q, target)
 	if !ok {
@@ -111,7 +111,7 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 		w, _ = now.Response(msg, &ask, blocklists.Verdict{}, &scratch)
 	}
 	if w.Kind == blocklists.Block {
-		return r.appendEmpty(dst, q, verdict, wire.NXDomain), o
+		return r.appendEmpty(dst, q, verdict, wire.NXDomain, o)
 	}
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.HeaderRcode(msg))
@@ -125,7 +125,7 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 	dst = wire.AppendRecord(dst, base, wire.Answer, owner, wire.TypeCNAME, ttl, target.Bytes())
 	const room = wire.MaxMessage - 1024 // for the OPT record
 	dst = wire.AppendAnswer(dst, base, msg, room)
-	return q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban)), o
+	return q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban), o)
 }
 
 // fetch returns the answer to q's question for another name, from the cache

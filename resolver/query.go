@@ -190,4 +190,6 @@ type Outcome struct {
 	// Overruled is 1 and the slot of the ban that would have decided but for
 	// an exception; 0 is none.
 	Overruled uint8
+	// Rcode is the response's code; meaningful if a response is sent.
+	Rcode wire.Rcode
 }

@@ -144,9 +144,8 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	q.route, q.zoneLabels = route, labels
 	if special != notSpecial {
 		q.zoneLabels = 0
-		if out, ok := appendSpecial(dst, q, special, labels); ok {
-			o.Kind = Special
-			return out, o
+		if out, so, ok := appendSpecial(dst, q, special, labels, o); ok {
+			return out, so
 		}
 	}
 
@@ -271,5 +270,5 @@ func (r *Resolver) Shed(dst []byte, q *Query) ([]byte, Outcome) {
 	q.target = nil
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.ServFail)
-	return q.seal(dst, base, wire.ServFail, shedOption), o
+	return q.seal(dst, base, wire.ServFail, shedOption, o)
 }

@@ -5,14 +5,17 @@ import (
 	"rideau/resolver/wire"
 )
 
-// seal ends an answer: it appends the OPT record if the client sent one, and
-// keeps the answer within what the client takes. An explanation that does not
-// fit is left out first; then whole RRsets are.
-func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte) []byte {
+// seal completes the response in dst from base on: it appends the OPT record
+// if the client sent one, and keeps the response within what the client takes.
+// An option that does not fit, which only explains, is left out first; then
+// whole RRsets are. Of rcode only the bits above the header's four are used.
+// The Outcome is o with the response code.
+func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte, o Outcome) ([]byte, Outcome) {
 	v := &q.view
+	o.Rcode = rcode&^0xF | wire.HeaderRcode(dst[base:])
 	limit := q.limit()
 	if !v.EDNS {
-		return wire.Fit(dst, base, limit)
+		return wire.Fit(dst, base, limit), o
 	}
 	var tmp [maxOptions]byte
 	fixed := q.appendOptions(tmp[:0])
@@ -23,7 +26,7 @@ func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte) []by
 	dst = wire.Fit(dst, base, limit-len(option))
 	off := len(dst)
 	dst = wire.AppendOPT(dst, base, wire.OPT{UDPSize: q.state.udpSize, DO: v.DO, Rcode: rcode, Options: option})
-	return wire.AppendOption(dst, off, fixed)
+	return wire.AppendOption(dst, off, fixed), o
 }
 
 // limit is how many octets the answer may have.

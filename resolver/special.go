@@ -84,13 +84,14 @@ func addSpecial(b *suffix.Builder) error {
 // zone's name. ok is false for what is to be forwarded all the same: the DS
 // records of the zones below arpa, which prove that they are insecure
 // (RFC 8375 section 7).
-func appendSpecial(dst []byte, q *Query, special uint16, labels int) (out []byte, ok bool) {
+func appendSpecial(dst []byte, q *Query, special uint16, labels int, o Outcome) (out []byte, _ Outcome, ok bool) {
 	v := &q.view
 	kind := specials[special].kind
 	apex := v.Name.Labels() == labels
 	if v.Type == wire.TypeDS && apex && kind != absent && kind != localhost {
-		return dst, false
+		return dst, o, false
 	}
+	o.Kind = Special
 	base := len(dst)
 	owner := wire.HeaderLen + v.Name.SuffixOffset(labels)
 	rcode := wire.NoError
@@ -122,7 +123,8 @@ func appendSpecial(dst []byte, q *Query, special uint16, labels int) (out []byte
 	default:
 		dst = wire.AppendSOA(dst, base, wire.Authority, owner, specialTTL)
 	}
-	return q.seal(dst, base, wire.NoError, nil), true
+	out, o = q.seal(dst, base, wire.NoError, nil, o)
+	return out, o, true
 }
 
 var (
