@@ -1,0 +1,95 @@
+package resolver
+
+import (
+	"rideau/resolver/limit"
+	"rideau/resolver/wire"
+)
+
+// deny answers a client that is not allowed: REFUSED, or nothing once the
+// second's budget is spent.
+func (r *Resolver) deny(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
+	if !r.refusals.take(q.Received.Unix()) {
+		o.Kind = Dropped
+		return dst, o
+	}
+	o.Kind = Denied
+	base := len(dst)
+	dst = wire.Reply(dst, &q.view, q.Msg, wire.Refused)
+	return q.seal(dst, base, wire.Refused, deniedOption, o)
+}
+
+// limited answers a client that exceeds its rate. By UDP it gets a small
+// response now and then, and otherwise nothing. A client that owns its address
+// can then query again by TCP, or with the cookie that the response carries
+// (RFC 7873 section 5.2.3); a forged address cannot.
+func (r *Resolver) limited(dst []byte, q *Query, v limit.Verdict, o Outcome) ([]byte, Outcome) {
+	o.Kind = Limited
+	base := len(dst)
+	switch {
+	case q.Transport.Stream():
+		dst = wire.Reply(dst, &q.view, q.Msg, wire.Refused)
+		return q.seal(dst, base, wire.Refused, limitedOption, o)
+	case v == limit.Drop:
+		return dst, o
+	case q.view.Cookie != wire.CookieNone && q.state.cookies != nil && !q.verified:
+		dst = wire.Reply(dst, &q.view, q.Msg, wire.BadCookie)
+		return q.seal(dst, base, wire.BadCookie, nil, o)
+	}
+	dst = wire.Reply(dst, &q.view, q.Msg, wire.NoError)
+	wire.SetFlags(dst[base:], wire.Flags(dst[base:])|wire.FlagTC)
+	return q.seal(dst, base, wire.NoError, nil, o)
+}
+
+// appendFault answers a message that is malformed or not understood.
+func appendFault(dst []byte, q *Query, fault wire.Fault, o Outcome) ([]byte, Outcome) {
+	rcode := wire.FormErr
+	o.Kind = Malformed
+	switch fault {
+	case wire.FaultNotImp:
+		rcode, o.Kind = wire.NotImp, NotImplemented
+	case wire.FaultRefused:
+		rcode, o.Kind = wire.Refused, Refused
+	case wire.FaultBadVers:
+		rcode = wire.BadVers
+	case wire.FaultCookie:
+		if q.state.cookies != nil {
+			rcode, o.Kind = wire.NoError, Special
+		}
+	}
+	base := len(dst)
+	dst = wire.Reply(dst, &q.view, q.Msg, rcode)
+	return q.seal(dst, base, rcode, nil, o)
+}
+
+// forwardable reports whether queries of a type are answered. The others
+// concern one hop only, are obsolete, or are zone transfers (RFC 6895 section
+// 3.1).
+func forwardable(t wire.Type) bool {
+	switch t {
+	case 0, wire.TypeOPT, wire.TypeTKEY, wire.TypeTSIG, wire.TypeIXFR, wire.TypeAXFR, wire.TypeMAILA, wire.TypeMAILB:
+		return false
+	}
+	return true
+}
+
+// appendRefused answers a question that no client gets an answer to: a zone
+// transfer, a type that concerns one hop only, a class other than IN. That
+// includes version.bind and its like.
+func appendRefused(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
+	o.Kind = Refused
+	base := len(dst)
+	dst = wire.Reply(dst, &q.view, q.Msg, wire.Refused)
+	return q.seal(dst, base, wire.Refused, notSupported, o)
+}
+
+// appendAny answers a query for ANY with an HINFO record (RFC 8482 section
+// 4.2), so that such queries are of no use for amplification.
+func appendAny(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
+	o.Kind = Special
+	base := len(dst)
+	dst = wire.Reply(dst, &q.view, q.Msg, wire.NoError)
+	dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, wire.TypeHINFO, 3600, hinfo)
+	return q.seal(dst, base, wire.NoError, nil, o)
+}
+
+var hinfo = []byte("\x07RFC8482\x00")
