@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"rideau/blocklists"
-	"rideau/blocklists/trace"
+	"rideau/blocklists/querylog"
 	"rideau/resolver/wire"
 )
 
@@ -27,7 +27,7 @@ func TestBounds(t *testing.T) {
 	s := New(Side{Policy: p}, Side{})
 	s.limits = limits{names: 20, changed: 10, clients: 5, pairs: 12}
 	for i := range 100 {
-		q := trace.Query{Type: wire.TypeA, Client: netip.AddrFrom4([4]byte{10, 0, 0, byte(i % 10)})}
+		q := querylog.Query{Type: wire.TypeA, Client: netip.AddrFrom4([4]byte{10, 0, 0, byte(i % 10)})}
 		if err := q.Name.SetText(fmt.Sprintf("w%d.n.example", i)); err != nil {
 			t.Fatal(err)
 		}

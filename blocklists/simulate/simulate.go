@@ -10,7 +10,7 @@ import (
 	"net/netip"
 
 	"rideau/blocklists"
-	"rideau/blocklists/trace"
+	"rideau/blocklists/querylog"
 	"rideau/resolver/wire"
 )
 
@@ -216,7 +216,7 @@ func (s *Simulation) side(x Side) side {
 }
 
 // effect is what a policy does to a query.
-func (x *side) effect(q *trace.Query) effect {
+func (x *side) effect(q *querylog.Query) effect {
 	e := effect{ban: -1, list: -1, exception: -1}
 	if x.Serves != nil && !x.Serves(q.Client) {
 		e.outcome = refused
@@ -246,7 +246,7 @@ func (x *side) effect(q *trace.Query) effect {
 }
 
 // Add takes a query.
-func (s *Simulation) Add(q *trace.Query) {
+func (s *Simulation) Add(q *querylog.Query) {
 	s.queries++
 	t := transition{s.against.effect(q), s.candidate.effect(q)}
 	class := t.class()
@@ -299,7 +299,7 @@ func pair(by int, number, client uint32) uint64 {
 }
 
 // change takes a query whose answer changes.
-func (s *Simulation) change(q *trace.Query, t transition, client uint32, numbered bool) {
+func (s *Simulation) change(q *querylog.Query, t transition, client uint32, numbered bool) {
 	sum := s.transitions[t]
 	if sum == nil {
 		sum = &tally{transition: t, number: uint32(len(s.order))}

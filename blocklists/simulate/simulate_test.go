@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/querylog"
 	"rideau/blocklists/simulate"
-	"rideau/blocklists/trace"
 	"rideau/resolver/wire"
 )
 
@@ -56,7 +56,7 @@ func random(t *testing.T, r *rand.Rand) *blocklists.Snapshot {
 }
 
 // said is what a policy says to a query, as text.
-func said(s *blocklists.Snapshot, q *trace.Query) (kind, all string) {
+func said(s *blocklists.Snapshot, q *querylog.Query) (kind, all string) {
 	v := s.Question(&blocklists.Ask{Name: &q.Name, Type: q.Type, Client: q.Client, Group: s.Group(q.Client)})
 	switch v.Kind {
 	case blocklists.Block:
@@ -82,7 +82,7 @@ func TestModel(t *testing.T) {
 		want := map[string]*seen{}
 		top := map[string]int{}
 		for range 400 {
-			var q trace.Query
+			var q querylog.Query
 			name := fmt.Sprintf("n%d.example.", r.IntN(20))
 			if r.IntN(3) == 0 {
 				name = "www." + name
@@ -167,7 +167,7 @@ func TestSides(t *testing.T) {
 	special := func(n *wire.Name) bool { return n.Labels() == 1 }
 	s := simulate.New(simulate.Side{Policy: p, Serves: lan, Special: special}, simulate.Side{})
 	for _, x := range [][2]string{{"n.example", "10.0.0.1"}, {"www.example", "fd00::1"}, {"n.example", "fd00::2"}, {"test", "10.0.0.1"}, {"www.example", "10.0.0.1"}} {
-		q := trace.Query{Type: wire.TypeA, Client: netip.MustParseAddr(x[1])}
+		q := querylog.Query{Type: wire.TypeA, Client: netip.MustParseAddr(x[1])}
 		if err := q.Name.SetText(x[0]); err != nil {
 			t.Fatal(err)
 		}
@@ -191,7 +191,7 @@ func TestAllocations(t *testing.T) {
 	p := load(t, blocklists.Policy{Lists: []blocklists.List{list("l", "n.example")},
 		Bans: []blocklists.Ban{{ID: "b", Lists: []string{"l"}, Groups: []string{blocklists.GroupAll}}}})
 	s := simulate.New(simulate.Side{Policy: p}, simulate.Side{})
-	q := trace.Query{Type: wire.TypeA, Client: netip.MustParseAddr("10.0.0.1")}
+	q := querylog.Query{Type: wire.TypeA, Client: netip.MustParseAddr("10.0.0.1")}
 	if err := q.Name.SetText("n.example"); err != nil {
 		t.Fatal(err)
 	}

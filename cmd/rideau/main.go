@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"rideau/blocklists/pack"
-	"rideau/blocklists/trace"
+	"rideau/blocklists/querylog"
 )
 
 // Exit codes that scripts can use.
@@ -167,13 +167,13 @@ func defineFlags(c *call, name string) {
 	case "simulate":
 		c.String("against", "", "configuration `file` to compare with, such as the one in use; without it, with no policy")
 		c.StringArray("log", nil, "query log or capture, a `file` or -; may be given again, and more files may follow")
-		c.String("log-format", "", "the logs' `format`, if it is found out wrong: "+strings.Join(trace.Formats(), ", "))
+		c.String("log-format", "", "the logs' `format`, if it is found out wrong: "+strings.Join(querylog.Formats(), ", "))
 		c.StringSlice("not-from", nil, "`ranges` whose queries are left out, such as the resolver itself in a capture")
 		c.String("now", "", "the `instant` (RFC 3339) that decides which bans are in force; by default now")
 		c.Int("top", 20, "how many names to print for each kind of change; 0 is all")
 	case "rules":
 		c.StringArray("log", nil, "query log or capture, a `file` or -; may be given again, and more files may follow")
-		c.String("log-format", "", "the logs' `format`, if it is found out wrong: "+strings.Join(trace.Formats(), ", "))
+		c.String("log-format", "", "the logs' `format`, if it is found out wrong: "+strings.Join(querylog.Formats(), ", "))
 		c.Int("top", 10, "how many to print of each kind; 0 is all")
 	case "diff":
 		c.Bool("all", false, "tell all names, not the first alone")

@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"rideau/blocklists"
-	"rideau/blocklists/health"
-	"rideau/blocklists/trace"
+	"rideau/blocklists/lint"
+	"rideau/blocklists/querylog"
 	"rideau/resolver/wire"
 )
 
@@ -26,14 +26,14 @@ read. 2: wrong use.`
 type ruleReport struct {
 	Config string    `json:"config"`
 	Logs   []readLog `json:"logs"`
-	*health.Report
+	*lint.Report
 }
 
 func rules(c *call) int {
 	logs, _ := c.GetStringArray("log")
 	logs = append(logs, c.args...)
-	if f := c.string("log-format"); f != "" && !slices.Contains(trace.Formats(), f) {
-		fmt.Fprintf(c.stderr, "rideau rules: --log-format %q is none of %s\n", f, strings.Join(trace.Formats(), ", "))
+	if f := c.string("log-format"); f != "" && !slices.Contains(querylog.Formats(), f) {
+		fmt.Fprintf(c.stderr, "rideau rules: --log-format %q is none of %s\n", f, strings.Join(querylog.Formats(), ", "))
 		return exitUsage
 	}
 	cfg, err := loadConfig(c.string("config"))
@@ -45,7 +45,7 @@ func rules(c *call) int {
 		return c.fail(err)
 	}
 	out := ruleReport{Config: configName(cfg), Logs: []readLog{}}
-	var o health.Options
+	var o lint.Options
 	o.Examples, _ = c.GetInt("top")
 	if o.Examples == 0 {
 		o.Examples = -1
@@ -53,7 +53,7 @@ func rules(c *call) int {
 	if len(logs) > 0 {
 		o.Log = func(each func(*wire.Name)) error {
 			for _, file := range logs {
-				l, err := readTrace(file, c.string("log-format"), func(q *trace.Query) error {
+				l, err := readTrace(file, c.string("log-format"), func(q *querylog.Query) error {
 					each(&q.Name)
 					return nil
 				})
@@ -65,7 +65,7 @@ func rules(c *call) int {
 			return nil
 		}
 	}
-	if out.Report, err = health.Look(c.ctx, snap, o); err != nil {
+	if out.Report, err = lint.Check(c.ctx, snap, o); err != nil {
 		return c.fail(err)
 	}
 	if c.bool("json") {
@@ -78,7 +78,7 @@ func rules(c *call) int {
 
 func (r *ruleReport) print(w io.Writer) {
 	fmt.Fprintf(w, "%s: %d entries of names\n", r.Config, r.Entries)
-	finding := func(f health.Finding, what, by string) {
+	finding := func(f lint.Finding, what, by string) {
 		fmt.Fprintf(w, "%d %s\n", f.Count, what)
 		for _, x := range f.Examples {
 			fmt.Fprintf(w, "  %s (list %s, %s:%d)", x.Entry, x.List, x.File, x.Line)

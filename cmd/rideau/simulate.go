@@ -14,8 +14,8 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/blocklists"
+	"rideau/blocklists/querylog"
 	"rideau/blocklists/simulate"
-	"rideau/blocklists/trace"
 	"rideau/config"
 	"rideau/resolver"
 	"rideau/resolver/wire"
@@ -81,8 +81,8 @@ func simulatePolicy(c *call) int {
 		fmt.Fprintln(c.stderr, `rideau simulate: no log is named; give --log FILE, or --log - for the standard input`)
 		return exitUsage
 	}
-	if f := c.string("log-format"); f != "" && !slices.Contains(trace.Formats(), f) {
-		fmt.Fprintf(c.stderr, "rideau simulate: --log-format %q is none of %s\n", f, strings.Join(trace.Formats(), ", "))
+	if f := c.string("log-format"); f != "" && !slices.Contains(querylog.Formats(), f) {
+		fmt.Fprintf(c.stderr, "rideau simulate: --log-format %q is none of %s\n", f, strings.Join(querylog.Formats(), ", "))
 		return exitUsage
 	}
 	now := time.Now()
@@ -192,7 +192,7 @@ func simulatedState(cfg *config.Config, snap *blocklists.Snapshot) (*resolver.St
 // replay puts a log's queries to the simulation.
 func replay(s *simulate.Simulation, file, as string, leave []netip.Prefix) (readLog, error) {
 	left := 0
-	out, err := readTrace(file, as, func(q *trace.Query) error {
+	out, err := readTrace(file, as, func(q *querylog.Query) error {
 		for _, p := range leave {
 			if p.Contains(q.Client) {
 				left++
@@ -207,7 +207,7 @@ func replay(s *simulate.Simulation, file, as string, leave []netip.Prefix) (read
 }
 
 // readTrace reads a log, and says what it consists of.
-func readTrace(file, as string, each func(*trace.Query) error) (readLog, error) {
+func readTrace(file, as string, each func(*querylog.Query) error) (readLog, error) {
 	out := readLog{File: file, Formats: []string{}, Problems: []unreadLine{}}
 	in := io.Reader(os.Stdin)
 	if file == "-" {
@@ -220,14 +220,14 @@ func readTrace(file, as string, each func(*trace.Query) error) (readLog, error) 
 		defer f.Close()
 		in = f
 	}
-	o := trace.Options{File: out.File, Format: trace.Format(as), Type: func(name string) (wire.Type, bool) {
+	o := querylog.Options{File: out.File, Format: querylog.Format(as), Type: func(name string) (wire.Type, bool) {
 		if t, ok := dns.StringToType[name]; ok {
 			return wire.Type(t), true
 		}
 		t, ok := parseType(name)
 		return wire.Type(t), ok
 	}}
-	stats, err := trace.Read(in, o, each)
+	stats, err := querylog.Read(in, o, each)
 	out.Lines, out.Queries, out.Other, out.Unread = stats.Lines, stats.Queries, stats.Other, stats.Unread
 	for _, f := range stats.Formats {
 		out.Formats = append(out.Formats, string(f))
@@ -250,7 +250,7 @@ func (r *simulation) print(c *call) {
 	}
 	for _, l := range r.Logs {
 		kind := "lines"
-		if len(l.Formats) == 1 && l.Formats[0] == string(trace.Pcap) {
+		if len(l.Formats) == 1 && l.Formats[0] == string(querylog.Pcap) {
 			kind = "packets"
 		}
 		fmt.Fprintf(w, "%s (%s): %d %s, %d queries, %d other, %d not read\n", filepath.ToSlash(l.File), strings.Join(l.Formats, ", "), l.Lines, kind, l.Queries, l.Other, l.Unread)

@@ -14,14 +14,14 @@ import (
 
 	"github.com/miekg/dns"
 
-	"rideau/blocklists/trace"
+	"rideau/blocklists/querylog"
 	"rideau/resolver/wire"
 )
 
 // logger is a name server that logs queries, with its configuration: %d is the
 // port, %s a folder.
 type logger struct {
-	format  trace.Format
+	format  querylog.Format
 	program string
 	args    func(dir string, port int) []string
 	config  string
@@ -29,13 +29,13 @@ type logger struct {
 
 func loggers() []logger {
 	return []logger{
-		{trace.Dnsmasq, "dnsmasq", func(dir string, port int) []string {
+		{querylog.Dnsmasq, "dnsmasq", func(dir string, port int) []string {
 			return []string{"-k", "-C", filepath.Join(dir, "conf"), "-p", strconv.Itoa(port), "--pid-file=", "--log-facility=" + filepath.Join(dir, "log")}
 		}, "listen-address=127.0.0.1\nbind-interfaces\nno-resolv\nno-hosts\nlog-queries=extra\nlog-async=0\n# %d %s\n"},
-		{trace.Unbound, "unbound", func(dir string, port int) []string { return []string{"-d", "-c", filepath.Join(dir, "conf")} },
+		{querylog.Unbound, "unbound", func(dir string, port int) []string { return []string{"-d", "-c", filepath.Join(dir, "conf")} },
 			"server:\n interface: 127.0.0.1@%d\n directory: %q\n logfile: log\n username: \"\"\n chroot: \"\"\n pidfile: \"\"\n use-syslog: no\n" +
 				" log-queries: yes\n log-replies: yes\n do-daemonize: no\n local-zone: \"example.\" static\nremote-control:\n control-enable: no\n"},
-		{trace.BIND, "named", func(dir string, port int) []string { return []string{"-f", "-c", filepath.Join(dir, "conf")} },
+		{querylog.BIND, "named", func(dir string, port int) []string { return []string{"-f", "-c", filepath.Join(dir, "conf")} },
 			"options { listen-on port %d { 127.0.0.1; }; listen-on-v6 { none; }; directory %q; pid-file none; session-keyfile none; recursion no; querylog yes; };\n" +
 				"controls { };\nlogging { channel q { file \"log\"; print-time yes; print-category yes; print-severity yes; }; category queries { q; }; };\n"},
 	}
@@ -85,15 +85,15 @@ func TestRealLogs(t *testing.T) {
 			ask("_ldap._tcp.a.example.", dns.TypeSRV, "udp")
 			ask("b.example.", dns.TypeHTTPS, "tcp")
 			ask("c.example.", 1234, "udp")
-			if l.format != trace.Unbound { // which writes question marks
+			if l.format != querylog.Unbound { // which writes question marks
 				ask(`sp\032ace.example.`, dns.TypePTR, "udp")
 				ask(`back\\slash.example.`, dns.TypeAAAA, "udp")
 			}
-			if l.format == trace.BIND {
+			if l.format == querylog.BIND {
 				ask(`do\.t\(s\).example.`, dns.TypeAAAA, "udp")
 			}
 			var got []string
-			var stats trace.Stats
+			var stats querylog.Stats
 			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 				got, stats = readLogOf(t, filepath.Join(dir, "log"))
 				if len(got) >= len(want) || time.Now().After(deadline) {
@@ -109,15 +109,15 @@ func TestRealLogs(t *testing.T) {
 }
 
 // readLogOf reads a log but for the queries that waited for the start.
-func readLogOf(t *testing.T, file string) (out []string, stats trace.Stats) {
+func readLogOf(t *testing.T, file string) (out []string, stats querylog.Stats) {
 	t.Helper()
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, stats
 	}
 	defer f.Close()
-	o := trace.Options{File: file, Type: func(n string) (wire.Type, bool) { x, ok := parseType(n); return wire.Type(x), ok }}
-	stats, err = trace.Read(f, o, func(q *trace.Query) error {
+	o := querylog.Options{File: file, Type: func(n string) (wire.Type, bool) { x, ok := parseType(n); return wire.Type(x), ok }}
+	stats, err = querylog.Read(f, o, func(q *querylog.Query) error {
 		if q.Name.String() != "start.example." {
 			out = append(out, fmt.Sprintf("%s %s %s", q.Client, q.Name.String(), dns.Type(q.Type)))
 		}

@@ -1,11 +1,11 @@
-// Package health looks for what makes lists worse over the years: entries that
+// Package lint looks for what makes lists worse over the years: entries that
 // say what others say, that nothing ever met, or that cover too much, and names
 // beside banned ones that clients ask for and that may belong to them.
 //
 // It reads lists more than once rather than to keep them: memory is some twenty
 // octets for each entry, and, with logs, some forty for each domain that entries lie in
 // and each name that was asked.
-package health
+package lint
 
 import (
 	"cmp"
@@ -81,8 +81,8 @@ type Options struct {
 // maxAsked is how many different names of a log are told apart.
 const maxAsked = 4 << 20
 
-// Look looks at the lists of a policy's bans.
-func Look(ctx context.Context, s *blocklists.Snapshot, o Options) (*Report, error) {
+// Check looks at the lists of a policy's bans.
+func Check(ctx context.Context, s *blocklists.Snapshot, o Options) (*Report, error) {
 	h := health{ctx: ctx, s: s, o: o, seed: maphash.MakeSeed(), r: &Report{Siblings: []Sibling{}}}
 	for _, f := range []*Finding{&h.r.Shadowed, &h.r.Repeated, &h.r.Public, &h.r.Unmet} {
 		f.Examples = []Example{}

@@ -1,9 +1,9 @@
-// Package trace reads what clients asked: query logs of Rideau, dnsmasq, BIND
+// Package querylog reads what clients asked: query logs of Rideau, dnsmasq, BIND
 // and Unbound, and captures of packets.
 //
 // It gives questions, in the order in which they stand there, and nothing of
 // answers. What cannot be read is counted and shown, never guessed at.
-package trace
+package querylog
 
 import (
 	"bufio"

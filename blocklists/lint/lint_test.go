@@ -1,4 +1,4 @@
-package health_test
+package lint_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"rideau/blocklists"
-	"rideau/blocklists/health"
+	"rideau/blocklists/lint"
 	"rideau/resolver/wire"
 )
 
@@ -72,7 +72,7 @@ func TestAgainstModel(t *testing.T) {
 		for range 10 {
 			names = append(names, strings.TrimPrefix(strings.TrimPrefix(entry(), "="), "*."))
 		}
-		r, err := health.Look(context.Background(), s, health.Options{Examples: -1, Log: func(each func(*wire.Name)) error {
+		r, err := lint.Check(context.Background(), s, lint.Options{Examples: -1, Log: func(each func(*wire.Name)) error {
 			for _, text := range names {
 				var n wire.Name
 				if err := n.SetText(text); err != nil {

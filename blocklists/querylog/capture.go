@@ -1,4 +1,4 @@
-package trace
+package querylog
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package trace_test
+package querylog_test
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 	"github.com/miekg/dns"
 
-	"rideau/blocklists/trace"
+	"rideau/blocklists/querylog"
 	"rideau/resolver/wire"
 )
 
@@ -32,10 +32,10 @@ func typeOf(name string) (wire.Type, bool) {
 }
 
 // read reads a log and returns its queries as text.
-func read(t testing.TB, log []byte, as trace.Format) ([]string, trace.Stats, error) {
+func read(t testing.TB, log []byte, as querylog.Format) ([]string, querylog.Stats, error) {
 	t.Helper()
 	var out []string
-	stats, err := trace.Read(bytes.NewReader(log), trace.Options{File: "log", Format: as, Type: typeOf}, func(q *trace.Query) error {
+	stats, err := querylog.Read(bytes.NewReader(log), querylog.Options{File: "log", Format: as, Type: typeOf}, func(q *querylog.Query) error {
 		how := "udp"
 		if q.TCP {
 			how = "tcp"
@@ -88,7 +88,7 @@ func TestLines(t *testing.T) {
 	} {
 		got, stats, err := read(t, []byte(tt.line+"\r\n"), "")
 		if tt.want == none {
-			if len(got) != 0 || stats.Other != 1 || !errors.Is(err, trace.ErrNothing) {
+			if len(got) != 0 || stats.Other != 1 || !errors.Is(err, querylog.ErrNothing) {
 				t.Errorf("%s\n\tgives %q, %+v, %v", tt.line, got, stats, err)
 			}
 			continue
@@ -110,7 +110,7 @@ query[A] a.example from here
 [1] unbound[8:0] info: 10.0.0.1 sp?ace.example. A IN
 {"client":"10.0.0.1","type":"A"}
 {"client":
-` + strings.Repeat("x", trace.MaxLine+10) + "\nquery[A] last.example from 10.0.0.1"
+` + strings.Repeat("x", querylog.MaxLine+10) + "\nquery[A] last.example from 10.0.0.1"
 	got, stats, err := read(t, []byte(log), "")
 	if err != nil {
 		t.Fatal(err)
@@ -118,10 +118,10 @@ query[A] a.example from here
 	if want := []string{"10.0.0.1 good.example. A udp", "10.0.0.1 last.example. A udp"}; !slices.Equal(got, want) {
 		t.Errorf("queries %q", got)
 	}
-	if stats.Lines != 11 || stats.Unread != 9 || stats.Queries != 2 || len(stats.Problems) != trace.MaxProblems {
+	if stats.Lines != 11 || stats.Unread != 9 || stats.Queries != 2 || len(stats.Problems) != querylog.MaxProblems {
 		t.Errorf("stats %+v", stats)
 	}
-	for i, want := range []trace.Problem{{2, "garbage", "not a line of a known format"},
+	for i, want := range []querylog.Problem{{2, "garbage", "not a line of a known format"},
 		{3, "Nov 23 08:04:12 dnsmasq[864]: query[A] <name unprintable> from 10.0.0.1", "dnsmasq did not write the name"},
 		{4, "query[WHAT] a.example from 10.0.0.1", "its query type is not known"},
 		{5, "query[A] a..example from 10.0.0.1", "name: empty label"},
@@ -137,16 +137,16 @@ query[A] a.example from here
 func TestNothing(t *testing.T) {
 	for _, tt := range []struct {
 		log  string
-		as   trace.Format
+		as   querylog.Format
 		want string
 	}{
 		{"", "", ""},
 		{"hello\nworld\n", "", `log: no query in it can be read; line 1 is "hello": not a line of a known format; give a query log of Rideau, dnsmasq, BIND or Unbound, or a capture in pcap or pcapng; name the format if it was found out wrong`},
 		{"[1] unbound[8:0] notice: start\n", "", "log: no query in it can be read; set log-queries: yes in Unbound"},
-		{"query[A] a.example from 10.0.0.1\n", trace.BIND, `log: no query in it can be read; line 1 is "query[A] a.example from 10.0.0.1": not a line of bind; give`},
+		{"query[A] a.example from 10.0.0.1\n", querylog.BIND, `log: no query in it can be read; line 1 is "query[A] a.example from 10.0.0.1": not a line of bind; give`},
 		{"x", "syslog", `log: unknown format "syslog"; use one of rideau, dnsmasq, bind, unbound, pcap`},
-		{"x", trace.Pcap, "log: this is neither pcap nor pcapng; leave the format out"},
-		{"\xd4\xc3\xb2\xa1", trace.BIND, "log: this is a capture of packets, and no log of bind; leave the format out"},
+		{"x", querylog.Pcap, "log: this is neither pcap nor pcapng; leave the format out"},
+		{"\xd4\xc3\xb2\xa1", querylog.BIND, "log: this is a capture of packets, and no log of bind; leave the format out"},
 		{"\x1f\x8b", "", "log: unexpected EOF"},
 	} {
 		_, _, err := read(t, []byte(tt.log), tt.as)
@@ -281,7 +281,7 @@ func TestCapture(t *testing.T) {
 		if err != nil || !slices.Equal(got, frameWants) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
-		if stats.Lines != 9 || stats.Queries != 5 || stats.Unread != 2 || stats.Other != 3 || !slices.Equal(stats.Formats, []trace.Format{trace.Pcap}) {
+		if stats.Lines != 9 || stats.Queries != 5 || stats.Unread != 2 || stats.Other != 3 || !slices.Equal(stats.Formats, []querylog.Format{querylog.Pcap}) {
 			t.Errorf("%s: %+v", name, stats)
 		}
 	}
@@ -305,7 +305,7 @@ func TestCapture(t *testing.T) {
 	if got, _, err := read(t, damaged, ""); err == nil || len(got) != 1 || !strings.Contains(err.Error(), "after packet 1") {
 		t.Errorf("damaged: %q, %v", got, err)
 	}
-	if _, _, err := read(t, pcap(t, layers.LinkTypeIEEE802_11, false, all[:1]), ""); !errors.Is(err, trace.ErrNothing) {
+	if _, _, err := read(t, pcap(t, layers.LinkTypeIEEE802_11, false, all[:1]), ""); !errors.Is(err, querylog.ErrNothing) {
 		t.Errorf("another link: %v", err)
 	}
 }
@@ -323,17 +323,17 @@ func FuzzRead(f *testing.F) {
 	f.Add(pcapng(f, layers.LinkTypeEthernet, frames(f)))
 	f.Fuzz(func(t *testing.T, log []byte) {
 		n := 0
-		stats, err := trace.Read(bytes.NewReader(log), trace.Options{File: "log", Type: typeOf}, func(q *trace.Query) error {
+		stats, err := querylog.Read(bytes.NewReader(log), querylog.Options{File: "log", Type: typeOf}, func(q *querylog.Query) error {
 			n++
 			if !q.Client.IsValid() || q.Client.Zone() != "" || q.Client.Is4In6() || q.Name.Len() == 0 {
 				t.Errorf("query %q of %v", q.Name.String(), q.Client)
 			}
 			return nil
 		})
-		if n != stats.Queries || n > 0 && errors.Is(err, trace.ErrNothing) {
+		if n != stats.Queries || n > 0 && errors.Is(err, querylog.ErrNothing) {
 			t.Errorf("%d queries, %+v, %v", n, stats, err)
 		}
-		if captured := slices.Contains(stats.Formats, trace.Pcap); !captured && err == nil && stats.Lines != stats.Queries+stats.Other+stats.Unread {
+		if captured := slices.Contains(stats.Formats, querylog.Pcap); !captured && err == nil && stats.Lines != stats.Queries+stats.Other+stats.Unread {
 			t.Errorf("%+v do not add up", stats)
 		}
 	})
