@@ -11,41 +11,42 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
-// tempPattern names files that are not whole yet, or not yet judged.
+// tempPattern matches the names of files that are not complete, or that no policy was made of yet.
 const tempPattern = "download-*.tmp"
 
-// Store holds the last good copy of each list in a folder: ID.json with the [Facts], and the content in ID.DIGEST.list, which the facts
-// name. Each is written beside and renamed into place, the facts last, so that a crash or a full disk leaves the old copy whole. It is
-// safe for concurrent use, also by several processes: of two that commit the same list the later one stays.
+// Store holds the last good copy of each list in a folder: ID.json with the [Facts], and ID.DIGEST.list, which the facts name, with the
+// content. Each is written to another file first and renamed, the facts last: a crash or a full disk leaves the old copy complete. It is
+// safe for concurrent use, also by several processes: if two commit the same list the later one stays.
 type Store struct{ dir string }
 
-// Facts are what is known of a last good copy.
+// Facts describe a last good copy.
 type Facts struct {
-	// Origin is what the copy was made from and checked by; a caller with another one does not want the copy.
+	// Origin says where the copy came from and what vouched for it. A caller with another origin does not use the copy.
 	Origin string `json:"origin"`
-	// Options and Entries are of the list that was read from it.
+	// Options and Entries describe the list that was read from the copy.
 	Options string `json:"options"`
 	Entries int    `json:"entries"`
 	Serial  Serial `json:"serial"`
 	// ETag and LastModified are the validators that came with it.
 	ETag         string `json:"etag,omitempty"`
 	LastModified string `json:"last_modified,omitempty"`
-	// SHA256 is the digest of the copy, in hex, and Digest that of the list, which is another one if the list is a folder.
+	// SHA256 is the digest of the copy, in hex, and Digest that of the list. They differ if the list is a folder.
 	SHA256 string `json:"sha256"`
 	Digest string `json:"digest"`
-	// Parts are the files that the copy holds, one after the other, if there are several: those of a folder, then those that are
-	// included, whose names as they are written are in Included.
+	// Parts are the files that the copy holds, one after the other, if there are several: those of a folder, then those that the list
+	// includes. Included has the names of the latter as the list writes them.
 	Parts    []PartFacts `json:"parts,omitempty"`
 	Included []string    `json:"included,omitempty"`
-	// Fetched is when it was last known to be what the source has, Accepted when it was found good.
+	// Fetched is when the source was last known to have this content, Accepted when a policy was first made of it.
 	Fetched  time.Time `json:"fetched"`
 	Accepted time.Time `json:"accepted"`
 }
 
-// PartFacts are a file of a folder.
+// PartFacts describe one file of a copy.
 type PartFacts struct {
 	Name string `json:"name"`
 	Size int64  `json:"size"`
@@ -53,46 +54,56 @@ type PartFacts struct {
 
 // Errors of a Store.
 var (
-	// ErrNoCopy is that there is none.
+	// ErrNoCopy says that there is no copy.
 	ErrNoCopy = errors.New("there is no last good copy")
-	// ErrCorrupt is a copy that is not what it was when it was written.
+	// ErrCorrupt says that the copy is not what was written.
 	ErrCorrupt = errors.New("the last good copy is damaged")
 )
 
-// OpenStore makes the folder if there is none. With write it makes sure that files can be written there, and removes what a process that
-// died left behind.
+// NewStore returns the store in a folder, which need not exist yet.
+func NewStore(dir string) *Store { return &Store{dir} }
+
+// OpenStore returns the store in a folder, made writable if write says so.
 func OpenStore(dir string, write bool) (*Store, error) {
-	s := &Store{dir}
-	if !write {
-		return s, nil
+	s := NewStore(dir)
+	if write {
+		if err := s.EnsureWritable(); err != nil {
+			return nil, err
+		}
+		s.Sweep(nil)
 	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("state.dir: %w; make the folder, and let the user that rideau runs as write there", err)
-	}
-	f, err := os.CreateTemp(dir, tempPattern)
-	if err != nil {
-		return nil, fmt.Errorf("state.dir: %w; let the user that rideau runs as write there, or set state.dir to a folder where it can", err)
-	}
-	f.Close()
-	os.Remove(f.Name())
-	s.sweep()
 	return s, nil
 }
 
-// sweep removes downloads that nobody will finish. Another process may be at work, so that it leaves young ones.
-func (s *Store) sweep() {
-	old, err := filepath.Glob(filepath.Join(s.dir, tempPattern))
+// EnsureWritable makes the folder if it does not exist, and returns an error if no file can be written there.
+func (s *Store) EnsureWritable() error {
+	if err := os.MkdirAll(s.dir, 0o750); err != nil {
+		return fmt.Errorf("state.dir: %w; make the folder, and let the user that rideau runs as write there", err)
+	}
+	f, err := os.CreateTemp(s.dir, tempPattern)
+	if err != nil {
+		return fmt.Errorf("state.dir: %w; let the user that rideau runs as write there, or set state.dir to a folder where it can", err)
+	}
+	f.Close()
+	os.Remove(f.Name())
+	return nil
+}
+
+// Sweep removes downloads that a process left behind when it died, but none of keep. It also leaves those younger than an hour, since
+// another process may be writing them.
+func (s *Store) Sweep(keep []string) {
+	temp, err := filepath.Glob(filepath.Join(s.dir, tempPattern))
 	if err != nil {
 		return
 	}
-	for _, p := range old {
-		if info, err := os.Stat(p); err == nil && time.Since(info.ModTime()) > time.Hour {
+	for _, p := range temp {
+		if info, err := os.Stat(p); err == nil && time.Since(info.ModTime()) > time.Hour && !slices.Contains(keep, p) {
 			os.Remove(p)
 		}
 	}
 }
 
-// Dir is the folder.
+// Dir returns the folder.
 func (s *Store) Dir() string { return s.dir }
 
 func (s *Store) factsPath(id string) string { return filepath.Join(s.dir, id+".json") }
@@ -101,7 +112,7 @@ func (s *Store) dataPath(id, digest string) string {
 	return filepath.Join(s.dir, id+"."+digest[:16]+".list")
 }
 
-// Facts are those of a list's copy. The error is ErrNoCopy or ErrCorrupt, or that of the system.
+// Facts returns the facts of a list's copy. The error is ErrNoCopy, ErrCorrupt, or one of the system.
 func (s *Store) Facts(id string) (Facts, error) {
 	text, err := os.ReadFile(s.factsPath(id))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -122,7 +133,7 @@ func isDigest(s string) bool {
 	return err == nil && len(b) == sha256.Size
 }
 
-// Open opens the copy that the facts are of, having made sure that it is what was written. The caller closes it.
+// Open verifies the digest of the copy that the facts describe, and opens it. The caller closes it.
 func (s *Store) Open(id string, f Facts) (*os.File, error) {
 	path := s.dataPath(id, f.SHA256)
 	file, err := os.Open(path)
@@ -146,7 +157,7 @@ func (s *Store) Open(id string, f Facts) (*os.File, error) {
 	return file, nil
 }
 
-// Commit makes a download the last good copy: it renames file, which lies in the store's folder and is on disk.
+// Commit makes a download the last good copy. It renames file, which is in the store's folder and synced to disk.
 func (s *Store) Commit(id, file string, f Facts) error {
 	if err := os.Rename(file, s.dataPath(id, f.SHA256)); err != nil {
 		return err
@@ -154,7 +165,7 @@ func (s *Store) Commit(id, file string, f Facts) error {
 	return s.Note(id, f)
 }
 
-// Note writes the facts of a copy that is there, and removes copies that it replaces.
+// Note writes the facts of a copy whose content is there, and removes the list's other copies.
 func (s *Store) Note(id string, f Facts) error {
 	text, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
@@ -166,29 +177,29 @@ func (s *Store) Note(id string, f Facts) error {
 	all, err := filepath.Glob(filepath.Join(s.dir, id+".*.list"))
 	for _, p := range all {
 		if p != s.dataPath(id, f.SHA256) {
-			os.Remove(p) // one that is still read stays readable
+			os.Remove(p) // who has it open can read on
 		}
 	}
 	return err
 }
 
-// Source is a file to be kept.
+// Source is a file to copy.
 type Source struct {
 	Name string
 	Open func() (io.ReadCloser, error)
 }
 
-// ErrChanged is a source that became another one meanwhile.
+// ErrChanged says that a source changed after it was read.
 var ErrChanged = errors.New("the source changed while it was copied")
 
-// Keep copies files into the store as the last good copy of a list, one after the other. digest makes the list's digest of those of its
-// files; if it is not f.Digest the copy is given up with ErrChanged.
+// Keep copies files into the store, one after the other, as the last good copy of a list. digest makes the list's digest from those of
+// its files. If that is not f.Digest, Keep returns ErrChanged and the old copy stays.
 func (s *Store) Keep(id string, sources []Source, f Facts, folder bool, digest func(sums [][sha256.Size]byte) string) error {
 	temp, err := os.CreateTemp(s.dir, tempPattern)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp.Name()) // of no effect once it is renamed
+	defer os.Remove(temp.Name()) // no effect after the rename
 	whole := sha256.New()
 	var sums [][sha256.Size]byte
 	f.Parts = nil
@@ -229,7 +240,7 @@ func copyFile(w io.Writer, src Source) (out [sha256.Size]byte, n int64, err erro
 	return out, n, err
 }
 
-// Remove forgets a list.
+// Remove removes the copy of a list.
 func (s *Store) Remove(id string) {
 	os.Remove(s.factsPath(id))
 	all, _ := filepath.Glob(filepath.Join(s.dir, id+".*.list"))
@@ -238,7 +249,7 @@ func (s *Store) Remove(id string) {
 	}
 }
 
-// write writes a file beside and renames it into place.
+// write writes a temporary file and renames it to path.
 func (s *Store) write(r io.Reader, path string) error {
 	f, err := os.CreateTemp(s.dir, tempPattern)
 	if err != nil {
@@ -262,7 +273,7 @@ func (s *Store) write(r io.Reader, path string) error {
 	return nil
 }
 
-// syncDir makes renames last. Systems that cannot do that with a folder do without.
+// syncDir makes renames survive a crash, on systems that can sync a folder.
 func (s *Store) syncDir() {
 	if d, err := os.Open(s.dir); err == nil {
 		_ = d.Sync()

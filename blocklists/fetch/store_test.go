@@ -19,8 +19,8 @@ import (
 
 func openStore(t *testing.T) *fetch.Store {
 	t.Helper()
-	s, err := fetch.OpenStore(filepath.Join(t.TempDir(), "a", "state"), true)
-	if err != nil {
+	s := fetch.NewStore(filepath.Join(t.TempDir(), "a", "state"))
+	if err := s.EnsureWritable(); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -85,10 +85,7 @@ func TestStore(t *testing.T) {
 		t.Errorf("files %q", files)
 	}
 	// The later store sees what the earlier one kept.
-	again, err := fetch.OpenStore(s.Dir(), false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := fetch.NewStore(s.Dir())
 	if got, err := copyOf(t, again, "a"); got != "second" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
@@ -179,7 +176,7 @@ func TestStoreDir(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fetch.OpenStore(filepath.Join(file, "state"), true); err == nil || !strings.Contains(err.Error(), "state.dir") || !strings.Contains(err.Error(), ";") {
+	if err := fetch.NewStore(filepath.Join(file, "state")).EnsureWritable(); err == nil || !strings.Contains(err.Error(), "state.dir") || !strings.Contains(err.Error(), ";") {
 		t.Error(err)
 	}
 	s := openStore(t)
@@ -192,9 +189,11 @@ func TestStoreDir(t *testing.T) {
 	if err := os.Chtimes(old, time.Time{}, time.Now().Add(-2*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fetch.OpenStore(s.Dir(), true); err != nil {
-		t.Fatal(err)
+	s.Sweep([]string{old})
+	if _, err := os.Stat(old); err != nil {
+		t.Errorf("one that is in use: %v", err)
 	}
+	s.Sweep(nil)
 	if _, err := os.Stat(old); !errors.Is(err, os.ErrNotExist) {
 		t.Error("the old one is left")
 	}

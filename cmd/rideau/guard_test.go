@@ -87,6 +87,7 @@ func ownImports() map[string][]string {
 		"blocklists":                  {"blocklists/format", "blocklists/prefix", "blocklists/suffix", "resolver/wire"},
 		"blocklists/fetch":            nil,
 		"blocklists/lint":             {"blocklists", "blocklists/format", "resolver/wire"},
+		"blocklists/source":           {"blocklists", "blocklists/fetch", "blocklists/pack"},
 		"blocklists/compare":          {"blocklists", "blocklists/format", "resolver/wire"},
 		"blocklists/egress":           nil,
 		"blocklists/format":           {"resolver/wire"},
