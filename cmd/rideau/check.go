@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"rideau/blocklists"
+	"rideau/cmd/rideau/internal/server"
+	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 	"rideau/resolver/ops"
 )
@@ -73,7 +75,7 @@ func check(c *call) int {
 	if path == "" {
 		res.Config = "(inside the program)"
 	}
-	cfg, err := loadConfig(path)
+	cfg, err := setup.Load(path)
 	if err != nil {
 		res.add(err, path)
 	} else {
@@ -102,20 +104,20 @@ func check(c *call) int {
 
 // surroundings looks at what a start needs beside the file.
 func (res *checkResult) surroundings(cfg *config.Config) {
-	if _, err := token(cfg); err != nil {
+	if _, err := setup.Token(cfg); err != nil {
 		res.add(err, "")
 	}
-	if _, err := jar(cfg, newSecret()); err != nil {
+	if _, err := setup.Jar(cfg, setup.NewSecret()); err != nil {
 		res.add(err, "")
 	}
-	if err := queryLogFolder(cfg); err != nil {
+	if err := setup.QueryLogFolder(cfg); err != nil {
 		res.add(err, "")
 	}
-	plan, err := planUpstreams(cfg, nil)
+	plan, err := setup.PlanUpstreams(cfg, nil)
 	if err != nil {
 		res.add(err, "")
 	}
-	for _, w := range plan.warnings {
+	for _, w := range plan.Warnings {
 		res.Findings = append(res.Findings, finding{Severity: "warning", Message: w})
 	}
 }
@@ -124,7 +126,7 @@ func (res *checkResult) lists(c *call, cfg *config.Config) {
 	s, done := res.sources(c, cfg)
 	defer done()
 	var missing []*config.List
-	snap, report, err := s.load(c.ctx, cfg, nil, new(blocklists.Slots), loadOptions{lenient: true, missing: &missing})
+	snap, report, err := s.Load(c.ctx, cfg, nil, new(blocklists.Slots), server.LoadOptions{Lenient: true, Missing: &missing})
 	res.missing(c, missing)
 	for _, p := range report.Problems {
 		res.Findings = append(res.Findings, finding{"warning", p.File, p.Line, fmt.Sprintf("%q is skipped: %s", p.Text, p.Reason), p.Remedy})

@@ -1,13 +1,12 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"io"
 
 	"rideau/blocklists"
 	"rideau/blocklists/compare"
-	"rideau/resolver/ops"
+	"rideau/cmd/rideau/internal/server"
+	"rideau/cmd/rideau/internal/setup"
 )
 
 const diffHelp = `Says what changes from one configuration to another, or from one state of its lists to another: bans,
@@ -22,12 +21,12 @@ Exit code 0: no difference. 3: differences. 1: a configuration or a list cannot 
 func diff(c *call) int {
 	var sides [2]compare.Side
 	for i, path := range c.args {
-		cfg, err := loadConfig(path)
+		cfg, err := setup.Load(path)
 		if err != nil {
 			return c.fail(err)
 		}
-		if sides[i].Snapshot, _, err = loadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false); err != nil {
-			return c.fail(fmt.Errorf("%s: %w", configName(cfg), err))
+		if sides[i].Snapshot, _, err = server.LoadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false); err != nil {
+			return c.fail(fmt.Errorf("%s: %w", setup.Name(cfg), err))
 		}
 	}
 	examples, _ := c.GetInt("examples")
@@ -47,32 +46,4 @@ func diff(c *call) int {
 		return exitBanned
 	}
 	return exitOK
-}
-
-// dryRun reads what a reload would, and says what it would change. It
-// changes nothing, and does not wait for a reload to end.
-func (s *server) dryRun(ctx context.Context, force bool) (ops.DryRun, error) {
-	var out ops.DryRun
-	cfg, err := loadConfig(s.path)
-	if err != nil {
-		out.Problems = problems(err, blocklists.Report{})
-		return out, err
-	}
-	old := s.resolver.State().Policy()
-	var snap *blocklists.Snapshot
-	var report blocklists.Report
-	var r *compare.Report
-	background(func() {
-		snap, report, err = newSources(s.log, false).load(ctx, cfg, old, new(blocklists.Slots), loadOptions{force: force})
-		if err == nil {
-			r, err = compare.Compare(ctx, compare.Side{Snapshot: old, Serving: true}, compare.Side{Snapshot: snap}, compare.Options{Examples: 10})
-		}
-	})
-	out.Problems = problems(err, report)
-	if err != nil {
-		return out, err
-	}
-	out.Changed, out.Diff = r.Different(), r
-	out.Write = func(w io.Writer) { r.Write(w) }
-	return out, nil
 }

@@ -14,6 +14,8 @@ import (
 	"rideau/blocklists/egress"
 	"rideau/blocklists/format"
 	"rideau/blocklists/pack"
+	"rideau/cmd/rideau/internal/server"
+	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 )
 
@@ -47,7 +49,7 @@ func printEgress(c *call) int {
 		fmt.Fprintf(c.stderr, "rideau egress: --clients %v\n", err)
 		return exitUsage
 	}
-	cfg, err := loadConfig(c.string("config"))
+	cfg, err := setup.Load(c.string("config"))
 	if err != nil {
 		return c.fail(err)
 	}
@@ -94,14 +96,14 @@ func egressFormats() string {
 // is what to call it. What is given on the command line takes the place of what
 // the configuration says.
 func planEgress(cfg *config.Config, source string, rideau []netip.Addr, clients []netip.Prefix) (p egress.Plan, warnings []string, err error) {
-	up, err := planUpstreams(cfg, nil)
+	up, err := setup.PlanUpstreams(cfg, nil)
 	if err != nil {
 		return p, nil, err
 	}
-	warnings = up.warnings
-	p.Upstreams = addrsOf(up.servers)
+	warnings = up.Warnings
+	p.Upstreams = setup.AddrsOf(up.Servers)
 	for _, f := range cfg.Forward {
-		p.Upstreams = append(p.Upstreams, addrsOf(f.Servers)...)
+		p.Upstreams = append(p.Upstreams, setup.AddrsOf(f.Servers)...)
 	}
 	p.Upstreams = append(p.Upstreams, cfg.Fetch.Bootstrap...)
 	note := func(format string, args ...any) { p.Notes = append(p.Notes, fmt.Sprintf(format, args...)) }
@@ -111,8 +113,8 @@ func planEgress(cfg *config.Config, source string, rideau []netip.Addr, clients 
 			note("The upstream %v is on Rideau's own machine: PUT IN BY HAND whom it asks.", u)
 		}
 	}
-	if len(up.system) > 0 {
-		note("Upstreams named system are as resolv.conf had them here: %s.", strings.Trim(fmt.Sprint(up.system), "[]"))
+	if len(up.System) > 0 {
+		note("Upstreams named system are as resolv.conf had them here: %s.", strings.Trim(fmt.Sprint(up.System), "[]"))
 	}
 	if p.Rideau = rideau; len(rideau) == 0 {
 		p.Rideau = served(cfg)
@@ -145,7 +147,7 @@ func planEgress(cfg *config.Config, source string, rideau []netip.Addr, clients 
 // anybody, but for bans on bypasses: Rideau itself may have to ask a public
 // resolver.
 func bannedNetworks(ctx context.Context, cfg *config.Config) ([]netip.Prefix, error) {
-	snap, _, err := loadPolicy(ctx, cfg, nil, new(blocklists.Slots), false)
+	snap, _, err := server.LoadPolicy(ctx, cfg, nil, new(blocklists.Slots), false)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +12,9 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/format"
+	"rideau/cmd/rideau/internal/server"
+	"rideau/cmd/rideau/internal/setup"
+	"rideau/cmd/rideau/internal/text"
 	"rideau/resolver"
 	"rideau/resolver/cache"
 	"rideau/resolver/wire"
@@ -73,7 +75,7 @@ type decidedBy struct {
 }
 
 func explain(c *call) int {
-	name, err := parseName(c.args[0])
+	name, err := text.ParseName(c.args[0])
 	if err != nil {
 		fmt.Fprintf(c.stderr, "rideau explain: %v\n", err)
 		return exitUsage
@@ -83,20 +85,20 @@ func explain(c *call) int {
 		fmt.Fprintf(c.stderr, "rideau explain: --client %q is not an IP address\n", c.string("client"))
 		return exitUsage
 	}
-	qtype, ok := parseType(c.string("type"))
+	qtype, ok := text.ParseType(c.string("type"))
 	if !ok {
 		fmt.Fprintf(c.stderr, "rideau explain: --type %q is not a type; use A, AAAA, HTTPS, MX or another, or TYPE and a number\n", c.string("type"))
 		return exitUsage
 	}
-	cfg, err := loadConfig(c.string("config"))
+	cfg, err := setup.Load(c.string("config"))
 	if err != nil {
 		return c.fail(err)
 	}
-	snap, _, err := loadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false)
+	snap, _, err := server.LoadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false)
 	if err != nil {
 		return c.fail(err)
 	}
-	names, routes := upstreamNames(cfg)
+	names, routes := setup.UpstreamNames(cfg)
 	st, err := resolver.NewState(resolver.StateOptions{Policy: snap, Clients: cfg.Clients.Allow, Routes: routes, UDPSize: 4096})
 	if err != nil {
 		return c.fail(err)
@@ -114,46 +116,6 @@ func explain(c *call) int {
 		return exitBanned
 	}
 	return exitOK
-}
-
-// parseName reads a name as people type it, by the rules of lists: U-labels
-// become A-labels, and what cannot be a host name is no name.
-func parseName(text string) (*wire.Name, error) {
-	name := new(wire.Name)
-	if text == "." {
-		return name, name.Set([]byte{0})
-	}
-	found := false
-	_, err := format.Read(strings.NewReader(text), format.Options{File: "NAME", AllowTLD: true}, func(e format.Entry) error {
-		if found || e.Name == nil || e.Match != format.Suffix {
-			return errNoName
-		}
-		found = true
-		return name.Set(e.Name)
-	})
-	var p format.Problem
-	switch {
-	case errors.As(err, &p):
-		return nil, fmt.Errorf("%q: %s; %s", text, p.Reason, p.Remedy)
-	case err != nil || !found:
-		return nil, fmt.Errorf("%q: not a domain name; write a host name, such as web.wechat.com", text)
-	}
-	return name, nil
-}
-
-var errNoName = errors.New("not one name")
-
-// parseType reads a type's name.
-func parseType(s string) (uint16, bool) {
-	s = strings.ToUpper(s)
-	if t, ok := dns.StringToType[s]; ok {
-		return t, true
-	}
-	if n, found := strings.CutPrefix(s, "TYPE"); found {
-		t, err := strconv.ParseUint(n, 10, 16)
-		return uint16(t), err == nil
-	}
-	return 0, false
 }
 
 // ask puts the query to a resolver that has no upstream, so that what is
@@ -210,7 +172,7 @@ func (e *explanation) ask(st *resolver.State, name *wire.Name, qtype uint16, cli
 	switch v.Kind {
 	case blocklists.Allow:
 		x := &snap.Policy().Exceptions[v.Exception]
-		e.Verdict, e.Except, e.Ticket, e.Approver, e.Until = "excepted", x.ID, x.Ticket, x.Approver, date(x.Expires)
+		e.Verdict, e.Except, e.Ticket, e.Approver, e.Until = "excepted", x.ID, x.Ticket, x.Approver, text.Date(x.Expires)
 		if v.Overruled {
 			e.Ban = describe(snap.Ban(v.Ban), e.Group, snap.Ban(v.Ban).Action)
 		}
@@ -255,15 +217,8 @@ func describe(b *blocklists.Ban, group string, action blocklists.Action) *banned
 		mode = b.Mode
 	}
 	return &bannedBy{ID: b.ID, TitleEN: b.TitleEN, TitleFR: b.TitleFR, Authority: b.Authority, Instrument: b.Instrument,
-		URL: b.URL, Effective: date(b.Effective), Expires: date(b.Expires), Mode: mode.String(),
+		URL: b.URL, Effective: text.Date(b.Effective), Expires: text.Date(b.Expires), Mode: mode.String(),
 		Action: action.String(), Contact: b.Contact}
-}
-
-func date(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339)
 }
 
 var errFound = errors.New("found")

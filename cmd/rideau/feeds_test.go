@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,9 +16,6 @@ import (
 
 	"aead.dev/minisign"
 	"github.com/miekg/dns"
-
-	"rideau/blocklists/fetch"
-	"rideau/config"
 )
 
 // publisher is an HTTPS server with one list, whose certificate lies in the world's ca.pem.
@@ -628,43 +624,4 @@ func TestFeedUnasked(t *testing.T) {
 	began := time.Now()
 	w.replace("list.txt", "banned.example\n")
 	p.becomes(began, "plain.example", blocked)
-}
-
-// TestDue: a list is due at the start, then when its time has come, and sooner after a failure, but not before the server wants it.
-func TestDue(t *testing.T) {
-	s := newSources(nil, false)
-	l := config.List{ID: "feed", URL: "https://lists.example/", Refresh: time.Hour}
-	cfg := &config.Config{Lists: []config.List{{ID: "file", File: "x"}, l}}
-	now := time.Now()
-	if lists, _ := s.due(cfg, now); len(lists) != 1 || lists[0].ID != "feed" {
-		t.Fatalf("due %v", lists)
-	}
-	for _, c := range []struct {
-		visit     visit
-		low, high time.Duration
-	}{
-		{visit{result: fetchUnchanged}, 54 * time.Minute, 67 * time.Minute},
-		{visit{result: fetchFailed, err: errors.New("no network")}, time.Minute, 67 * time.Second},
-		{visit{result: fetchRefused, err: fetch.ErrEmpty}, 108 * time.Second, 133 * time.Second},
-		{visit{result: fetchFailed, err: &fetch.StatusError{Code: 429, After: 30 * time.Minute}}, 27 * time.Minute, 34 * time.Minute},
-		{visit{result: fetchUpdated}, 54 * time.Minute, 67 * time.Minute},
-		{visit{result: fetchFailed, err: errors.New("no network")}, time.Minute, 67 * time.Second},
-	} {
-		s.looked(&cfg.Lists[1], &c.visit)
-		now = time.Now()
-		if lists, _ := s.due(cfg, now.Add(c.low-time.Second)); len(lists) != 0 {
-			t.Errorf("%v: due before %v", c.visit, c.low)
-		}
-		if lists, _ := s.due(cfg, now.Add(c.high)); len(lists) != 1 {
-			t.Errorf("%v: not due after %v", c.visit, c.high)
-		}
-	}
-	facts := s.facts(cfg)
-	if len(facts) != 1 || facts[0].Fetches[fetchFailed] != 3 || facts[0].Fetches[fetchRefused] != 1 || facts[0].Fetches[fetchUnchanged] != 1 || facts[0].LastGood == "" {
-		t.Errorf("%+v", facts)
-	}
-	cfg.Lists[1].URL = "https://other.example/"
-	if lists, _ := s.due(cfg, now); len(lists) != 1 {
-		t.Error("another URL, and not due")
-	}
 }

@@ -7,10 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode"
 
-	"rideau/resolver/ops"
-	"rideau/resolver/wire"
+	"rideau/cmd/rideau/internal/setup"
 )
 
 const flushHelp = `Has the running rideau on this machine forget the cached answers of one name or more,
@@ -36,8 +34,8 @@ func flush(c *call) int {
 		return code
 	}
 	secret := ""
-	if cfg, err := loadConfig(c.string("config")); err == nil {
-		if secret, err = token(cfg); err != nil {
+	if cfg, err := setup.Load(c.string("config")); err == nil {
+		if secret, err = setup.Token(cfg); err != nil {
 			return c.fail(err)
 		}
 	}
@@ -91,23 +89,4 @@ func (c *call) post(to, secret string) error {
 	}
 	fmt.Fprintln(c.stdout, strings.Join(lines, "\n"))
 	return nil
-}
-
-// flush forgets what the operators' HTTP was asked to.
-func (s *server) flush(f ops.Flush) (entries int, err error) {
-	if f.Name == "" {
-		return s.cache.Flush(), nil
-	}
-	// Any name can be cached, beside those of hosts that people type.
-	name := new(wire.Name)
-	if err = name.SetText(f.Name); strings.ContainsFunc(f.Name, func(r rune) bool { return r > unicode.MaxASCII }) {
-		name, err = parseName(f.Name)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("name=%q: %w: %w", f.Name, ops.ErrName, err)
-	}
-	if f.Tree {
-		return s.cache.FlushTree(name), nil
-	}
-	return s.cache.FlushName(name), nil
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 )
 
@@ -82,12 +83,12 @@ func directly() *http.Client { return &http.Client{Transport: &http.Transport{Pr
 // address is then read by itself, and is the default's if that fails too.
 func opsAddress(c *call) string {
 	path := c.string("config")
-	cfg, err := loadConfig(path)
+	cfg, err := setup.Load(path)
 	if err == nil {
 		return cfg.Ops.Listen
 	}
 	fmt.Fprintf(c.stderr, "rideau %s: asking all the same: %v\n", c.Name(), err)
-	if regular(path) == nil {
+	if setup.Regular(path) == nil {
 		if text, err := os.ReadFile(path); err == nil {
 			if m := opsListen.FindSubmatch(text); m != nil {
 				return string(m[1])

@@ -3,13 +3,10 @@ package main
 import (
 	"net"
 	"net/http"
-	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
-
-	"rideau/config"
 )
 
 // From one address of the machine to all of them, on the same port: what a
@@ -91,12 +88,5 @@ func TestTwoFreePorts(t *testing.T) {
 		if m, err := ask("udp", addr, "plain.example", dns.TypeA); err != nil || outcome(m) != passed {
 			t.Errorf("%s: %v, %v", addr, m, err)
 		}
-	}
-}
-
-func TestServerList(t *testing.T) {
-	got := serverList([]config.Server{config.Plain(netip.MustParseAddrPort("[::1]:53")), config.Plain(netip.MustParseAddrPort("192.0.2.1:53"))})
-	if got != "[::1]:53 192.0.2.1:53" {
-		t.Errorf("%q", got)
 	}
 }

@@ -1,7 +1,7 @@
 // Command rideau is a caching DNS forwarder that enforces bans.
 //
 // The work is in the packages under resolver and blocklists; here they are
-// wired together, in one place and in order (serve.go), and the operator's
+// wired together, in one place and in order (internal/server), and the operator's
 // commands are read.
 package main
 

@@ -9,6 +9,8 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/lint"
 	"rideau/blocklists/querylog"
+	"rideau/cmd/rideau/internal/server"
+	"rideau/cmd/rideau/internal/setup"
 	"rideau/resolver/wire"
 )
 
@@ -36,15 +38,15 @@ func rules(c *call) int {
 		fmt.Fprintf(c.stderr, "rideau rules: --log-format %q is none of %s\n", f, strings.Join(querylog.Formats(), ", "))
 		return exitUsage
 	}
-	cfg, err := loadConfig(c.string("config"))
+	cfg, err := setup.Load(c.string("config"))
 	if err != nil {
 		return c.fail(err)
 	}
-	snap, _, err := loadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false)
+	snap, _, err := server.LoadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false)
 	if err != nil {
 		return c.fail(err)
 	}
-	out := ruleReport{Config: configName(cfg), Logs: []readLog{}}
+	out := ruleReport{Config: setup.Name(cfg), Logs: []readLog{}}
 	var o lint.Options
 	o.Examples, _ = c.GetInt("top")
 	if o.Examples == 0 {

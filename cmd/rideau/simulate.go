@@ -16,8 +16,9 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/querylog"
 	"rideau/blocklists/simulate"
-	"rideau/config"
-	"rideau/resolver"
+	"rideau/cmd/rideau/internal/server"
+	"rideau/cmd/rideau/internal/setup"
+	"rideau/cmd/rideau/internal/text"
 	"rideau/resolver/wire"
 )
 
@@ -155,21 +156,21 @@ func parseRange(text string) (netip.Prefix, error) {
 
 // simulated reads a configuration and its lists.
 func simulated(c *call, path string, now time.Time) (side simulate.Side, name string, err error) {
-	cfg, err := loadConfig(path)
+	cfg, err := setup.Load(path)
 	if err != nil {
 		return side, "", err
 	}
-	snap, _, err := loadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false)
+	snap, _, err := server.LoadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false)
 	if err != nil {
-		return side, "", fmt.Errorf("%s: %w", configName(cfg), err)
+		return side, "", fmt.Errorf("%s: %w", setup.Name(cfg), err)
 	}
 	snap = snap.At(now)
-	st, err := simulatedState(cfg, snap)
+	st, err := setup.PolicyState(cfg, snap)
 	if err != nil {
 		return side, "", err
 	}
 	special := func(n *wire.Name) bool { zone, _ := st.Zone(n, wire.TypeA); return zone != "" }
-	return simulate.Side{Policy: snap, Serves: st.Serves, Special: special}, configName(cfg), nil
+	return simulate.Side{Policy: snap, Serves: st.Serves, Special: special}, setup.Name(cfg), nil
 }
 
 // notInForce are the bans that wait for their date, or are past it.
@@ -181,12 +182,6 @@ func notInForce(s *blocklists.Snapshot) []string {
 		}
 	}
 	return out
-}
-
-// simulatedState is what a configuration serves whom, without upstreams.
-func simulatedState(cfg *config.Config, snap *blocklists.Snapshot) (*resolver.State, error) {
-	_, routes := upstreamNames(cfg)
-	return resolver.NewState(resolver.StateOptions{Policy: snap, Clients: cfg.Clients.Allow, Routes: routes, UDPSize: 4096})
 }
 
 // replay puts a log's queries to the simulation.
@@ -224,7 +219,7 @@ func readTrace(file, as string, each func(*querylog.Query) error) (readLog, erro
 		if t, ok := dns.StringToType[name]; ok {
 			return wire.Type(t), true
 		}
-		t, ok := parseType(name)
+		t, ok := text.ParseType(name)
 		return wire.Type(t), ok
 	}}
 	stats, err := querylog.Read(in, o, each)

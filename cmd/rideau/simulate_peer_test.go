@@ -15,6 +15,7 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/blocklists/querylog"
+	"rideau/cmd/rideau/internal/text"
 	"rideau/resolver/wire"
 )
 
@@ -116,7 +117,7 @@ func readLogOf(t *testing.T, file string) (out []string, stats querylog.Stats) {
 		return nil, stats
 	}
 	defer f.Close()
-	o := querylog.Options{File: file, Type: func(n string) (wire.Type, bool) { x, ok := parseType(n); return wire.Type(x), ok }}
+	o := querylog.Options{File: file, Type: func(n string) (wire.Type, bool) { x, ok := text.ParseType(n); return wire.Type(x), ok }}
 	stats, err = querylog.Read(f, o, func(q *querylog.Query) error {
 		if q.Name.String() != "start.example." {
 			out = append(out, fmt.Sprintf("%s %s %s", q.Client, q.Name.String(), dns.Type(q.Type)))

@@ -54,3 +54,6 @@ func version(c *call) int {
 	fmt.Fprintf(c.stdout, "rideau %s, revision %s, %s, %s\n", b.Version, b.Revision, b.Go, b.Platform)
 	return exitOK
 }
+
+// agent is what the servers of lists see as User-Agent.
+func agent() string { return "rideau/" + buildInfo().Version }

@@ -1,6 +1,0 @@
-//go:build !linux
-
-package main
-
-// background runs f.
-func background(f func()) { f() }

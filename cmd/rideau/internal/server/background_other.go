@@ -1,0 +1,6 @@
+//go:build !linux
+
+package server
+
+// background runs f.
+func background(f func()) { f() }

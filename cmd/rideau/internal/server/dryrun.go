@@ -1,0 +1,39 @@
+package server
+
+import (
+	"context"
+	"io"
+
+	"rideau/blocklists"
+	"rideau/blocklists/compare"
+	"rideau/cmd/rideau/internal/setup"
+	"rideau/resolver/ops"
+)
+
+// dryRun reads what a reload would, and says what it would change. It
+// changes nothing, and does not wait for a reload to end.
+func (s *server) dryRun(ctx context.Context, force bool) (ops.DryRun, error) {
+	var out ops.DryRun
+	cfg, err := setup.Load(s.path)
+	if err != nil {
+		out.Problems = problems(err, blocklists.Report{})
+		return out, err
+	}
+	old := s.resolver.State().Policy()
+	var snap *blocklists.Snapshot
+	var report blocklists.Report
+	var r *compare.Report
+	background(func() {
+		snap, report, err = NewSources(s.log, false, "").Load(ctx, cfg, old, new(blocklists.Slots), LoadOptions{Force: force})
+		if err == nil {
+			r, err = compare.Compare(ctx, compare.Side{Snapshot: old, Serving: true}, compare.Side{Snapshot: snap}, compare.Options{Examples: 10})
+		}
+	})
+	out.Problems = problems(err, report)
+	if err != nil {
+		return out, err
+	}
+	out.Changed, out.Diff = r.Different(), r
+	out.Write = func(w io.Writer) { r.Write(w) }
+	return out, nil
+}

@@ -1,0 +1,30 @@
+package server
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+
+	"rideau/cmd/rideau/internal/text"
+	"rideau/resolver/ops"
+	"rideau/resolver/wire"
+)
+
+// flush forgets what the operators' HTTP was asked to.
+func (s *server) flush(f ops.Flush) (entries int, err error) {
+	if f.Name == "" {
+		return s.cache.Flush(), nil
+	}
+	// Any name can be cached, beside those of hosts that people type.
+	name := new(wire.Name)
+	if err = name.SetText(f.Name); strings.ContainsFunc(f.Name, func(r rune) bool { return r > unicode.MaxASCII }) {
+		name, err = text.ParseName(f.Name)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("name=%q: %w: %w", f.Name, ops.ErrName, err)
+	}
+	if f.Tree {
+		return s.cache.FlushTree(name), nil
+	}
+	return s.cache.FlushName(name), nil
+}

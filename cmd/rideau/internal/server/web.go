@@ -1,0 +1,125 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"rideau/blocklists"
+	"rideau/cmd/rideau/internal/setup"
+	"rideau/resolver/limit"
+	"rideau/resolver/ops"
+	"rideau/resolver/upstream"
+)
+
+// readyWithin is how long ago an upstream may have answered last for rideau
+// to be ready. Probes go out far more often.
+const readyWithin = time.Minute
+
+// listenOps binds the operators' HTTP; nil without one.
+func (s *server) listenOps() (*ops.Server, error) {
+	if s.cfg.Ops.Listen == "" {
+		return nil, nil
+	}
+	secret, err := setup.Token(s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	web := ops.New(ops.Options{
+		Sources: ops.Sources{
+			Bypass:        s.bypasses,
+			Totals:        s.resolver.Stats().Totals,
+			Policy:        func() *blocklists.Snapshot { return s.resolver.State().Policy() },
+			Cache:         s.cacheFacts,
+			Upstreams:     s.upstreamFacts,
+			Listener:      s.listenerFacts,
+			Refreshes:     s.resolver.Refreshes,
+			Unrelated:     s.resolver.Unrelated,
+			Panics:        s.panics,
+			EventsDropped: s.resolver.EventsDropped,
+			QueriesLost:   s.queries.lost,
+			Reloads:       &s.reloads,
+			Lists:         s.listFacts,
+			Build:         ops.Build{Version: s.build.Version, Revision: s.build.Revision},
+		},
+		Ready:       s.notServing,
+		ReadyWithin: readyWithin,
+		Reload: func(ctx context.Context, force bool) (ops.ReloadResult, error) {
+			result, err := s.reload(ctx, force)
+			s.logReload("POST /reload", result, err)
+			return result, err
+		},
+		DryRun: s.dryRun,
+		Fetch:  s.fetchNow,
+		Flush:  s.flush,
+		Token:  secret,
+		Pprof:  s.cfg.Ops.Pprof,
+		Logger: s.log,
+	})
+	if err := web.Listen(s.cfg.Ops.Listen); err != nil {
+		return nil, err
+	}
+	return web, nil
+}
+
+func (s *server) listFacts() []ops.ListSource {
+	cfg, _ := s.now()
+	return s.sources.facts(cfg)
+}
+
+// notServing says which configured addresses nobody listens on, and if only
+// the servers of forwarded zones answer.
+func (s *server) notServing() []string {
+	cfg, ups := s.now()
+	out := s.sockets.missing(cfg)
+	if len(ups.Groups) > 1 && len(ups.Groups[0].Stats()) > 0 && time.Since(ups.Groups[0].LastAnswer()) > readyWithin {
+		out = append(out, fmt.Sprintf("none of upstream.servers has answered within %v", readyWithin))
+	}
+	return out
+}
+
+func (s *server) cacheFacts() ops.Cache {
+	return ops.Cache(s.cache.Stats())
+}
+
+func (s *server) upstreamFacts() []ops.Upstream {
+	_, ups := s.now()
+	var out []ops.Upstream
+	for _, g := range ups.Groups {
+		for _, u := range g.Stats() {
+			f := ops.Upstream{Name: u.Addr, Requests: u.Requests, Mismatches: u.Mismatches, Healthy: u.Healthy, LastAnswer: u.LastAnswer,
+				Probing: u.Health == upstream.Trial, RTT: u.RTT, P95: u.P95, InFlight: u.InFlight, Busy: u.Busy, Hedges: u.Hedges, HedgeWins: u.HedgeWins,
+				Duration: ops.Histogram{Bounds: u.Latency.Bounds, Counts: u.Latency.Counts, Sum: u.Latency.Sum}}
+			for _, x := range u.Failures {
+				f.Failures = append(f.Failures, ops.Failure{Reason: x.Reason, Count: x.Count})
+			}
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func (s *server) listenerFacts() ops.Listener {
+	t := s.sockets.stats()
+	return ops.Listener{Pending: s.room.Waiting(), Connections: t.Connections, Refused: t.Refused, UDPSendErrors: t.SendErrors,
+		UDPLost: t.Lost, Flooded: s.gate.Flooded(), TurnedAway: []ops.Failure{
+			{Reason: limit.Full.String(), Count: s.room.Refused(limit.Full)},
+			{Reason: limit.ClientFull.String(), Count: s.room.Refused(limit.ClientFull)},
+			{Reason: limit.ZoneFull.String(), Count: s.room.Refused(limit.ZoneFull)},
+			{Reason: "rate", Count: s.gate.Refused(limit.ByClient)},
+			{Reason: "flood", Count: s.gate.Refused(limit.ByFlood) + t.Shielded},
+		}}
+}
+
+func (s *server) panics() uint64 {
+	return s.resolver.Panics() + s.sockets.stats().Panics + s.faults.Load()
+}
+
+// bypasses are the groups whose devices tried to go round this resolver.
+func (s *server) bypasses() []ops.Bypass {
+	var out []ops.Bypass
+	for _, g := range s.devices.Groups(time.Now()) {
+		out = append(out, ops.Bypass(g))
+	}
+	return out
+}

@@ -1,0 +1,91 @@
+package setup
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"rideau/config"
+	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/encrypted"
+)
+
+// newUpstream makes what asks a server.
+func newUpstream(cfg *config.Config, s config.Server, log *slog.Logger) (upstream.Upstream, error) {
+	switch s.Transport {
+	case config.Do53, config.TCP:
+		return upstream.NewDo53(s.Addresses[0], upstream.Do53Options{TrustAD: s.TrustAD, Stream: s.Transport == config.TCP,
+			Cookies: cfg.Upstream.Cookies, MixCase: cfg.Upstream.MixCase}), nil
+	}
+	o := encrypted.Options{Addrs: s.Addresses, Name: s.Name, TrustAD: s.TrustAD, Logger: log}
+	for _, text := range s.Pins {
+		p, err := encrypted.ParsePin(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %v: %w", cfg.File, s.Line, s, err)
+		}
+		o.Pins = append(o.Pins, p)
+	}
+	if s.CAFile != "" {
+		text, err := os.ReadFile(s.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %v: ca_file: %w", cfg.File, s.Line, s, err)
+		}
+		o.Roots = x509.NewCertPool()
+		if !o.Roots.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("%s:%d: %v: ca_file: %s has no certificate; it must be in PEM form", cfg.File, s.Line, s, s.CAFile)
+		}
+	}
+	switch s.Transport {
+	case config.DoT:
+		return encrypted.NewDoT(o), nil
+	case config.DoQ:
+		return encrypted.NewDoQ(o), nil
+	}
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		return nil, fmt.Errorf("%s:%d: %v: %w", cfg.File, s.Line, s, err)
+	}
+	return encrypted.NewDoH(u, s.Transport == config.DoH3, o), nil
+}
+
+// serversKey tells servers from others: all that is said of them, and what
+// their files hold. It is the same in another process, as the cache's snapshot
+// is kept under it, so it is no print of Go values, which may show pointers.
+func serversKey(servers []config.Server) string {
+	var b strings.Builder
+	for _, s := range servers {
+		s.Line = 0
+		text, err := json.Marshal(s)
+		if err != nil {
+			panic(err) // a server is made of texts, numbers and addresses
+		}
+		fmt.Fprintf(&b, "%s %s\n", text, certificates(s))
+	}
+	return b.String()
+}
+
+// certificates is what the server's ca_file holds, or nothing.
+func certificates(s config.Server) []byte {
+	if s.CAFile == "" {
+		return nil
+	}
+	text, _ := os.ReadFile(s.CAFile)
+	return text
+}
+
+// Plain are the addresses of those servers that are asked in plain text.
+func Plain(servers []config.Server) []netip.AddrPort {
+	return AddrsOf(slices.DeleteFunc(slices.Clone(servers), func(s config.Server) bool { return s.Transport.Encrypted() }))
+}
+
+// ServerList is servers, with spaces between.
+func ServerList(servers []config.Server) string {
+	text := fmt.Sprint(servers)
+	return text[1 : len(text)-1] // not Trim: an address of IPv6 begins with a bracket of its own
+}

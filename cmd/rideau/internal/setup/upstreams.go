@@ -1,0 +1,275 @@
+package setup
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"rideau/blocklists"
+	"rideau/config"
+	"rideau/resolver"
+	"rideau/resolver/cache"
+	"rideau/resolver/upstream"
+	"rideau/resolver/wire"
+)
+
+// ContainerDNS is the engine's own resolver in a container with a network of
+// its own. What is sent there is redirected before it could come to us, though we
+// listen on all addresses.
+var ContainerDNS = netip.AddrFrom4([4]byte{127, 0, 0, 11})
+
+// ResolvConf is where a system says which resolvers it uses.
+const ResolvConf = "/etc/resolv.conf"
+
+// Upstreams are the groups of one configuration, while it serves.
+type Upstreams struct {
+	// key is what they were made from: if a reload changes nothing of it,
+	// they stay.
+	key    string
+	System []netip.AddrPort  // as in the plan
+	Groups []*upstream.Group // the first takes what no route takes, and may have no server
+	Routes []resolver.Route
+	stop   context.CancelFunc
+}
+
+// UpstreamPlan is what configuration and system say about upstreams.
+type UpstreamPlan struct {
+	Servers  []config.Server
+	System   []netip.AddrPort // those among them that the system named
+	Warnings []string
+}
+
+// PlanUpstreams finds the addresses to forward to, and never one of our own.
+// known are the servers that the system named before: they stay if it names
+// none now, since DHCP clients and VPNs write its file in steps.
+func PlanUpstreams(cfg *config.Config, known []netip.AddrPort) (UpstreamPlan, error) {
+	var p UpstreamPlan
+	for _, s := range cfg.Upstream.Servers {
+		if s.Transport != config.System {
+			if a, is := ourselves(cfg, s); is {
+				return p, fmt.Errorf("%s: upstream.servers: %v is where this rideau listens; name another resolver, or queries would run in a circle", cfg.File, a)
+			}
+			p.add(s)
+			continue
+		}
+		p.addSystem(cfg, known)
+	}
+	for _, a := range p.System {
+		if !cfg.Upstream.Allows(a.Addr()) {
+			return p, fmt.Errorf("%s: upstream.servers: system: %s names %v, which is not in upstream.allowed; correct %[2]s, add it there, or write the servers", Name(cfg), ResolvConf, a.Addr())
+		}
+	}
+	if len(p.Servers) == 0 {
+		p.Warnings = append(p.Warnings, "there is no upstream: banned names are answered, and nothing else can be; set upstream.servers")
+	}
+	for _, f := range cfg.Forward {
+		for _, s := range f.Servers {
+			if a, is := ourselves(cfg, s); is {
+				return p, fmt.Errorf("%s:%d: forward: %v is where this rideau listens; name the zones' own servers", cfg.File, f.Line, a)
+			}
+		}
+	}
+	return p, nil
+}
+
+// addSystem adds the servers that the system names.
+func (p *UpstreamPlan) addSystem(cfg *config.Config, known []netip.AddrPort) {
+	var named []netip.AddrPort
+	text, err := os.ReadFile(ResolvConf)
+	if err == nil {
+		named, err = upstream.SystemServers(bytes.NewReader(text))
+	}
+	if err != nil {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%s: %v; set upstream.servers", ResolvConf, err))
+	}
+	for _, a := range named {
+		if IsSelf(cfg, a) && a.Addr() != ContainerDNS {
+			p.Warnings = append(p.Warnings, fmt.Sprintf("%s names %v, which is this rideau itself; it is left out", ResolvConf, a))
+			continue
+		}
+		p.System = append(p.System, a)
+	}
+	if len(p.System) == 0 && len(known) > 0 {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%s names no server any more; %v stay", ResolvConf, known))
+		p.System = known
+	}
+	for _, a := range p.System {
+		p.add(config.Plain(a))
+	}
+}
+
+func (p *UpstreamPlan) add(s config.Server) {
+	if !slices.ContainsFunc(p.Servers, func(o config.Server) bool { return o.Server == s.Server }) {
+		p.Servers = append(p.Servers, s)
+	}
+}
+
+// AddrsOf are the addresses of servers.
+func AddrsOf(servers []config.Server) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, s := range servers {
+		out = append(out, s.Addresses...)
+	}
+	return out
+}
+
+// ourselves is an address of a server at which queries would come back to us.
+func ourselves(cfg *config.Config, s config.Server) (netip.AddrPort, bool) {
+	for _, a := range s.Addresses {
+		if IsSelf(cfg, a) {
+			return a, true
+		}
+	}
+	return netip.AddrPort{}, false
+}
+
+// IsSelf reports whether queries to an address would come back to us.
+func IsSelf(cfg *config.Config, a netip.AddrPort) bool {
+	for _, l := range cfg.Listen.Addresses {
+		if l.Port() != a.Port() {
+			continue
+		}
+		if l.Addr() == a.Addr() || a.Addr().IsUnspecified() {
+			return true
+		}
+		if l.Addr().IsUnspecified() && l.Addr().Is4() == a.Addr().Unmap().Is4() && isLocal(a.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+func isLocal(a netip.Addr) bool {
+	if a.IsLoopback() {
+		return true
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(addrs, func(n net.Addr) bool {
+		p, err := netip.ParsePrefix(n.String())
+		return err == nil && p.Addr().WithZone("") == a.WithZone("")
+	})
+}
+
+// NewUpstreams makes the groups. Those with the same servers as before keep
+// what they learned.
+func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.Logger) (*Upstreams, error) {
+	u := &Upstreams{System: p.System, key: serversKey(p.Servers) + fmt.Sprint(p.System, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
+		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, cfg.Upstream.Cookies, cfg.Upstream.MixCase, sharingOf(&cfg.Upstream).key(), forwardKey(cfg))}
+	if old != nil && old.key == u.key {
+		return old, nil
+	}
+	probe := new(wire.Name)
+	if err := probe.SetText(cfg.Upstream.ProbeName); err != nil {
+		return nil, fmt.Errorf("upstream.probe_name: %w", err)
+	}
+	o := upstream.Options{AttemptTimeout: cfg.Upstream.AttemptTimeout, Timeout: cfg.Upstream.Timeout,
+		ProbeInterval: cfg.Upstream.ProbeInterval, ProbeName: probe, Logger: log}
+	group := func(name string, servers []config.Server, s sharing) (*upstream.Group, error) {
+		var ups []upstream.Upstream
+		for _, at := range servers {
+			up, err := newUpstream(cfg, at, log)
+			if err != nil {
+				return nil, err
+			}
+			ups = append(ups, up)
+		}
+		g := upstream.NewGroup(name, s.options(o), ups...)
+		if old != nil {
+			for _, was := range old.Groups {
+				g.Inherit(was)
+			}
+		}
+		return g, nil
+	}
+	g, err := group("default", p.Servers, sharingOf(&cfg.Upstream))
+	if err != nil {
+		return nil, err
+	}
+	u.Groups = append(u.Groups, g)
+	for i := range cfg.Forward {
+		f := &cfg.Forward[i]
+		// A probe for the root may be refused by servers of a zone, so that
+		// theirs asks for the zone.
+		zone := new(wire.Name)
+		if err := zone.SetText(f.Zones[0]); err != nil {
+			return nil, fmt.Errorf("forward: %w", err)
+		}
+		o.ProbeName = zone
+		g, err := group(f.Zones[0], f.Servers, sharingOfForward(f))
+		if err != nil {
+			return nil, err
+		}
+		u.Groups = append(u.Groups, g)
+		u.Routes = append(u.Routes, resolver.Route{Zones: f.Zones, Upstream: g})
+	}
+	return u, nil
+}
+
+func forwardKey(cfg *config.Config) string {
+	var b strings.Builder
+	for i := range cfg.Forward {
+		f := &cfg.Forward[i]
+		fmt.Fprintln(&b, f.Zones, serversKey(f.Servers), sharingOfForward(f).key())
+	}
+	return b.String()
+}
+
+// Fallback is the upstream for what no route takes; nil if there is none.
+func (u *Upstreams) Fallback(p UpstreamPlan) resolver.Upstream {
+	if len(p.Servers) == 0 {
+		return nil
+	}
+	return u.Groups[0]
+}
+
+// Start probes the upstreams until stop is called.
+func (u *Upstreams) Start(ctx context.Context) {
+	ctx, u.stop = context.WithCancel(ctx)
+	for _, g := range u.Groups {
+		go g.Run(ctx)
+	}
+}
+
+// End stops the probes and lets go of idle connections. Exchanges under way
+// end by themselves.
+func (u *Upstreams) End() {
+	u.stop()
+	for _, g := range u.Groups {
+		g.Close()
+	}
+}
+
+// UpstreamNames describes, for explain, where each route of a State goes; the
+// routes have no upstreams.
+func UpstreamNames(cfg *config.Config) ([]string, []resolver.Route) {
+	p, err := PlanUpstreams(cfg, nil)
+	names := []string{"none"}
+	if err == nil && len(p.Servers) > 0 {
+		names[0] = fmt.Sprint(p.Servers)
+	}
+	var routes []resolver.Route
+	for _, f := range cfg.Forward {
+		names = append(names, fmt.Sprintf("%v (forward)", f.Servers))
+		routes = append(routes, resolver.Route{Zones: f.Zones})
+	}
+	return names, routes
+}
+
+// Asked says whose answers the cache has.
+func (u *Upstreams) Asked() cache.Fingerprint { return sha256.Sum256([]byte(u.key)) }
+
+// PolicyState is what a configuration serves whom, without upstreams.
+func PolicyState(cfg *config.Config, snap *blocklists.Snapshot) (*resolver.State, error) {
+	_, routes := UpstreamNames(cfg)
+	return resolver.NewState(resolver.StateOptions{Policy: snap, Clients: cfg.Clients.Allow, Routes: routes, UDPSize: 4096})
+}

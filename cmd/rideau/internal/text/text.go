@@ -1,0 +1,70 @@
+// Package text reads and prints names, types and dates as people write them.
+package text
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"rideau/blocklists/format"
+	"rideau/resolver/wire"
+)
+
+// TypeName is a query type's name.
+func TypeName(t uint16) string {
+	if s, ok := dns.TypeToString[t]; ok {
+		return s
+	}
+	return "TYPE" + strconv.Itoa(int(t))
+}
+
+// ParseName reads a name as people type it, by the rules of lists: U-labels
+// become A-labels, and what cannot be a host name is no name.
+func ParseName(text string) (*wire.Name, error) {
+	name := new(wire.Name)
+	if text == "." {
+		return name, name.Set([]byte{0})
+	}
+	found := false
+	_, err := format.Read(strings.NewReader(text), format.Options{File: "NAME", AllowTLD: true}, func(e format.Entry) error {
+		if found || e.Name == nil || e.Match != format.Suffix {
+			return errNoName
+		}
+		found = true
+		return name.Set(e.Name)
+	})
+	var p format.Problem
+	switch {
+	case errors.As(err, &p):
+		return nil, fmt.Errorf("%q: %s; %s", text, p.Reason, p.Remedy)
+	case err != nil || !found:
+		return nil, fmt.Errorf("%q: not a domain name; write a host name, such as web.wechat.com", text)
+	}
+	return name, nil
+}
+
+var errNoName = errors.New("not one name")
+
+// ParseType reads a type's name.
+func ParseType(s string) (uint16, bool) {
+	s = strings.ToUpper(s)
+	if t, ok := dns.StringToType[s]; ok {
+		return t, true
+	}
+	if n, found := strings.CutPrefix(s, "TYPE"); found {
+		t, err := strconv.ParseUint(n, 10, 16)
+		return uint16(t), err == nil
+	}
+	return 0, false
+}
+
+func Date(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
