@@ -12,7 +12,7 @@ import (
 
 // dryRun reads what a reload would, and says what it would change. It
 // changes nothing, and does not wait for a reload to end.
-func (s *server) dryRun(ctx context.Context, force bool) (ops.DryRun, error) {
+func (s *Server) dryRun(ctx context.Context, force bool) (ops.DryRun, error) {
 	var out ops.DryRun
 	cfg, err := setup.Load(s.path)
 	if err != nil {

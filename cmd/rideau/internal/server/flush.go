@@ -11,7 +11,7 @@ import (
 )
 
 // flush forgets what the operators' HTTP was asked to.
-func (s *server) flush(f ops.Flush) (entries int, err error) {
+func (s *Server) flush(f ops.Flush) (entries int, err error) {
 	if f.Name == "" {
 		return s.cache.Flush(), nil
 	}

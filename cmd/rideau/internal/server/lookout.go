@@ -9,7 +9,7 @@ import (
 
 // lookOut tells the gate of queries that the system loses, and the log of
 // floods.
-func (s *server) lookOut(ctx context.Context) {
+func (s *Server) lookOut(ctx context.Context) {
 	tick := time.NewTicker(limit.LookEvery)
 	defer tick.Stop()
 	was, flooded := s.sockets.stats(), false

@@ -30,7 +30,7 @@ func setProcs() (workers int) {
 }
 
 // limitMemory tells the garbage collector what the process is to keep to.
-func (s *server) limitMemory(cfg *config.Config) {
+func (s *Server) limitMemory(cfg *config.Config) {
 	limit := cfg.Cache.MemoryLimit
 	if limit == 0 {
 		limit = s.memory

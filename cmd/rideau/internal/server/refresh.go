@@ -120,7 +120,7 @@ func (s *Sources) notFetched(cfg *config.Config, visits []Visit) []error {
 
 // refresh looks at lists with a URL whenever one is due, until ctx ends, and
 // reloads when there is something new.
-func (s *server) refresh(ctx context.Context) {
+func (s *Server) refresh(ctx context.Context) {
 	for {
 		cfg, ups := s.now()
 		due, next := s.sources.due(cfg, time.Now())
@@ -143,7 +143,7 @@ func (s *server) refresh(ctx context.Context) {
 }
 
 // fetchNow looks at every list with a URL, for who asked for it, and says what failed.
-func (s *server) fetchNow(ctx context.Context, force bool) []ops.Problem {
+func (s *Server) fetchNow(ctx context.Context, force bool) []ops.Problem {
 	cfg, err := setup.Load(s.path)
 	if err != nil {
 		return nil // the reload says so

@@ -19,7 +19,7 @@ import (
 // reload reads the configuration and all lists, and puts them to use whole,
 // or changes nothing and says why. force accepts lists that became empty or
 // shrank.
-func (s *server) reload(ctx context.Context, force bool) (ops.ReloadResult, error) {
+func (s *Server) reload(ctx context.Context, force bool) (ops.ReloadResult, error) {
 	if cfg, err := setup.Load(s.path); err == nil {
 		// New lists are fetched before anything waits for this reload. What fails is said again below.
 		_, ups := s.now()
@@ -68,7 +68,7 @@ func isOf(file, source string) bool {
 // swap does the work of reload. Everything that can fail comes before the
 // first change. read is the configuration whose lists were read; nil if it did
 // not come to that.
-func (s *server) swap(ctx context.Context, force bool) (result ops.ReloadResult, report blocklists.Report, read *config.Config, err error) {
+func (s *Server) swap(ctx context.Context, force bool) (result ops.ReloadResult, report blocklists.Report, read *config.Config, err error) {
 	if s.ctx.Err() != nil {
 		return result, report, nil, errStopping
 	}
@@ -155,12 +155,12 @@ func giveBack(snap *blocklists.Snapshot) {
 }
 
 // reloadAndLog reloads because of something that nobody waits for.
-func (s *server) reloadAndLog(ctx context.Context, why string) {
+func (s *Server) reloadAndLog(ctx context.Context, why string) {
 	result, err := s.reload(ctx, false)
 	s.logReload(why, result, err)
 }
 
-func (s *server) logReload(why string, result ops.ReloadResult, err error) {
+func (s *Server) logReload(why string, result ops.ReloadResult, err error) {
 	if err != nil {
 		headline := []any{"why", why}
 		if len(result.Problems) == 0 {
@@ -208,7 +208,7 @@ func listResults(cfg *config.Config, report blocklists.Report) []ops.ListResult 
 }
 
 // watched are the files whose change calls for a reload.
-func (s *server) watched() []string {
+func (s *Server) watched() []string {
 	cfg, _ := s.now()
 	if !cfg.Reload.Watch {
 		return nil
@@ -225,7 +225,7 @@ func (s *server) watched() []string {
 	return out
 }
 
-func (s *server) files(cfg *config.Config) []string {
+func (s *Server) files(cfg *config.Config) []string {
 	var out []string
 	if s.path != "" {
 		out = append(out, s.path)
@@ -250,7 +250,7 @@ func (s *server) files(cfg *config.Config) []string {
 	return out
 }
 
-func (s *server) interval() time.Duration {
+func (s *Server) interval() time.Duration {
 	cfg, _ := s.now()
 	return cfg.Reload.Interval
 }

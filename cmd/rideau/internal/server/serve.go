@@ -38,8 +38,8 @@ type Options struct {
 	Reload <-chan os.Signal
 }
 
-// server is a running rideau.
-type server struct {
+// Server is a running rideau.
+type Server struct {
 	path    string // of the configuration; empty for the embedded one
 	build   ops.Build
 	log     *slog.Logger
@@ -74,7 +74,7 @@ type server struct {
 }
 
 // now is the configuration and the upstreams that serve.
-func (s *server) now() (*config.Config, *setup.Upstreams) {
+func (s *Server) now() (*config.Config, *setup.Upstreams) {
 	s.view.Lock()
 	defer s.view.Unlock()
 	return s.cfg, s.ups
@@ -85,7 +85,7 @@ func (s *server) now() (*config.Config, *setup.Upstreams) {
 func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &server{path: o.Config, build: o.Build, level: new(slog.LevelVar), ctx: ctx, secret: setup.NewSecret()}
+	s := &Server{path: o.Config, build: o.Build, level: new(slog.LevelVar), ctx: ctx, secret: setup.NewSecret()}
 
 	seen := look(s.files(nil))
 	cfg, err := setup.Load(s.path)
@@ -155,7 +155,7 @@ func Run(ctx context.Context, o Options) error {
 // keep has f run until ctx ends. A fault in it is logged and counted, and a
 // moment later it runs again: nothing that is done beside answering may end
 // that.
-func (s *server) keep(ctx context.Context, what string, f func(context.Context)) {
+func (s *Server) keep(ctx context.Context, what string, f func(context.Context)) {
 	for ctx.Err() == nil {
 		func() {
 			defer func() {
@@ -174,7 +174,7 @@ func (s *server) keep(ctx context.Context, what string, f func(context.Context))
 }
 
 // begin loads the policy, and makes and binds everything that serves.
-func (s *server) begin() (setup.UpstreamPlan, error) {
+func (s *Server) begin() (setup.UpstreamPlan, error) {
 	cfg := s.cfg
 	plan, err := setup.PlanUpstreams(cfg, nil)
 	if err != nil {
@@ -233,7 +233,7 @@ func (s *server) begin() (setup.UpstreamPlan, error) {
 	return plan, nil
 }
 
-func (s *server) newState(cfg *config.Config, snap *blocklists.Snapshot, ups *setup.Upstreams, plan setup.UpstreamPlan) (*resolver.State, error) {
+func (s *Server) newState(cfg *config.Config, snap *blocklists.Snapshot, ups *setup.Upstreams, plan setup.UpstreamPlan) (*resolver.State, error) {
 	cookies, err := setup.Jar(cfg, s.secret)
 	if err != nil {
 		return nil, err
@@ -244,7 +244,7 @@ func (s *server) newState(cfg *config.Config, snap *blocklists.Snapshot, ups *se
 }
 
 // close drains and closes everything.
-func (s *server) close() {
+func (s *Server) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.timer != nil {
@@ -258,7 +258,7 @@ func (s *server) close() {
 
 // arm makes sure that the policy changes when a ban next begins or ends. mu
 // is held, or nothing runs yet.
-func (s *server) arm(snap *blocklists.Snapshot) {
+func (s *Server) arm(snap *blocklists.Snapshot) {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
@@ -272,7 +272,7 @@ func (s *server) arm(snap *blocklists.Snapshot) {
 }
 
 // turn puts the policy of this instant in force.
-func (s *server) turn() {
+func (s *Server) turn() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.resolver.State()
@@ -292,7 +292,7 @@ func (s *server) turn() {
 
 // logEvents logs what happened to single queries, some a second, and how many
 // more there were.
-func (s *server) logEvents(ctx context.Context) {
+func (s *Server) logEvents(ctx context.Context) {
 	const perSecond = 20
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -329,7 +329,7 @@ func eventText(k resolver.EventKind) string {
 	return "would have been blocked"
 }
 
-func (s *server) logEvent(e *resolver.Event) {
+func (s *Server) logEvent(e *resolver.Event) {
 	facts := []any{"ban", e.Ban, "list", e.List, "name", e.Name(), "type", text.TypeName(uint16(e.Type)), "client", e.Client, "group", e.Group}
 	switch e.Kind {
 	case resolver.Excepted:
@@ -341,7 +341,7 @@ func (s *server) logEvent(e *resolver.Event) {
 	s.log.Info(eventText(e.Kind), facts...)
 }
 
-func (s *server) hangups(ctx context.Context, hup <-chan os.Signal) {
+func (s *Server) hangups(ctx context.Context, hup <-chan os.Signal) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -362,7 +362,7 @@ func newLogger(w io.Writer, cfg *config.Config, level *slog.LevelVar) *slog.Logg
 }
 
 // warn logs what an operator should look at.
-func (s *server) warn(cfg *config.Config, plan setup.UpstreamPlan, report blocklists.Report) {
+func (s *Server) warn(cfg *config.Config, plan setup.UpstreamPlan, report blocklists.Report) {
 	for _, w := range cfg.Warnings {
 		s.log.Warn(w.String())
 	}
@@ -375,7 +375,7 @@ func (s *server) warn(cfg *config.Config, plan setup.UpstreamPlan, report blockl
 }
 
 // banner tells in a few lines what is served.
-func banner(w io.Writer, s *server, plan setup.UpstreamPlan, web *ops.Server) {
+func banner(w io.Writer, s *Server, plan setup.UpstreamPlan, web *ops.Server) {
 	var addrs []string
 	bound := s.sockets.bound(s.cfg)
 	for _, a := range bound {

@@ -20,7 +20,7 @@ const snapshotTemp = ".*.tmp"
 
 // warm fills the cache with what the last process left. What cannot be used is
 // told, and no reason not to start.
-func (s *server) warm() {
+func (s *Server) warm() {
 	path := s.cfg.Cache.Snapshot
 	if path == "" {
 		return
@@ -50,7 +50,7 @@ func (s *server) warm() {
 }
 
 // snapshots saves the cache from time to time.
-func (s *server) snapshots(ctx context.Context) {
+func (s *Server) snapshots(ctx context.Context) {
 	tick := time.NewTicker(snapshotInterval)
 	defer tick.Stop()
 	for {
@@ -65,7 +65,7 @@ func (s *server) snapshots(ctx context.Context) {
 
 // saveCache writes the cache's snapshot, whole or not at all. No reload has
 // others asked meanwhile.
-func (s *server) saveCache() {
+func (s *Server) saveCache() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	cfg, ups := s.now()

@@ -17,7 +17,7 @@ import (
 const readyWithin = time.Minute
 
 // listenOps binds the operators' HTTP; nil without one.
-func (s *server) listenOps() (*ops.Server, error) {
+func (s *Server) listenOps() (*ops.Server, error) {
 	if s.cfg.Ops.Listen == "" {
 		return nil, nil
 	}
@@ -62,14 +62,14 @@ func (s *server) listenOps() (*ops.Server, error) {
 	return web, nil
 }
 
-func (s *server) listFacts() []ops.ListSource {
+func (s *Server) listFacts() []ops.ListSource {
 	cfg, _ := s.now()
 	return s.sources.facts(cfg)
 }
 
 // notServing says which configured addresses nobody listens on, and if only
 // the servers of forwarded zones answer.
-func (s *server) notServing() []string {
+func (s *Server) notServing() []string {
 	cfg, ups := s.now()
 	out := s.sockets.missing(cfg)
 	if len(ups.Groups) > 1 && len(ups.Groups[0].Stats()) > 0 && time.Since(ups.Groups[0].LastAnswer()) > readyWithin {
@@ -78,11 +78,11 @@ func (s *server) notServing() []string {
 	return out
 }
 
-func (s *server) cacheFacts() ops.Cache {
+func (s *Server) cacheFacts() ops.Cache {
 	return ops.Cache(s.cache.Stats())
 }
 
-func (s *server) upstreamFacts() []ops.Upstream {
+func (s *Server) upstreamFacts() []ops.Upstream {
 	_, ups := s.now()
 	var out []ops.Upstream
 	for _, g := range ups.Groups {
@@ -99,7 +99,7 @@ func (s *server) upstreamFacts() []ops.Upstream {
 	return out
 }
 
-func (s *server) listenerFacts() ops.Listener {
+func (s *Server) listenerFacts() ops.Listener {
 	t := s.sockets.stats()
 	return ops.Listener{Pending: s.room.Waiting(), Connections: t.Connections, Refused: t.Refused, UDPSendErrors: t.SendErrors,
 		UDPLost: t.Lost, Flooded: s.gate.Flooded(), TurnedAway: []ops.Failure{
@@ -111,12 +111,12 @@ func (s *server) listenerFacts() ops.Listener {
 		}}
 }
 
-func (s *server) panics() uint64 {
+func (s *Server) panics() uint64 {
 	return s.resolver.Panics() + s.sockets.stats().Panics + s.faults.Load()
 }
 
 // bypasses are the groups whose devices tried to go round this resolver.
-func (s *server) bypasses() []ops.Bypass {
+func (s *Server) bypasses() []ops.Bypass {
 	var out []ops.Bypass
 	for _, g := range s.devices.Groups(time.Now()) {
 		out = append(out, ops.Bypass(g))
