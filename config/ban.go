@@ -2,12 +2,12 @@ package config
 
 import (
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"rideau/config/node"
+	"rideau/config/value"
 )
 
 // Limits on bans and exceptions.
@@ -181,17 +181,17 @@ func (c *Config) readBan(v node.Value) (Ban, bool) {
 	m := v.Mapping()
 	b := defaultBan()
 	b.Line = v.Line()
-	node.Set(m, "id", &b.ID, identifier("ban or exception"))
+	node.Set(m, "id", &b.ID, value.Identifier("ban or exception"))
 	m.Section("title", b.Title.read)
 	node.Set(m, "authority", &b.Authority, node.Text(maxText))
 	node.Set(m, "instrument", &b.Instrument, node.Text(maxText))
-	node.Set(m, "url", &b.URL, webAddress)
+	node.Set(m, "url", &b.URL, value.WebAddress)
 	readSpan(m, &b.Effective, &b.Expires)
 	node.Set(m, "contact", &b.Contact, node.Text(maxText))
 	node.Set(m, "mode", &b.Mode, node.Word("a mode", ModeEnforce, ModeMonitor, ModeOff))
 	node.Set(m, "action", &b.Action, node.Word("an action", ActionNXDomain, ActionNoData, ActionSinkhole, ActionRefused, ActionDrop,
 		ActionCNAME, ActionGiven, ActionTCPOnly, ActionPassthru))
-	node.Set(m, "cname", &b.CNAME, aliasTarget)
+	node.Set(m, "cname", &b.CNAME, value.AliasTarget)
 	node.Set(m, "modes", &b.Modes, node.List(0, MaxGroups, readGroupMode))
 	m.Section("sinkhole", b.Sinkhole.read)
 	if m.Has("sinkhole") && b.Action != ActionSinkhole {
@@ -205,8 +205,8 @@ func (c *Config) readBan(v node.Value) (Ban, bool) {
 	}
 	node.Set(m, "ede", &b.EDE, ede)
 	node.Set(m, "ttl", &b.TTL, node.TTL(time.Second, time.Hour))
-	node.Set(m, "groups", &b.Groups, node.List(1, MaxGroups, node.Distinct(reference("group", GroupAll, GroupEnforced))))
-	node.Set(m, "lists", &b.Lists, node.List(1, MaxLists, node.Distinct(reference("list"))))
+	node.Set(m, "groups", &b.Groups, node.List(1, MaxGroups, node.Distinct(value.Reference("group", GroupAll, GroupEnforced))))
+	node.Set(m, "lists", &b.Lists, node.List(1, MaxLists, node.Distinct(value.Reference("list"))))
 	node.Set(m, "bypass", &b.Bypass, node.Boolean)
 	node.Set(m, "strip_ech", &b.StripECH, node.Boolean)
 	m.Done()
@@ -262,7 +262,7 @@ func (c *Config) checkZones(m *node.Mapping, b *Ban) {
 func readGroupMode(v node.Value) (GroupMode, bool) {
 	m := v.Mapping()
 	var g GroupMode
-	node.Set(m, "groups", &g.Groups, node.List(1, MaxGroups, node.Distinct(reference("group"))))
+	node.Set(m, "groups", &g.Groups, node.List(1, MaxGroups, node.Distinct(value.Reference("group"))))
 	node.Set(m, "mode", &g.Mode, node.Word("a mode", ModeEnforce, ModeMonitor, ModeOff))
 	m.Done()
 	m.Require("groups", "list the ids of the groups that it is for")
@@ -270,29 +270,10 @@ func readGroupMode(v node.Value) (GroupMode, bool) {
 	return g, m.Sound()
 }
 
-// aliasTarget is a name that may be what others are an alias of.
-func aliasTarget(v node.Value) (string, bool) {
-	s, ok := v.Scalar()
-	labels := strings.Split(strings.TrimSuffix(s, "."), ".")
-	if len(labels) > 1 && labels[0] == "*" {
-		labels = labels[1:]
-	}
-	for _, l := range labels {
-		ok = ok && l != "" && len(l) <= 63 && !strings.ContainsFunc(l, func(r rune) bool {
-			return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-		})
-	}
-	if !ok || len(s) > 253 {
-		v.Wrong("a host name", "write one such as blocked.example.ca, in A-labels")
-		return "", false
-	}
-	return s, true
-}
-
 func (c *Config) readException(v node.Value) (Exception, bool) {
 	m := v.Mapping()
 	e := Exception{Groups: []string{GroupAll}, Line: v.Line()}
-	node.Set(m, "id", &e.ID, identifier("ban or exception"))
+	node.Set(m, "id", &e.ID, value.Identifier("ban or exception"))
 	m.Section("title", e.Title.read)
 	node.Set(m, "reason", &e.Reason, node.Text(maxText))
 	node.Set(m, "ticket", &e.Ticket, node.Text(maxText))
@@ -311,12 +292,12 @@ func (c *Config) readException(v node.Value) (Exception, bool) {
 }
 
 func groupReferences() node.Parse[[]string] {
-	return node.List(1, MaxGroups, node.Distinct(reference("group", GroupAll)))
+	return node.List(1, MaxGroups, node.Distinct(value.Reference("group", GroupAll)))
 }
 
 // exceptedList is a reference to a list that no ban uses: allow beats block, so the ban would mean nothing.
 func (c *Config) exceptedList(v node.Value) (string, bool) {
-	id, ok := reference("list")(v)
+	id, ok := value.Reference("list")(v)
 	if ok {
 		v.Finally(func() {
 			for _, b := range c.Bans {
@@ -340,28 +321,8 @@ func (t *Title) read(m *node.Mapping) {
 }
 
 func (s *Sinkhole) read(m *node.Mapping) {
-	node.Set(m, "ipv4", &s.IPv4, sinkholeAddress("an IPv4 address", netip.Addr.Is4))
-	node.Set(m, "ipv6", &s.IPv6, sinkholeAddress("an IPv6 address", func(a netip.Addr) bool { return a.Is6() && !a.Is4In6() && a.Zone() == "" }))
-}
-
-// sinkholeAddress is an address of a family that clients can be sent to. A loopback address would send them to their own services.
-func sinkholeAddress(want string, family func(netip.Addr) bool) node.Parse[netip.Addr] {
-	return func(v node.Value) (netip.Addr, bool) {
-		const remedy = "write the address of a host of yours, or leave it out for the unspecified address"
-		s, ok := v.Scalar()
-		a, err := netip.ParseAddr(s)
-		switch {
-		case !ok || err != nil || !family(a):
-			v.Wrong(want, remedy)
-		case a.IsLoopback():
-			v.Problem(remedy, "%s is a loopback address: clients would knock at their own doors", a)
-		case a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-			v.Problem(remedy, "%s is not the address of one host", a)
-		default:
-			return a, true
-		}
-		return netip.Addr{}, false
-	}
+	node.Set(m, "ipv4", &s.IPv4, value.Sinkhole4)
+	node.Set(m, "ipv6", &s.IPv6, value.Sinkhole6)
 }
 
 // ede is the word or the number of an extended DNS error.
@@ -380,20 +341,6 @@ func ede(v node.Value) (EDE, bool) {
 	}
 	v.Problem(node.Suggest(s, edeWords())+codes, "unknown extended DNS error %s", node.Quote(s))
 	return 0, false
-}
-
-// webAddress is an http or https URL.
-func webAddress(v node.Value) (string, bool) {
-	s, ok := node.Text(2048)(v)
-	if !ok {
-		return "", false
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.Contains(s, " ") {
-		v.Wrong("a web address", "write one that begins with https:// or http://, or remove the key")
-		return "", false
-	}
-	return s, true
 }
 
 // readSpan reads when something begins and ends.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"rideau/config/node"
+	"rideau/config/value"
 )
 
 // Cache bounds what is remembered of upstream's responses, and for how long.
@@ -66,7 +67,7 @@ func (c *Cache) read(m *node.Mapping) {
 	if c.MemoryLimit > 0 && c.MemoryLimit < c.MaxBytes+minRest {
 		m.At("memory_limit").Warn("raise it, or lower max_bytes", "memory_limit leaves less than 32 MiB beside max_bytes; the garbage collector would never rest")
 	}
-	node.Set(m, "snapshot", &c.Snapshot, fileOrNone)
+	node.Set(m, "snapshot", &c.Snapshot, value.FileOrNone)
 	node.Set(m, "min_ttl", &c.MinTTL, node.TTL(0, time.Hour))
 	node.Set(m, "max_ttl", &c.MaxTTL, node.TTL(time.Second, 7*day))
 	node.Set(m, "max_negative_ttl", &c.MaxNegativeTTL, node.TTL(time.Second, day))

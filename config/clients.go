@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"rideau/config/node"
+	"rideau/config/value"
 )
 
 // Clients says who is answered.
@@ -76,11 +77,11 @@ func allowed(v node.Value) ([]netip.Prefix, bool) {
 	s, ok := v.Scalar()
 	blocks := keyword(s)
 	if len(blocks) == 0 {
-		if ok && s != "" && isLetters(s) {
+		if ok && s != "" && value.IsLetters(s) {
 			v.Problem(node.Suggest(s, []string{"loopback", "private", "any"})+", or an address or block", "unknown keyword %s", node.Quote(s))
 			return nil, false
 		}
-		p, ok := block(v)
+		p, ok := value.Block(v)
 		if !ok {
 			return nil, false
 		}
@@ -93,24 +94,15 @@ func allowed(v node.Value) ([]netip.Prefix, bool) {
 	return blocks, true
 }
 
-func isLetters(s string) bool {
-	for _, r := range s {
-		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') {
-			return false
-		}
-	}
-	return true
-}
-
 // groupReader reads the groups of the file that c is made from.
 func (c *Config) groupReader() node.Parse[Group] {
 	owner := map[netip.Prefix]string{}
 	return func(v node.Value) (Group, bool) {
 		m := v.Mapping()
 		g := Group{Line: v.Line()}
-		node.Set(m, "id", &g.ID, identifier("group"))
+		node.Set(m, "id", &g.ID, value.Identifier("group"))
 		node.Set(m, "clients", &g.Clients, node.List(1, 4096, func(v node.Value) (netip.Prefix, bool) {
-			p, ok := block(v)
+			p, ok := value.Block(v)
 			if !ok {
 				return p, false
 			}

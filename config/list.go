@@ -1,12 +1,11 @@
 package config
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"rideau/config/node"
+	"rideau/config/value"
 )
 
 // MaxLists is the number of lists that a configuration may have.
@@ -93,9 +92,9 @@ func (c *Config) readList(v node.Value) (List, bool) {
 	m := v.Mapping()
 	l := List{MaxShrink: c.Reload.MaxShrink, MaxSkipped: c.Reload.MaxSkipped, Line: v.Line(),
 		Match: "*", Refresh: defaultRefresh, MaxBytes: defaultBytes, MaxGrowth: defaultGrowth, MaxEntries: defaultEntries}
-	node.Set(m, "id", &l.ID, identifier("list"))
+	node.Set(m, "id", &l.ID, value.Identifier("list"))
 	node.Set(m, "pack", &l.Pack, node.Word("a pack", packs()...))
-	node.Set(m, "file", &l.File, file)
+	node.Set(m, "file", &l.File, value.File)
 	l.readSource(m)
 	l.Names, l.NameLines = readEntries(m)
 	l.readFormat(m)
@@ -182,54 +181,5 @@ func (l *List) readFormat(m *node.Mapping) {
 	node.Set(m, "tiers", &l.Tiers, node.List(1, 4, node.Distinct(node.Word("a tier", TierService, TierWeb, TierCDN, TierShared))))
 	if m.Has("tiers") && l.Format != FormatPack && l.Format != FormatAuto {
 		m.At("tiers").Problem("remove tiers", "only a list in the pack format has tiers, and this one is %s", l.Format)
-	}
-}
-
-// file is the path of a file.
-func file(v node.Value) (string, bool) {
-	s, ok := node.Text(4096)(v)
-	switch {
-	case !ok:
-	case s == "":
-		v.Problem("write the path of a file", "the path is empty")
-	case strings.Contains(s, "://"):
-		v.Problem("write the path of a file; a list can be fetched with url", "%s is not a path", node.Quote(s))
-	default:
-		return s, true
-	}
-	return "", false
-}
-
-// identifier is an id for an object of the kind, taken by no other of that kind.
-func identifier(kind string) node.Parse[string] {
-	return func(v node.Value) (string, bool) {
-		s, ok := node.Text(4096)(v)
-		if !ok {
-			return "", false
-		}
-		outside := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' }
-		if s == "" || len(s) > 64 || strings.ContainsFunc(s, outside) {
-			v.Problem("use 1 to 64 of a-z, 0-9 and -", "%s is not an id", node.Quote(s))
-			return s, false
-		}
-		return s, v.Claim(kind, s)
-	}
-}
-
-// reference is the id of an object of the kind, which may stand further down in the file.
-func reference(kind string, builtin ...string) node.Parse[string] {
-	return func(v node.Value) (string, bool) {
-		s, ok := v.Scalar()
-		if !ok {
-			v.Wrong(fmt.Sprintf("the id of a %s", kind), "write the id of a "+kind)
-			return "", false
-		}
-		v.Finally(func() {
-			known := append(slices.Clone(builtin), v.IDs(kind)...)
-			if !slices.Contains(known, s) {
-				v.Problem(node.Suggest(s, known), "unknown %s %s", kind, node.Quote(s))
-			}
-		})
-		return s, true
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"rideau/config/node"
+	"rideau/config/value"
 )
 
 // Listen says where queries are taken, and how many at a time.
@@ -85,7 +86,7 @@ func (l *Listen) read(m *node.Mapping) {
 
 func (c *Cookies) read(m *node.Mapping) {
 	node.Set(m, "enabled", &c.Enabled, node.Boolean)
-	node.Set(m, "secrets_file", &c.SecretsFile, fileOrNone)
+	node.Set(m, "secrets_file", &c.SecretsFile, value.FileOrNone)
 	if c.SecretsFile != "" && !c.Enabled {
 		m.At("secrets_file").Warn("set enabled: true, or take the key out", "nobody uses the secrets while cookies are off")
 	}
@@ -111,7 +112,7 @@ func (t *ListenTCP) read(m *node.Mapping) {
 func distinctAddresses() node.Parse[[]netip.AddrPort] {
 	lines := map[netip.AddrPort]int{}
 	return func(v node.Value) ([]netip.AddrPort, bool) {
-		addresses, ok := listenAddress(v)
+		addresses, ok := value.ListenAddress(v)
 		for _, a := range addresses {
 			if first, dup := lines[a]; dup && a.Port() != 0 {
 				v.Problem("remove one of them", "%s is listed twice (first on line %d)", a, first)

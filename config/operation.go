@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rideau/config/node"
+	"rideau/config/value"
 )
 
 // Reload says when changed files take effect, and which changes are refused.
@@ -70,12 +71,7 @@ func (c *Config) readOps(m *node.Mapping) {
 	o := &c.Ops
 	node.Set(m, "listen", &o.Listen, opsAddress)
 	node.Set(m, "pprof", &o.Pprof, node.Boolean)
-	node.Set(m, "token_file", &o.TokenFile, func(v node.Value) (string, bool) {
-		if s, ok := v.Scalar(); ok && s == "" {
-			return "", true
-		}
-		return file(v)
-	})
+	node.Set(m, "token_file", &o.TokenFile, value.FileOrNone)
 	if host, _, err := net.SplitHostPort(o.Listen); err == nil && o.TokenFile == "" {
 		if a, err := netip.ParseAddr(host); err != nil || !a.IsLoopback() {
 			m.At("listen").Warn("set ops.token_file, or listen on 127.0.0.1", "other machines can reach the operators' service, and it asks for no token")
@@ -95,7 +91,7 @@ func opsAddress(v node.Value) (string, bool) {
 	if ok && s == "" {
 		return "", true
 	}
-	addresses, ok := listenAddress(v)
+	addresses, ok := value.ListenAddress(v)
 	if !ok {
 		return "", false
 	}
@@ -112,5 +108,5 @@ func (l *Log) read(m *node.Mapping) {
 		m.At("level").Problem("use debug, info, warn or error", "unknown level %s", node.Quote(level))
 	}
 	node.Set(m, "format", &l.Format, node.Word("a format", LogText, LogJSON))
-	node.Set(m, "queries", &l.Queries, fileOrNone)
+	node.Set(m, "queries", &l.Queries, value.FileOrNone)
 }

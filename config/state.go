@@ -3,12 +3,12 @@ package config
 import (
 	_ "embed"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"rideau/config/node"
+	"rideau/config/value"
 )
 
 // State says where what outlives the process is kept.
@@ -65,13 +65,13 @@ func defaultFetch() Fetch {
 
 func defaultProtected() Protected { return Protected{Defaults: true} }
 
-func (s *State) read(m *node.Mapping) { node.Set(m, "dir", &s.Dir, fileOrNone) }
+func (s *State) read(m *node.Mapping) { node.Set(m, "dir", &s.Dir, value.FileOrNone) }
 
 func (c *Config) readFetch(m *node.Mapping) {
 	f := &c.Fetch
 	node.Set(m, "bootstrap", &f.Bootstrap, node.List(0, maxServers, node.Distinct(c.bootstrap)))
-	node.Set(m, "proxy", &f.Proxy, proxy)
-	node.Set(m, "ca_file", &f.CAFile, fileOrNone)
+	node.Set(m, "proxy", &f.Proxy, value.ProxyURL)
+	node.Set(m, "ca_file", &f.CAFile, value.FileOrNone)
 	node.Set(m, "timeout", &f.Timeout, node.Duration(time.Second, time.Hour))
 	node.Set(m, "start_timeout", &f.StartTimeout, node.Duration(0, time.Hour))
 }
@@ -82,41 +82,16 @@ func (c *Config) bootstrap(v node.Value) (netip.AddrPort, bool) {
 		v.Problem("write the addresses of resolvers", "the system's servers cannot be used here")
 		return netip.AddrPort{}, false
 	}
-	addr, ok := serverAddress(v)
+	addr, ok := value.ServerAddress(v)
 	if ok {
-		v.Finally(func() {
-			c.notOurselves(v, addr)
-			c.approved(v, addr)
-		})
+		v.Finally(func() { c.checkServer(v, addr) })
 	}
 	return addr, ok
 }
 
 func (p *Protected) read(m *node.Mapping) {
 	node.Set(m, "defaults", &p.Defaults, node.Boolean)
-	node.Set(m, "names", &p.Names, node.List(0, 10_000, node.Distinct(domain)))
-}
-
-// fileOrNone is the path of a file, or nothing.
-func fileOrNone(v node.Value) (string, bool) {
-	if s, ok := v.Scalar(); ok && s == "" {
-		return "", true
-	}
-	return file(v)
-}
-
-// proxy is the URL of a proxy, or nothing.
-func proxy(v node.Value) (string, bool) {
-	s, ok := v.Scalar()
-	if ok && s == "" {
-		return "", true
-	}
-	u, err := url.Parse(s)
-	if !ok || err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
-		v.Wrong("the URL of a proxy", "write it as http://proxy.example:3128")
-		return "", false
-	}
-	return s, true
+	node.Set(m, "names", &p.Names, node.List(0, 10_000, node.Distinct(value.Domain)))
 }
 
 // Remote reports whether a list has a URL.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"rideau/config/node"
+	"rideau/config/server"
+	"rideau/config/value"
 )
 
 // Upstream says which resolvers answer what Rideau does not know.
@@ -69,17 +71,37 @@ func defaultUpstream() Upstream {
 
 const maxServers = 32
 
+// Server is an upstream resolver, and Transport the protocol by which it is asked.
+type (
+	Server    = server.Server
+	Transport = server.Transport
+)
+
+// Transports.
+const (
+	Do53   = server.Do53
+	TCP    = server.TCP
+	DoT    = server.DoT
+	DoH    = server.DoH
+	DoH3   = server.DoH3
+	DoQ    = server.DoQ
+	System = server.System
+)
+
+// Plain returns the server at an address that is asked over UDP and TCP.
+func Plain(a netip.AddrPort) Server { return server.Plain(a) }
+
 func (c *Config) readUpstream(m *node.Mapping) {
 	u := &c.Upstream
-	node.Set(m, "servers", &u.Servers, node.List(1, maxServers, c.serverReader(true)))
+	node.Set(m, "servers", &u.Servers, node.List(1, maxServers, server.Reader(true, c.checkServer)))
 	u.sharing().read(m, len(u.Servers), slices.ContainsFunc(u.Servers, func(s Server) bool { return s.Transport == System }))
-	node.Set(m, "allowed", &u.Allowed, node.List(0, 4096, block))
+	node.Set(m, "allowed", &u.Allowed, node.List(0, 4096, value.Block))
 	node.Set(m, "cookies", &u.Cookies, node.Boolean)
 	node.Set(m, "mix_case", &u.MixCase, node.Boolean)
 	node.Set(m, "attempt_timeout", &u.AttemptTimeout, node.Duration(10*time.Millisecond, 30*time.Second))
 	node.Set(m, "timeout", &u.Timeout, node.Duration(10*time.Millisecond, 60*time.Second))
 	node.Set(m, "probe_interval", &u.ProbeInterval, node.Duration(50*time.Millisecond, time.Hour))
-	node.Set(m, "probe_name", &u.ProbeName, domain)
+	node.Set(m, "probe_name", &u.ProbeName, value.Domain)
 	if u.AttemptTimeout > u.Timeout {
 		switch {
 		case !m.Has("attempt_timeout"):
@@ -92,15 +114,19 @@ func (c *Config) readUpstream(m *node.Mapping) {
 	}
 }
 
-// notOurselves refuses a server that is one of the addresses listened on: a query would go round until it times out.
-func (c *Config) notOurselves(v node.Value, server netip.AddrPort) {
+// checkServer refuses the address of a server that is not in upstream.allowed, or that Rideau listens on: a query would come back until it
+// times out.
+func (c *Config) checkServer(v node.Value, addr netip.AddrPort) {
 	for _, own := range c.Listen.Addresses {
 		a := own.Addr()
-		all := a.IsUnspecified() && a.Is4() == server.Addr().Is4() && server.Addr().IsLoopback()
-		if own.Port() == server.Port() && (a == server.Addr() || all) {
-			v.Problem("write the address of another resolver", "%s is Rideau's own address: queries would come back forever", server)
-			return
+		all := a.IsUnspecified() && a.Is4() == addr.Addr().Is4() && addr.Addr().IsLoopback()
+		if own.Port() == addr.Port() && (a == addr.Addr() || all) {
+			v.Problem("write the address of another resolver", "%s is Rideau's own address: queries would come back forever", addr)
+			break
 		}
+	}
+	if !c.Upstream.Allows(addr.Addr()) {
+		v.Problem("use a server that is, or add it there", "%s is not in upstream.allowed", addr.Addr())
 	}
 }
 
@@ -109,17 +135,10 @@ func (u *Upstream) Allows(a netip.Addr) bool {
 	return len(u.Allowed) == 0 || slices.ContainsFunc(u.Allowed, func(p netip.Prefix) bool { return p.Contains(a.Unmap().WithZone("")) })
 }
 
-// approved refuses a server that is not among those allowed.
-func (c *Config) approved(v node.Value, server netip.AddrPort) {
-	if !c.Upstream.Allows(server.Addr()) {
-		v.Problem("use a server that is, or add it there", "%s is not in upstream.allowed", server.Addr())
-	}
-}
-
 // forwardReader reads the forward rules of the file that c is made from.
 func (c *Config) forwardReader() node.Parse[Forward] {
 	zone := node.Distinct(func(v node.Value) (string, bool) {
-		name, ok := domain(v)
+		name, ok := value.Domain(v)
 		if ok && name == "." {
 			v.Problem("use upstream.servers for all other names", "the root zone cannot be forwarded apart")
 			return "", false
@@ -131,7 +150,7 @@ func (c *Config) forwardReader() node.Parse[Forward] {
 		f := Forward{Line: v.Line()}
 		f.sharing().inherit(c.Upstream.sharing())
 		node.Set(m, "zones", &f.Zones, node.List(1, 4096, zone))
-		node.Set(m, "servers", &f.Servers, node.List(1, maxServers, c.serverReader(false)))
+		node.Set(m, "servers", &f.Servers, node.List(1, maxServers, server.Reader(false, c.checkServer)))
 		f.sharing().read(m, len(f.Servers), false)
 		m.Done()
 		m.Require("zones", "list the domain names to forward")

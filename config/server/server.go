@@ -1,16 +1,16 @@
-package config
+// Package server parses the upstream servers of a configuration, in every form in which one can be written.
+package server
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"net/netip"
 	"net/url"
 	"strings"
 
 	"rideau/config/node"
+	"rideau/config/value"
 )
 
-// Transport is how a server is asked.
+// Transport is the protocol by which a server is asked.
 type Transport uint8
 
 // Transports.
@@ -21,50 +21,52 @@ const (
 	DoH                     // RFC 8484 by HTTP/2
 	DoH3                    // RFC 8484 by HTTP/3
 	DoQ                     // RFC 9250
-	System                  // whatever the system's resolv.conf names
+	System                  // not a server: those that the system's resolv.conf names
 )
 
-// Encrypted reports whether nobody on the way can read or change what is said.
+// Encrypted reports whether nobody on the way can read or change messages.
 func (t Transport) Encrypted() bool { return t == DoT || t == DoH || t == DoH3 || t == DoQ }
 
-// Server is an upstream resolver. It is comparable by String.
+// Server is an upstream resolver. Two Servers with the same String are the same.
 type Server struct {
-	// Server is the server as it is written, in one form for each: system, ADDRESS:PORT, tcp://ADDRESS:PORT, tls://ADDRESS:PORT,
+	// Server is the server as an operator writes it, in its normal form: system, ADDRESS:PORT, tcp://ADDRESS:PORT, tls://ADDRESS:PORT,
 	// quic://ADDRESS:PORT, https://HOST/PATH or h3://HOST/PATH.
 	Server string `key:"server"`
-	// Name is what the certificate has to be for; empty for the host of the URL, or the address.
+	// Name is the name that the certificate has to have; empty for the host of the URL, or the address.
 	Name string `key:"name"`
-	// Pins are the SHA-256 of the public keys of which the server must have one, in base64.
+	// Pins are SHA-256 digests of public keys, in base64. The server must have one of these keys.
 	Pins []string `key:"pins"`
-	// Addresses are where it is, in the order in which they are tried. There is one at least, but for the system's.
+	// Addresses are tried in their order. There is at least one, except for System.
 	Addresses []netip.AddrPort `key:"addresses"`
-	// CAFile is the path of a file with the certificates to trust instead of the system's, made relative as List.File is; empty for none.
+	// CAFile is the path of a file with the certificates to trust in place of the system's; empty for the system's. Load makes it
+	// relative to the directory of the configuration file.
 	CAFile string `key:"ca_file"`
-	// TrustAD believes the server that it has checked signatures.
+	// TrustAD says that the AD bit of the server's responses is believed (RFC 4035 section 3.2.3).
 	TrustAD bool `key:"trust_ad"`
 
-	// Transport is how it is asked.
+	// Transport is the protocol by which it is asked.
 	Transport Transport
-	// URL is what is asked with DoH and DoH3.
+	// URL is where DoH and DoH3 send requests.
 	URL string
-	// Line is where the server is written.
+	// Line is the line of the server in its file.
 	Line int
 }
 
-// String is the server as an operator writes it.
+// String returns the server as an operator writes it.
 func (s Server) String() string { return s.Server }
 
-// Plain is a server at an address, without encryption.
+// Plain returns the server at an address that is asked over UDP and TCP.
 func Plain(a netip.AddrPort) Server {
 	return Server{Server: a.String(), Addresses: []netip.AddrPort{a}}
 }
 
-// serverReader reads servers, each of which may be listed once. The word system is for upstream alone.
-func (c *Config) serverReader(system bool) node.Parse[Server] {
+// Reader returns a parser of servers, each of which may be listed once. Only with system may one be the word system. check is called with
+// each address once the whole configuration is known; it reports to the value what is wrong with the address.
+func Reader(system bool, check func(v node.Value, a netip.AddrPort)) node.Parse[Server] {
 	lines := map[string]int{}
 	return func(v node.Value) (Server, bool) {
-		s, ok := c.server(v, system)
-		if !ok {
+		s, ok := parse(v, system)
+		if !ok || !s.checkAddresses(v, check) {
 			return s, false
 		}
 		if first, dup := lines[s.Server]; dup {
@@ -80,11 +82,11 @@ func (c *Config) serverReader(system bool) node.Parse[Server] {
 	}
 }
 
-// server reads a server: its address alone, or a mapping.
-func (c *Config) server(v node.Value, system bool) (Server, bool) {
+// parse parses a server: the text that says where it is, or a mapping.
+func parse(v node.Value, system bool) (Server, bool) {
 	s := Server{Line: v.Line()}
 	if _, scalar := v.Scalar(); scalar || !v.IsMapping() {
-		return s, s.parse(v, system) && c.located(v, &s)
+		return s, s.parse(v, system)
 	}
 	m := v.Mapping()
 	good := true
@@ -92,11 +94,11 @@ func (c *Config) server(v node.Value, system bool) (Server, bool) {
 		good = s.parse(v, system)
 		return s.Server, good
 	})
-	node.Set(m, "name", &s.Name, domain)
-	node.Set(m, "pins", &s.Pins, node.List(1, 16, node.Distinct(pin)))
+	node.Set(m, "name", &s.Name, value.Domain)
+	node.Set(m, "pins", &s.Pins, node.List(1, 16, node.Distinct(value.Pin)))
 	var at []netip.AddrPort
 	node.Set(m, "addresses", &at, node.List(1, 16, node.Distinct(s.address)))
-	node.Set(m, "ca_file", &s.CAFile, file)
+	node.Set(m, "ca_file", &s.CAFile, value.File)
 	node.Set(m, "trust_ad", &s.TrustAD, node.Boolean)
 	m.Done()
 	m.Require("server", "write where the server is, as in tls://192.0.2.53")
@@ -106,11 +108,11 @@ func (c *Config) server(v node.Value, system bool) (Server, bool) {
 	if len(at) > 0 {
 		s.Addresses = at
 	}
-	return s, s.fits(m) && c.located(v, &s)
+	return s, s.checkKeys(m)
 }
 
-// fits holds the keys of a server against its transport.
-func (s *Server) fits(m *node.Mapping) bool {
+// checkKeys refuses keys that mean nothing for the server's transport.
+func (s *Server) checkKeys(m *node.Mapping) bool {
 	for _, key := range []string{"name", "pins", "ca_file"} {
 		if m.Has(key) && !s.Transport.Encrypted() {
 			m.At(key).Problem("write the server as tls://, https://, h3:// or quic://, or take the key out", "%s shows no certificate", s.Server)
@@ -132,8 +134,8 @@ func (s *Server) fits(m *node.Mapping) bool {
 	return true
 }
 
-// located sees to it that the server has an address that is not ours.
-func (c *Config) located(v node.Value, s *Server) bool {
+// checkAddresses refuses a server without an address, and has each address checked at the end.
+func (s *Server) checkAddresses(v node.Value, check func(v node.Value, a netip.AddrPort)) bool {
 	if s.Transport == System {
 		return true
 	}
@@ -143,22 +145,19 @@ func (c *Config) located(v node.Value, s *Server) bool {
 		return false
 	}
 	for _, a := range s.Addresses {
-		v.Finally(func() {
-			c.notOurselves(v, a)
-			c.approved(v, a)
-		})
+		v.Finally(func() { check(v, a) })
 	}
 	return true
 }
 
-const serverForms = "write 192.0.2.53, tls://192.0.2.53#dns.example, https://dns.example/dns-query#192.0.2.53, or see the example"
+const forms = "write 192.0.2.53, tls://192.0.2.53#dns.example, https://dns.example/dns-query#192.0.2.53, or see the example"
 
-// parse reads what says where a server is.
+// parse parses the text that says where a server is.
 func (s *Server) parse(v node.Value, system bool) bool {
 	text, ok := v.Scalar()
 	switch {
 	case !ok:
-		v.Wrong("a server", serverForms)
+		v.Wrong("a server", forms)
 		return false
 	case text == "system" && !system:
 		v.Problem("write the addresses of the servers that know these zones", "the system's servers cannot be used here")
@@ -169,61 +168,62 @@ func (s *Server) parse(v node.Value, system bool) bool {
 	}
 	scheme, rest, isURL := strings.Cut(text, "://")
 	if !isURL {
-		if text != "" && isLetters(text) && system {
+		if text != "" && value.IsLetters(text) && system {
 			v.Problem(node.Suggest(text, []string{"system"})+", or an address", "unknown keyword %s", node.Quote(text))
 			return false
 		}
-		return s.at(v, text, "", 53)
+		return s.parseAddress(v, text, "", 53)
 	}
 	rest, extra, _ := strings.Cut(rest, "#")
 	switch scheme {
 	case "udp":
-		return extra == "" && s.at(v, rest, "", 53) || s.odd(v, extra)
+		return extra == "" && s.parseAddress(v, rest, "", 53) || s.refuseExtra(v, extra)
 	case "tcp":
 		s.Transport = TCP
-		return extra == "" && s.at(v, rest, "tcp://", 53) || s.odd(v, extra)
+		return extra == "" && s.parseAddress(v, rest, "tcp://", 53) || s.refuseExtra(v, extra)
 	case "tls", "quic":
 		s.Transport = DoT
 		if scheme == "quic" {
 			s.Transport = DoQ
 		}
 		if extra != "" {
-			if fault := nameFault(strings.ToLower(extra)); fault != "" {
-				v.Problem(serverForms, "%s is no name for a certificate: %s", node.Quote(extra), fault)
+			if fault := value.NameFault(strings.ToLower(extra)); fault != "" {
+				v.Problem(forms, "%s is no name for a certificate: %s", node.Quote(extra), fault)
 				return false
 			}
 			s.Name = strings.ToLower(extra)
 		}
-		return s.at(v, rest, scheme+"://", 853)
+		return s.parseAddress(v, rest, scheme+"://", 853)
 	case "https", "h3":
 		s.Transport = DoH
 		if scheme == "h3" {
 			s.Transport = DoH3
 		}
-		return s.web(v, scheme, rest, extra)
+		return s.parseURL(v, scheme, rest, extra)
 	}
 	v.Problem("use tcp, tls, https, h3 or quic", "unknown way of asking %s", node.Quote(scheme))
 	return false
 }
 
-func (s *Server) odd(v node.Value, extra string) bool {
+// refuseExtra reports text after a # where there must be none.
+func (s *Server) refuseExtra(v node.Value, extra string) bool {
 	if extra != "" {
 		v.Problem("take it out", "%s after the address means nothing here", node.Quote("#"+extra))
 	}
 	return false
 }
 
-// at reads an address, of which the port may be missing.
-func (s *Server) at(v node.Value, text, scheme string, port uint16) bool {
-	a, ok := hostAddress(v, text, port)
+// parseAddress parses an address. If it has no port, the port is the given one.
+func (s *Server) parseAddress(v node.Value, text, scheme string, port uint16) bool {
+	a, ok := value.HostAddress(v, text, port)
 	if ok {
 		s.Server, s.Addresses = scheme+a.String(), []netip.AddrPort{a}
 	}
 	return ok
 }
 
-// web reads what follows https:// or h3://, and the addresses behind the #.
-func (s *Server) web(v node.Value, scheme, rest, extra string) bool {
+// parseURL parses the text after https:// or h3://, and in extra the addresses after the #.
+func (s *Server) parseURL(v node.Value, scheme, rest, extra string) bool {
 	u, err := url.Parse("https://" + rest)
 	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" {
 		v.Problem("write it as https://dns.example/dns-query", "%s is not the URL of a DNS server", node.Quote(scheme+"://"+rest))
@@ -246,7 +246,7 @@ func (s *Server) web(v node.Value, scheme, rest, extra string) bool {
 	}
 	s.Addresses = nil
 	for text := range strings.SplitSeq(extra, ",") {
-		a, ok := hostAddress(v, text, port)
+		a, ok := value.HostAddress(v, text, port)
 		if !ok {
 			return false
 		}
@@ -255,7 +255,7 @@ func (s *Server) web(v node.Value, scheme, rest, extra string) bool {
 	return true
 }
 
-// address reads one of the addresses of a server with a URL.
+// address parses one of the addresses of a server with a URL.
 func (s *Server) address(v node.Value) (netip.AddrPort, bool) {
 	text, ok := v.Scalar()
 	if !ok {
@@ -268,16 +268,5 @@ func (s *Server) address(v node.Value) (netip.AddrPort, bool) {
 			port = p.Port()
 		}
 	}
-	return hostAddress(v, text, port)
-}
-
-// pin is the hash of a public key.
-func pin(v node.Value) (string, bool) {
-	text, ok := v.Scalar()
-	text = strings.TrimPrefix(text, "sha256/")
-	if b, err := base64.StdEncoding.DecodeString(text); !ok || err != nil || len(b) != sha256.Size {
-		v.Wrong("the SHA-256 of a public key in base64", "make it with: openssl x509 -in CERT -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64")
-		return "", false
-	}
-	return text, true
+	return value.HostAddress(v, text, port)
 }
