@@ -5,6 +5,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/resolver/cache"
+	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/wire"
 )
 
@@ -91,7 +92,7 @@ func (r *Resolver) nextPart(ctx context.Context, f *pendingQuery, name, scratch 
 	query := g.query(make([]byte, 0, wire.HeaderLen+name.Len()+4+wire.OPTLen))
 	msg, err := g.upstream.Exchange(ctx, nil, query)
 	var resp wire.Response
-	if err != nil || resp.Parse(msg, scratch) != nil || !wire.Matches(query, withID(msg, 0)) || !usable(&resp) {
+	if err != nil || resp.Parse(msg, scratch) != nil || !wire.Matches(query, withID(msg, 0)) || !acceptance.Usable(&resp) {
 		return nil, false
 	}
 	g.upstream.hear(r.clock().UnixNano())

@@ -6,15 +6,16 @@ import (
 	"rideau/blocklists"
 	"rideau/resolver/cache"
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/acceptance"
+	"rideau/resolver/upstream/mux"
 	"rideau/resolver/wire"
 )
 
-// Asker asks upstreams for one goroutine; *upstream.Mux is one. A call's end
-// is told to the Misses, on that goroutine.
-type Asker interface {
-	// Ask begins a call, or reports false where that takes another way. up is
-	// a State's Upstream.
-	Ask(c *upstream.Call, up any, query []byte, now time.Time) bool
+// Multiplexer sends queries to upstreams for one goroutine; a mux.Mux is one.
+// It tells the Misses, on that goroutine, when a call has ended.
+type Multiplexer interface {
+	// Start begins a call, or reports false where the query needs another way.
+	Start(c *mux.Call, up upstream.Upstream, query []byte, now time.Time) bool
 }
 
 // Responder is where answers to queries that waited go, and is the listener's.
@@ -42,12 +43,12 @@ const maxMiss = 512
 //
 // One goroutine uses all methods.
 type Misses struct {
-	r     *Resolver
-	asker Asker
-	to    Responder
-	all   []*miss // by ticket
-	free  []uint32
-	n     int
+	r    *Resolver
+	mux  Multiplexer
+	to   Responder
+	all  []*miss // by ticket
+	free []uint32
+	n    int
 	// scratch
 	name  wire.Name
 	query []byte
@@ -56,7 +57,7 @@ type Misses struct {
 // miss is a query that waits. It is in use until its query has been answered
 // or handed over, and its call has ended.
 type miss struct {
-	call    upstream.Call // with the ticket for its tag
+	call    mux.Call // with the ticket for its tag
 	pending pendingQuery
 	q       Query
 	msg     [maxMiss]byte
@@ -64,12 +65,12 @@ type miss struct {
 	flying  bool // the pending query is, and is this miss's to end
 }
 
-// NewMisses makes Misses for a goroutine that takes answers by to. Asker has
+// NewMisses makes Misses for a goroutine that takes answers by to. The multiplexer has
 // to be set before anything waits.
 func (r *Resolver) NewMisses(to Responder) *Misses { return &Misses{r: r, to: to} }
 
-// SetAsker says who asks.
-func (ms *Misses) SetAsker(a Asker) { ms.asker = a }
+// SetMultiplexer sets what sends the queries.
+func (ms *Misses) SetMultiplexer(m Multiplexer) { ms.mux = m }
 
 // Waiting is how many queries wait.
 func (ms *Misses) Waiting() int { return ms.n }
@@ -94,7 +95,7 @@ func (ms *Misses) Begin(q *Query) (ticket uint32, ok bool) {
 	m.flying = true
 	ms.query = f.query(ms.query[:0])
 	m.call.Patience = ms.r.staleAfter
-	if ms.asker.Ask(&m.call, f.upstream.Upstream, ms.query, q.Received) {
+	if ms.mux.Start(&m.call, f.upstream.Upstream, ms.query, q.Received) {
 		m.waiting = true
 		ms.n++
 		return ticket, true
@@ -105,9 +106,9 @@ func (ms *Misses) Begin(q *Query) (ticket uint32, ok bool) {
 }
 
 // launch has a goroutine go on with a pending query.
-func (ms *Misses) launch(m *miss, b *upstream.Begun) *sharedResult {
+func (ms *Misses) launch(m *miss, b *upstream.Started) *sharedResult {
 	name := *m.pending.name
-	g := &pendingQuery{name: &name, begun: b}
+	g := &pendingQuery{name: &name, started: b}
 	l := ms.r.pending.replace(&m.pending, g)
 	m.flying = false
 	ms.r.launch(g)
@@ -135,10 +136,10 @@ func (ms *Misses) put(m *miss) {
 	ms.free = append(ms.free, m.call.Tag)
 }
 
-// Took implements upstream.Taker.
-func (ms *Misses) Took(c *upstream.Call, resp []byte, how upstream.Ending) {
+// Ended implements [mux.Receiver].
+func (ms *Misses) Ended(c *mux.Call, resp []byte, how upstream.Ending) {
 	m := ms.all[c.Tag]
-	if how == upstream.Gone {
+	if how == upstream.Over {
 		ms.put(m)
 		return
 	}
@@ -146,9 +147,9 @@ func (ms *Misses) Took(c *upstream.Call, resp []byte, how upstream.Ending) {
 		ms.put(m)
 		return
 	}
-	m.q.shared = ms.launch(m, c.Begun(resp, how))
+	m.q.shared = ms.launch(m, c.HandOver(resp, how))
 	ms.resume(m)
-	if how != upstream.Silent {
+	if how != upstream.Late {
 		ms.put(m)
 		return
 	}
@@ -197,13 +198,14 @@ func (ms *Misses) answer(m *miss, msg []byte) (ok bool) {
 		}
 	}()
 	var resp wire.Response
-	if err := resp.Parse(msg, &ms.name); err != nil || !usable(&resp) {
+	if err := resp.Parse(msg, &ms.name); err != nil || !acceptance.Usable(&resp) {
 		return false
 	}
 	if msg, ok = r.dropUnrelated(msg, m.pending.do, &resp, &ms.name); !ok || leftOff(&m.pending, msg, &resp, &ms.name) {
 		return false
 	}
-	took := m.call.Won()
+	took := m.call.Took()
+	m.call.Succeeded()
 	dst := ms.to.Buffer()
 	res := r.store(&m.pending, msg, &resp, dst, &ms.name, q.Received.Add(took).UnixNano())
 	ms.arrive(m, res, true)
@@ -234,7 +236,7 @@ func (ms *Misses) Shed() {
 
 // Recover is for after a panic on the way of a query that waits, which may
 // have left anything half done. Whatever waits goes to Resolve and is asked
-// anew; all misses are free after that. The Asker must have forgotten its calls.
+// anew; all misses are free after that. The The multiplexer must have forgotten its calls.
 func (ms *Misses) Recover() {
 	for _, m := range ms.all {
 		m.call.Forget()

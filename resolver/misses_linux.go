@@ -4,23 +4,23 @@ import (
 	"time"
 
 	"rideau/resolver/batch"
-	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/mux"
 )
 
 // Waiters are Misses with a Mux that asks for them. One goroutine uses all
 // methods.
 type Waiters struct {
 	*Misses
-	mux *upstream.Mux
+	mux *mux.Mux
 }
 
 // Waiters makes Waiters for a goroutine that takes answers by to and waits
 // for sockets by p. Those of upstreams have tags from firstTag on.
 func (r *Resolver) Waiters(to Responder, p *batch.Poller, firstTag uint32) *Waiters {
 	ms := r.NewMisses(to)
-	mux := upstream.NewMux(p, firstTag, ms)
-	ms.SetAsker(mux)
-	return &Waiters{Misses: ms, mux: mux}
+	x := mux.New(p, firstTag, ms)
+	ms.SetMultiplexer(x)
+	return &Waiters{Misses: ms, mux: x}
 }
 
 // Send sends what Begin asks. It is to be called before the goroutine does

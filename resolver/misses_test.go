@@ -9,15 +9,16 @@ import (
 
 	"rideau/resolver"
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/mux"
 )
 
-// held is an Asker that begins calls and never ends them, or has a fault.
+// held is a Multiplexer that begins calls and never ends them, or has a fault.
 type held struct {
-	calls []*upstream.Call
+	calls []*mux.Call
 	fault bool
 }
 
-func (h *held) Ask(c *upstream.Call, _ any, _ []byte, _ time.Time) bool {
+func (h *held) Start(c *mux.Call, _ upstream.Upstream, _ []byte, _ time.Time) bool {
 	if h.fault {
 		panic("told to")
 	}
@@ -52,7 +53,7 @@ func TestMissesRecover(t *testing.T) {
 	r := newResolver(t, upstreamFunc(address))
 	back, asker := &taken{t: t, r: r, fault: true}, new(held)
 	ms := r.NewMisses(back)
-	ms.SetAsker(asker)
+	ms.SetMultiplexer(asker)
 	begin := func(name string) {
 		q := query(t, name, "10.0.0.1")
 		if _, o := r.Answer(nil, q); o.Kind != resolver.Pending {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
-	"reflect"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"rideau/blocklists"
 	"rideau/resolver/cache"
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/wire"
 )
 
@@ -28,10 +28,10 @@ type pendingQuery struct {
 	zoneLabels int // labels of the zone that goes to this upstream
 	upstream   *target
 	udpSize    uint16
-	epoch      uint64          // of the cache, when it began
-	since      int64           // when it began, in nanoseconds
-	refresh    bool            // nobody waits for it, at first
-	begun      *upstream.Begun // what a listener has done for it already
+	epoch      uint64            // of the cache, when it began
+	since      int64             // when it began, in nanoseconds
+	refresh    bool              // nobody waits for it, at first
+	started    *upstream.Started // what a listener has done for it already
 
 	// shared result is for those who wait for another's pending query. It is made by the
 	// first of them, under the lock of the pending query's shard.
@@ -189,9 +189,9 @@ func (fs *pendingQueries) replace(f, g *pendingQuery) *sharedResult {
 	s := fs.lock(f) // guards a pending query's next and shared result, too
 	defer s.mu.Unlock()
 	at := s.find(f)
-	l, name, begun := f.wait(), g.name, g.begun
+	l, name, started := f.wait(), g.name, g.started
 	*g = *f
-	g.name, g.begun = name, begun
+	g.name, g.started = name, started
 	*at = g
 	return l
 }
@@ -239,11 +239,6 @@ func (r *Resolver) panicked(p any) {
 	r.logger.Error("query failed by a fault in the program", "panic", p, "stack", string(debug.Stack()))
 }
 
-// resumer is an upstream that goes on with what a listener began.
-type resumer interface {
-	Resume(ctx context.Context, dst, query []byte, b *upstream.Begun) ([]byte, error)
-}
-
 // fly asks upstream and stores what it says.
 func (r *Resolver) exchange(f *pendingQuery) result {
 	if f.upstream.Upstream == nil {
@@ -252,8 +247,8 @@ func (r *Resolver) exchange(f *pendingQuery) result {
 	query := f.query(make([]byte, 0, wire.HeaderLen+f.name.Len()+4+wire.OPTLen))
 	var msg []byte
 	var err error
-	if u, ok := f.upstream.Upstream.(resumer); ok && f.begun != nil {
-		msg, err = u.Resume(context.Background(), nil, query, f.begun)
+	if f.started != nil {
+		msg, err = f.upstream.Resume(context.Background(), nil, query, f.started)
 	} else {
 		msg, err = f.upstream.Exchange(context.Background(), nil, query)
 	}
@@ -277,7 +272,7 @@ func (r *Resolver) exchange(f *pendingQuery) result {
 	if err := resp.Parse(msg, &scratch); err != nil || !wire.Matches(query, withID(msg, 0)) {
 		return r.failed(f, edeInvalidData, true)
 	}
-	if !usable(&resp) {
+	if !acceptance.Usable(&resp) {
 		ede := edeNoReachable
 		if resp.EDE >= 0 && resp.Rcode == wire.ServFail {
 			ede = resp.EDE // what a validating upstream has to say, say (RFC 8914 section 3)
@@ -295,11 +290,6 @@ func (r *Resolver) exchange(f *pendingQuery) result {
 		}
 	}
 	return r.store(f, msg, &resp, nil, &scratch, r.clock().UnixNano())
-}
-
-// usable reports whether a response is an answer.
-func usable(resp *wire.Response) bool {
-	return !resp.TC && (resp.Rcode == wire.NoError || resp.Rcode == wire.NXDomain || resp.Rcode == wire.YXDomain)
 }
 
 // failed notes that a pending query brought nothing, and with backOff that this will
@@ -366,8 +356,8 @@ func (r *Resolver) current(f *pendingQuery) bool {
 	if now == f.upstream {
 		return true
 	}
-	t := reflect.TypeOf(now.Upstream)
-	return t != nil && t.Comparable() && now.Upstream == f.upstream.Upstream
+	return now.Upstream != nil && f.upstream.Upstream != nil &&
+		now.Identity() != nil && now.Identity() == f.upstream.Identity()
 }
 
 func withID(msg []byte, id uint16) []byte {

@@ -18,6 +18,7 @@ import (
 	"rideau/blocklists/format"
 	"rideau/resolver"
 	"rideau/resolver/cache"
+	"rideau/resolver/upstream"
 )
 
 // upstreamFunc is an upstream that runs in the test's process.
@@ -35,6 +36,14 @@ func (f upstreamFunc) Exchange(_ context.Context, dst, query []byte) ([]byte, er
 	b, err := r.Pack()
 	return append(dst, b...), err
 }
+
+func (f upstreamFunc) Begin(*upstream.Attempt, time.Time) bool { return false }
+
+func (f upstreamFunc) Resume(ctx context.Context, dst, query []byte, _ *upstream.Started) ([]byte, error) {
+	return f.Exchange(ctx, dst, query)
+}
+
+func (f upstreamFunc) Identity() *upstream.Identity { return nil }
 
 // address answers every A question.
 func address(q *dns.Msg) (*dns.Msg, error) {
@@ -68,7 +77,7 @@ func snapshot(t testing.TB, prev *blocklists.Snapshot, names ...string) *blockli
 	return s
 }
 
-func newState(t testing.TB, p *blocklists.Snapshot, up resolver.Upstream) *resolver.State {
+func newState(t testing.TB, p *blocklists.Snapshot, up upstream.Upstream) *resolver.State {
 	t.Helper()
 	s, err := resolver.NewState(resolver.StateOptions{Policy: p, Upstream: up, UDPSize: 1232,
 		Clients: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
@@ -78,7 +87,7 @@ func newState(t testing.TB, p *blocklists.Snapshot, up resolver.Upstream) *resol
 	return s
 }
 
-func newResolver(t testing.TB, up resolver.Upstream) *resolver.Resolver {
+func newResolver(t testing.TB, up upstream.Upstream) *resolver.Resolver {
 	t.Helper()
 	return resolver.New(resolver.Options{State: newState(t, snapshot(t, nil), up), RefusedPerSecond: 1 << 30,
 		Cache: cache.New(cache.Options{Entries: 1000, Bytes: 1 << 20, MaxStale: time.Hour})})

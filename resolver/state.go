@@ -1,7 +1,6 @@
 package resolver
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -11,21 +10,15 @@ import (
 	"rideau/blocklists/prefix"
 	"rideau/blocklists/suffix"
 	"rideau/resolver/cookie"
+	"rideau/resolver/upstream"
 	"rideau/resolver/wire"
 )
-
-// Upstream is whom misses are forwarded to. Exchange appends the response to
-// dst; it keeps neither slice, and may be called by many at a time. It ends
-// by itself in bounded time.
-type Upstream interface {
-	Exchange(ctx context.Context, dst, query []byte) ([]byte, error)
-}
 
 // Route sends the names at and below its zones to an upstream of their own
 // (conditional forwarding).
 type Route struct {
 	Zones    []string
-	Upstream Upstream
+	Upstream upstream.Upstream
 }
 
 // StateOptions are what a State is made of. What it is given is not written
@@ -36,7 +29,7 @@ type StateOptions struct {
 	// Clients are the ranges that are answered; all others are refused.
 	Clients []netip.Prefix
 	// Upstream takes what no route takes. nil: such queries fail.
-	Upstream Upstream
+	Upstream upstream.Upstream
 	Routes   []Route
 	// UDPSize is the EDNS payload size announced, and the largest answer by
 	// UDP (RFC 6891 section 6.2.3, RFC 9715).
@@ -72,7 +65,7 @@ type State struct {
 
 // target is an upstream with an identity of its own, by which pending queries are told apart.
 type target struct {
-	Upstream
+	upstream.Upstream
 	heard atomic.Int64 // about when it last answered, in nanoseconds
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"rideau/resolver/listener"
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/do53"
 	"rideau/resolver/wire"
 )
 
@@ -49,9 +50,9 @@ func TestMissesSurviveLoss(t *testing.T) {
 	for name, shares := range map[string][]float64{"one of two": {0.3, 0}, "both": {0.3, 0.3}, "black hole": {1, 0}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var ups []upstream.Upstream
+			var ups []upstream.Server
 			for _, share := range shares {
-				ups = append(ups, upstream.NewDo53(lossy(t, share, 5*time.Millisecond), upstream.Do53Options{}))
+				ups = append(ups, do53.New(lossy(t, share, 5*time.Millisecond), do53.Options{}))
 			}
 			s := serve(t, forwarderTo(t, upstream.Options{}, 0, ups...), listener.Options{Workers: 1})
 			c := dial(t, "udp", s.Addr())

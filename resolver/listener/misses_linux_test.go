@@ -19,6 +19,7 @@ import (
 	"rideau/resolver/limit"
 	"rideau/resolver/listener"
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/do53"
 	"rideau/resolver/wire"
 )
 
@@ -82,15 +83,15 @@ func (m *mirror) release() {
 // forwarder is a resolver that bans nothing, keeps nothing and asks mirrors.
 func forwarder(t testing.TB, o upstream.Options, mirrors ...*mirror) *resolver.Resolver {
 	t.Helper()
-	var ups []upstream.Upstream
+	var ups []upstream.Server
 	for _, m := range mirrors {
-		ups = append(ups, upstream.NewDo53(m.addr(), upstream.Do53Options{}))
+		ups = append(ups, do53.New(m.addr(), do53.Options{}))
 	}
 	return forwarderTo(t, o, 0, ups...)
 }
 
 // forwarderTo is one that keeps so many answers.
-func forwarderTo(t testing.TB, o upstream.Options, entries int, ups ...upstream.Upstream) *resolver.Resolver {
+func forwarderTo(t testing.TB, o upstream.Options, entries int, ups ...upstream.Server) *resolver.Resolver {
 	t.Helper()
 	snap, _, err := blocklists.Load(context.Background(), blocklists.Policy{}, nil, blocklists.LoadOptions{Slots: new(blocklists.Slots)})
 	if err != nil {
@@ -194,7 +195,7 @@ func TestMissesShare(t *testing.T) {
 func TestMissesAreBounded(t *testing.T) {
 	m := newMirror(t)
 	m.hold()
-	s := serve(t, forwarder(t, patient, m), listener.Options{Workers: 1, WaitLimit: limit.NewWaitLimit(10)})
+	s := serve(t, forwarder(t, patient, m), listener.Options{Workers: 1, Room: limit.NewRoom(10)})
 	c := dial(t, "udp", s.Addr())
 	for round := range uint16(3) {
 		m.hold()

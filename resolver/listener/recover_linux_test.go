@@ -10,6 +10,7 @@ import (
 	"rideau/resolver/batch"
 	"rideau/resolver/listener"
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/mux"
 	"rideau/resolver/wire"
 )
 
@@ -24,7 +25,7 @@ type faulty struct {
 func (f *faulty) Waiters(to resolver.Responder, p *batch.Poller, firstTag uint32) *resolver.Waiters {
 	w := f.Resolver.Waiters(faultyReturn{to, f}, p, firstTag)
 	if f.noMux {
-		w.SetAsker(f)
+		w.SetMultiplexer(f)
 	}
 	return w
 }
@@ -35,8 +36,8 @@ func fault(n *atomic.Int32) {
 	}
 }
 
-// Ask implements resolver.Asker: it leaves everything to Resolve.
-func (f *faulty) Ask(*upstream.Call, any, []byte, time.Time) bool {
+// Start implements resolver.Multiplexer: it leaves everything to Resolve.
+func (f *faulty) Start(*mux.Call, upstream.Upstream, []byte, time.Time) bool {
 	fault(&f.asks)
 	return false
 }

@@ -23,6 +23,7 @@ import (
 	"rideau/resolver/cache"
 	"rideau/resolver/listener"
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/do53"
 )
 
 // TestForwardsLikePeers asks Rideau, Unbound and BIND the same, all of which
@@ -406,7 +407,7 @@ func serveListener(t *testing.T, up netip.AddrPort, o listener.Options) *listene
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := upstream.NewGroup("main", upstream.Options{}, upstream.NewDo53(up, upstream.Do53Options{}))
+	g := upstream.NewGroup("main", upstream.Options{}, do53.New(up, do53.Options{}))
 	t.Cleanup(g.Close)
 	st, err := resolver.NewState(resolver.StateOptions{Policy: snap, Clients: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}, Upstream: g, UDPSize: 1232})
 	if err != nil {

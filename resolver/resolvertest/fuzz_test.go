@@ -5,10 +5,12 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
 	"rideau/resolver"
+	"rideau/resolver/upstream"
 	"rideau/resolver/wire"
 )
 
@@ -96,10 +98,18 @@ func (r *run) checkPending(x *exchange) {
 	}
 }
 
+func (c *canned) Begin(*upstream.Attempt, time.Time) bool { return false }
+
+func (c *canned) Resume(ctx context.Context, dst, query []byte, _ *upstream.Started) ([]byte, error) {
+	return c.Exchange(ctx, dst, query)
+}
+
+func (c *canned) Identity() *upstream.Identity { return nil }
+
 // canned is an upstream that answers each question with the same records.
 type canned struct{ counts, records []byte }
 
-// Exchange implements resolver.Upstream.
+// Exchange implements upstream.Upstream.
 func (c *canned) Exchange(_ context.Context, dst, query []byte) ([]byte, error) {
 	end := wire.HeaderLen
 	for query[end] != 0 {

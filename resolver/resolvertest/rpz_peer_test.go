@@ -24,6 +24,7 @@ import (
 	"rideau/resolver"
 	"rideau/resolver/cache"
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/do53"
 )
 
 // authority answers for all below example: what a name holds follows from the
@@ -383,7 +384,7 @@ func startRideau(t *testing.T, addr netip.AddrPort, zones []policyZone) peer {
 	if err != nil || len(report.Problems) > 0 {
 		t.Fatal(err, report.Problems)
 	}
-	g := upstream.NewGroup("peer", upstream.Options{}, upstream.NewDo53(addr, upstream.Do53Options{}))
+	g := upstream.NewGroup("peer", upstream.Options{}, do53.New(addr, do53.Options{}))
 	t.Cleanup(g.Close)
 	st, err := resolver.NewState(resolver.StateOptions{Policy: snap, Clients: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Upstream: g, UDPSize: 1232})
 	if err != nil {

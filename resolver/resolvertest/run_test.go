@@ -20,6 +20,7 @@ import (
 	"rideau/resolver/cookie"
 	"rideau/resolver/limit"
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/do53"
 )
 
 // epoch is when every scenario begins.
@@ -216,18 +217,18 @@ func (r *run) readPolicy() (*policy, error) {
 
 // exchanger is the group of the upstreams that are named. As in the program,
 // a reload that changes nothing about them keeps them.
-func (r *run) exchanger(p *policy, names []string) (resolver.Upstream, error) {
+func (r *run) exchanger(p *policy, names []string) (upstream.Upstream, error) {
 	key := fmt.Sprint(names, p.attempt, p.total)
 	if g := r.groups[key]; g != nil {
 		return g, nil
 	}
-	var members []upstream.Upstream
+	var members []upstream.Server
 	for _, name := range names {
 		u := r.upstreams[name]
 		if u == nil {
 			return nil, fmt.Errorf("policy: no file upstream/%s", name)
 		}
-		members = append(members, upstream.NewDo53(u.Addr(), upstream.Do53Options{TrustAD: p.trustAD}))
+		members = append(members, do53.New(u.Addr(), do53.Options{TrustAD: p.trustAD}))
 	}
 	g := upstream.NewGroup(key, upstream.Options{AttemptTimeout: p.attempt, Timeout: p.total}, members...)
 	r.t.Cleanup(g.Close)

@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/do53"
 )
 
 // Servers that share an address, each with a secret of its own, never take the
@@ -42,7 +43,7 @@ func TestCookieNeverGood(t *testing.T) {
 			conn.Write(frame(answer(q, false)))
 		}
 	})
-	u := upstream.NewDo53(s.addr, upstream.Do53Options{Cookies: true})
+	u := do53.New(s.addr, do53.Options{Cookies: true})
 	g := upstream.NewGroup("test", upstream.Options{NoHedge: true}, u)
 	for range 3 {
 		q := query(t, "n.example")

@@ -102,7 +102,7 @@ func (g *Group) chooseFastest() *member {
 	// Nobody knows yet how fast one is without samples: that is found out by
 	// one request at a time.
 	for _, m := range g.members {
-		if (m.rtt.cost.Load() == 0 || m.is(Trial)) && !m.is(Down) && m.claim() && m.enter(g.maxInFlight) {
+		if (m.rtt.Cost() == 0 || m.is(Trial)) && !m.is(Down) && m.claim() && m.enter(g.maxInFlight) {
 			return m
 		}
 	}
@@ -145,7 +145,7 @@ func (g *Group) explore(turn int) *member {
 
 // faster reports whether m is known to be faster than o.
 func (m *member) faster(o *member) bool {
-	mine, other := m.rtt.cost.Load(), o.rtt.cost.Load()
+	mine, other := m.rtt.Cost(), o.rtt.Cost()
 	return mine != 0 && (other == 0 || mine < other)
 }
 

@@ -1,13 +1,33 @@
 package upstream
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
 
+	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/wire"
+)
+
+const (
+	// minLimit is how long a response by UDP is waited for at least before
+	// the query is sent again: less than any client's patience, and long
+	// enough for most names that a resolver has to resolve itself. TCP's timer
+	// has the same lower bound on Linux.
+	minLimit = 200 * time.Millisecond
+	// minSoleLimit is the same for a group of one server: to ask a server
+	// twice that is busy with a name does not help it.
+	minSoleLimit = 500 * time.Millisecond
+	// minStreamLimit is the same for transports that retransmit by themselves
+	// (RFC 6298 section 2.4).
+	minStreamLimit = time.Second
+	// firstLimit is the limit of a server by UDP that has not answered yet.
+	firstLimit = 400 * time.Millisecond
+	// minHedge is how long a response is waited for at least before another
+	// server is asked beside: on a local network the 95th percentile is below
+	// what a busy machine needs to notice a response.
+	minHedge = 10 * time.Millisecond
 )
 
 // probeUDPSize is the UDP payload that probes announce, which no path has to
@@ -58,25 +78,26 @@ type Group struct {
 	probe          []byte // the query
 	logger         *slog.Logger
 
-	turns  atomic.Uint32 // choices made
-	budget hedgeBudget
+	identity Identity
+	turns    atomic.Uint32 // choices made
+	budget   hedgeBudget
 }
 
 // member is an upstream in a group.
 type member struct {
-	up Upstream
+	server Server
 	*record
-	own        bool   // the record is not a predecessor's
-	mismatches uint64 // of predecessors
-	datagrams  bool   // what is lost on the way to it stays lost
-	trusted    bool   // with AD, see authenticate
+	own        bool                 // the record is not a predecessor's
+	mismatches uint64               // of predecessors
+	endpoint   *acceptance.Endpoint // nil if it is not asked by datagram
+	trusted    bool                 // its AD counts
 }
 
-// NewGroup makes a group of ups. It starts nothing: without [Group.Run] a
+// NewGroup makes a group of servers. It starts nothing: without [Group.Run] a
 // group works, but hears that an upstream is back only when all others fail.
 // name is for the log and for Inherit. More than 256 upstreams,
 // or weights that are not as many, are a mistake in the program.
-func NewGroup(name string, o Options, ups ...Upstream) *Group {
+func NewGroup(name string, o Options, servers ...Server) *Group {
 	g := &Group{
 		name:           name,
 		strategy:       o.Strategy,
@@ -87,7 +108,7 @@ func NewGroup(name string, o Options, ups ...Upstream) *Group {
 		probeInterval:  positive(o.ProbeInterval, 10*time.Second),
 		logger:         o.Logger,
 	}
-	if len(ups) > maxMembers {
+	if len(servers) > maxMembers {
 		panic("upstream: too many upstreams in a group")
 	}
 	if g.maxInFlight <= 0 {
@@ -98,7 +119,7 @@ func NewGroup(name string, o Options, ups ...Upstream) *Group {
 		g.logger = slog.New(slog.DiscardHandler)
 	}
 	if g.strategy == Weighted {
-		g.schedule = schedule(o.Weights, len(ups))
+		g.schedule = schedule(o.Weights, len(servers))
 	}
 	probed := o.ProbeName
 	if probed == nil || probed.Len() == 0 {
@@ -108,11 +129,8 @@ func NewGroup(name string, o Options, ups ...Upstream) *Group {
 		}
 	}
 	g.probe = wire.AppendQuery(nil, 0, probed, wire.TypeSOA, wire.ClassIN, false, false, true, probeUDPSize)
-	for _, up := range ups {
-		u, datagrams := up.(*Do53)
-		datagrams = datagrams && !u.stream
-		t, ok := up.(interface{ TrustsAD() bool })
-		g.members = append(g.members, &member{up: up, record: newRecord(), own: true, datagrams: datagrams, trusted: ok && t.TrustsAD()})
+	for _, s := range servers {
+		g.members = append(g.members, &member{server: s, record: newRecord(), own: true, endpoint: s.Endpoint(), trusted: s.TrustsAD()})
 	}
 	return g
 }
@@ -123,6 +141,9 @@ func positive(d, otherwise time.Duration) time.Duration {
 	}
 	return otherwise
 }
+
+// Identity implements [Upstream].
+func (g *Group) Identity() *Identity { return &g.identity }
 
 // Inherit takes over what old knows of upstreams that both have, by their
 // addresses. From a group of the same name that is health, last answer and
@@ -136,7 +157,7 @@ func (g *Group) Inherit(old *Group) {
 	taken := make(map[*record]bool)
 	for _, m := range g.members {
 		for _, o := range old.members {
-			if !m.own || m.up.Addr() != o.up.Addr() || taken[o.record] {
+			if !m.own || m.server.Addr() != o.server.Addr() || taken[o.record] {
 				continue
 			}
 			taken[o.record] = true
@@ -150,18 +171,11 @@ func (g *Group) Inherit(old *Group) {
 	}
 }
 
-// Run probes the upstreams: all that have not answered yet at once, and then
-// those that have been silent for the probe interval. It returns when ctx has
-// ended and the last probe with it.
-func (g *Group) Run(ctx context.Context) { g.run(ctx) }
-
 // Close lets go of idle connections, and from now on none is kept. Exchanges
 // go on.
 func (g *Group) Close() {
 	for _, m := range g.members {
-		if c, ok := m.up.(interface{ Close() }); ok {
-			c.Close()
-		}
+		m.server.Close()
 	}
 }
 
@@ -183,17 +197,17 @@ func (g *Group) Stats() []Stat {
 	for i, m := range g.members {
 		s := &stats[i]
 		*s = Stat{
-			Addr:          m.up.Addr(),
+			Addr:          m.server.Addr(),
 			Requests:      m.requests.Load(),
-			Latency:       m.latency.Latency(),
+			Latency:       m.latency.Total(),
 			Probes:        m.probes.Load(),
 			ProbeFailures: m.probeFailures.Load(),
 			Mismatches:    m.countMismatches(),
 			Healthy:       !m.is(Down),
-			Health:        Health(m.state.Load()),
+			Health:        Health(m.health.Load()),
 			LastAnswer:    m.lastAnswerTime(),
-			RTT:           m.rtt.smoothed(),
-			P95:           m.rtt.p95(),
+			RTT:           m.rtt.Smoothed(),
+			P95:           m.rtt.P95(),
 			InFlight:      int(max(m.inFlight.Load(), 0)),
 			Busy:          m.busy.Load(),
 			Hedges:        m.hedges.Load(),
@@ -206,17 +220,13 @@ func (g *Group) Stats() []Stat {
 	return stats
 }
 
-func (m *member) countMismatches() uint64 {
-	if c, ok := m.up.(interface{ Mismatches() uint64 }); ok {
-		return m.mismatches + c.Mismatches()
-	}
-	return m.mismatches
-}
+// countMismatches counts those of predecessors too.
+func (m *member) countMismatches() uint64 { return m.mismatches + m.server.Mismatches() }
 
 // heardOf notes that m has answered, at last.
 func (g *Group) heardOf(m *member, sent time.Time, took time.Duration, sample bool) {
 	if sample {
-		m.rtt.observe(took)
+		m.rtt.Observe(took)
 	}
 	if took > g.attemptTimeout {
 		m.answeredLate()
@@ -228,7 +238,7 @@ func (g *Group) heardOf(m *member, sent time.Time, took time.Duration, sample bo
 // heard notes that m answered in time what was sent at sent.
 func (g *Group) heard(m *member, sent time.Time) {
 	if m.answered(sent, !m.is(Up) && g.noneUp()) {
-		g.logger.Info("upstream answers again", "group", g.name, "upstream", m.up.Addr())
+		g.logger.Info("upstream answers again", "group", g.name, "upstream", m.server.Addr())
 	}
 }
 
@@ -250,13 +260,13 @@ func (g *Group) missed(m *member, sent time.Time, why error) {
 		silence = unhealthyAfter * g.limit(m)
 		if m.lost() && g.hasBetter(m) && m.demote(g.probeInterval) {
 			g.logger.Warn("upstream loses too much; others are asked first until it does better",
-				"group", g.name, "upstream", m.up.Addr())
+				"group", g.name, "upstream", m.server.Addr())
 			return
 		}
 	}
 	if m.unanswered(sent, silence, g.probeInterval) {
 		g.logger.Warn("upstream does not answer; it is asked last until it does",
-			"group", g.name, "upstream", m.up.Addr(), "error", why)
+			"group", g.name, "upstream", m.server.Addr(), "error", why)
 	}
 }
 
@@ -277,18 +287,18 @@ func (g *Group) hasBetter(m *member) bool {
 // the same again.
 func (g *Group) limit(m *member) time.Duration {
 	switch {
-	case m.datagrams && len(g.members) == 1:
-		return min(m.rtt.limit(minSoleLimit, minSoleLimit), g.attemptTimeout)
-	case m.datagrams:
-		return min(m.rtt.limit(minLimit, firstLimit), g.attemptTimeout)
+	case m.endpoint != nil && len(g.members) == 1:
+		return min(m.rtt.Limit(minSoleLimit, minSoleLimit), g.attemptTimeout)
+	case m.endpoint != nil:
+		return min(m.rtt.Limit(minLimit, firstLimit), g.attemptTimeout)
 	}
-	return min(m.rtt.limit(minStreamLimit, g.attemptTimeout), g.attemptTimeout)
+	return min(m.rtt.Limit(minStreamLimit, g.attemptTimeout), g.attemptTimeout)
 }
 
 // hedgeAfter is how long an answer of m is waited for before another is asked
 // beside it; 0 if nobody is, or there is nobody else.
 func (g *Group) hedgeAfter(m *member) time.Duration {
-	p95 := m.rtt.p95()
+	p95 := m.rtt.P95()
 	if !g.hedge || p95 == 0 || len(g.members) == 1 {
 		return 0
 	}

@@ -21,9 +21,9 @@ import (
 var quick = upstream.Options{NoHedge: true, AttemptTimeout: 200 * time.Millisecond, Timeout: 3 * time.Second, ProbeInterval: 50 * time.Millisecond}
 
 func group(t testing.TB, o upstream.Options, servers ...*server) *upstream.Group {
-	var ups []upstream.Upstream
+	var ups []upstream.Server
 	for _, s := range servers {
-		ups = append(ups, do53(s))
+		ups = append(ups, plainServer(s))
 	}
 	g := upstream.NewGroup("test", o, ups...)
 	t.Cleanup(g.Close)
@@ -323,7 +323,7 @@ func TestGroupInherit(t *testing.T) {
 	for range 3 {
 		expect(t, old, "example.com", "good")
 	}
-	next := upstream.NewGroup("test", quick, do53(good), do53(gone), do53(serve(t, saying("new"), nil)))
+	next := upstream.NewGroup("test", quick, plainServer(good), plainServer(gone), plainServer(serve(t, saying("new"), nil)))
 	next.Inherit(nil)
 	next.Inherit(old)
 	was, is := old.Stats(), next.Stats()
@@ -341,7 +341,7 @@ func TestGroupInherit(t *testing.T) {
 		t.Errorf("%d requests, want %d", n, was[1].Requests+1)
 	}
 
-	other := upstream.NewGroup("other", quick, do53(gone), do53(good))
+	other := upstream.NewGroup("other", quick, plainServer(gone), plainServer(good))
 	other.Inherit(old)
 	is = other.Stats()
 	if is[0].Healthy || is[0].Requests != 0 || is[1].Requests != 0 || other.LastAnswer().IsZero() {

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"rideau/resolver/upstream/latency"
 )
 
 const (
@@ -62,21 +64,21 @@ type record struct {
 
 	requests      atomic.Uint64
 	failures      [reasons]atomic.Uint64
-	latency       Histogram
+	latency       latency.Histogram
 	probes        atomic.Uint64
 	probeFailures atomic.Uint64
 	hedges        atomic.Uint64
 	hedgeWins     atomic.Uint64
 	busy          atomic.Uint64
 	inFlight      atomic.Int64
-	rtt           rtt
+	rtt           latency.Estimator
 	loss          atomic.Uint32 // of lossUnit; of two samples at a time one may be lost
 
 	lastAnswer atomic.Int64 // never, if so
 	lastProbe  atomic.Int64
 	lastFail   atomic.Int64
 	lastTrial  atomic.Int64  // never, if the next may be sent at once
-	state      atomic.Uint32 // a Health, written under mu only
+	health     atomic.Uint32 // a Health, written under mu only
 
 	// mu lets one change happen at a time. An answer takes it only where
 	// there is a failure to forget: answers are many.
@@ -114,14 +116,14 @@ func (r *record) now() int64 { return int64(time.Since(r.born)) }
 
 func (r *record) at(t time.Time) int64 { return int64(t.Sub(r.born)) }
 
-func (r *record) is(s Health) bool { return Health(r.state.Load()) == s }
+func (r *record) is(s Health) bool { return Health(r.health.Load()) == s }
 
 // become changes the state. mu is held.
 func (r *record) become(s Health, now int64) {
 	r.changed = now
 	r.good = 0
 	r.lastTrial.Store(never)
-	r.state.Store(uint32(s))
+	r.health.Store(uint32(s))
 }
 
 // answered notes that a response to what was sent at sent came in time, and
@@ -141,7 +143,7 @@ func (r *record) answered(sent time.Time, alone bool) (back bool) {
 	defer r.mu.Unlock()
 	r.fails.Store(0)
 	asked := r.at(sent)
-	switch Health(r.state.Load()) {
+	switch Health(r.health.Load()) {
 	case Down:
 		if asked < r.changed && r.lossy {
 			return false
@@ -221,7 +223,7 @@ func (r *record) unanswered(sent time.Time, silence, interval time.Duration) boo
 	if fails == 1 || asked < r.row {
 		r.row = asked
 	}
-	s := Health(r.state.Load())
+	s := Health(r.health.Load())
 	if s == Down || s == Up && (fails < unhealthyAfter || now-r.row < int64(silence)) {
 		return false
 	}
@@ -233,7 +235,7 @@ func (r *record) unanswered(sent time.Time, silence, interval time.Duration) boo
 
 // fall takes it down. mu is held.
 func (r *record) fall(now int64, interval time.Duration) {
-	r.before = Health(r.state.Load())
+	r.before = Health(r.health.Load())
 	r.become(Down, now)
 	r.hold = now
 	if r.before == Up && (r.since == never || now-r.since >= steadyAfter*int64(interval)) {
@@ -247,7 +249,7 @@ func (r *record) fall(now int64, interval time.Duration) {
 // ready reports whether it may be asked in its turn. On trial, that is one
 // request at a time, which is then this one.
 func (r *record) ready() bool {
-	switch Health(r.state.Load()) {
+	switch Health(r.health.Load()) {
 	case Up:
 		return true
 	case Down:
@@ -280,7 +282,7 @@ func (r *record) leave() { r.inFlight.Add(-1) }
 // nevertheless; who is on trial soon needs another chance.
 func (r *record) silent(interval time.Duration) bool {
 	last := r.lastProbe.Load()
-	switch Health(r.state.Load()) {
+	switch Health(r.health.Load()) {
 	case Trial:
 		interval /= 4
 		fallthrough
@@ -308,7 +310,7 @@ func (r *record) learn(o *record) {
 		return at + shift
 	}
 	o.mu.Lock()
-	fails, lastGood, state, h := o.fails.Load(), o.lastGood.Load(), o.state.Load(), o.history
+	fails, lastGood, state, h := o.fails.Load(), o.lastGood.Load(), o.health.Load(), o.history
 	o.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -316,10 +318,10 @@ func (r *record) learn(o *record) {
 	r.history = h
 	r.fails.Store(fails)
 	r.lastGood.Store(since(lastGood))
-	r.state.Store(state)
+	r.health.Store(state)
 	r.lastAnswer.Store(since(o.lastAnswer.Load()))
 	r.lastProbe.Store(since(o.lastProbe.Load()))
 	r.lastFail.Store(since(o.lastFail.Load()))
-	r.rtt.take(&o.rtt)
+	r.rtt.Copy(&o.rtt)
 	r.loss.Store(o.loss.Load())
 }

@@ -56,7 +56,7 @@ func TestMuxHedges(t *testing.T) {
 	on.Store(false)
 	l.ask(g, "example.")
 	l.until(1)
-	msg, err := l.resume(g, "example.", upstream.Silent)
+	msg, err := l.resume(g, "example.", upstream.Late)
 	if err != nil || texts(t, query(t, "example."), msg) != "second" {
 		t.Fatalf("%x, %v", msg, err)
 	}
@@ -82,7 +82,7 @@ func TestMuxAsksTheSameAgain(t *testing.T) {
 	lost.Store(true)
 	l.ask(g, "example.")
 	l.until(1)
-	msg, err := l.resume(g, "example.", upstream.Silent)
+	msg, err := l.resume(g, "example.", upstream.Late)
 	if err != nil || texts(t, query(t, "example."), msg) != "x" {
 		t.Fatalf("%x, %v", msg, err)
 	}
@@ -114,7 +114,7 @@ func TestMuxHedgesAreBounded(t *testing.T) {
 	}
 	l.until(200)
 	for i := range l.calls {
-		if l.ends[uint32(i)].how != upstream.Silent {
+		if l.ends[uint32(i)].how != upstream.Late {
 			t.Fatalf("call %d ended %v", i, l.ends[uint32(i)].how)
 		}
 		if _, err := g.Resume(within(t, patience), nil, query(t, names(200)[i]), l.ends[uint32(i)].begun); err != nil {
@@ -133,7 +133,7 @@ func TestMuxMaxInFlight(t *testing.T) {
 	g := group(t, upstream.Options{MaxInFlight: 3, AttemptTimeout: 50 * time.Millisecond, Timeout: time.Second}, first)
 	l := newLoop(t, 4)
 	l.ask(g, names(3)...)
-	if l.mux.Ask(&l.calls[3], g, query(t, "one.more."), time.Now()) {
+	if l.mux.Start(&l.calls[3], g, query(t, "one.more."), time.Now()) {
 		t.Error("asked beyond the bound")
 	}
 	if s := g.Stats()[0]; s.InFlight != 3 || s.Busy != 1 {
@@ -158,12 +158,12 @@ func TestMuxTimesAreApart(t *testing.T) {
 	slow := group(t, upstream.Options{NoHedge: true, AttemptTimeout: patience, Timeout: patience}, serve(t, mute, nil))
 	fast := group(t, upstream.Options{NoHedge: true, AttemptTimeout: 20 * time.Millisecond, Timeout: patience}, serve(t, mute, nil))
 	l := newLoop(t, 2)
-	if !l.mux.Ask(&l.calls[1], slow, query(t, "slow."), time.Now()) {
+	if !l.mux.Start(&l.calls[1], slow, query(t, "slow."), time.Now()) {
 		t.Fatal("not asked")
 	}
 	l.ask(fast, "fast.")
 	l.until(1)
-	if e, ok := l.ends[0]; !ok || e.how != upstream.Silent {
+	if e, ok := l.ends[0]; !ok || e.how != upstream.Late {
 		t.Errorf("ended: %v", l.ends)
 	}
 	if _, ok := l.ends[1]; ok {

@@ -18,6 +18,8 @@ import (
 
 	"rideau/resolver/batch"
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/do53"
+	"rideau/resolver/upstream/mux"
 	"rideau/resolver/wire"
 )
 
@@ -25,8 +27,8 @@ import (
 type loop struct {
 	t      testing.TB
 	poller *batch.Poller
-	mux    *upstream.Mux
-	calls  []upstream.Call
+	mux    *mux.Mux
+	calls  []mux.Call
 	ends   map[uint32]end
 	gone   int
 }
@@ -35,7 +37,7 @@ type loop struct {
 type end struct {
 	how   upstream.Ending
 	msg   []byte
-	begun *upstream.Begun
+	begun *upstream.Started
 }
 
 func newLoop(t testing.TB, calls int) *loop {
@@ -43,8 +45,8 @@ func newLoop(t testing.TB, calls int) *loop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &loop{t: t, poller: p, calls: make([]upstream.Call, calls), ends: map[uint32]end{}}
-	l.mux = upstream.NewMux(p, 7, l)
+	l := &loop{t: t, poller: p, calls: make([]mux.Call, calls), ends: map[uint32]end{}}
+	l.mux = mux.New(p, 7, l)
 	for i := range l.calls {
 		l.calls[i].Tag = uint32(i)
 	}
@@ -55,17 +57,17 @@ func newLoop(t testing.TB, calls int) *loop {
 	return l
 }
 
-// Took implements upstream.Taker.
-func (l *loop) Took(c *upstream.Call, resp []byte, how upstream.Ending) {
-	if how == upstream.Gone {
+// Ended implements mux.Receiver.
+func (l *loop) Ended(c *mux.Call, resp []byte, how upstream.Ending) {
+	if how == upstream.Over {
 		l.gone++
 		return
 	}
 	e := end{how: how, msg: slices.Clone(resp)}
 	if how == upstream.Answered {
-		c.Won()
+		c.Succeeded()
 	} else {
-		e.begun = c.Begun(resp, how)
+		e.begun = c.HandOver(resp, how)
 	}
 	l.ends[c.Tag] = e
 }
@@ -74,7 +76,7 @@ func (l *loop) Took(c *upstream.Call, resp []byte, how upstream.Ending) {
 func (l *loop) ask(g *upstream.Group, names ...string) {
 	l.t.Helper()
 	for i, name := range names {
-		if !l.mux.Ask(&l.calls[i], g, query(l.t, name), time.Now()) {
+		if !l.mux.Start(&l.calls[i], g, query(l.t, name), time.Now()) {
 			l.t.Fatalf("%s is not for this Mux", name)
 		}
 	}
@@ -314,7 +316,7 @@ func TestMuxJudged(t *testing.T) {
 			l := newLoop(t, 1)
 			l.ask(g, "example.")
 			l.until(1)
-			msg, err := l.resume(g, "example.", upstream.Judged)
+			msg, err := l.resume(g, "example.", upstream.Unusable)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -352,11 +354,11 @@ func TestMuxRefuted(t *testing.T) {
 		l := newLoop(t, 1)
 		l.ask(g, "example.")
 		l.until(1)
-		msg, err := l.resume(g, "example.", upstream.Refuted)
+		msg, err := l.resume(g, "example.", upstream.Rejected)
 		if err != nil || texts(t, query(t, "example."), msg) != "plain" {
 			t.Fatal(how, err)
 		}
-		if l.mux.Ask(&l.calls[0], g, query(t, "example."), time.Now()) {
+		if l.mux.Start(&l.calls[0], g, query(t, "example."), time.Now()) {
 			t.Error("asked with EDNS, which is known to be of no use")
 		}
 	}
@@ -402,7 +404,7 @@ func TestMuxSilent(t *testing.T) {
 		}
 		close(late)
 	}()
-	msg, err := l.resume(g, "example.", upstream.Silent)
+	msg, err := l.resume(g, "example.", upstream.Late)
 	if err != nil || texts(t, query(t, "example."), msg) != "late" {
 		t.Fatal(err)
 	}
@@ -423,7 +425,7 @@ func TestMuxGone(t *testing.T) {
 	l := newLoop(t, 1)
 	l.ask(g, "example.")
 	l.until(1)
-	if _, err := l.resume(g, "example.", upstream.Silent); !errors.Is(err, upstream.ErrTimeout) {
+	if _, err := l.resume(g, "example.", upstream.Late); !errors.Is(err, upstream.ErrTimeout) {
 		t.Errorf("%v", err)
 	}
 	for end := time.Now().Add(patience); l.gone == 0 && time.Now().Before(end); {
@@ -441,7 +443,7 @@ func TestMuxPatience(t *testing.T) {
 	begun := time.Now()
 	l.ask(g, "example.")
 	l.until(1)
-	if d := time.Since(begun); l.ends[0].how != upstream.Silent || d > patience/2 {
+	if d := time.Since(begun); l.ends[0].how != upstream.Late || d > patience/2 {
 		t.Errorf("%v after %v", l.ends[0].how, d)
 	}
 }
@@ -453,9 +455,10 @@ func TestMuxDeclines(t *testing.T) {
 	for down.Stats()[0].Healthy {
 		down.Exchange(context.Background(), nil, query(t, "example."))
 	}
+	overTCP := upstream.NewGroup("tcp", quick, do53.New(s.addr, do53.Options{Stream: true}))
 	l := newLoop(t, 1)
-	for what, up := range map[string]any{"nobody": nil, "no group": do53(s), "an empty group": group(t, quick), "one that is down": down} {
-		if l.mux.Ask(&l.calls[0], up, query(t, "example."), time.Now()) || l.mux.Pending() != 0 {
+	for what, up := range map[string]upstream.Upstream{"no upstream": nil, "one asked over TCP alone": overTCP, "an empty group": group(t, quick), "one that is down": down} {
+		if l.mux.Start(&l.calls[0], up, query(t, "example."), time.Now()) || l.mux.Pending() != 0 {
 			t.Errorf("%s was asked", what)
 		}
 	}
@@ -494,12 +497,12 @@ func TestMuxLetsGo(t *testing.T) {
 // quiet takes answers, and does without where they take too long.
 type quiet struct{ n int }
 
-func (q *quiet) Took(c *upstream.Call, _ []byte, how upstream.Ending) {
+func (q *quiet) Ended(c *mux.Call, _ []byte, how upstream.Ending) {
 	switch how {
 	case upstream.Answered:
-		c.Won()
+		c.Succeeded()
 		q.n++
-	case upstream.Silent:
+	case upstream.Late:
 		q.n++
 	}
 }
@@ -523,31 +526,31 @@ func TestMuxAllocatesNothing(t *testing.T) {
 		}
 	}()
 	addr := mirror.LocalAddr().(*net.UDPAddr).AddrPort()
-	g := upstream.NewGroup("mirror", quick, upstream.NewDo53(addr, upstream.Do53Options{}))
+	g := upstream.NewGroup("mirror", quick, do53.New(addr, do53.Options{}))
 	poller, err := batch.NewPoller()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer poller.Close()
 	taker := &quiet{}
-	mux := upstream.NewMux(poller, 1, taker)
-	defer mux.Close()
-	calls := make([]upstream.Call, 32)
+	x := mux.New(poller, 1, taker)
+	defer x.Close()
+	calls := make([]mux.Call, 32)
 	q := query(t, "example.")
 	const n = 6400
 	ask := func() {
 		for i := 0; i < n; i += len(calls) {
 			for j := range calls {
-				if !mux.Ask(&calls[j], g, q, time.Now()) {
+				if !x.Start(&calls[j], g, q, time.Now()) {
 					t.Fatal("not asked")
 				}
 			}
-			mux.Flush()
-			for mux.Pending() > 0 {
-				for k := range poller.Wait(mux.Next(time.Now())) {
-					mux.Receive(poller.Tag(k), time.Now())
+			x.Flush()
+			for x.Pending() > 0 {
+				for k := range poller.Wait(x.Next(time.Now())) {
+					x.Receive(poller.Tag(k), time.Now())
 				}
-				mux.Expire(time.Now())
+				x.Expire(time.Now())
 			}
 		}
 	}

@@ -6,12 +6,16 @@ import (
 	"time"
 )
 
-// run looks for silent upstreams several times in an interval, so that
-// one that comes back is found little more than an interval later. There is no
-// back-off: a probe is one small query, and what waits for it is a network
-// without names. Who goes down again and again is probed all the same, but not
+// Run probes the servers: at once all that have not answered yet, and then
+// those that have been silent for the probe interval. It returns when ctx has
+// ended and the last probe with it.
+//
+// It looks for silent servers several times in an interval, so that one that
+// comes back is found little more than an interval later. There is no back-off:
+// a probe is one small query, and a network without names waits for it. A
+// server that goes down again and again is probed all the same, but not
 // believed for a while if there are others.
-func (g *Group) run(ctx context.Context) {
+func (g *Group) Run(ctx context.Context) {
 	var probes sync.WaitGroup
 	defer probes.Wait()
 	tick := time.NewTicker(max(min(g.probeInterval/4, time.Second), time.Millisecond))
@@ -20,7 +24,7 @@ func (g *Group) run(ctx context.Context) {
 		for _, m := range g.members {
 			if m.silent(g.probeInterval) {
 				m.lastProbe.Store(m.now())
-				probes.Go(func() { g.ask(ctx, m) })
+				probes.Go(func() { g.sendProbe(ctx, m) })
 			}
 		}
 		select {
@@ -30,8 +34,8 @@ func (g *Group) run(ctx context.Context) {
 	}
 }
 
-// ask sends one probe.
-func (g *Group) ask(parent context.Context, m *member) {
+// sendProbe sends one probe to m and notes the result.
+func (g *Group) sendProbe(parent context.Context, m *member) {
 	ctx, cancel := context.WithTimeout(parent, g.attemptTimeout)
 	defer cancel()
 	m.probes.Add(1)
@@ -40,7 +44,7 @@ func (g *Group) ask(parent context.Context, m *member) {
 	switch {
 	case err == nil:
 		// What is in use is measured by what is asked for.
-		g.heardOf(m, sent, time.Since(sent), !m.is(Up) || m.rtt.smoothed() == 0)
+		g.heardOf(m, sent, time.Since(sent), !m.is(Up) || m.rtt.Smoothed() == 0)
 	case parent.Err() == nil:
 		m.probeFailures.Add(1)
 		g.missed(m, sent, err)

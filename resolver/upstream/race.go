@@ -12,80 +12,81 @@ import (
 	"rideau/resolver/wire"
 )
 
-// maxRounds is how often one upstream is asked over one transport in one
-// exchange: a datagram may be lost (RFC 9520 section 3.1). A server over UDP
-// that has been asked so often in vain is asked over TCP, once.
+// maxRounds is how often one server is asked over one transport in one
+// exchange: a datagram may be lost (RFC 9520 section 3.1). A server that has
+// been asked so often by UDP in vain is asked over TCP, once.
 const maxRounds = 3
 
-// race is one exchange of a group. Its methods run on the caller's goroutine;
-// each attempt runs on one of its own, which ends with ctx at the latest.
+// race is one exchange of a group. Its methods run on the caller's goroutine.
+// Each attempt runs on a goroutine of its own, which ends with ctx at the
+// latest.
 type race struct {
 	g     *Group
 	ctx   context.Context
 	query []byte // a copy: attempts may end after the exchange
 	done  chan *attempt
 
-	lanes  []lane // in the order in which they are asked
-	turn   int    // in lanes
-	round  int
-	begun  []*attempt
-	open   int     // attempts that have not ended
-	fresh  int     // those among them whose time is not over
-	chosen *member // it has been entered for the first attempt
-	hedged bool    // or it has been found that nobody shall be
+	candidates []candidate // in the order in which they are asked
+	turn       int         // the next of them
+	round      int
+	attempts   []*attempt
+	open       int     // attempts that have not ended
+	fresh      int     // those among them that are not late
+	chosen     *member // entered already, for the first attempt
+	hedged     bool    // there has been a hedge, or there will be none
 
-	spare  []byte
-	code   Reason // of spare
-	rank   int    // of spare
-	agreed bool   // somebody else has said the same
-	silent bool
-	busy   bool
-	err    error
+	fallback []byte // the best response so far that another may better
+	reason   Reason // of fallback
+	rank     int    // of fallback
+	agreed   bool   // two servers have failed for the same reason
+	silent   bool   // one has not answered in its time
+	busy     bool   // one had too many requests under way
+	err      error  // the last
 
-	firstLanes [4]lane
-	firstBegun [2]*attempt
+	firstCandidates [4]candidate
+	firstAttempts   [2]*attempt
 }
 
-// lane is an upstream's place in a race.
-type lane struct {
-	m     *member
-	first bool
-	state Health
-	after int64 // its place among those of its state
-	over  bool  // it has had its say, and is not asked again
-	asked int
+// candidate is a server's place in a race.
+type candidate struct {
+	m      *member
+	first  bool
+	health Health
+	order  int64 // among those of one health; lower is earlier
+	over   bool  // it has given its response, and is not asked again
+	asked  int
 }
 
-// attempt is one request to one upstream. Until it has come through done, msg,
-// took and err belong to its goroutine.
+// attempt is one request of a race. Until it has come through done, msg, took
+// and err belong to its goroutine.
 type attempt struct {
-	lane   *lane
-	sent   time.Time
-	limit  time.Duration // when others are asked
-	stream bool          // over TCP, as UDP was of no use
-	hedge  bool
-	lent   *Begun // of a call whose answer the Mux takes note of
-	late   bool   // its time is over; it is counted as unanswered
-	end    bool
+	Attempt
+	candidate  *candidate
+	limit      time.Duration // after it others are asked
+	stream     bool          // over TCP, since UDP was of no use
+	hedge      bool
+	handedOver *Started // if a multiplexer waits for the response
+	late       bool     // past its limit, and counted as unanswered
+	end        bool
 
 	msg  []byte
 	took time.Duration
 	err  error
 }
 
-// Exchange implements [Upstream] over the group. The one that the strategy
-// chooses is asked, then the others that are up, then those on trial and those
-// that are down, of whom the one whose last failure is longest ago comes
-// first. Who has not answered after a multiple of the time that it usually
-// takes, at most the attempt timeout, is given company by the next, or is
-// asked again if there is none: the first good response wins. Once who is
-// slower than nineteen of twenty times gets company earlier, so long as that is
-// a tenth of all requests at most.
+// Exchange implements [Upstream]. The server that the strategy chooses is
+// asked first, then the others that are up, then those on trial and those that
+// are down, of which the one whose last failure is longest ago comes first. If
+// a server has not answered after a multiple of the time that it usually takes,
+// at most the attempt timeout, the next is asked too, or the same again if
+// there is no other; the first good response wins. If the first is slower than
+// nineteen of twenty times, the next is asked earlier, as long as that is a
+// tenth of all requests at most.
 //
-// SERVFAIL and REFUSED make the next one be asked at once, until two have said
-// the same, NOTIMP and FORMERR until nobody is left; they are returned if
-// nobody does better. Whatever happens, it ends after the group's timeout.
-// Nobody but the group's upstreams is ever asked.
+// After SERVFAIL and REFUSED the next is asked at once, until two have said the
+// same; after NOTIMP and FORMERR until there is no other. They are returned if
+// there is nothing better. The exchange ends after the group's timeout at the
+// latest.
 func (g *Group) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	if len(g.members) == 0 {
 		return dst, fmt.Errorf("upstream group %s: %w", g.name, ErrNoUpstream)
@@ -93,15 +94,16 @@ func (g *Group) Exchange(ctx context.Context, dst, query []byte) ([]byte, error)
 	return g.race(ctx, dst, query, g.timeout, nil)
 }
 
-// race is an exchange within a time. b is its first attempt, if it has begun.
-func (g *Group) race(ctx context.Context, dst, query []byte, limit time.Duration, b *Begun) ([]byte, error) {
+// race is an exchange that takes limit at most. s is its first attempt, if it
+// has begun.
+func (g *Group) race(ctx context.Context, dst, query []byte, limit time.Duration, s *Started) ([]byte, error) {
 	racing, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	r := g.newRace(racing, query, b)
-	if b != nil && r.begin(b) {
-		return r.give(dst, b.a.msg), nil
+	r := g.newRace(racing, query, s)
+	if s != nil && r.resume(s) {
+		return r.deliver(dst, s.a.msg), nil
 	}
-	r.goOn()
+	r.proceed()
 	timer := time.NewTimer(r.wait())
 	defer timer.Stop()
 	for !r.settled() {
@@ -112,7 +114,7 @@ func (g *Group) race(ctx context.Context, dst, query []byte, limit time.Duration
 				return r.settle(ctx, dst)
 			}
 			if r.finish(a) {
-				return r.give(dst, a.msg), nil
+				return r.deliver(dst, a.msg), nil
 			}
 		case <-timer.C:
 			r.expire(1)
@@ -120,63 +122,63 @@ func (g *Group) race(ctx context.Context, dst, query []byte, limit time.Duration
 			r.abandon()
 			return r.settle(ctx, dst)
 		}
-		r.goOn()
+		r.proceed()
 		timer.Reset(r.wait())
 	}
 	return r.settle(ctx, dst)
 }
 
-// newRace ranks the upstreams: first whom the strategy chooses, or who was
-// asked already, and then by state.
-func (g *Group) newRace(ctx context.Context, query []byte, b *Begun) *race {
+// newRace orders the servers: first the one that the strategy chooses, or that
+// was asked already, and then by health.
+func (g *Group) newRace(ctx context.Context, query []byte, s *Started) *race {
 	r := &race{g: g, ctx: ctx, query: append([]byte(nil), query...)}
-	r.lanes, r.begun = r.firstLanes[:0], r.firstBegun[:0]
+	r.candidates, r.attempts = r.firstCandidates[:0], r.firstAttempts[:0]
 	var first *member
-	if b == nil {
+	if s == nil {
 		r.chosen = g.choose()
 		first = r.chosen
 		r.done = make(chan *attempt, maxAttempts(g))
 	} else {
-		first, r.done = b.m, b.done
+		first, r.done = s.m, s.done
 	}
 	for _, m := range g.members {
-		l := lane{m: m, first: m == first, state: Health(m.state.Load())}
+		c := candidate{m: m, first: m == first, health: Health(m.health.Load())}
 		switch {
-		case l.state == Down:
-			l.after = m.lastFail.Load()
+		case c.health == Down:
+			c.order = m.lastFail.Load()
 		case g.strategy == Fastest:
-			l.after = int64(m.rtt.cost.Load())
+			c.order = int64(m.rtt.Cost())
 		}
-		r.lanes = append(r.lanes, l)
+		r.candidates = append(r.candidates, c)
 	}
-	slices.SortStableFunc(r.lanes, func(a, b lane) int {
+	slices.SortStableFunc(r.candidates, func(a, b candidate) int {
 		switch {
 		case a.first:
 			return -1
 		case b.first:
 			return 1
-		case a.state != b.state:
-			return int(a.state) - int(b.state)
+		case a.health != b.health:
+			return int(a.health) - int(b.health)
 		}
-		return cmp.Compare(a.after, b.after)
+		return cmp.Compare(a.order, b.order)
 	})
 	return r
 }
 
-// maxAttempts is how many attempts a race has at most, that of a call
-// included.
+// maxAttempts is how many attempts a race has at most, with one that a
+// multiplexer made.
 func maxAttempts(g *Group) int { return (maxRounds+1)*len(g.members) + 2 }
 
-// next is whom to ask next, or nil. Who did not answer is asked again when all
-// others have been, as long as there is nothing to return; and at last over
-// TCP.
-func (r *race) next() *lane {
-	for r.round <= maxRounds && (r.round == 0 || r.spare == nil) {
-		for r.turn < len(r.lanes) {
-			l := &r.lanes[r.turn]
+// next is the server to ask next, or nil. One that did not answer is asked
+// again after all others, as long as there is nothing to return, and at last
+// over TCP.
+func (r *race) next() *candidate {
+	for r.round <= maxRounds && (r.round == 0 || r.fallback == nil) {
+		for r.turn < len(r.candidates) {
+			c := &r.candidates[r.turn]
 			r.turn++
-			if !l.over && l.asked <= r.round && (r.round < maxRounds || l.m.datagrams) {
-				return l
+			if !c.over && c.asked <= r.round && (r.round < maxRounds || c.m.endpoint != nil) {
+				return c
 			}
 		}
 		r.turn = 0
@@ -185,139 +187,140 @@ func (r *race) next() *lane {
 	return nil
 }
 
-// goOn asks whoever is to be asked now. If there is a response to fall back
-// on, those believed down are asked all together: their chance must not cost
-// the client more than one attempt's time. So are all over TCP, at last.
-func (r *race) goOn() {
+// proceed asks the servers that are to be asked now. If there is a fallback,
+// all that are down are asked together: they must not cost the client more
+// than the time of one attempt. So are all over TCP, at last.
+func (r *race) proceed() {
 	if r.agreed {
 		return
 	}
 	for r.fresh == 0 {
-		l := r.next()
-		if l == nil {
+		c := r.next()
+		if c == nil {
 			return
 		}
-		r.launch(l)
-		for l.state == Down && r.spare != nil || r.round == maxRounds {
-			if l = r.next(); l == nil {
+		r.launch(c)
+		for c.health == Down && r.fallback != nil || r.round == maxRounds {
+			if c = r.next(); c == nil {
 				return
 			}
-			r.launch(l)
+			r.launch(c)
 		}
 	}
-	if at := r.hedgeAt(); at >= 0 && time.Since(r.begun[0].sent) >= at {
+	if after := r.hedgeAfter(); after >= 0 && time.Since(r.attempts[0].sent) >= after {
 		r.hedged = true
-		if l := r.companion(); l != nil && r.g.takeHedge() {
-			r.company(l)
+		if c := r.companion(); c != nil && r.g.takeHedge() {
+			r.hedge(c)
 		}
 	}
 }
 
-// hedgeAt is when, after the first attempt began, another is to keep it
-// company; below 0 never.
-func (r *race) hedgeAt() time.Duration {
-	if r.hedged || len(r.begun) != 1 || r.fresh != 1 {
+// hedgeAfter is how long after the first attempt began another server is asked
+// beside it; below 0 is never.
+func (r *race) hedgeAfter() time.Duration {
+	if r.hedged || len(r.attempts) != 1 || r.fresh != 1 {
 		return -1
 	}
-	a := r.begun[0]
-	if at := r.g.hedgeAfter(a.lane.m); at > 0 && at < a.limit && !a.stream {
-		return at
+	a := r.attempts[0]
+	if after := a.hedgeAfter(a.limit); after > 0 && !a.stream {
+		return after
 	}
 	return -1
 }
 
-// companion is whom to ask beside the first: the next one that is up, else
-// the same, in case a datagram was lost.
-func (r *race) companion() *lane {
-	for i := range r.lanes {
-		if l := &r.lanes[i]; l.asked == 0 && !l.over && l.state == Up {
-			return l
+// companion is the server to ask beside the first: the next one that is up,
+// else the same, in case a datagram was lost.
+func (r *race) companion() *candidate {
+	for i := range r.candidates {
+		if c := &r.candidates[i]; c.asked == 0 && !c.over && c.health == Up {
+			return c
 		}
 	}
-	if l := r.begun[0].lane; l.m.datagrams && !l.over {
-		return l
+	if c := r.attempts[0].candidate; c.m.endpoint != nil && !c.over {
+		return c
 	}
 	return nil
 }
 
-// company asks l beside the first.
-func (r *race) company(l *lane) {
-	if r.launch(l) {
-		r.begun[len(r.begun)-1].hedge = true
-		l.m.hedges.Add(1)
+// hedge asks c beside the first.
+func (r *race) hedge(c *candidate) {
+	if r.launch(c) {
+		r.attempts[len(r.attempts)-1].hedge = true
+		c.m.hedges.Add(1)
 	}
 }
 
-// launch asks l, unless it has no room.
-func (r *race) launch(l *lane) bool {
-	if r.chosen == l.m {
+// launch asks c, unless it has too many requests under way.
+func (r *race) launch(c *candidate) bool {
+	if r.chosen == c.m {
 		r.chosen = nil
-	} else if !l.m.enter(r.g.maxInFlight) {
-		l.over, r.busy = true, true
+	} else if !c.m.enter(r.g.maxInFlight) {
+		c.over, r.busy = true, true
 		return false
 	}
-	a := &attempt{lane: l, sent: time.Now(), stream: l.m.datagrams && l.asked >= maxRounds}
-	// Who did not answer gets twice the time (RFC 6298 section 5.5). That of
-	// those who are asked meanwhile is part of it.
-	usual := r.g.limit(l.m)
-	a.limit = min(max(usual<<l.asked/time.Duration(r.inPlay()), usual), r.g.attemptTimeout)
+	a := &attempt{Attempt: Attempt{g: r.g, m: c.m, sent: time.Now(), entered: true}, candidate: c}
+	a.stream = c.m.endpoint != nil && c.asked >= maxRounds
+	// A server that did not answer gets twice the time (RFC 6298 section 5.5).
+	// The time of those that are asked meanwhile is part of it.
+	usual := a.Limit(0)
+	a.limit = min(max(usual<<c.asked/time.Duration(r.inPlay()), usual), r.g.attemptTimeout)
 	if a.stream {
 		a.limit = r.g.attemptTimeout
 	}
-	r.start(a)
-	l.m.requests.Add(1)
+	r.count(a)
+	a.Sent()
 	go func() { r.run(a) }()
 	return true
 }
 
-// inPlay is how many may be asked again.
+// inPlay is how many servers may be asked again.
 func (r *race) inPlay() int {
 	n := 0
-	for i := range r.lanes {
-		if !r.lanes[i].over {
+	for i := range r.candidates {
+		if !r.candidates[i].over {
 			n++
 		}
 	}
 	return max(n, 1)
 }
 
-// start counts an attempt.
-func (r *race) start(a *attempt) {
-	a.lane.asked++
-	r.begun = append(r.begun, a)
+// count adds an attempt.
+func (r *race) count(a *attempt) {
+	a.candidate.asked++
+	r.attempts = append(r.attempts, a)
 	r.open++
 	r.fresh++
 }
 
 // run makes an attempt that has entered.
 func (r *race) run(a *attempt) {
-	a.msg, a.err = r.g.exchange(r.ctx, a.lane.m, r.query, a.stream)
+	a.msg, a.err = r.g.exchange(r.ctx, a.m, r.query, a.stream)
 	a.took = time.Since(a.sent)
-	a.lane.m.leave()
-	r.done <- a // has room for all
+	a.Leave()
+	r.done <- a // has space for all
 }
 
-// exchange keeps a fault in a transport from ending more than the attempt.
+// exchange asks one server. A panic in a transport ends the attempt and nothing
+// else.
 func (g *Group) exchange(ctx context.Context, m *member, query []byte, stream bool) (msg []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			g.logger.Error("upstream failed by a fault in the program", "group", g.name, "upstream", m.up.Addr(),
+			g.logger.Error("upstream failed by a fault in the program", "group", g.name, "upstream", m.server.Addr(),
 				"panic", p, "stack", string(debug.Stack()))
-			msg, err = nil, fmt.Errorf("upstream %s: panic: %v", m.up.Addr(), p)
+			msg, err = nil, fmt.Errorf("upstream %s: panic: %v", m.server.Addr(), p)
 		}
 	}()
-	if u, ok := m.up.(*Do53); ok && stream {
-		msg, err = u.exchangeTCP(ctx, nil, query)
+	if stream {
+		msg, err = m.server.ExchangeStream(ctx, nil, query)
 	} else {
-		msg, err = m.up.Exchange(ctx, nil, query)
+		msg, err = m.server.Exchange(ctx, nil, query)
 	}
-	m.authenticate(msg)
+	m.trust(msg)
 	return msg, err
 }
 
-// finish takes an attempt that has ended, and reports whether it won.
+// finish processes an attempt that has ended, and reports whether it won.
 func (r *race) finish(a *attempt) bool {
-	m := a.lane.m
 	a.end = true
 	r.open--
 	if !a.late {
@@ -325,121 +328,118 @@ func (r *race) finish(a *attempt) bool {
 	}
 	if a.err != nil {
 		if errors.Is(a.err, ErrTimeout) {
-			r.missed(a)
+			r.expired(a)
 			return false
 		}
-		a.lane.over, r.err = true, a.err
+		a.candidate.over, r.err = true, a.err
 		if !a.late {
-			m.failures[Network].Add(1)
-			r.g.missed(m, a.sent, a.err)
+			a.m.failures[Network].Add(1)
+			r.g.missed(a.m, a.sent, a.err)
 		}
 		return false
 	}
-	m.latency.Observe(a.took)
-	if a.lent == nil {
-		r.g.heardOf(m, a.sent, a.took, !a.stream)
+	if a.handedOver == nil {
+		a.Answered(a.took, !a.stream)
+	} else {
+		a.m.latency.Observe(a.took)
 	}
 	reason, rank := judge(a.msg)
 	if rank == good {
 		if a.hedge {
-			m.hedgeWins.Add(1)
+			a.m.hedgeWins.Add(1)
 		}
 		return true
 	}
 	if !a.late {
-		m.failures[reason].Add(1)
+		a.m.failures[reason].Add(1)
 	}
-	again := a.lane.over
-	r.dismiss(a.lane)
+	again := a.candidate.over
+	r.dismiss(a.candidate)
 	switch {
 	case again:
 	case reason == Malformed:
-		r.err = fmt.Errorf("upstream %s: %w: %w", m.up.Addr(), ErrNetwork, wire.ErrMessage)
-	case r.spare != nil && r.code == reason && (reason == ServFail || reason == Refused):
+		r.err = fmt.Errorf("upstream %s: %w: %w", a.m.server.Addr(), ErrNetwork, wire.ErrMessage)
+	case r.fallback != nil && r.reason == reason && (reason == ServFail || reason == Refused):
 		r.agreed = true
 	case rank > r.rank:
-		r.spare, r.rank, r.code = a.msg, rank, reason
+		r.fallback, r.rank, r.reason = a.msg, rank, reason
 	}
 	return false
 }
 
-// dismiss is for who has had its say: whatever else it was asked, it would
-// say the same.
-func (r *race) dismiss(l *lane) {
-	l.over = true
-	for _, a := range r.begun {
-		if a.lane == l && !a.end && !a.late {
+// dismiss ends c's part in the race: it would say the same again.
+func (r *race) dismiss(c *candidate) {
+	c.over = true
+	for _, a := range r.attempts {
+		if a.candidate == c && !a.end && !a.late {
 			a.late = true
 			r.fresh--
 		}
 	}
 }
 
-// expire ends the time of those attempts that have had one part in so many of
-// it.
+// expire makes late those attempts that have had one part in so many of their
+// time.
 func (r *race) expire(part time.Duration) {
-	for _, a := range r.begun {
+	for _, a := range r.attempts {
 		if !a.end && !a.late && time.Since(a.sent) >= a.limit/part {
 			r.fresh--
-			r.missed(a)
+			r.expired(a)
 		}
 	}
 }
 
-func (r *race) missed(a *attempt) {
+// expired counts a as unanswered, once.
+func (r *race) expired(a *attempt) {
 	r.silent = true
 	if a.late {
 		return
 	}
 	a.late = true
-	if a.lent != nil && !a.lent.counted.CompareAndSwap(false, true) {
-		return
+	if a.handedOver == nil || a.handedOver.counted.CompareAndSwap(false, true) {
+		a.unanswered(a.limit)
 	}
-	m := a.lane.m
-	m.failures[Timeout].Add(1)
-	m.rtt.lost(a.limit)
-	r.g.missed(m, a.sent, ErrTimeout)
 }
 
-// wait is how long there is nothing to do but to wait for answers.
+// wait is how long there is nothing to do but to wait for responses.
 func (r *race) wait() time.Duration {
 	next := r.g.timeout
-	for _, a := range r.begun {
+	for _, a := range r.attempts {
 		until := a.limit
-		if a.late { // but with a response to fall back on it may still save the day
+		if a.late { // but it may still bring something better than the fallback
 			until = r.g.attemptTimeout
 		}
-		if !a.end && (!a.late || r.spare != nil) {
+		if !a.end && (!a.late || r.fallback != nil) {
 			if left := until - time.Since(a.sent); left > 0 || !a.late {
 				next = min(next, left)
 			}
 		}
 	}
-	if at := r.hedgeAt(); at >= 0 {
-		next = min(next, at-time.Since(r.begun[0].sent))
+	if after := r.hedgeAfter(); after >= 0 {
+		next = min(next, after-time.Since(r.attempts[0].sent))
 	}
 	return max(next, 0)
 }
 
-// settled reports whether there is nothing to wait for any more, or it is not
-// worth it.
+// settled reports whether there is nothing more to wait for, or it is not worth
+// it.
 func (r *race) settled() bool {
 	if r.open == 0 || r.agreed {
 		return true
 	}
-	if r.fresh > 0 || r.spare == nil {
+	if r.fresh > 0 || r.fallback == nil {
 		return false
 	}
-	for _, a := range r.begun {
-		if !a.end && time.Since(a.sent) < r.g.attemptTimeout && !a.lane.over {
+	for _, a := range r.attempts {
+		if !a.end && time.Since(a.sent) < r.g.attemptTimeout && !a.candidate.over {
 			return false
 		}
 	}
 	return true
 }
 
-// abandon ends the race before its time is over or because it is. Those who
-// have just been asked are not to blame.
+// abandon ends the race when its context ends. At the deadline, attempts
+// younger than half their limit do not count as failures.
 func (r *race) abandon() {
 	if errors.Is(r.ctx.Err(), context.DeadlineExceeded) {
 		r.silent = true

@@ -13,9 +13,10 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/acceptance"
 )
 
-// fake is an upstream that follows a plan, under the fake clock of a synctest
+// fake is a Server that follows a plan, under the fake clock of a synctest
 // bubble.
 type fake struct {
 	t     *testing.T
@@ -31,6 +32,18 @@ type fake struct {
 }
 
 func (f *fake) Addr() string { return f.addr }
+
+func (f *fake) Endpoint() *acceptance.Endpoint { return nil }
+
+func (f *fake) TrustsAD() bool { return false }
+
+func (f *fake) Mismatches() uint64 { return 0 }
+
+func (f *fake) Close() {}
+
+func (f *fake) ExchangeStream(ctx context.Context, dst, query []byte) ([]byte, error) {
+	return f.Exchange(ctx, dst, query)
+}
 
 func (f *fake) say(after time.Duration, text string) {
 	f.mu.Lock()
@@ -88,7 +101,7 @@ func bubble(t *testing.T, n int, run func(t *testing.T, g *upstream.Group, f []*
 func bubbleWith(t *testing.T, o upstream.Options, n int, run func(t *testing.T, g *upstream.Group, f []*fake)) {
 	synctest.Test(t, func(t *testing.T) {
 		var fakes []*fake
-		var ups []upstream.Upstream
+		var ups []upstream.Server
 		for i := range n {
 			f := &fake{t: t, addr: fmt.Sprint(i), begun: time.Now()}
 			fakes, ups = append(fakes, f), append(ups, f)

@@ -15,7 +15,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/do53"
 	"rideau/resolver/wire"
 )
 
@@ -240,7 +240,7 @@ func expect(t testing.TB, u exchanger, name, text string) {
 	}
 }
 
-func do53(s *server) *upstream.Do53 { return upstream.NewDo53(s.addr, upstream.Do53Options{}) }
+func plainServer(s *server) *do53.Server { return do53.New(s.addr, do53.Options{}) }
 
 // eventually waits until ok.
 func eventually(t testing.TB, what string, ok func() bool) {

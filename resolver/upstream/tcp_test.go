@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/do53"
 )
 
 // truncated answers every datagram with TC.
@@ -31,7 +32,7 @@ func answering(text string) func(*server, net.Conn) {
 func TestTruncatedIsAskedOverTCP(t *testing.T) {
 	noLeak(t)
 	s := serve(t, truncated(), answering("whole"))
-	u := do53(s)
+	u := plainServer(s)
 	t.Cleanup(u.Close)
 	for range 20 {
 		expect(t, u, "example.com", "whole")
@@ -51,7 +52,7 @@ func TestTruncatedWithoutQuestion(t *testing.T) {
 			conn.Write(frame(reply(s.t, q, "whole")))
 		}
 	})
-	u := do53(s)
+	u := plainServer(s)
 	t.Cleanup(u.Close)
 	expect(t, u, "example.com", "whole")
 	if d, c := s.datagrams.Load(), s.connections.Load(); d != 1 || c != 1 {
@@ -60,7 +61,7 @@ func TestTruncatedWithoutQuestion(t *testing.T) {
 }
 
 func TestTCPAppends(t *testing.T) {
-	u := do53(serve(t, truncated(), answering("whole")))
+	u := plainServer(serve(t, truncated(), answering("whole")))
 	t.Cleanup(u.Close)
 	q := query(t, "example.com")
 	msg, err := u.Exchange(within(t, patience), []byte("before"), q)
@@ -84,7 +85,7 @@ func TestTCPLongestMessage(t *testing.T) {
 		conn.Write(frame(m))
 	})
 	q := query(t, "example.com")
-	msg, err := do53(s).Exchange(within(t, patience), nil, q)
+	msg, err := plainServer(s).Exchange(within(t, patience), nil, q)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +95,7 @@ func TestTCPLongestMessage(t *testing.T) {
 }
 
 func TestTCPSplitWrites(t *testing.T) {
-	u := do53(serve(t, truncated(), func(s *server, conn net.Conn) {
+	u := plainServer(serve(t, truncated(), func(s *server, conn net.Conn) {
 		for q := readFrame(conn); q != nil; q = readFrame(conn) {
 			for _, b := range frame(reply(s.t, q, "in pieces")) {
 				conn.Write([]byte{b})
@@ -119,7 +120,7 @@ func TestTCPAnswersOutOfOrder(t *testing.T) {
 			last = q
 		}
 	})
-	u := do53(s)
+	u := plainServer(s)
 	t.Cleanup(u.Close)
 	for _, name := range []string{"a.example", "b.example", "c.example"} {
 		expect(t, u, name, "real")
@@ -155,7 +156,7 @@ func TestTCPStaleConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			noLeak(t)
 			s := serve(t, truncated(), serveOne)
-			u := do53(s)
+			u := plainServer(s)
 			t.Cleanup(u.Close)
 			for range 5 {
 				expect(t, u, "example.com", "real")
@@ -166,11 +167,11 @@ func TestTCPStaleConnection(t *testing.T) {
 
 func TestTCPRefusedOrMute(t *testing.T) {
 	noLeak(t)
-	closing := do53(serve(t, truncated(), nil))
+	closing := plainServer(serve(t, truncated(), nil))
 	if _, err := closing.Exchange(within(t, patience), nil, query(t, "example.com")); !errors.Is(err, upstream.ErrNetwork) {
 		t.Errorf("connection closed: got %v", err)
 	}
-	mute := do53(serve(t, truncated(), func(_ *server, conn net.Conn) { readFrame(conn); readFrame(conn) }))
+	mute := plainServer(serve(t, truncated(), func(_ *server, conn net.Conn) { readFrame(conn); readFrame(conn) }))
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := mute.Exchange(ctx, nil, query(t, "example.com")); !errors.Is(err, upstream.ErrTimeout) {
@@ -192,11 +193,11 @@ func TestTCPIdleConnectionsEnd(t *testing.T) {
 			t.Fatalf("%s: the connection is still open", why)
 		}
 	}
-	u := upstream.NewDo53(s.addr, upstream.Do53Options{IdleTimeout: 20 * time.Millisecond})
+	u := do53.New(s.addr, do53.Options{IdleTimeout: 20 * time.Millisecond})
 	expect(t, u, "example.com", "x")
 	wait("idle timeout")
 
-	u = do53(s)
+	u = plainServer(s)
 	expect(t, u, "example.com", "x")
 	u.Close()
 	wait("Close")

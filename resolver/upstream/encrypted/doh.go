@@ -119,7 +119,7 @@ func (e *connError) Unwrap() error { return e.error }
 // Close lets idle connections go. Exchanges go on.
 func (u *DoH) Close() { u.close() }
 
-// Exchange implements upstream.Upstream. The query goes out by POST, with the
+// Exchange implements upstream.Server. The query goes out by POST, with the
 // id 0 (RFC 8484 section 4.1), and once more if the connection turns out to be
 // gone.
 func (u *DoH) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
@@ -140,6 +140,11 @@ func (u *DoH) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 		return dst, u.fail(ctx, err)
 	}
 	return out, nil
+}
+
+// ExchangeStream implements upstream.Server: HTTPS is all there is.
+func (u *DoH) ExchangeStream(ctx context.Context, dst, query []byte) ([]byte, error) {
+	return u.Exchange(ctx, dst, query)
 }
 
 var errLong = errors.New("the response is longer than a message can be")

@@ -83,7 +83,7 @@ func (u *DoQ) Close() {
 	u.mu.Unlock()
 }
 
-// Exchange implements upstream.Upstream. A query on a connection that turns
+// Exchange implements upstream.Server. A query on a connection that turns
 // out to be gone is sent once more, over a new one.
 func (u *DoQ) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	m, err := prepare(query, 0, 2) // the id has to be 0 (RFC 9250 section 4.2.1)
@@ -113,6 +113,11 @@ func (u *DoQ) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 			return dst, u.fail(ctx, err)
 		}
 	}
+}
+
+// ExchangeStream implements upstream.Server: QUIC is all there is.
+func (u *DoQ) ExchangeStream(ctx context.Context, dst, query []byte) ([]byte, error) {
+	return u.Exchange(ctx, dst, query)
 }
 
 // gone reports whether an error is that of a connection, and not of a stream or

@@ -10,9 +10,9 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/wire"
 )
 
@@ -40,7 +40,6 @@ const (
 // 7). It is safe for concurrent use.
 type DoT struct {
 	server
-	mismatches atomic.Uint64
 
 	mu    sync.Mutex
 	pipes []*pipe // guarded by mu; those that may be used
@@ -54,9 +53,6 @@ func NewDoT(o Options) *DoT {
 	return u
 }
 
-// Mismatches counts the messages that were no answer to what had been asked.
-func (u *DoT) Mismatches() uint64 { return u.mismatches.Load() }
-
 // Close lets idle connections go. Exchanges go on, and what they use goes when
 // it is idle.
 func (u *DoT) Close() {
@@ -68,7 +64,7 @@ func (u *DoT) Close() {
 	}
 }
 
-// Exchange implements upstream.Upstream. A query on a connection that turns
+// Exchange implements upstream.Server. A query on a connection that turns
 // out to be gone is sent once more, over one that was made since (RFC 7766 section
 // 6.2.4).
 func (u *DoT) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
@@ -91,6 +87,11 @@ func (u *DoT) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 		}
 		gone = p
 	}
+}
+
+// ExchangeStream implements upstream.Server: TLS is all there is.
+func (u *DoT) ExchangeStream(ctx context.Context, dst, query []byte) ([]byte, error) {
+	return u.Exchange(ctx, dst, query)
 }
 
 // pipe is a connection. Its writer sends what is queued, and its reader gives
@@ -247,7 +248,10 @@ func (p *pipe) deliver(msg []byte) bool {
 	defer p.mu.Unlock()
 	p.silence, p.heard = 0, time.Now()
 	w := p.waiting[wire.ID(msg)]
-	if w == nil || !wire.Matches(w.sent, msg) {
+	if w == nil {
+		return false
+	}
+	if result, _ := acceptance.Accept(acceptance.Encrypted, nil, w.sent, msg); result == acceptance.Mismatch {
 		return false
 	}
 	p.forget(wire.ID(msg))
@@ -296,7 +300,7 @@ func (p *pipe) ask(ctx context.Context, dst, query, prepared []byte) ([]byte, er
 	if w.resp == nil {
 		return dst, errGone
 	}
-	return accept(dst, query, w.sent, w.resp)
+	return appendResponse(dst, query, w.resp), nil
 }
 
 var errCrowded = errors.New("too many queries wait for the server")

@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/wire"
 )
 
@@ -90,6 +91,8 @@ type server struct {
 	label string
 	tls   *tls.Config
 	first atomic.Uint32 // of the addresses, the one that was reached last
+
+	mismatches atomic.Uint64
 }
 
 func newServer(label string, o Options, alpn ...string) server {
@@ -116,6 +119,13 @@ func (s *server) Addr() string { return s.label }
 // TrustsAD reports whether the server is trusted to check signatures. It has
 // shown who it is whenever it is asked.
 func (s *server) TrustsAD() bool { return s.o.TrustAD }
+
+// Endpoint is nil: the server is never asked by plain datagrams.
+func (s *server) Endpoint() *acceptance.Endpoint { return nil }
+
+// Mismatches counts the messages on connections that were no response to what
+// had been asked.
+func (s *server) Mismatches() uint64 { return s.mismatches.Load() }
 
 var errPin = errors.New("the server has none of the public keys that are pinned")
 
@@ -214,16 +224,21 @@ func prepare(query []byte, id uint16, room int) ([]byte, error) {
 
 var errMismatch = errors.New("the response is to another question")
 
-// accept turns the response to what was prepared into that to query, which
-// has an id of its own.
+// accept appends the response to what was sent for query, under the id of
+// query.
 func accept(dst, query, sent, resp []byte) ([]byte, error) {
-	if !wire.Matches(sent, resp) {
+	if result, _ := acceptance.Accept(acceptance.Encrypted, nil, sent, resp); result == acceptance.Mismatch {
 		return dst, errMismatch
 	}
+	return appendResponse(dst, query, resp), nil
+}
+
+// appendResponse appends resp under the id of query.
+func appendResponse(dst, query, resp []byte) []byte {
 	base := len(dst)
 	dst = append(dst, resp...)
 	wire.SetID(dst[base:], wire.ID(query))
-	return dst, nil
+	return dst
 }
 
 // fail is the error of an exchange.

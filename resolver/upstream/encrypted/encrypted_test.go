@@ -25,7 +25,7 @@ import (
 func TestExchange(t *testing.T) {
 	ca := newAuthority(t)
 	cert, _ := ca.certificate(t, false, "dns.example")
-	kinds(t, cert, echo, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u upstream.Upstream) {
+	kinds(t, cert, echo, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u upstream.Server) {
 		for i := range 3 {
 			if err := ask(t, u, fmt.Sprintf("n%d.example", i), 5*time.Second); err != nil {
 				t.Fatal(err)
@@ -71,7 +71,7 @@ func TestOutOfOrder(t *testing.T) {
 		}
 		return echo(q, n)
 	}
-	kinds(t, cert, slow, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u upstream.Upstream) {
+	kinds(t, cert, slow, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u upstream.Server) {
 		ask(t, u, "first.example", 5*time.Second)
 		start := time.Now()
 		var wg sync.WaitGroup
@@ -124,7 +124,7 @@ func TestStrict(t *testing.T) {
 			case 2:
 				cert = expired
 			}
-			kinds(t, cert, echo, c.o, func(t *testing.T, s *server, u upstream.Upstream) {
+			kinds(t, cert, echo, c.o, func(t *testing.T, s *server, u upstream.Server) {
 				if strings.HasPrefix(u.Addr(), "h") && c.o.Name == "" && len(c.o.Pins) == 0 {
 					t.Skip("an HTTPS server has the name of its URL")
 				}
@@ -175,7 +175,7 @@ func TestLies(t *testing.T) {
 				}
 				return lie(q, n)
 			}
-			kinds(t, cert, f, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, _ *server, u upstream.Upstream) {
+			kinds(t, cert, f, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, _ *server, u upstream.Server) {
 				start := time.Now()
 				err := ask(t, u, "lied.example", 500*time.Millisecond)
 				if err == nil && name != "64 KB" {
@@ -332,7 +332,7 @@ func hang([]byte, int) [][]byte {
 func TestCancelled(t *testing.T) {
 	ca := newAuthority(t)
 	cert, _ := ca.certificate(t, false, "dns.example")
-	kinds(t, cert, hang, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u upstream.Upstream) {
+	kinds(t, cert, hang, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u upstream.Server) {
 		ctx, cancel := context.WithCancel(context.Background())
 		time.AfterFunc(200*time.Millisecond, cancel)
 		start := time.Now()
@@ -361,7 +361,7 @@ func TestDeadConnection(t *testing.T) {
 		}
 		return echo(q, n)
 	}
-	kinds(t, cert, dead, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u upstream.Upstream) {
+	kinds(t, cert, dead, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u upstream.Server) {
 		if s.kill == nil || strings.HasPrefix(u.Addr(), "h") {
 			t.Skip("HTTP asks by itself whether a connection lives")
 		}
@@ -379,7 +379,7 @@ func TestTrust(t *testing.T) {
 	ca := newAuthority(t)
 	cert, _ := ca.certificate(t, false, "dns.example")
 	for _, trusted := range []bool{false, true} {
-		kinds(t, cert, echo, encrypted.Options{Name: "dns.example", Roots: ca.pool, TrustAD: trusted}, func(t *testing.T, _ *server, u upstream.Upstream) {
+		kinds(t, cert, echo, encrypted.Options{Name: "dns.example", Roots: ca.pool, TrustAD: trusted}, func(t *testing.T, _ *server, u upstream.Server) {
 			g := upstream.NewGroup("test", upstream.Options{}, u)
 			out, err := g.Exchange(context.Background(), nil, query(t, "n.example"))
 			if err != nil {

@@ -307,7 +307,7 @@ func query(t testing.TB, name string) []byte {
 }
 
 // ask asks, and reports what went wrong with the response.
-func ask(t testing.TB, u upstream.Upstream, name string, limit time.Duration) error {
+func ask(t testing.TB, u upstream.Server, name string, limit time.Duration) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -330,14 +330,14 @@ func ask(t testing.TB, u upstream.Upstream, name string, limit time.Duration) er
 }
 
 // kinds makes a server and an upstream of each kind.
-func kinds(t *testing.T, cert tls.Certificate, f respond, o encrypted.Options, test func(t *testing.T, s *server, u upstream.Upstream)) {
+func kinds(t *testing.T, cert tls.Certificate, f respond, o encrypted.Options, test func(t *testing.T, s *server, u upstream.Server)) {
 	at := func(s *server) encrypted.Options {
 		o := o
 		o.Addrs = []netip.AddrPort{s.addr}
 		return o
 	}
 	link := &url.URL{Scheme: "https", Host: "dns.example", Path: "/dns-query"}
-	run := func(name string, start func() (*server, upstream.Upstream)) {
+	run := func(name string, start func() (*server, upstream.Server)) {
 		t.Run(name, func(t *testing.T) {
 			noLeak(t)
 			s, u := start()
@@ -345,20 +345,20 @@ func kinds(t *testing.T, cert tls.Certificate, f respond, o encrypted.Options, t
 			test(t, s, u)
 		})
 	}
-	run("DoT", func() (*server, upstream.Upstream) {
+	run("DoT", func() (*server, upstream.Server) {
 		s := startTLS(t, cert, f)
 		return s, encrypted.NewDoT(at(s))
 	})
-	run("DoH", func() (*server, upstream.Upstream) {
+	run("DoH", func() (*server, upstream.Server) {
 		var s *server
 		s = startHTTP(t, cert, func(w http.ResponseWriter, r *http.Request) { s.handler(f)(w, r) })
 		return s, encrypted.NewDoH(link, false, at(s))
 	})
-	run("DoH3", func() (*server, upstream.Upstream) {
+	run("DoH3", func() (*server, upstream.Server) {
 		s := startHTTP3(t, cert, f)
 		return s, encrypted.NewDoH(link, true, at(s))
 	})
-	run("DoQ", func() (*server, upstream.Upstream) {
+	run("DoQ", func() (*server, upstream.Server) {
 		s := startQUIC(t, cert, f)
 		return s, encrypted.NewDoQ(at(s))
 	})

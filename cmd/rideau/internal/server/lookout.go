@@ -10,7 +10,7 @@ import (
 // lookOut tells the gate of queries that the system loses, and the log of
 // floods.
 func (s *Server) lookOut(ctx context.Context) {
-	tick := time.NewTicker(limit.ObserveEvery)
+	tick := time.NewTicker(limit.LookEvery)
 	defer tick.Stop()
 	was, flooded := s.sockets.stats(), false
 	var shield *limit.Shield
@@ -28,7 +28,7 @@ func (s *Server) lookOut(ctx context.Context) {
 			turned := s.room.Refused(limit.Full) + s.room.Refused(limit.ClientFull) + s.room.Refused(limit.ZoneFull)
 			pressed := now.Lost > was.Lost || now.Backlog > 0.5 || flooded && turned > crowded
 			crowded = turned
-			s.gate.Observe(limit.Observation{Pressed: pressed, Shielded: now.Shielded - was.Shielded,
+			s.gate.Look(limit.Sight{Pressed: pressed, Kept: now.Shielded - was.Shielded,
 				Now: s.resolver.GateClock(time.Now())})
 		} else {
 			s.gate.Calm()

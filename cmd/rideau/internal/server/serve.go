@@ -47,7 +47,7 @@ type Server struct {
 	ctx     context.Context // ends when serving is to end
 	reloads ops.ReloadLog
 	sources *Sources
-	room    *limit.WaitLimit
+	room    *limit.Room
 	gate    *limit.Gate
 	faults  atomic.Uint64 // see keep
 	secret  cookie.Secret // for cookies, if the configuration has none
@@ -221,7 +221,7 @@ func (s *Server) begin() (setup.UpstreamPlan, error) {
 	}
 	s.queries = newQueryLog(s.resolver.Stats(), s.log)
 	s.queries.use(queries)
-	s.room = limit.NewWaitLimit(cfg.Listen.MaxPending)
+	s.room = limit.NewRoom(cfg.Listen.MaxPending)
 	fresh, err := s.sockets.bind(cfg, s.resolver, s.room)
 	if err != nil {
 		return plan, err

@@ -13,14 +13,15 @@ import (
 
 	"rideau/config"
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/do53"
 	"rideau/resolver/upstream/encrypted"
 )
 
 // newUpstream makes what asks a server.
-func newUpstream(cfg *config.Config, s config.Server, log *slog.Logger) (upstream.Upstream, error) {
+func newUpstream(cfg *config.Config, s config.Server, log *slog.Logger) (upstream.Server, error) {
 	switch s.Transport {
 	case config.Do53, config.TCP:
-		return upstream.NewDo53(s.Addresses[0], upstream.Do53Options{TrustAD: s.TrustAD, Stream: s.Transport == config.TCP,
+		return do53.New(s.Addresses[0], do53.Options{TrustAD: s.TrustAD, Stream: s.Transport == config.TCP,
 			Cookies: cfg.Upstream.Cookies, MixCase: cfg.Upstream.MixCase}), nil
 	}
 	o := encrypted.Options{Addrs: s.Addresses, Name: s.Name, TrustAD: s.TrustAD, Logger: log}

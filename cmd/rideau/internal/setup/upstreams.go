@@ -17,6 +17,7 @@ import (
 	"rideau/resolver"
 	"rideau/resolver/cache"
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/do53"
 	"rideau/resolver/wire"
 )
 
@@ -84,7 +85,7 @@ func (p *UpstreamPlan) addSystem(cfg *config.Config, known []netip.AddrPort) {
 	var named []netip.AddrPort
 	text, err := os.ReadFile(ResolvConf)
 	if err == nil {
-		named, err = upstream.SystemServers(bytes.NewReader(text))
+		named, err = do53.SystemServers(bytes.NewReader(text))
 	}
 	if err != nil {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("%s: %v; set upstream.servers", ResolvConf, err))
@@ -175,7 +176,7 @@ func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.
 	o := upstream.Options{AttemptTimeout: cfg.Upstream.AttemptTimeout, Timeout: cfg.Upstream.Timeout,
 		ProbeInterval: cfg.Upstream.ProbeInterval, ProbeName: probe, Logger: log}
 	group := func(name string, servers []config.Server, s sharing) (*upstream.Group, error) {
-		var ups []upstream.Upstream
+		var ups []upstream.Server
 		for _, at := range servers {
 			up, err := newUpstream(cfg, at, log)
 			if err != nil {
@@ -225,7 +226,7 @@ func forwardKey(cfg *config.Config) string {
 }
 
 // Fallback is the upstream for what no route takes; nil if there is none.
-func (u *Upstreams) Fallback(p UpstreamPlan) resolver.Upstream {
+func (u *Upstreams) Fallback(p UpstreamPlan) upstream.Upstream {
 	if len(p.Servers) == 0 {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package upstream_test
+package do53_test
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/do53"
 )
 
 func TestSystemServers(t *testing.T) {
@@ -25,7 +25,7 @@ func TestSystemServers(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := upstream.SystemServers(strings.NewReader(c.conf))
+			got, err := do53.SystemServers(strings.NewReader(c.conf))
 			if fmt.Sprint(got) != c.want {
 				t.Errorf("got %v, want %s", got, c.want)
 			}
@@ -41,7 +41,7 @@ func FuzzSystemServers(f *testing.F) {
 	f.Add("nameserver\n# x\n;\n\x00nameserver 1.1.1.1")
 	f.Add("nameserver ::ffff:192.0.2.1%1\nnameserver ::1 2.2.2.2\n")
 	f.Fuzz(func(t *testing.T, conf string) {
-		servers, err := upstream.SystemServers(strings.NewReader(conf))
+		servers, err := do53.SystemServers(strings.NewReader(conf))
 		if len(servers) == 0 && err == nil {
 			t.Error("neither a server nor an error")
 		}
@@ -52,7 +52,7 @@ func FuzzSystemServers(f *testing.F) {
 			}
 			fmt.Fprintln(&written, "nameserver", s.Addr())
 		}
-		again, _ := upstream.SystemServers(strings.NewReader(written.String()))
+		again, _ := do53.SystemServers(strings.NewReader(written.String()))
 		if !slices.Equal(servers, again) {
 			t.Errorf("%v, written and read again, is %v", servers, again)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/do53"
 )
 
 // choosy is a server that looks at the guise of queries.
@@ -126,10 +127,10 @@ func (c *choosy) sent() (names int, cookies []string) {
 }
 
 // ways are the two ways of asking a server.
-func ways(t *testing.T, o upstream.Do53Options, test func(t *testing.T, c *choosy, ask func(name string) string, u *upstream.Do53)) {
+func ways(t *testing.T, o do53.Options, test func(t *testing.T, c *choosy, ask func(name string) string, u *do53.Server)) {
 	t.Run("exchange", func(t *testing.T) {
 		c, s := startChoosy(t)
-		u := upstream.NewDo53(s.addr, o)
+		u := do53.New(s.addr, o)
 		test(t, c, func(name string) string {
 			q := query(t, name)
 			out, err := u.Exchange(within(t, patience), nil, q)
@@ -141,7 +142,7 @@ func ways(t *testing.T, o upstream.Do53Options, test func(t *testing.T, c *choos
 	})
 	t.Run("group", func(t *testing.T) {
 		c, s := startChoosy(t)
-		u := upstream.NewDo53(s.addr, o)
+		u := do53.New(s.addr, o)
 		g := upstream.NewGroup("test", upstream.Options{NoHedge: true}, u)
 		test(t, c, func(name string) string {
 			q := query(t, name)
@@ -157,7 +158,7 @@ func ways(t *testing.T, o upstream.Do53Options, test func(t *testing.T, c *choos
 const caseName = "a-name-with-many-letters-in-it.example"
 
 func TestMixedCase(t *testing.T) {
-	ways(t, upstream.Do53Options{MixCase: true}, func(t *testing.T, c *choosy, ask func(string) string, u *upstream.Do53) {
+	ways(t, do53.Options{MixCase: true}, func(t *testing.T, c *choosy, ask func(string) string, u *do53.Server) {
 		for range 20 {
 			if got := ask(caseName); got != "right" {
 				t.Fatal(got)
@@ -193,7 +194,7 @@ func TestMixedCase(t *testing.T) {
 }
 
 func TestPlainCase(t *testing.T) {
-	ways(t, upstream.Do53Options{}, func(t *testing.T, c *choosy, ask func(string) string, _ *upstream.Do53) {
+	ways(t, do53.Options{}, func(t *testing.T, c *choosy, ask func(string) string, _ *do53.Server) {
 		for range 5 {
 			if got := ask(caseName); got != "right" {
 				t.Fatal(got)
@@ -207,7 +208,7 @@ func TestPlainCase(t *testing.T) {
 
 func TestCookiesOfUpstream(t *testing.T) {
 	first, second := strings.Repeat("ab", 16), strings.Repeat("cd", 8)
-	ways(t, upstream.Do53Options{Cookies: true}, func(t *testing.T, c *choosy, ask func(string) string, u *upstream.Do53) {
+	ways(t, do53.Options{Cookies: true}, func(t *testing.T, c *choosy, ask func(string) string, u *do53.Server) {
 		c.cookie.Store(&first)
 		// The first query of all is a probe's, say.
 		if out, err := u.Exchange(within(t, patience), nil, query(t, "probe.example")); err != nil || texts(t, query(t, "probe.example"), out) != "right" {
@@ -268,7 +269,7 @@ func TestCookiesOfUpstream(t *testing.T) {
 
 // A server that takes a cookie for an error keeps EDNS all the same.
 func TestCookieMinded(t *testing.T) {
-	ways(t, upstream.Do53Options{Cookies: true}, func(t *testing.T, c *choosy, ask func(string) string, u *upstream.Do53) {
+	ways(t, do53.Options{Cookies: true}, func(t *testing.T, c *choosy, ask func(string) string, u *do53.Server) {
 		c.formerr.Store(true)
 		if out, err := u.Exchange(within(t, patience), nil, query(t, "probe.example")); err != nil || texts(t, query(t, "probe.example"), out) != "right" {
 			t.Fatal(err)
@@ -288,7 +289,7 @@ func TestCookieMinded(t *testing.T) {
 // A server that finds no cookie good enough, as several of them with a secret each
 // behind one address, is asked over TCP, where it needs none (RFC 7873 section 5.3).
 func TestCookieNeverGoodEnough(t *testing.T) {
-	ways(t, upstream.Do53Options{Cookies: true}, func(t *testing.T, c *choosy, ask func(string) string, u *upstream.Do53) {
+	ways(t, do53.Options{Cookies: true}, func(t *testing.T, c *choosy, ask func(string) string, u *do53.Server) {
 		ours := strings.Repeat("ab", 16)
 		c.cookie.Store(&ours)
 		if got := ask("n.example"); got != "right" {

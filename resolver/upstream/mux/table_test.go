@@ -1,4 +1,4 @@
-package upstream
+package mux
 
 import (
 	"math/rand/v2"

@@ -1,12 +1,12 @@
-package upstream
+package do53
 
 import "rideau/resolver/wire"
 
-// buffer takes the longest message.
+// buffer has space for the longest message.
 type buffer [wire.MaxMessage]byte
 
-// buffers lends out buffers and keeps a bounded number of those that come
-// back. It is safe for concurrent use.
+// buffers is a pool with a bound on how many free buffers it keeps. It is safe
+// for concurrent use.
 type buffers chan *buffer
 
 // keptBuffers is how many are kept. A buffer is in use only while a datagram
@@ -24,7 +24,7 @@ func (bs buffers) get() *buffer {
 	}
 }
 
-// put takes back what get returned; nil is passed over.
+// put returns a buffer to the pool. nil is ignored.
 func (bs buffers) put(b *buffer) {
 	if b == nil {
 		return

@@ -1,35 +1,39 @@
-package upstream
+package mux
 
-import "time"
+import (
+	"time"
+
+	"rideau/resolver/upstream/acceptance"
+)
 
 const (
 	// batchSize is how many datagrams are read or sent at a time.
 	batchSize = 32
-	// A socket sends for so long, and at most so many queries, and is then
-	// replaced by one with a new random port. It is so many only where that
-	// makes portsPerSecond: below, each query has a port of its own.
+	// A socket sends for portAge, and at most portUses queries, and is then
+	// replaced by one with a new random port. At less than portsPerSecond
+	// queries a second each query has a port of its own.
 	portAge        = 5 * time.Second
 	portUses       = 512
 	portsPerSecond = 64
 )
 
-// server is one that is asked.
+// server is a server that is asked.
 type server struct {
-	up   *Do53
-	addr any   // of the system's kind
-	now  *port // what queries are sent from
-	// queue are the calls that are to be sent from there.
+	endpoint *acceptance.Endpoint
+	addr     sockaddr
+	current  *port // what queries are sent from; nil if there is none
+	// queue has the calls that are to be sent from there.
 	queue [batchSize]*Call
 	n     int
-	// waiting are the calls whose time is not over, in the order in which
-	// they were sent: they all have the same time.
+	// waiting has the calls that are not late, in the order in which they were
+	// sent: they all have the same limit.
 	waiting list
-	// How many queries there were in this second, and in the one before.
+	// The number of queries in this second, and in the one before.
 	second        int64
 	asked, before int
 }
 
-// port is a socket.
+// port is a socket, connected to its server.
 type port struct {
 	s          *server
 	fd         int
@@ -38,10 +42,11 @@ type port struct {
 	uses       int
 	pending    int // calls in the table
 	mismatches int
-	retired    bool // it sends no more
+	retired    bool // it sends no more; it is closed when nothing is pending
 }
 
-// count counts a query, and returns how many a port may send at that rate.
+// count counts a query, and returns how many queries one port may send at the
+// present rate.
 func (s *server) count(now time.Time) int {
 	if t := now.Unix(); t != s.second {
 		if s.before = s.asked; t != s.second+1 {
@@ -51,33 +56,6 @@ func (s *server) count(now time.Time) int {
 	}
 	s.asked++
 	return min(max(s.asked, s.before)/portsPerSecond+1, portUses)
-}
-
-// list is a list of calls, doubly linked through them.
-type list struct{ first, last *Call }
-
-func (l *list) append(c *Call) {
-	c.prev, c.next = l.last, nil
-	if l.last != nil {
-		l.last.next = c
-	} else {
-		l.first = c
-	}
-	l.last = c
-}
-
-func (l *list) remove(c *Call) {
-	if c.prev != nil {
-		c.prev.next = c.next
-	} else {
-		l.first = c.next
-	}
-	if c.next != nil {
-		c.next.prev = c.prev
-	} else {
-		l.last = c.prev
-	}
-	c.prev, c.next = nil, nil
 }
 
 // table finds calls by socket and id: open addressing in a power of two of
@@ -129,8 +107,8 @@ func (t *table) place(c *Call) {
 	t.places[i] = c
 }
 
-// remove takes out a call that is there, and moves up those that its place
-// has kept from theirs.
+// remove removes a call that is there, and moves others towards their homes, so
+// that a search does not stop at the free place.
 func (t *table) remove(c *Call) {
 	mask := uint32(len(t.places) - 1)
 	i := t.home(c.key())

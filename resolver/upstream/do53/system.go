@@ -1,4 +1,4 @@
-package upstream
+package do53
 
 import (
 	"bufio"
@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// Do53Port is the port of DNS over UDP and TCP.
-const Do53Port = 53
+// Port is the port of DNS over UDP and TCP.
+const Port = 53
 
-// SystemServers reads the servers out of a resolv.conf, in order and each
-// once. Addresses of IPv6 may have a zone. What the system's own resolver
-// would pass over is passed over here; then, and if there is no server at all,
-// the error says so, and the servers that could be read are returned with it.
+// SystemServers parses the servers in a resolv.conf, in order and each once.
+// IPv6 addresses may have a zone. Lines that the system's own resolver would
+// ignore are ignored. The error names them, or says that there is no server;
+// the servers that could be parsed are returned with it.
 func SystemServers(resolvConf io.Reader) ([]netip.AddrPort, error) {
 	var servers []netip.AddrPort
 	var bad error
@@ -35,7 +35,7 @@ func SystemServers(resolvConf io.Reader) ([]netip.AddrPort, error) {
 			bad = errors.Join(bad, fmt.Errorf("line %d: nameserver %q is not an IP address; correct or delete the line", line, f[1]))
 			continue
 		}
-		if server := netip.AddrPortFrom(a.Unmap(), Do53Port); !slices.Contains(servers, server) {
+		if server := netip.AddrPortFrom(a.Unmap(), Port); !slices.Contains(servers, server) {
 			servers = append(servers, server)
 		}
 	}

@@ -1,16 +1,16 @@
-package upstream_test
+package latency_test
 
 import (
 	"slices"
 	"testing"
 	"time"
 
-	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/latency"
 )
 
 func TestHistogram(t *testing.T) {
-	var h upstream.Histogram
-	l := h.Latency()
+	var h latency.Histogram
+	l := h.Total()
 	if !slices.IsSorted(l.Bounds) || l.Bounds[0] != time.Millisecond || l.Bounds[len(l.Bounds)-1] != 5*time.Second || len(l.Counts) != len(l.Bounds)+1 {
 		t.Fatalf("got %+v", l)
 	}
@@ -26,7 +26,7 @@ func TestHistogram(t *testing.T) {
 		observe(b, i)
 		observe(b+1, i+1)
 	}
-	if l = h.Latency(); !slices.Equal(l.Counts, want) || l.Sum != sum {
+	if l = h.Total(); !slices.Equal(l.Counts, want) || l.Sum != sum {
 		t.Errorf("got %v, %v; want %v, %v", l.Counts, l.Sum, want, sum)
 	}
 	if n := testing.AllocsPerRun(100, func() { h.Observe(time.Second) }); n != 0 {

@@ -1,15 +1,15 @@
 //go:build unix
 
-package upstream
+package do53
 
 import (
 	"net"
 	"syscall"
 )
 
-// receiver reads datagrams from a connected socket. It holds a buffer only
-// when there is something to read: thousands of queries may be waiting for a
-// server that is gone.
+// receiver reads datagrams from a connected socket. It has a buffer only while
+// there is something to read: thousands of queries may wait for a server that
+// is down.
 type receiver struct {
 	free buffers
 	raw  syscall.RawConn
@@ -29,7 +29,7 @@ func newReceiver(conn *net.UDPConn, free buffers) (*receiver, error) {
 	return r, nil
 }
 
-// next waits for a datagram. What it returns is good until the next call.
+// next waits for a datagram. The result is valid until the next call.
 func (r *receiver) next() ([]byte, error) {
 	r.release()
 	if err := r.raw.Read(r.try); err != nil {
@@ -57,7 +57,7 @@ func (r *receiver) read(fd uintptr) bool {
 	return r.err != syscall.EAGAIN
 }
 
-// release gives the buffer back.
+// release returns the buffer to the pool.
 func (r *receiver) release() {
 	r.free.put(r.buf)
 	r.buf = nil

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package upstream
+package do53
 
 import "net"
 
@@ -15,7 +15,7 @@ func newReceiver(conn *net.UDPConn, free buffers) (*receiver, error) {
 	return &receiver{free: free, conn: conn}, nil
 }
 
-// next waits for a datagram. What it returns is good until the next call.
+// next waits for a datagram. The result is valid until the next call.
 func (r *receiver) next() ([]byte, error) {
 	if r.buf == nil {
 		r.buf = r.free.get()
@@ -27,7 +27,7 @@ func (r *receiver) next() ([]byte, error) {
 	return r.buf[:n], nil
 }
 
-// release gives the buffer back.
+// release returns the buffer to the pool.
 func (r *receiver) release() {
 	r.free.put(r.buf)
 	r.buf = nil

@@ -1,4 +1,4 @@
-package upstream
+package mux
 
 import (
 	"net"
@@ -7,40 +7,55 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rideau/resolver/upstream/acceptance"
 )
 
-// server finds or makes the entry of a server.
-func (x *Mux) server(u *Do53) *server {
+// serverOf returns the entry of a server, with a port that is good for one more
+// query; nil if the server is to be asked in another way.
+func (x *Mux) serverOf(e *acceptance.Endpoint, now time.Time) *server {
+	if e.Plain() {
+		return nil
+	}
+	s := x.find(e)
+	if !x.ready(s, now) {
+		return nil
+	}
+	return s
+}
+
+// find finds or makes the entry of a server.
+func (x *Mux) find(e *acceptance.Endpoint) *server {
 	for _, s := range x.servers {
-		if s.up == u {
+		if s.endpoint == e {
 			return s
 		}
 	}
-	s := &server{up: u, addr: sockaddr(u.udp.AddrPort())}
+	s := &server{endpoint: e, addr: newSockaddr(e.Addr())}
 	x.servers = append(x.servers, s)
 	return s
 }
 
-// ready sees to it that the server has a port to send one more query from.
+// ready sees to it that the server has a port that may send one more query.
 func (x *Mux) ready(s *server, now time.Time) bool {
 	limit := s.count(now)
-	if p := s.now; p != nil && (p.uses >= limit || now.Sub(p.born) >= portAge) {
+	if p := s.current; p != nil && (p.uses >= limit || now.Sub(p.born) >= portAge) {
 		if s.n > 0 {
 			x.send(s)
 		}
 		x.retire(p)
 	}
-	if s.now == nil {
-		s.now = x.open(s, now)
+	if s.current == nil {
+		s.current = x.open(s, now)
 	}
-	return s.now != nil
+	return s.current != nil
 }
 
-// open opens a socket; nil if it cannot be had, and then the slow way may say
-// why.
+// open opens a socket; it returns nil on failure. The exchange is then made in
+// another way, which reports the error.
 func (x *Mux) open(s *server, now time.Time) *port {
 	family := unix.AF_INET
-	if _, ok := s.addr.(*unix.SockaddrInet6); ok {
+	if _, is6 := s.addr.(*unix.SockaddrInet6); is6 {
 		family = unix.AF_INET6
 	}
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_UDP)
@@ -56,7 +71,7 @@ func (x *Mux) open(s *server, now time.Time) *port {
 	if tag == len(x.ports) {
 		x.ports = append(x.ports, nil)
 	}
-	if tag >= 1<<16 || unix.Connect(fd, s.addr.(unix.Sockaddr)) != nil || x.poller.Add(fd, x.tags+uint32(tag)) != nil {
+	if tag >= 1<<16 || unix.Connect(fd, s.addr) != nil || x.poller.Add(fd, x.tags+uint32(tag)) != nil {
 		unix.Close(fd)
 		return nil
 	}
@@ -69,7 +84,10 @@ func (x *Mux) open(s *server, now time.Time) *port {
 	return p
 }
 
-func sockaddr(a netip.AddrPort) unix.Sockaddr {
+// sockaddr is an address as the system wants it.
+type sockaddr = unix.Sockaddr
+
+func newSockaddr(a netip.AddrPort) sockaddr {
 	ip := a.Addr().Unmap()
 	if ip.Is4() {
 		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: ip.As4()}
@@ -86,15 +104,15 @@ func zoneID(zone string) uint32 {
 	return uint32(n)
 }
 
-// retire has a port send no more. It is closed when nothing is waited for
-// there.
+// retire ends the use of a port for sending. It is closed when no call is
+// pending there.
 func (x *Mux) retire(p *port) {
 	if p.retired {
 		return
 	}
 	p.retired = true
-	if p.s.now == p {
-		p.s.now = nil
+	if p.s.current == p {
+		p.s.current = nil
 	}
 	if p.pending == 0 {
 		x.close(p)

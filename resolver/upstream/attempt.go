@@ -1,0 +1,132 @@
+package upstream
+
+import (
+	"time"
+
+	"rideau/resolver/upstream/acceptance"
+	"rideau/resolver/wire"
+)
+
+// Attempt is one request to one server of a group, made by a race or by a
+// multiplexer. The rules of how long a server is waited for stand here, and
+// what the end of a request says of its server. One goroutine uses it at a
+// time.
+type Attempt struct {
+	g       *Group
+	m       *member
+	sent    time.Time
+	entered bool // it counts as under way
+}
+
+// Begin implements [Upstream]: it chooses a server by the group's strategy. The
+// caller either calls Cancel, or sends the query and calls Sent.
+func (g *Group) Begin(a *Attempt, now time.Time) bool {
+	m := g.choose()
+	if m == nil {
+		return false
+	}
+	if m.endpoint == nil {
+		m.leave()
+		return false
+	}
+	*a = Attempt{g: g, m: m, sent: now, entered: true}
+	return true
+}
+
+// Endpoint is where to send the query, and what judges the response.
+func (a *Attempt) Endpoint() *acceptance.Endpoint { return a.m.endpoint }
+
+// Sent counts the request.
+func (a *Attempt) Sent() { a.m.requests.Add(1) }
+
+// SentAt is when the attempt began.
+func (a *Attempt) SentAt() time.Time { return a.sent }
+
+// Leave notes that the request is not under way any more. It may be called
+// again.
+func (a *Attempt) Leave() {
+	if a.entered {
+		a.entered = false
+		a.m.leave()
+	}
+}
+
+// Answered notes a response after took. sample is whether that tells how long
+// the server takes.
+func (a *Attempt) Answered(took time.Duration, sample bool) {
+	a.m.latency.Observe(took)
+	a.g.heardOf(a.m, a.sent, took, sample)
+}
+
+// AnsweredLate notes a response for an attempt that has been handed over. The
+// race that goes on with it notes the rest.
+func (a *Attempt) AnsweredLate(took time.Duration) { a.g.heardOf(a.m, a.sent, took, true) }
+
+// unanswered notes that no response came within limit.
+func (a *Attempt) unanswered(limit time.Duration) {
+	a.m.failures[Timeout].Add(1)
+	a.m.rtt.Lost(limit)
+	a.g.missed(a.m, a.sent, ErrTimeout)
+}
+
+// Trust clears AD in a response unless its server is trusted.
+func (a *Attempt) Trust(resp []byte) { a.m.trust(resp) }
+
+// Limit is how long after it was sent the attempt counts as lost and others
+// are asked. patience is how long the caller wants to wait at most; 0 sets no
+// bound.
+func (a *Attempt) Limit(patience time.Duration) time.Duration {
+	if l := a.g.limit(a.m); patience <= 0 || l < patience {
+		return l
+	}
+	return patience
+}
+
+// hedgeAfter is how long after it was sent another server may be asked beside
+// it; 0 is never. limit is when others are asked anyway.
+func (a *Attempt) hedgeAfter(limit time.Duration) time.Duration {
+	if after := a.g.hedgeAfter(a.m); after < limit {
+		return after
+	}
+	return 0
+}
+
+// Due reports whether it is time to ask others, and if not, how long it is
+// until then or until a hedge.
+func (a *Attempt) Due(now time.Time, patience time.Duration) (due bool, in time.Duration) {
+	limit, waited := a.Limit(patience), now.Sub(a.sent)
+	if waited >= limit {
+		return true, limit - waited
+	}
+	if h := a.hedgeAfter(limit); h > 0 && a.g.affordsHedge() {
+		return false, h - waited
+	}
+	return false, limit - waited
+}
+
+// TakeHedge reports whether another server is to be asked now beside the one
+// that has not answered. It is then paid for.
+func (a *Attempt) TakeHedge(now time.Time, patience time.Duration) bool {
+	h := a.hedgeAfter(a.Limit(patience))
+	return h > 0 && now.Sub(a.sent) >= h && a.g.takeHedge()
+}
+
+// Over reports whether the exchange has no time left, and if not, how much it
+// has.
+func (a *Attempt) Over(now time.Time) (over bool, in time.Duration) {
+	in = a.g.timeout - now.Sub(a.sent)
+	return in <= 0, in
+}
+
+// trust clears AD in a response unless the server is trusted to validate, over
+// a path on which nobody can set a bit (RFC 6840 section 5.8, RFC 4035 section
+// 4.9.3). All responses pass here before anybody else reads them; validation of
+// our own belongs in this place.
+func (m *member) trust(resp []byte) {
+	if m.trusted || len(resp) < wire.HeaderLen {
+		return
+	}
+	if f := wire.Flags(resp); f&wire.FlagAD != 0 {
+		wire.SetFlags(resp, f&^wire.FlagAD)
+	}
+}

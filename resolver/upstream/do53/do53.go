@@ -1,0 +1,219 @@
+// Package do53 asks servers over UDP and TCP, in plain text.
+package do53
+
+import (
+	"context"
+	"crypto/rand"
+	"net"
+	"net/netip"
+	"time"
+
+	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/acceptance"
+	"rideau/resolver/wire"
+)
+
+// Options go with [New]. The zero value is good.
+type Options struct {
+	// IdleTimeout is how long a TCP connection is kept for the next query;
+	// 0 for 10 seconds.
+	IdleTimeout time.Duration
+	// MaxIdle is how many such connections are kept; 0 for 4.
+	MaxIdle int
+	// TrustAD: the server is trusted to check DNSSEC signatures. It counts
+	// only for one on this host, as anybody on a path could set the bit.
+	TrustAD bool
+	// Stream has the server asked over TCP alone.
+	Stream bool
+	// MixCase has the letters of names go out in random case (0x20). A server
+	// that does not repeat them so is asked as usual.
+	MixCase bool
+	// Cookies sends cookies to the server if it offers any (RFC 7873).
+	Cookies bool
+}
+
+// Server is a server asked over UDP, and over TCP for what UDP does not carry.
+// Each query has an id of its own from a cryptographic source and a socket of
+// its own, connected to the server, whose port the kernel picks at random (RFC
+// 5452 section 9.2); on Linux out of net.ipv4.ip_local_port_range, which can
+// be widened. It is safe for concurrent use.
+type Server struct {
+	addr     string
+	label    string // addr, or what else operators call it
+	stream   bool
+	trusted  bool
+	udp      *net.UDPAddr
+	free     buffers
+	idle     idle
+	endpoint *acceptance.Endpoint
+}
+
+// New makes the Server at addr. It connects to nothing yet.
+func New(addr netip.AddrPort, o Options) *Server {
+	s := &Server{addr: addr.String(), label: addr.String(), stream: o.Stream, trusted: o.TrustAD && addr.Addr().IsLoopback(),
+		udp: net.UDPAddrFromAddrPort(addr), free: newBuffers(), endpoint: acceptance.NewEndpoint(addr, o.MixCase, o.Cookies)}
+	if o.Stream {
+		s.label = "tcp://" + s.addr
+	}
+	s.idle.timeout, s.idle.max = o.IdleTimeout, o.MaxIdle
+	if s.idle.timeout <= 0 {
+		s.idle.timeout = 10 * time.Second
+	}
+	if s.idle.max <= 0 {
+		s.idle.max = 4
+	}
+	return s
+}
+
+// Addr is the server's address and port, after "tcp://" if it is asked over
+// TCP alone.
+func (s *Server) Addr() string { return s.label }
+
+// TrustsAD reports whether AD in the server's responses counts.
+func (s *Server) TrustsAD() bool { return s.trusted }
+
+// Endpoint is where multiplexers may ask the server, too; nil if it is asked
+// over TCP alone.
+func (s *Server) Endpoint() *acceptance.Endpoint {
+	if s.stream {
+		return nil
+	}
+	return s.endpoint
+}
+
+// Mismatches counts the messages that came from the server's address and were
+// no response to what was asked on their socket: forged, late or broken.
+func (s *Server) Mismatches() uint64 { return s.endpoint.Mismatches() }
+
+// Close closes the idle connections, and from now on none is kept. Exchanges
+// go on.
+func (s *Server) Close() { s.idle.close() }
+
+// Exchange implements [upstream.Server]. A truncated response is asked for
+// again over TCP (RFC 7766 section 5), and so is one that finds no cookie good
+// enough (RFC 7873 section 5.3). A server that does not understand OPT records
+// is asked again without one (RFC 6891 section 6.2.2).
+func (s *Server) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
+	w := wire.NewWalk(query)
+	if w.Err() != nil || wire.Count(query, wire.Question) != 1 || len(query) > wire.MaxMessage {
+		return dst, upstream.ErrorOf(ctx, s.label, wire.ErrMessage)
+	}
+	if err := ctx.Err(); err != nil {
+		return dst, upstream.ErrorOf(ctx, s.label, err)
+	}
+	out, err := s.exchange(ctx, dst, query)
+	if err != nil {
+		return dst, upstream.ErrorOf(ctx, s.label, err)
+	}
+	wire.SetID(out[len(dst):], wire.ID(query))
+	return out, nil
+}
+
+// exchange is Exchange for a query that is in order. The response has the id
+// of what was sent.
+func (s *Server) exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
+	base := len(dst)
+	f := newFrame(query)
+	edns := hasOPT(query)
+	if edns && s.endpoint.Plain() {
+		f, edns = f.withoutOPT(), false
+	}
+	f, cookie := s.protect(f)
+	out, result, err := s.ask(ctx, dst, f)
+	if err == nil && cookie && (result == acceptance.RefusesCookie || result == acceptance.RefusesEDNS) {
+		// With the new cookie, or without one if that is what the server does
+		// not understand.
+		if result == acceptance.RefusesEDNS {
+			s.endpoint.DropCookie()
+		}
+		f, _ = s.protect(newFrame(query))
+		out, result, err = s.ask(ctx, out[:base], f)
+	}
+	if err == nil && !s.stream && result == acceptance.RefusesCookie {
+		// Several servers may be behind the address, with a secret each. Or the
+		// server insists on cookies now, and gets one the next time.
+		s.endpoint.WantCookie()
+		out, result, err = s.askTCP(ctx, out[:base], f)
+	}
+	if err == nil && edns && result == acceptance.RefusesEDNS {
+		f = f.withoutOPT()
+		out, result, err = s.ask(ctx, out[:base], f)
+		if err == nil && result != acceptance.RefusesEDNS {
+			s.endpoint.SetPlain()
+		}
+	}
+	return out, err
+}
+
+// ExchangeStream implements [upstream.Server] over TCP.
+func (s *Server) ExchangeStream(ctx context.Context, dst, query []byte) ([]byte, error) {
+	f, _ := s.protect(newFrame(query))
+	out, _, err := s.askTCP(ctx, dst, f)
+	if err != nil {
+		return dst, upstream.ErrorOf(ctx, s.label, err)
+	}
+	wire.SetID(out[len(dst):], wire.ID(query))
+	return out, nil
+}
+
+// protect adds 0x20 and a cookie to the query of one exchange, and reports
+// whether there is a cookie in it.
+func (s *Server) protect(f frame) (_ frame, cookie bool) {
+	var bits *[32]byte
+	if s.endpoint.MixesCase() {
+		bits = new([32]byte)
+		rand.Read(bits[:]) // never fails
+	}
+	m, cookie := s.endpoint.Protect(f.message(), bits, true)
+	return append(f[:2], m...).withLength(), cookie
+}
+
+// ask sends f once, and again over TCP if UDP does not bring a response that
+// is to be believed.
+func (s *Server) ask(ctx context.Context, dst []byte, f frame) ([]byte, acceptance.Result, error) {
+	if s.stream {
+		return s.askTCP(ctx, dst, f)
+	}
+	out, result, err := s.askUDP(ctx, dst, f)
+	if err != nil || result != acceptance.Truncated {
+		return out, result, err
+	}
+	return s.askTCP(ctx, dst, f)
+}
+
+// askUDP sends f once over UDP. The result is Truncated if TCP is to be asked.
+func (s *Server) askUDP(ctx context.Context, dst []byte, f frame) ([]byte, acceptance.Result, error) {
+	conn, err := net.DialUDP("udp", nil, s.udp)
+	if err != nil {
+		return dst, 0, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(past()) })
+	defer stop()
+	r, err := newReceiver(conn, s.free)
+	if err != nil {
+		return dst, 0, err
+	}
+	defer r.release()
+
+	f.renewID()
+	query := f.message()
+	if _, err := conn.Write(query); err != nil {
+		return dst, 0, err
+	}
+	for range acceptance.MaxMismatches {
+		resp, err := r.next()
+		if err != nil {
+			return dst, 0, err
+		}
+		result, msg := acceptance.Accept(acceptance.Datagram, s.endpoint, query, resp)
+		if result != acceptance.Mismatch {
+			return append(dst, msg...), result, nil
+		}
+		s.endpoint.Mismatched()
+	}
+	return dst, acceptance.Truncated, nil
+}
+
+// past is a deadline that is over.
+func past() time.Time { return time.Unix(1, 0) }
