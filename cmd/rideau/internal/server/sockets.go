@@ -80,14 +80,19 @@ func (s *sockets) bind(cfg *config.Config, r *resolver.Resolver, room *limit.Roo
 			continue
 		}
 		if err != nil {
-			for _, f := range fresh {
-				f.Close()
-			}
+			closeAll(fresh)
 			return nil, fmt.Errorf("%s: listen.addresses: %w", setup.Name(cfg), err)
 		}
 		fresh[p] = &socket{Listener: l, done: make(chan struct{})}
 	}
 	return fresh, nil
+}
+
+// closeAll gives up sockets that were bound and are not served.
+func closeAll(fresh map[place]*socket) {
+	for _, f := range fresh {
+		f.Close()
+	}
 }
 
 // overlaps reports whether a socket of ours holds an address that would be in

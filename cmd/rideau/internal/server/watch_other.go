@@ -2,7 +2,9 @@
 
 package server
 
-import "os"
+import (
+	"os"
+)
 
 // stateOf has less to go by than on Linux: a file replaced by another of the
 // same size and time is not noticed.

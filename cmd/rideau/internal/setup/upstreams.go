@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"rideau/blocklists"
 	"rideau/config"
@@ -33,11 +34,13 @@ const ResolvConf = "/etc/resolv.conf"
 type Upstreams struct {
 	// key is what they were made from: if a reload changes nothing of it,
 	// they stay.
-	key    string
-	System []netip.AddrPort  // as in the plan
-	Groups []*upstream.Group // the first takes what no route takes, and may have no server
-	Routes []resolver.Route
-	stop   context.CancelFunc
+	key     string
+	Servers []config.Server // as in the plan, like System
+	System  []netip.AddrPort
+	Groups  []*upstream.Group // the first takes what no route takes, and may have no server
+	Routes  []resolver.Route
+	stop    context.CancelFunc
+	probes  sync.WaitGroup
 }
 
 // UpstreamPlan is what configuration and system say about upstreams.
@@ -164,7 +167,7 @@ func isLocal(a netip.Addr) bool {
 // NewUpstreams makes the groups. Those with the same servers as before keep
 // what they learned.
 func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.Logger) (*Upstreams, error) {
-	u := &Upstreams{System: p.System, key: serversKey(p.Servers) + fmt.Sprint(p.System, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
+	u := &Upstreams{Servers: p.Servers, System: p.System, key: serversKey(p.Servers) + fmt.Sprint(p.System, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
 		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, cfg.Upstream.Cookies, cfg.Upstream.MixCase, sharingOf(&cfg.Upstream).key(), forwardKey(cfg))}
 	if old != nil && old.key == u.key {
 		return old, nil
@@ -237,7 +240,7 @@ func (u *Upstreams) Fallback(p UpstreamPlan) upstream.Upstream {
 func (u *Upstreams) Start(ctx context.Context) {
 	ctx, u.stop = context.WithCancel(ctx)
 	for _, g := range u.Groups {
-		go g.Run(ctx)
+		u.probes.Go(func() { g.Run(ctx) })
 	}
 }
 
@@ -249,6 +252,9 @@ func (u *Upstreams) End() {
 		g.Close()
 	}
 }
+
+// Wait returns when the probes have ended, after End.
+func (u *Upstreams) Wait() { u.probes.Wait() }
 
 // UpstreamNames describes, for explain, where each route of a State goes; the
 // routes have no upstreams.

@@ -40,7 +40,7 @@ func (s *Server) listenOps() (*ops.Server, error) {
 			QueriesLost:   s.queries.lost,
 			Reloads:       &s.reloads,
 			Lists:         s.listFacts,
-			Build:         ops.Build{Version: s.build.Version, Revision: s.build.Revision},
+			Build:         ops.Build{Version: s.o.Build.Version, Revision: s.o.Build.Revision},
 		},
 		Ready:       s.notServing,
 		ReadyWithin: readyWithin,

@@ -1,0 +1,113 @@
+package server
+
+import (
+	"context"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// Run starts the server and serves until ctx ends; then it drains, and returns
+// nil. The error is that of a start that failed. Run is called once.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.stop()
+	if err := s.start(ctx); err != nil {
+		return err
+	}
+	if s.o.Started != nil {
+		s.o.Started(s.facts())
+	}
+	var tasks sync.WaitGroup
+	for _, t := range s.tasks() {
+		tasks.Go(func() { s.supervise(t) })
+	}
+	stopOps := s.serveOps()
+	close(s.started)
+	<-ctx.Done()
+	s.stop()
+	s.log.Info("stopping: finishing what waits")
+	if s.web != nil {
+		s.web.Drain()
+	}
+	s.close()
+	stopOps()
+	tasks.Wait()
+	s.saveCache()
+	s.queries.use(nil)
+	s.log.Info("stopped")
+	return nil
+}
+
+// task is work beside answering. run returns when its context ends.
+type task struct {
+	what string // for the log
+	run  func(context.Context)
+}
+
+func (s *Server) tasks() []task {
+	flood := floodWatch{s.gate, s.room, s.sockets, s.resolver, s.log}
+	return []task{
+		{"logging events", s.logEvents},
+		{"logging queries", s.queries.run},
+		{"fetching lists", s.refresh},
+		{"saving the cache", s.saveCacheOften},
+		{"watching for floods", func(ctx context.Context) {
+			flood.run(ctx, func() bool { cfg, _ := s.now(); return cfg.Limits.Flood })
+		}},
+		{"watching files", func(ctx context.Context) {
+			watch(ctx, s.interval, s.watched, s.seen, func() { s.reloadAndLog(ctx, "a file changed") })
+		}},
+	}
+}
+
+// supervise runs a task until the server stops. If it panics, that is logged
+// and counted, and a second later it runs again: a fault in a task never ends
+// answering.
+func (s *Server) supervise(t task) {
+	for s.ctx.Err() == nil {
+		func() {
+			defer func() {
+				if p := recover(); p != nil {
+					s.faults.Add(1)
+					s.log.Error("a fault in the program; it goes on", "while", t.what, "panic", p, "stack", string(debug.Stack()))
+				}
+			}()
+			t.run(s.ctx)
+		}()
+		select {
+		case <-s.ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// serveOps serves the operators' HTTP. It goes on while queries drain, until
+// the function that serveOps returns is called.
+func (s *Server) serveOps() (stop func()) {
+	if s.web == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := s.web.Serve(ctx); err != nil {
+			s.log.Error("ops HTTP ended", "error", err)
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// close stops what changes the policy, lets the pending queries have their
+// answers, and closes the sockets and the upstreams.
+func (s *Server) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.sockets.close()
+	_, ups := s.now()
+	ups.End()
+	ups.Wait()
+}

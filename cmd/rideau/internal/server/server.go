@@ -1,0 +1,138 @@
+// Package server runs Rideau as a value: New makes a Server, and Run loads the
+// policy, binds the sockets, and answers until its context ends. A process can
+// run more than one at a time.
+//
+// What belongs to the process is the caller's: signals, exit codes, GOMAXPROCS
+// and the limit of memory.
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rideau/blocklists"
+	"rideau/cmd/rideau/internal/setup"
+	"rideau/config"
+	"rideau/resolver"
+	"rideau/resolver/cache"
+	"rideau/resolver/cookie"
+	"rideau/resolver/device"
+	"rideau/resolver/limit"
+	"rideau/resolver/ops"
+)
+
+// Options say what to serve. They are fixed when a Server is made.
+type Options struct {
+	// Config is the path of the configuration; if it is empty, the one inside
+	// the program is used.
+	Config string
+	Build  ops.Build
+	// Log receives the log, in the configured format.
+	Log io.Writer
+	// Workers is how many workers each address has where the configuration
+	// does not say; 0 is one for each processor.
+	Workers int
+	// MemoryLimit is called with cache.memory_limit at the start and after each
+	// reload; 0 stands for no limit of the configuration's. It may be nil.
+	MemoryLimit func(bytes int64)
+	// Started is called once, when every address is bound and answers. It may
+	// be nil.
+	Started func(Facts)
+}
+
+// Facts are what a Server serves when it has started.
+type Facts struct {
+	Addrs     []netip.AddrPort // for DNS, in the order of the configuration
+	Ops       string           // address of the operators' HTTP; empty without one
+	Policy    *blocklists.Snapshot
+	Upstreams []config.Server
+	Forward   []config.Forward
+}
+
+// Server is one Rideau. Its exported methods are safe for concurrent use.
+type Server struct {
+	o    Options
+	path string // o.Config
+
+	// ctx ends when serving is to end; from then on no reload begins.
+	ctx     context.Context
+	stop    context.CancelFunc
+	started chan struct{} // closed when the server answers
+
+	log      *slog.Logger
+	level    *slog.LevelVar
+	seen     map[string]fileState // the watched files, from before they were read
+	sources  *Sources
+	secret   cookie.Secret // for cookies, if the configuration has none
+	cache    *cache.Cache
+	saved    savedCache
+	devices  *device.Table
+	gate     *limit.Gate
+	room     *limit.Room
+	resolver *resolver.Resolver
+	queries  *queryLog
+	sockets  *sockets
+	web      *ops.Server // the operators' HTTP; nil without one
+	reloads  ops.ReloadLog
+	faults   atomic.Uint64 // panics in tasks beside answering
+
+	// mu lets one reload run at a time, and guards what only reloads use.
+	mu     sync.Mutex
+	slots  blocklists.Slots
+	report blocklists.Report // what the loading of the lists that serve reported
+	timer  *time.Timer       // for the next ban that begins or ends
+
+	// view guards what a reload changes and others read. It is held for a
+	// moment only, so that a health check never waits for a list to be read.
+	view sync.Mutex
+	cfg  *config.Config
+	ups  *setup.Upstreams
+}
+
+// New makes a Server. It reads nothing and starts nothing: Run does.
+func New(o Options) *Server {
+	s := &Server{o: o, path: o.Config, started: make(chan struct{}), level: new(slog.LevelVar), secret: setup.NewSecret()}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	return s
+}
+
+// errStopping is the error of a reload that comes too late.
+var errStopping = errors.New("rideau is stopping")
+
+// now returns the configuration and the upstreams that serve.
+func (s *Server) now() (*config.Config, *setup.Upstreams) {
+	s.view.Lock()
+	defer s.view.Unlock()
+	return s.cfg, s.ups
+}
+
+// Reload reads the configuration and the lists anew, puts them to use, and
+// logs the result with why. It waits until the server answers. What cannot be
+// used is refused as a whole: nothing changes then.
+func (s *Server) Reload(ctx context.Context, why string) (ops.ReloadResult, error) {
+	select {
+	case <-s.started:
+	case <-s.ctx.Done():
+		return ops.ReloadResult{}, errStopping
+	case <-ctx.Done():
+		return ops.ReloadResult{}, ctx.Err()
+	}
+	result, err := s.reload(ctx, false)
+	s.logReload(why, result, err)
+	return result, err
+}
+
+func (s *Server) facts() Facts {
+	cfg, ups := s.now()
+	f := Facts{Addrs: s.sockets.bound(cfg), Policy: s.resolver.State().Policy(), Upstreams: ups.Servers, Forward: cfg.Forward}
+	if s.web != nil {
+		f.Ops = s.web.Addrs()[0].String()
+	}
+	return f
+}
