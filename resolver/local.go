@@ -104,7 +104,7 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 	// What the answer is stays as it was when the query came. Bans hold as they
 	// are now.
 	now := r.state.Load().policy
-	ask.Group = now.Group(q.Client)
+	ask.Group = q.findGroup(now)
 	var scratch wire.Name
 	w := now.Question(&ask)
 	if w.Kind != blocklists.Block {

@@ -24,8 +24,18 @@ func (t Transport) String() string {
 	return [...]string{"udp", "tcp"}[t]
 }
 
-// Stream reports whether answers of up to 65,535 octets can be sent.
-func (t Transport) Stream() bool { return t != UDP }
+// LargeAnswers reports whether a response may have up to 65,535 octets
+// (RFC 1035 section 4.2.2), and not only what the client can receive in one
+// datagram.
+func (t Transport) LargeAnswers() bool { return t != UDP }
+
+// AddressVerified reports whether the client has shown, by a handshake, that it
+// receives what is sent to its address.
+func (t Transport) AddressVerified() bool { return t != UDP }
+
+// IsTCP reports whether the query came over TCP, which the policy action
+// tcp-only demands.
+func (t Transport) IsTCP() bool { return t == TCP }
 
 // Query is one client's query on its way. A listener owns it, fills the
 // exported fields, and may use it again as soon as the call it was given to
@@ -66,12 +76,16 @@ type Query struct {
 	chain []byte
 }
 
-// TakeRoom takes room for a query that Answer left pending, and reports
-// whether there was any.
-func (q *Query) TakeRoom(r *limit.Room, c *limit.Claim) bool {
-	_, ok := r.Take(c, q.Client, &q.view.Name)
+// AcquirePermit acquires the permit to wait for a query that Answer left
+// pending. It reports false if too many queries wait already.
+func (q *Query) AcquirePermit(w *limit.WaitLimit, p *limit.Permit) bool {
+	_, ok := w.Acquire(p, q.Client, &q.view.Name)
 	return ok
 }
+
+// findGroup returns the group of the client that sent q. It is the one place
+// that knows how a client is told.
+func (q *Query) findGroup(p *blocklists.Snapshot) blocklists.GroupID { return p.Group(q.Client) }
 
 // verify looks at the cookie.
 func (q *Query) verify() {
@@ -85,7 +99,7 @@ func (q *Query) verify() {
 // ask is what policy is asked. It borrows q.
 func (q *Query) ask() blocklists.Ask {
 	v := &q.view
-	return blocklists.Ask{Name: &v.Name, Type: v.Type, Client: q.Client, TCP: q.Transport.Stream(), Group: q.group}
+	return blocklists.Ask{Name: &v.Name, Type: v.Type, Client: q.Client, TCP: q.Transport.IsTCP(), Group: q.group}
 }
 
 // Kind is how a query ended. The set is closed: it labels metrics.

@@ -57,7 +57,7 @@ func (l *queryRing) put(q *Query, o Outcome) {
 		return
 	}
 	p := q.state.policy
-	group := p.GroupName(p.Group(q.Client))
+	group := p.GroupName(q.findGroup(p))
 	var ban string
 	var flags byte
 	slot := o.Ban

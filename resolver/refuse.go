@@ -26,7 +26,7 @@ func (r *Resolver) limited(dst []byte, q *Query, v limit.Verdict, o Outcome) ([]
 	o.Kind = Limited
 	base := len(dst)
 	switch {
-	case q.Transport.Stream():
+	case q.Transport.AddressVerified():
 		dst = wire.Reply(dst, &q.view, q.Msg, wire.Refused)
 		return q.seal(dst, base, wire.Refused, limitedOption, o)
 	case v == limit.Drop:

@@ -127,7 +127,7 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 		return r.deny(dst, q, o)
 	}
 	if r.gate != nil {
-		if v := r.gate.Admit(q.Client, q.verified || q.Transport.Stream(), r.GateClock(q.Received)); v != limit.Pass {
+		if v := r.gate.Admit(q.Client, q.verified || q.Transport.AddressVerified(), r.GateClock(q.Received)); v != limit.Pass {
 			return r.limited(dst, q, v, o)
 		}
 	}
@@ -150,7 +150,7 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	}
 
 	// Policy on the name.
-	q.group = st.policy.Group(q.Client)
+	q.group = q.findGroup(st.policy)
 	ask := q.ask()
 	q.verdict = st.policy.Question(&ask)
 	if q.verdict.Kind == blocklists.Block && (!q.verdict.Wait || v.Type == wire.TypeANY) {
@@ -244,7 +244,7 @@ func (r *Resolver) again(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bool
 		return dst, o, false
 	}
 	q.state = st
-	q.group = st.policy.Group(q.Client)
+	q.group = q.findGroup(st.policy)
 	ask := q.ask()
 	q.verdict = st.policy.Question(&ask)
 	if q.verdict.Kind != blocklists.Block || q.verdict.Wait {

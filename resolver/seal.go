@@ -31,7 +31,7 @@ func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte, o Ou
 
 // limit is how many octets the answer may have.
 func (q *Query) limit() int {
-	if q.Transport.Stream() {
+	if q.Transport.LargeAnswers() {
 		return wire.MaxMessage
 	}
 	n := int(min(q.view.UDPSize, q.state.udpSize))
@@ -52,7 +52,7 @@ func (q *Query) appendOptions(dst []byte) []byte {
 	if v.Cookie != wire.CookieNone && q.state.cookies != nil {
 		dst = q.appendCookie(dst)
 	}
-	if v.Keepalive && q.Keepalive > 0 && q.Transport.Stream() {
+	if v.Keepalive && q.Keepalive > 0 && q.Transport.IsTCP() {
 		dst = wire.AppendKeepalive(dst, q.Keepalive)
 	}
 	if v.NSID {

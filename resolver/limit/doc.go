@@ -4,7 +4,7 @@
 // one client asks, and when the system loses queries because more come than can be
 // read, it turns away those of the busiest networks, so that who asks little
 // is heard: addresses may be forged, and thousands of them cost their sender
-// nothing. A [Room] bounds how many queries wait for upstream, and divides
+// nothing. A [WaitLimit] bounds how many queries wait for upstream, and divides
 // that among clients and zones: who floods a server with random names below one
 // zone, or is a client out of control, gets a share and no more.
 //

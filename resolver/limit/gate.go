@@ -36,19 +36,19 @@ type Gate struct {
 
 	// What there is of a flood. While none is suspected, Admit looks at
 	// phase alone.
-	phase   atomic.Int32
-	seen    atomic.Uint64 // queries since the last look
-	tally   tally
-	shield  atomic.Pointer[Shield]
-	marks   [marked / 64]atomic.Uint64 // networks heard since the last look, by hash
-	mu      sync.Mutex                 // one look at a time
-	rate    float64                    // a network's queries a second; guarded by mu
-	modest  float64                    // a quarter of what could be read: how low the rate may go with a shield; guarded by mu
-	ceiling float64                    // the rate at which queries were lost last; guarded by mu
-	looks   int                        // since the tally was taken; guarded by mu
-	quiet   int                        // looks in a row without pressure or, below 0, with it; guarded by mu
-	low     int                        // looks in a row at which there was little of it; guarded by mu
-	height  uint64                     // the most queries between two looks of this flood; guarded by mu
+	phase        atomic.Int32
+	seen         atomic.Uint64 // queries since the last look
+	tally        tally
+	shield       atomic.Pointer[Shield]
+	marks        [marked / 64]atomic.Uint64 // networks heard since the last look, by hash
+	mu           sync.Mutex                 // one look at a time
+	rate         float64                    // a network's queries a second; guarded by mu
+	modest       float64                    // a quarter of what could be read: how low the rate may go with a shield; guarded by mu
+	ceiling      float64                    // the rate at which queries were lost last; guarded by mu
+	observations int                        // since the tally was taken; guarded by mu
+	quiet        int                        // looks in a row without pressure or, below 0, with it; guarded by mu
+	low          int                        // looks in a row at which there was little of it; guarded by mu
+	height       uint64                     // the most queries between two looks of this flood; guarded by mu
 }
 
 const (
@@ -144,27 +144,27 @@ func (g *Gate) Refused(w Why) uint64 { return g.stats[w].Load() }
 // Flooded reports whether a flood is being held off.
 func (g *Gate) Flooded() bool { return g.phase.Load() == engaged }
 
-// LookEvery is how often Look is to be called.
-const LookEvery = 100 * time.Millisecond
+// ObserveEvery is how often Look is to be called.
+const ObserveEvery = 100 * time.Millisecond
 
-// Sight is what a look finds.
-type Sight struct {
+// Observation is what a look finds.
+type Observation struct {
 	// Pressed: queries are lost, or about to be, because more come than are
 	// read.
 	Pressed bool
-	// Kept is how many queries the [Shield] has kept away since the last look.
-	Kept uint64
+	// Shielded is how many queries the [Shield] has kept away since the last look.
+	Shielded uint64
 	// Now is by the clock that Admit is given.
 	Now int64
 }
 
 // Look is told how it goes, and sets the pace. It has to be called every
-// LookEvery.
+// ObserveEvery.
 //
 // The pace is what keeps queries from being lost, found as TCP finds its: it is cut
 // as long as there are losses, and raised slowly when there are none. It is a network's,
 // so that those below it lose nothing.
-func (g *Gate) Look(s Sight) {
+func (g *Gate) Observe(s Observation) {
 	if !s.Pressed && g.phase.Load() == calm {
 		return
 	}
@@ -174,17 +174,17 @@ func (g *Gate) Look(s Sight) {
 	for i := range g.marks {
 		networks += bits.OnesCount64(g.marks[i].Swap(0))
 	}
-	seen := g.seen.Swap(0) + s.Kept
+	seen := g.seen.Swap(0) + s.Shielded
 	switch phase := g.phase.Load(); {
 	case phase == calm:
 		g.quiet = 0
 		g.phase.Store(alarmed)
 	case phase == alarmed && s.Pressed && networks >= crowd:
 		// What was read is what can be read, and answers cost most of it.
-		perNetwork := float64(seen) / float64(networks) * float64(time.Second/LookEvery)
+		perNetwork := float64(seen) / float64(networks) * float64(time.Second/ObserveEvery)
 		g.rate, g.height, g.quiet = min(max(perNetwork/2, leastRate), firstRate), seen, 0
 		g.modest = min(max(perNetwork/4, leastRate), 25)
-		g.ceiling, g.looks, g.low = liftedRate, 0, 0
+		g.ceiling, g.observations, g.low = liftedRate, 0, 0
 		g.tally.take()
 		g.pace()
 		g.flood.floor.Store(s.Now + floodDepth - int64(firstBurst/g.rate*1e9))

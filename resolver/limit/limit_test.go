@@ -25,18 +25,18 @@ func name(t testing.TB, s string) *wire.Name {
 func addr(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}) }
 
 // fill has a flooder take all that it gets.
-func fill(r *limit.Room, client func(i int) netip.Addr, zone func(i int) *wire.Name, n int) []limit.Claim {
-	var all []limit.Claim
+func fill(r *limit.WaitLimit, client func(i int) netip.Addr, zone func(i int) *wire.Name, n int) []limit.Permit {
+	var all []limit.Permit
 	for i := range n {
-		var c limit.Claim
-		if _, ok := r.Take(&c, client(i), zone(i)); ok {
+		var c limit.Permit
+		if _, ok := r.Acquire(&c, client(i), zone(i)); ok {
 			all = append(all, c)
 		}
 	}
 	return all
 }
 
-func TestRoomShares(t *testing.T) {
+func TestWaitLimitShares(t *testing.T) {
 	const limitOf = 4096
 	at := func(a netip.Addr) func(int) netip.Addr { return func(int) netip.Addr { return a } }
 	random := func(zone string) func(int) *wire.Name {
@@ -56,7 +56,7 @@ func TestRoomShares(t *testing.T) {
 		{"many of both", func(i int) netip.Addr { return addr(i % 1000) }, spread, limitOf - 500, limitOf - 200, limit.ClientFull},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			r := limit.NewRoom(limitOf)
+			r := limit.NewWaitLimit(limitOf)
 			held := fill(r, c.client, c.zone, 20000)
 			if len(held) < c.from || len(held) > c.to || r.Waiting() != len(held) {
 				t.Errorf("%d wait (%d), want %d to %d", len(held), r.Waiting(), c.from, c.to)
@@ -67,18 +67,18 @@ func TestRoomShares(t *testing.T) {
 			// Somebody else, who asks for something else, finds room.
 			other := 0
 			for i := range 20 {
-				var claim limit.Claim
-				if _, ok := r.Take(&claim, netip.MustParseAddr("192.168.7.7"), name(t, fmt.Sprintf("www.honest%d.org", i))); ok {
+				var claim limit.Permit
+				if _, ok := r.Acquire(&claim, netip.MustParseAddr("192.168.7.7"), name(t, fmt.Sprintf("www.honest%d.org", i))); ok {
 					other++
-					r.Give(&claim)
-					r.Give(&claim) // twice is once
+					r.Release(&claim)
+					r.Release(&claim) // twice is once
 				}
 			}
 			if other < 18 {
 				t.Errorf("of 20 others %d find room", other)
 			}
 			for i := range held {
-				r.Give(&held[i])
+				r.Release(&held[i])
 			}
 			if r.Waiting() != 0 {
 				t.Errorf("%d wait after all", r.Waiting())
@@ -90,35 +90,35 @@ func TestRoomShares(t *testing.T) {
 	}
 }
 
-func TestRoomSmall(t *testing.T) {
-	r := limit.NewRoom(3)
+func TestWaitLimitSmall(t *testing.T) {
+	r := limit.NewWaitLimit(3)
 	held := fill(r, func(int) netip.Addr { return addr(1) }, func(int) *wire.Name { return name(t, "www.example.org") }, 10)
 	if len(held) != 3 || r.Refused(limit.Full) != 7 {
 		t.Errorf("%d wait, %d turned away", len(held), r.Refused(limit.Full))
 	}
 }
 
-func TestRoomTogether(t *testing.T) {
-	r := limit.NewRoom(100)
+func TestWaitLimitTogether(t *testing.T) {
+	r := limit.NewWaitLimit(100)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(1, uint64(i)))
 			n := name(t, "www.example.org")
-			var held []limit.Claim
+			var held []limit.Permit
 			for range 20000 {
 				if rnd.IntN(2) == 0 && len(held) > 0 {
-					r.Give(&held[len(held)-1])
+					r.Release(&held[len(held)-1])
 					held = held[:len(held)-1]
 					continue
 				}
-				var c limit.Claim
-				if _, ok := r.Take(&c, addr(rnd.IntN(50)), n); ok {
+				var c limit.Permit
+				if _, ok := r.Acquire(&c, addr(rnd.IntN(50)), n); ok {
 					held = append(held, c)
 				}
 			}
 			for i := range held {
-				r.Give(&held[i])
+				r.Release(&held[i])
 			}
 		})
 	}
@@ -216,7 +216,7 @@ func TestGateFlood(t *testing.T) {
 			}
 		}
 		now += second / 10
-		g.Look(limit.Sight{Pressed: lost > 0, Kept: kept, Now: now})
+		g.Observe(limit.Observation{Pressed: lost > 0, Shielded: kept, Now: now})
 		return lost
 	}
 	for range 20 {
@@ -277,7 +277,7 @@ func TestGateShield(t *testing.T) {
 				for i := range 50 {
 					g.Admit(netip.AddrFrom4([4]byte{172, 16, byte(i), 9}), false, now)
 				}
-				g.Look(limit.Sight{Pressed: each > 0 && g.Shield() == nil, Kept: uint64(kept), Now: now})
+				g.Observe(limit.Observation{Pressed: each > 0 && g.Shield() == nil, Shielded: uint64(kept), Now: now})
 				now += second / 10
 			}
 		}
@@ -307,7 +307,7 @@ func TestGateFew(t *testing.T) {
 				t.Fatalf("%v", v)
 			}
 		}
-		g.Look(limit.Sight{Pressed: true, Now: second + int64(i)*second/10})
+		g.Observe(limit.Observation{Pressed: true, Now: second + int64(i)*second/10})
 	}
 }
 
@@ -319,7 +319,7 @@ func TestGateSure(t *testing.T) {
 		for i := range 10000 {
 			g.Admit(addr(i%1000), false, now)
 		}
-		g.Look(limit.Sight{Pressed: true, Now: now})
+		g.Observe(limit.Observation{Pressed: true, Now: now})
 		now += second / 10
 	}
 	if !g.Flooded() {
@@ -337,14 +337,14 @@ func TestGateSure(t *testing.T) {
 }
 
 func TestAllocations(t *testing.T) {
-	g, r := limit.NewGate(), limit.NewRoom(100)
+	g, r := limit.NewGate(), limit.NewWaitLimit(100)
 	g.LimitClients(1000, 0)
 	n, a := name(t, "a.b.c.example.org"), netip.MustParseAddr("2001:db8::1")
 	if got := testing.AllocsPerRun(100, func() {
-		var c limit.Claim
+		var c limit.Permit
 		g.Admit(a, false, second)
-		r.Take(&c, a, n)
-		r.Give(&c)
+		r.Acquire(&c, a, n)
+		r.Release(&c)
 	}); got != 0 {
 		t.Errorf("%v allocations", got)
 	}
@@ -367,11 +367,11 @@ func BenchmarkAdmitLimited(b *testing.B) {
 	}
 }
 
-func BenchmarkTakeGive(b *testing.B) {
-	r, n, a := limit.NewRoom(100), name(b, "a.b.c.example.org"), addr(1)
-	var c limit.Claim
+func BenchmarkAcquireRelease(b *testing.B) {
+	r, n, a := limit.NewWaitLimit(100), name(b, "a.b.c.example.org"), addr(1)
+	var c limit.Permit
 	for b.Loop() {
-		r.Take(&c, a, n)
-		r.Give(&c)
+		r.Acquire(&c, a, n)
+		r.Release(&c)
 	}
 }

@@ -16,11 +16,11 @@ type back struct {
 	control [controlLen]uint64
 	namelen uint32
 	ctllen  int
-	claim   limit.Claim // what waits holds
+	claim   limit.Permit // what waits holds
 }
 
 // leave keeps the way back of query i by its ticket, and what it holds.
-func (b *loop) leave(ticket uint32, i int, claim limit.Claim) {
+func (b *loop) leave(ticket uint32, i int, claim limit.Permit) {
 	for int(ticket) >= len(b.backs) {
 		b.backs = append(b.backs, back{})
 	}

@@ -207,8 +207,8 @@ func (c *conn) wait() bool {
 		c.flush()
 		<-c.freed
 	}
-	var claim limit.Claim
-	if !c.q.TakeRoom(c.l.o.Room, &claim) {
+	var claim limit.Permit
+	if !c.q.AcquirePermit(c.l.o.WaitLimit, &claim) {
 		return false
 	}
 	j := c.l.jobs.take(claim)

@@ -7,7 +7,7 @@
 // waits. What it settles is sent by the same goroutine, many at once where
 // many came at once. What it leaves pending is copied into a job, whose
 // goroutine calls [Handler.Resolve] and sends what that returns from the
-// address the client had asked. Jobs are bounded by a [limit.Room] that
+// address the client had asked. Jobs are bounded by a [limit.WaitLimit] that
 // listeners can share; where none is free the answer is [Handler.Shed]'s.
 //
 // On Linux a worker, a goroutine that reads a UDP socket, goes past the Go

@@ -15,7 +15,7 @@ import (
 	"rideau/resolver/limit"
 )
 
-// DefaultMaxPending is how many queries may wait where no Room was given. One
+// DefaultMaxPending is how many queries may wait where no WaitLimit is given. One
 // that waits costs a goroutine and its buffers, in all some 10 KiB.
 const DefaultMaxPending = 4096
 
@@ -39,7 +39,7 @@ type job struct {
 	msg      []byte // what q.Msg views
 	ans      []byte // where the answer goes: two octets on, for its length
 	counters *resolver.Counters
-	claim    limit.Claim
+	claim    limit.Permit
 	// path sends the answer of a UDP query. It belongs to the job for good
 	// and is set anew by the socket that fills the job.
 	path returnPath
@@ -91,11 +91,11 @@ func (p *jobPool) active() int { return int(p.busy.Load()) }
 
 // take returns a job to fill and start, which has taken the claim over; nil if
 // there are to be no more jobs, and the claim has been given back then.
-func (p *jobPool) take(claim limit.Claim) *job {
+func (p *jobPool) take(claim limit.Permit) *job {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		p.l.o.Room.Give(&claim)
+		p.l.o.WaitLimit.Release(&claim)
 		return nil
 	}
 	p.busy.Add(1)
@@ -156,7 +156,7 @@ func (p *jobPool) put(j *job) bool {
 	if cap(j.msg) > maxJobBuffer {
 		j.msg = make([]byte, 0, 512)
 	}
-	p.l.o.Room.Give(&j.claim)
+	p.l.o.WaitLimit.Release(&j.claim)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.busy.Add(-1)

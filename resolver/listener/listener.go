@@ -61,7 +61,7 @@ type Options struct {
 	ReusePort bool
 	// Room bounds the queries that wait. If nil the Listener has one of
 	// its own, for DefaultMaxPending.
-	Room *limit.Room
+	WaitLimit *limit.WaitLimit
 	// Drain is how long the queries that wait may take when Serve is to end.
 	Drain time.Duration
 
@@ -110,8 +110,8 @@ func (o Options) withDefaults() Options {
 	num(&o.MaxConnections, DefaultMaxConnections)
 	num(&o.MaxConnectionsPerClient, DefaultMaxConnectionsPerClient)
 	num(&o.MaxPendingPerConnection, DefaultMaxPendingPerConnection)
-	if o.Room == nil {
-		o.Room = limit.NewRoom(DefaultMaxPending)
+	if o.WaitLimit == nil {
+		o.WaitLimit = limit.NewWaitLimit(DefaultMaxPending)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -205,15 +205,15 @@ func TestPanics(t *testing.T) {
 func TestShed(t *testing.T) {
 	engines(t, func(t *testing.T, o listener.Options) {
 		f := newFake()
-		o.Room = limit.NewRoom(3)
+		o.WaitLimit = limit.NewWaitLimit(3)
 		s := serve(t, f, o)
-		other := serve(t, f, listener.Options{Room: o.Room})
+		other := serve(t, f, listener.Options{WaitLimit: o.WaitLimit})
 		u, c := dial(t, "udp", s.Addr()), dial(t, "tcp", other.Addr())
 		for i := range uint16(2) {
 			send(t, u, query(i, wait, ""))
 		}
 		send(t, c, framed(query(2, wait, "")))
-		eventually(t, "three wait", func() bool { return o.Room.Waiting() == 3 && s.Stats().Pending == 2 && other.Stats().Pending == 1 })
+		eventually(t, "three wait", func() bool { return o.WaitLimit.Waiting() == 3 && s.Stats().Pending == 2 && other.Stats().Pending == 1 })
 		send(t, u, query(3, wait, ""))
 		if a := receive(t, u); a[1] != 3 || a[3] != 2 {
 			t.Errorf("udp over the bound: %x, want SERVFAIL for query 3", a)
@@ -234,6 +234,6 @@ func TestShed(t *testing.T) {
 		if a := receiveFramed(t, c); a[1] != 2 || a[3] != 0 {
 			t.Errorf("tcp: %x", a)
 		}
-		eventually(t, "none waits", func() bool { return o.Room.Waiting() == 0 })
+		eventually(t, "none waits", func() bool { return o.WaitLimit.Waiting() == 0 })
 	})
 }

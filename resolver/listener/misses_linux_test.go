@@ -195,7 +195,7 @@ func TestMissesShare(t *testing.T) {
 func TestMissesAreBounded(t *testing.T) {
 	m := newMirror(t)
 	m.hold()
-	s := serve(t, forwarder(t, patient, m), listener.Options{Workers: 1, Room: limit.NewRoom(10)})
+	s := serve(t, forwarder(t, patient, m), listener.Options{Workers: 1, WaitLimit: limit.NewWaitLimit(10)})
 	c := dial(t, "udp", s.Addr())
 	for round := range uint16(3) {
 		m.hold()

@@ -51,14 +51,14 @@ func (w *worker) answer(dst, msg []byte, oversized bool, client netip.Addr, rece
 }
 
 // room takes room for the query in hand to wait, if there is any.
-func (w *worker) room() (claim limit.Claim, ok bool) {
-	ok = w.q.TakeRoom(w.l.o.Room, &claim)
+func (w *worker) room() (claim limit.Permit, ok bool) {
+	ok = w.q.AcquirePermit(w.l.o.WaitLimit, &claim)
 	return claim, ok
 }
 
 // job returns a job with a copy of the query in hand, for the caller to set
 // its path and start it; nil if there are to be no more.
-func (w *worker) job(claim limit.Claim) *job {
+func (w *worker) job(claim limit.Permit) *job {
 	j := w.l.jobs.take(claim)
 	if j != nil {
 		j.fill(&w.q, w.counters)

@@ -314,7 +314,7 @@ func (b *loop) wait(i int) ([]byte, resolver.Outcome) {
 	if b.misses != nil {
 		t, ok, sound := b.begin()
 		if !sound {
-			b.l.o.Room.Give(&claim)
+			b.l.o.WaitLimit.Release(&claim)
 			return b.refuse(b.Buffer())
 		}
 		if ok {
@@ -371,7 +371,7 @@ func (b *loop) send() {
 // Answered implements resolver.Responder.
 func (b *loop) Answered(ticket uint32, q *resolver.Query, ans []byte, o resolver.Outcome) {
 	w := &b.backs[ticket]
-	b.l.o.Room.Give(&w.claim)
+	b.l.o.WaitLimit.Release(&w.claim)
 	b.counters.Observe(q, o, b.now.Sub(q.Received))
 	if len(ans) == 0 {
 		return
@@ -389,7 +389,7 @@ func (b *loop) HandOver(ticket uint32, q *resolver.Query) {
 	b.q.Msg = msg
 	w := &b.backs[ticket]
 	claim := w.claim
-	w.claim = limit.Claim{}
+	w.claim = limit.Permit{}
 	if j := b.job(claim); j != nil {
 		b.start(j, w)
 		return

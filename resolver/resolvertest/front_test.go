@@ -66,7 +66,7 @@ func (f *front) ask(x *exchange) (wait func()) {
 		return nil
 	}
 	msg := slices.Clone(x.sent)
-	if x.transport.Stream() {
+	if x.transport.IsTCP() {
 		msg = frame(msg)
 	}
 	if _, err := conn.Write(msg); err != nil {
@@ -88,7 +88,7 @@ func (f *front) ask(x *exchange) (wait func()) {
 			return
 		}
 		conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-		if x.transport.Stream() {
+		if x.transport.IsTCP() {
 			x.out = readFrame(conn)
 		} else {
 			buf := make([]byte, 65535)

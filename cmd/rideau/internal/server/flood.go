@@ -13,7 +13,7 @@ import (
 // so, the gate finds the clients that send most, and they are turned away.
 type floodWatch struct {
 	gate     *limit.Gate
-	room     *limit.Room
+	room     *limit.WaitLimit
 	sockets  *sockets
 	resolver *resolver.Resolver
 	log      *slog.Logger
@@ -21,7 +21,7 @@ type floodWatch struct {
 
 // run observes until ctx ends, while enabled returns true.
 func (w floodWatch) run(ctx context.Context, enabled func() bool) {
-	tick := time.NewTicker(limit.LookEvery)
+	tick := time.NewTicker(limit.ObserveEvery)
 	defer tick.Stop()
 	was, flooded := w.sockets.stats(), false
 	var shield *limit.Shield
@@ -40,7 +40,7 @@ func (w floodWatch) run(ctx context.Context, enabled func() bool) {
 			full := w.room.Refused(limit.Full) + w.room.Refused(limit.ClientFull) + w.room.Refused(limit.ZoneFull)
 			pressed := now.Lost > was.Lost || now.Backlog > 0.5 || flooded && full > refused
 			refused = full
-			w.gate.Look(limit.Sight{Pressed: pressed, Kept: now.Shielded - was.Shielded,
+			w.gate.Observe(limit.Observation{Pressed: pressed, Shielded: now.Shielded - was.Shielded,
 				Now: w.resolver.GateClock(time.Now())})
 		} else {
 			w.gate.Calm()

@@ -74,7 +74,7 @@ type Server struct {
 	saved    savedCache
 	devices  *device.Table
 	gate     *limit.Gate
-	room     *limit.Room
+	room     *limit.WaitLimit
 	resolver *resolver.Resolver
 	queries  *queryLog
 	sockets  *sockets

@@ -60,14 +60,14 @@ func newSockets(log *slog.Logger, workers int) *sockets {
 }
 
 // bind binds the addresses that are not bound yet, all or none.
-func (s *sockets) bind(cfg *config.Config, r *resolver.Resolver, room *limit.Room) (map[place]*socket, error) {
+func (s *sockets) bind(cfg *config.Config, r *resolver.Resolver, room *limit.WaitLimit) (map[place]*socket, error) {
 	fresh := map[place]*socket{}
 	for _, p := range places(cfg) {
 		if s.at(p) != nil {
 			continue
 		}
 		l, err := listener.Listen(r, listener.Options{
-			Addrs: []string{p.String()}, Workers: cmp.Or(cfg.Listen.Workers, s.workers), Room: room, ReusePort: s.overlaps(p),
+			Addrs: []string{p.String()}, Workers: cmp.Or(cfg.Listen.Workers, s.workers), WaitLimit: room, ReusePort: s.overlaps(p),
 			MaxConnections: cfg.Listen.TCP.MaxConnections, MaxConnectionsPerClient: cfg.Listen.TCP.MaxConnectionsPerClient,
 			MaxPendingPerConnection: cfg.Listen.TCP.MaxPendingPerConnection, IdleTimeout: cfg.Listen.TCP.IdleTimeout,
 			Logger: s.log, Stats: r.Stats(),

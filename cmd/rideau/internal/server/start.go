@@ -116,7 +116,7 @@ func (s *Server) makeResolver(cfg *config.Config, state *resolver.State) {
 	s.devices = device.New(device.Options{})
 	s.gate = limit.NewGate()
 	s.gate.LimitClients(cfg.Limits.QueriesPerSecond, cfg.Limits.Burst)
-	s.room = limit.NewRoom(cfg.Listen.MaxPending)
+	s.room = limit.NewWaitLimit(cfg.Listen.MaxPending)
 	s.resolver = resolver.New(resolver.Options{
 		Cache: s.cache, State: state, RefusedPerSecond: cfg.Clients.RefusedPerSecond,
 		StaleAfter: cfg.Cache.StaleAfter, Gate: s.gate, Devices: s.devices, Logger: s.log,

@@ -85,17 +85,17 @@ const (
 	maxShield = 1500
 	// leastPass is the least share that is let through: it tells how much there is.
 	leastPass = 1.0 / 64
-	// tallyLooks is how many looks a tally takes.
-	tallyLooks = 3
+	// tallyObservations is how many looks a tally takes.
+	tallyObservations = 3
 )
 
 // weigh makes the shield anew from what was counted since the last time: the
 // networks that send more than twice what the pace lets through. It is called with mu held.
 func (g *Gate) weigh() {
-	if g.looks++; g.looks < tallyLooks {
+	if g.observations++; g.observations < tallyObservations {
 		return
 	}
-	g.looks = 0
+	g.observations = 0
 	counts := g.tally.take()
 	old := g.shield.Load()
 	if old != nil {
@@ -105,7 +105,7 @@ func (g *Gate) weigh() {
 			}
 		}
 	}
-	fair := g.rate * tallyLooks * LookEvery.Seconds()
+	fair := g.rate * tallyObservations * ObserveEvery.Seconds()
 	var heavy []Network
 	total := 0
 	for n, c := range counts {

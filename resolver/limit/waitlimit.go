@@ -8,12 +8,12 @@ import (
 	"rideau/resolver/wire"
 )
 
-// Room bounds the queries that wait, over all who share it, and divides the
+// WaitLimit bounds the queries that wait, over all who share it, and divides the
 // room between clients and between zones: none has more than what is still
 // free, or a share of that. So one alone may have a part of the room and no more,
 // a thousand have little each, and who comes new always finds some (dynamic
 // thresholds, as in switches' buffers). It is safe for concurrent use.
-type Room struct {
+type WaitLimit struct {
 	limit   int64
 	waiting atomic.Int64
 	refused [reasons]atomic.Uint64
@@ -35,17 +35,19 @@ const (
 // String is the reason in a word.
 func (r Reason) String() string { return [...]string{"all", "client", "zone"}[r] }
 
-// NewRoom makes Room for so many queries.
-func NewRoom(n int) *Room { return &Room{limit: int64(max(n, 1)), seed: maphash.MakeSeed()} }
+// NewWaitLimit makes WaitLimit for so many queries.
+func NewWaitLimit(n int) *WaitLimit {
+	return &WaitLimit{limit: int64(max(n, 1)), seed: maphash.MakeSeed()}
+}
 
 // Waiting is the number of queries that wait now.
-func (r *Room) Waiting() int { return int(r.waiting.Load()) }
+func (r *WaitLimit) Waiting() int { return int(r.waiting.Load()) }
 
 // Refused counts the queries that found no room, by reason.
-func (r *Room) Refused(why Reason) uint64 { return r.refused[why].Load() }
+func (r *WaitLimit) Refused(why Reason) uint64 { return r.refused[why].Load() }
 
-// Claim is what a query that waits holds. The zero Claim is none.
-type Claim struct {
+// Permit is what a query that waits holds. The zero Permit is none.
+type Permit struct {
 	cells [1 + len(depths)]uint16
 	n     uint8 // of them
 	held  bool
@@ -64,9 +66,9 @@ const clientShare = 3
 // clients that have no query waiting.
 const small = 64
 
-// Take takes room for a query of a client for a name, or says why there is
+// Acquire takes room for a query of a client for a name, or says why there is
 // none. What was taken has to be given back.
-func (r *Room) Take(c *Claim, client netip.Addr, name *wire.Name) (why Reason, ok bool) {
+func (r *WaitLimit) Acquire(c *Permit, client netip.Addr, name *wire.Name) (why Reason, ok bool) {
 	n := r.waiting.Add(1)
 	if n > r.limit {
 		r.waiting.Add(-1)
@@ -104,15 +106,15 @@ func (r *Room) Take(c *Claim, client netip.Addr, name *wire.Name) (why Reason, o
 	return 0, true
 }
 
-func (r *Room) turnAway(why Reason) (Reason, bool) {
+func (r *WaitLimit) turnAway(why Reason) (Reason, bool) {
 	r.waiting.Add(-1)
 	r.refused[why].Add(1)
 	return why, false
 }
 
-// Give gives back what Take took; of a Claim that holds nothing it does
+// Release releases what Acquire took; of a Permit that holds nothing it does
 // nothing.
-func (r *Room) Give(c *Claim) {
+func (r *WaitLimit) Release(c *Permit) {
 	if !c.held {
 		return
 	}
