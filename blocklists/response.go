@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"rideau/resolver/wire"
+	"rideau/resolver/wire/svcb"
 )
 
 // Response decides about a response: about every owner name and every name
@@ -18,7 +19,7 @@ import (
 //
 // A name does not become banned because of who serves its zone: where there
 // is an answer, or the word that there is none, a banned name in the other
-// sections only sets trim, and the caller leaves those out (wire.Trim).
+// sections only sets trim, and the caller leaves those out (response.Trim).
 // In monitor mode such a name is nothing. The triggers of policy zones on name servers
 // do stop an answer.
 func (s *Snapshot) Response(msg []byte, q *Ask, asked Verdict, scratch *wire.Name) (v Verdict, trim bool) {
@@ -120,7 +121,7 @@ func (s *Snapshot) record(msg []byte, r *wire.Record, q *Ask, scratch *wire.Name
 		return v
 	}
 	if r.Type == wire.TypeSVCB || r.Type == wire.TypeHTTPS {
-		hints := wire.NewHints(msg, r, next)
+		hints := svcb.NewHints(msg, r, next)
 		for b := hints.Next(); b != nil; b = hints.Next() {
 			if v, ok := met(b); ok {
 				return v

@@ -6,6 +6,8 @@ import (
 
 	"rideau/blocklists/format"
 	"rideau/resolver/wire"
+	"rideau/resolver/wire/response"
+	"rideau/resolver/wire/svcb"
 )
 
 // zone is a list that is a policy zone, and the ban that has it.
@@ -183,7 +185,7 @@ func (s *Snapshot) zonedResponse(v Verdict, msg []byte, q *Ask, asked Verdict, s
 	name := *q.Name
 	for links := 0; ; links++ {
 		next := name
-		more := links < maxChain && wire.Alias(msg, &next)
+		more := links < maxChain && response.Alias(msg, &next)
 		if !ch.found || ch.zone > 0 {
 			found, zone := ch.found, ch.zone
 			if !more {
@@ -294,7 +296,7 @@ func (s *Snapshot) atTargets(ch *choice, msg []byte, q *Ask, scratch *wire.Name)
 			continue
 		}
 		var hint candidates
-		hints := wire.NewHints(msg, &r, next)
+		hints := svcb.NewHints(msg, &r, next)
 		for b := hints.Next(); b != nil; b = hints.Next() {
 			if a, ok := netip.AddrFromSlice(b); ok {
 				s.address(&hint, a, format.OnAnswer)

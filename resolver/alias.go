@@ -7,6 +7,7 @@ import (
 	"rideau/resolver/cache"
 	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/wire"
+	"rideau/resolver/wire/response"
 )
 
 // maxAliases is how often a chain of aliases is taken up again, and how long
@@ -36,7 +37,7 @@ func danglingAlias(f *pendingQuery, msg []byte, end *wire.Name) bool {
 		}
 	}
 	*end = *f.name
-	for links := 0; wire.Alias(msg, end); links++ {
+	for links := 0; response.Alias(msg, end); links++ {
 		if links == maxAliases {
 			return false
 		}
@@ -61,7 +62,7 @@ func (r *Resolver) goOn(f *pendingQuery, msg []byte, resp *wire.Response, end, s
 			break
 		}
 		next, more := r.nextPart(ctx, f, end, scratch)
-		whole, ok := wire.Join(msg, next)
+		whole, ok := response.Join(msg, next)
 		var joined wire.Response
 		if !ok || joined.Parse(whole, scratch) != nil {
 			return nil, false

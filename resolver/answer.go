@@ -4,6 +4,8 @@ import (
 	"rideau/blocklists"
 	"rideau/resolver/cache"
 	"rideau/resolver/wire"
+	"rideau/resolver/wire/response"
+	"rideau/resolver/wire/svcb"
 )
 
 // Info codes of RFC 8914 section 4.
@@ -83,7 +85,7 @@ func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outco
 		return r.block(dst[:base], q, verdict, o)
 	}
 	if trim {
-		dst = append(dst[:base], wire.Trim(dst[base:])...)
+		dst = append(dst[:base], response.Trim(dst[base:])...)
 	}
 	o = r.note(q, verdict, o)
 	if q.state.policy.StripECH(q.group) {
@@ -200,7 +202,7 @@ func (r *Resolver) examine(msg []byte, q *Query, hit cache.Hit) (v blocklists.Ve
 // dst, from base on.
 func withoutECH(dst []byte, base int) ([]byte, error) {
 	var scratch wire.Name
-	out, changed, err := wire.AppendWithoutECH(dst, dst[base:], &scratch)
+	out, changed, err := svcb.AppendWithoutECH(dst, dst[base:], &scratch)
 	if !changed || err != nil {
 		return dst, err
 	}

@@ -5,6 +5,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/resolver/wire"
+	"rideau/resolver/wire/response"
 )
 
 // block answers as a ban demands. Kind Pending means that the answer is an
@@ -62,7 +63,7 @@ func (q *Query) appendChain(dst []byte, base int, verdict blocklists.Verdict) ([
 		return dst, wire.HeaderLen
 	}
 	name := q.view.Name
-	return wire.AppendAliases(dst, base, q.chain, &name, int(verdict.Links))
+	return response.AppendAliases(dst, base, q.chain, &name, int(verdict.Links))
 }
 
 // blockChain is block for a name that the message in dst, from base on, reaches

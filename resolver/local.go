@@ -7,6 +7,7 @@ import (
 	"rideau/blocklists"
 	"rideau/resolver/cache"
 	"rideau/resolver/wire"
+	"rideau/resolver/wire/response"
 )
 
 // local answers with the records that a policy zone, or a ban, holds for the
@@ -56,7 +57,7 @@ func (r *Resolver) local(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 func (q *Query) stopped(verdict blocklists.Verdict) *wire.Name {
 	name := q.view.Name
 	for range verdict.Links {
-		if q.chain == nil || !wire.Alias(q.chain, &name) {
+		if q.chain == nil || !response.Alias(q.chain, &name) {
 			break
 		}
 	}
@@ -124,7 +125,7 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 	dst, owner := q.appendChain(dst, base, verdict)
 	dst = wire.AppendRecord(dst, base, wire.Answer, owner, wire.TypeCNAME, ttl, target.Bytes())
 	const room = wire.MaxMessage - 1024 // for the OPT record
-	dst = wire.AppendAnswer(dst, base, msg, room)
+	dst = response.AppendAnswer(dst, base, msg, room)
 	return q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban), o)
 }
 

@@ -3,6 +3,7 @@ package resolver
 import (
 	"rideau/resolver/cookie"
 	"rideau/resolver/wire"
+	"rideau/resolver/wire/response"
 )
 
 // seal completes the response in dst from base on: it appends the OPT record
@@ -15,7 +16,7 @@ func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte, o Ou
 	o.Rcode = rcode&^0xF | wire.HeaderRcode(dst[base:])
 	limit := q.limit()
 	if !v.EDNS {
-		return wire.Fit(dst, base, limit), o
+		return response.Fit(dst, base, limit), o
 	}
 	var tmp [maxOptions]byte
 	fixed := q.appendOptions(tmp[:0])
@@ -23,7 +24,7 @@ func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte, o Ou
 	if len(dst)-base+len(option) > limit {
 		option = nil
 	}
-	dst = wire.Fit(dst, base, limit-len(option))
+	dst = response.Fit(dst, base, limit-len(option))
 	off := len(dst)
 	dst = wire.AppendOPT(dst, base, wire.OPT{UDPSize: q.state.udpSize, DO: v.DO, Rcode: rcode, Options: option})
 	return wire.AppendOption(dst, off, fixed), o

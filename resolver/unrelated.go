@@ -1,13 +1,16 @@
 package resolver
 
-import "rideau/resolver/wire"
+import (
+	"rideau/resolver/wire"
+	"rideau/resolver/wire/response"
+)
 
 // dropUnrelated takes out of a response what does not belong to its question, so that
 // an upstream's word, or a forger's, is kept and passed on for nothing but what
 // was asked, and puts its answer in order. It reports false if all the answer was for
 // other names. resp is read anew if need be.
 func (r *Resolver) dropUnrelated(msg []byte, do bool, resp *wire.Response, scratch *wire.Name) ([]byte, bool) {
-	out, dropped, moved, ok := wire.AppendRelated(nil, msg[:resp.End], do)
+	out, dropped, moved, ok := response.AppendRelated(nil, msg[:resp.End], do)
 	if dropped > 0 {
 		r.unrelated.Add(uint64(dropped))
 	}

@@ -93,8 +93,8 @@ func ownImports() map[string][]string {
 		"resolver/ops":             {"resolver", "blocklists", "blocklists/format"},
 		"resolver/resolvertest":    nil,
 		"resolver": {"blocklists", "blocklists/prefix", "blocklists/suffix", "resolver/batch",
-			"resolver/cache", "resolver/cookie", "resolver/device", "resolver/limit", "resolver/upstream", "resolver/upstream/acceptance", "resolver/upstream/mux", "resolver/wire"},
-		"blocklists":                   {"blocklists/format", "blocklists/prefix", "blocklists/suffix", "resolver/wire"},
+			"resolver/cache", "resolver/cookie", "resolver/device", "resolver/limit", "resolver/upstream", "resolver/upstream/acceptance", "resolver/upstream/mux", "resolver/wire", "resolver/wire/response", "resolver/wire/svcb"},
+		"blocklists":                   {"blocklists/format", "blocklists/prefix", "blocklists/suffix", "resolver/wire", "resolver/wire/response", "resolver/wire/svcb"},
 		"blocklists/fetch":             nil,
 		"blocklists/lint":              {"blocklists", "blocklists/format", "resolver/wire"},
 		"blocklists/source":            {"blocklists", "blocklists/fetch", "blocklists/pack"},
@@ -116,6 +116,8 @@ func ownImports() map[string][]string {
 		"resolver/upstream/mux":        {"resolver/batch", "resolver/upstream", "resolver/upstream/acceptance", "resolver/wire"},
 		"resolver/upstream/latency":    nil,
 		"resolver/wire":                nil,
+		"resolver/wire/response":       {"resolver/wire"},
+		"resolver/wire/svcb":           {"resolver/wire"},
 	}
 }
 
@@ -272,7 +274,6 @@ func largePackages() map[string]int {
 		"resolver/listener":          2950,
 		"resolver/ops":               1860,
 		"resolver/upstream":          1850,
-		"resolver/wire":              2350,
 	}
 }
 

@@ -202,7 +202,7 @@ func (c *Cache) putDenial(msg []byte, k *Key, e entry) bool {
 	out = append(out, w.name...)
 	out = binary.BigEndian.AppendUint16(out, 0)
 	out = binary.BigEndian.AppendUint16(out, uint16(k.Class))
-	out, ok := wire.AppendPlain(out, 0, msg, maxDenial)
+	out, ok := wire.AppendRecords(out, 0, msg, maxDenial)
 	if !ok {
 		return false
 	}

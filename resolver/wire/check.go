@@ -38,7 +38,7 @@ func Matches(query, resp []byte) bool {
 	if f&FlagQR == 0 || f>>11&0xF != Flags(query)>>11&0xF {
 		return false
 	}
-	end := skipName(query, HeaderLen)
+	end := SkipName(query, HeaderLen)
 	if end < 0 || end+4 > len(query) {
 		return false
 	}
@@ -158,7 +158,7 @@ func checkNames(msg []byte, rec *Record, ttls []uint16, scratch *Name) error {
 			return ErrMessage
 		}
 	}
-	head, names, _ := namesInData(msg, rec)
+	head, names, _ := DataNames(msg, rec)
 	off := rec.DataOff + head
 	for range names {
 		if off >= rec.End {

@@ -138,9 +138,9 @@ func SetCount(msg []byte, s Section, n int) {
 	binary.BigEndian.PutUint16(msg[4+2*int(s):], uint16(n))
 }
 
-// skipName returns the offset after the name at off without following
+// SkipName returns the offset after the name at off without following
 // pointers, or -1.
-func skipName(msg []byte, off int) int {
+func SkipName(msg []byte, off int) int {
 	for uint(off) < uint(len(msg)) {
 		c := int(msg[off])
 		switch {
@@ -191,7 +191,7 @@ func NewWalk(msg []byte) Walk {
 		return w
 	}
 	for range Count(msg, Question) {
-		w.off = skipName(msg, w.off)
+		w.off = SkipName(msg, w.off)
 		if w.off < 0 || w.off+4 > len(msg) {
 			w.err = ErrMessage
 			return w
@@ -218,7 +218,7 @@ func (w *Walk) Next(r *Record) bool {
 	}
 	w.left--
 	r.Section, r.Off = w.section, w.off
-	p := skipName(w.msg, w.off)
+	p := SkipName(w.msg, w.off)
 	if p < 0 || p+10 > len(w.msg) {
 		w.err = ErrMessage
 		return false
@@ -267,50 +267,4 @@ func TargetOffset(msg []byte, r *Record) (off int, ok bool) {
 		return 0, false
 	}
 	return off, off < r.End
-}
-
-// Hints reads the addresses in an SVCB or HTTPS record's ipv4hint and
-// ipv6hint parameters (RFC 9460 section 7.3). It borrows the message.
-type Hints struct {
-	msg       []byte
-	off, end  int // of the parameters not yet read
-	cur, stop int // of the addresses not yet read in the present one
-	size      int
-}
-
-// NewHints begins at r's parameters; next is the offset after its target
-// name. What is malformed yields nothing.
-func NewHints(msg []byte, r *Record, next int) Hints {
-	return Hints{msg: msg, off: next, end: r.End}
-}
-
-// Next returns the next address, of 4 or 16 octets, or nil at the end. It
-// borrows the message.
-func (h *Hints) Next() []byte {
-	for {
-		if h.size > 0 && h.cur+h.size <= h.stop {
-			a := h.msg[h.cur : h.cur+h.size]
-			h.cur += h.size
-			return a
-		}
-		if h.off+4 > h.end {
-			return nil
-		}
-		key := binary.BigEndian.Uint16(h.msg[h.off:])
-		n := int(binary.BigEndian.Uint16(h.msg[h.off+2:]))
-		h.cur, h.stop = h.off+4, h.off+4+n
-		h.off = h.stop
-		if h.stop > h.end {
-			h.off, h.size = h.end, 0
-			return nil
-		}
-		switch key {
-		case 4:
-			h.size = 4
-		case 6:
-			h.size = 16
-		default:
-			h.size = 0
-		}
-	}
 }

@@ -60,7 +60,7 @@ func TestNamesOfTTLs(t *testing.T) {
 
 // What a response says does not depend on how long ago that was.
 func FuzzNamesStay(f *testing.F) {
-	f.Add(pack(f, response(f)), uint32(1))
+	f.Add(encode(f, full(f)), uint32(1))
 	f.Add(responseOf(1, "\xc0\x0c\x00\x05\x00\x01\x00\x01a\x00\x00\x02\xc0\x24\xc0\x10\x00\x02\x00\x01\x00\x00\x01\x00\x00\x02\xc0\x10"), uint32(0xFFFFFFFF))
 	f.Fuzz(func(t *testing.T, msg []byte, ttl uint32) {
 		var r wire.Response

@@ -44,7 +44,7 @@ func TestAdditionalRecords(t *testing.T) {
 		}
 		c.extra(m)
 		m.SetEdns0(1232, false)
-		msg := pack(t, m)
+		msg := encode(t, m)
 		var r wire.Response
 		var scratch wire.Name
 		err := r.Parse(msg, &scratch)

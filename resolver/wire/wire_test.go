@@ -9,9 +9,12 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/resolver/wire"
+	"rideau/resolver/wire/response"
+	"rideau/resolver/wire/svcb"
 )
 
-func pack(t testing.TB, m *dns.Msg) []byte {
+// encode is the message in wire form.
+func encode(t testing.TB, m *dns.Msg) []byte {
 	t.Helper()
 	b, err := m.Pack()
 	if err != nil {
@@ -35,8 +38,8 @@ func rr(t testing.TB, text string) dns.RR {
 	return r
 }
 
-// response is a compressed message with all that policy and cache look at.
-func response(t testing.TB) *dns.Msg {
+// full is a compressed message with all that policy and cache look at.
+func full(t testing.TB) *dns.Msg {
 	m := question("www.Example.ca.", dns.TypeHTTPS)
 	m.Response, m.Compress, m.RecursionAvailable = true, true, true
 	for _, s := range []string{
@@ -61,7 +64,7 @@ func TestParseQuery(t *testing.T) {
 	mod := func(f func(m *dns.Msg)) []byte {
 		m := question("Web.WeChat.com.", dns.TypeAAAA)
 		f(m)
-		return pack(t, m)
+		return encode(t, m)
 	}
 	edns := func(f func(o *dns.OPT)) []byte {
 		return mod(func(m *dns.Msg) {
@@ -156,7 +159,7 @@ func TestNameLimits(t *testing.T) {
 }
 
 func TestResponse(t *testing.T) {
-	msg := pack(t, response(t))
+	msg := encode(t, full(t))
 	var n wire.Name
 	var r wire.Response
 	if err := r.Parse(msg, &n); err != nil {
@@ -186,7 +189,7 @@ func TestResponse(t *testing.T) {
 		}
 		targets = append(targets, n.String())
 		if rec.Type == wire.TypeHTTPS {
-			h := wire.NewHints(msg, &rec, next)
+			h := svcb.NewHints(msg, &rec, next)
 			for a := h.Next(); a != nil; a = h.Next() {
 				addrs = append(addrs, string(rune('0'+len(a)/4)))
 			}
@@ -198,7 +201,7 @@ func TestResponse(t *testing.T) {
 	if strings.Join(addrs, "") != "114" {
 		t.Errorf("hints %v", addrs)
 	}
-	cut := wire.Trim(bytes.Clone(msg[:r.End]))
+	cut := response.Trim(bytes.Clone(msg[:r.End]))
 	if err := got.Unpack(cut); err != nil || len(got.Answer) != 6 || len(got.Ns)+len(got.Extra) != 0 {
 		t.Errorf("cut: %v %v", err, &got)
 	}
@@ -212,7 +215,7 @@ func TestTrimKeepsSOA(t *testing.T) {
 		rr(t, "example.ca. 60 IN SOA ns.example.ca. host.example.ca. 1 2 3 4 5"))
 	m.Extra = append(m.Extra, rr(t, "ns.banned.example. 60 IN A 192.0.2.1"))
 	var got dns.Msg
-	if err := got.Unpack(wire.Trim(pack(t, m))); err != nil || len(got.Answer) != 1 || len(got.Extra) != 0 ||
+	if err := got.Unpack(response.Trim(encode(t, m))); err != nil || len(got.Answer) != 1 || len(got.Extra) != 0 ||
 		len(got.Ns) != 1 || got.Ns[0].String() != m.Ns[1].String() {
 		t.Errorf("%v %v", err, &got)
 	}
@@ -223,7 +226,7 @@ func TestCapTTLs(t *testing.T) {
 	for _, ttl := range []string{"5", "500", "2147483648", "4294967295"} {
 		m.Answer = append(m.Answer, rr(t, "www.example.ca. "+ttl+" IN A 192.0.2.1"))
 	}
-	msg := pack(t, m)
+	msg := encode(t, m)
 	wire.CapTTLs(msg, 100)
 	var got dns.Msg
 	if err := got.Unpack(msg); err != nil {
@@ -240,7 +243,7 @@ func TestReply(t *testing.T) {
 	m := question("WeB.wechat.com.", dns.TypeA)
 	m.CheckingDisabled = true
 	m.SetEdns0(1232, true)
-	query := pack(t, m)
+	query := encode(t, m)
 	var q wire.Query
 	if q.Parse(query) != wire.FaultNone {
 		t.Fatal("fault")
@@ -270,7 +273,7 @@ func TestReply(t *testing.T) {
 		if e := o.Option[0].(*dns.EDNS0_EDE); e.InfoCode != 15 || e.ExtraText != "ban" {
 			t.Errorf("EDE %v", e)
 		}
-		b = wire.Fit(b, prefix, q.QuestionEnd)
+		b = response.Fit(b, prefix, q.QuestionEnd)
 		if err := got.Unpack(b[prefix:]); err != nil || !got.Truncated || len(got.Ns)+len(got.Extra) != 0 {
 			t.Errorf("truncated: %v %v", err, &got)
 		}
@@ -290,7 +293,7 @@ func TestAppendQueryMatches(t *testing.T) {
 	resp := func(f func(*dns.Msg)) []byte {
 		r := new(dns.Msg).SetReply(&m)
 		f(r)
-		return pack(t, r)
+		return encode(t, r)
 	}
 	for name, c := range map[string]struct {
 		resp []byte
@@ -316,7 +319,7 @@ func TestAppendQueryMatches(t *testing.T) {
 func TestNoAllocations(t *testing.T) {
 	m := question("a.b.web.wechat.com.", dns.TypeA)
 	m.SetEdns0(1232, true)
-	query, resp := pack(t, m), pack(t, response(t))
+	query, resp := encode(t, m), encode(t, full(t))
 	var q wire.Query
 	var n wire.Name
 	dst := make([]byte, 0, 4096)
@@ -325,11 +328,11 @@ func TestNoAllocations(t *testing.T) {
 		b := wire.Reply(dst, &q, query, wire.NXDomain)
 		b = wire.AppendSOA(b, 0, wire.Authority, wire.HeaderLen, 30)
 		b = wire.AppendOPT(b, 0, wire.OPT{UDPSize: 1232})
-		wire.Fit(b, 0, q.QuestionEnd)
+		response.Fit(b, 0, q.QuestionEnd)
 		var r wire.Response
 		b = append(dst[:0], resp...)
 		r.Parse(b, &n)
-		wire.Trim(b)
+		response.Trim(b)
 	}); got != 0 {
 		t.Errorf("%v allocations", got)
 	}
@@ -388,7 +391,7 @@ func lowerASCII(b []byte) []byte {
 func FuzzQuery(f *testing.F) {
 	m := question("Web.WeChat.com.", dns.TypeAAAA)
 	m.SetEdns0(4096, true)
-	f.Add(pack(f, m))
+	f.Add(encode(f, m))
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		before := bytes.Clone(msg)
 		var q wire.Query
@@ -423,7 +426,7 @@ func FuzzQuery(f *testing.F) {
 
 // FuzzResponse: nothing panics, and what was accepted stays readable.
 func FuzzResponse(f *testing.F) {
-	f.Add(pack(f, response(f)))
+	f.Add(encode(f, full(f)))
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		var d dns.Msg
 		readable := d.Unpack(msg) == nil
@@ -441,7 +444,7 @@ func FuzzResponse(f *testing.F) {
 				if err != nil {
 					t.Fatalf("accepted, and then %v", err)
 				}
-				h := wire.NewHints(msg, &rec, next)
+				h := svcb.NewHints(msg, &rec, next)
 				for h.Next() != nil {
 				}
 			}
@@ -453,7 +456,7 @@ func FuzzResponse(f *testing.F) {
 			t.Fatalf("EDNS %v", r.EDNS)
 		}
 		if readable {
-			if err := d.Unpack(wire.Trim(msg)); err != nil {
+			if err := d.Unpack(response.Trim(msg)); err != nil {
 				t.Fatalf("cut: %v", err)
 			}
 		}
@@ -463,7 +466,7 @@ func FuzzResponse(f *testing.F) {
 func BenchmarkParseQuery(b *testing.B) {
 	m := question("a.b.web.wechat.com.", dns.TypeA)
 	m.SetEdns0(1232, true)
-	query := pack(b, m)
+	query := encode(b, m)
 	var q wire.Query
 	b.ReportAllocs()
 	for b.Loop() {
@@ -472,7 +475,7 @@ func BenchmarkParseQuery(b *testing.B) {
 }
 
 func BenchmarkParseResponse(b *testing.B) {
-	resp := pack(b, response(b))
+	resp := encode(b, full(b))
 	buf := make([]byte, len(resp))
 	var n wire.Name
 	var r wire.Response

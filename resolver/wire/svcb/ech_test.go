@@ -1,4 +1,4 @@
-package wire_test
+package svcb_test
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/resolver/wire"
+	"rideau/resolver/wire/response"
+	"rideau/resolver/wire/svcb"
 )
 
 // message is a response with the records of text: a line each, "answer",
@@ -103,11 +105,11 @@ func text(m *dns.Msg) string {
 // stripped is msg without ECH, as wire has it and as the model has it.
 func stripped(t testing.TB, m *dns.Msg) (out []byte, got, want string, changed bool) {
 	t.Helper()
-	msg := pack(t, m)
+	msg := encode(t, m)
 	before := bytes.Clone(msg)
 	var n wire.Name
 	const ahead = "in front"
-	dst, changed, err := wire.AppendWithoutECH([]byte(ahead), msg, &n)
+	dst, changed, err := svcb.AppendWithoutECH([]byte(ahead), msg, &n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +239,7 @@ func TestWithoutECHTooLong(t *testing.T) {
 	if err := new(wire.Response).Parse(bytes.Clone(msg), &n); err != nil {
 		t.Fatal(err)
 	}
-	out, changed, err := wire.AppendWithoutECH([]byte("x"), msg, &n)
+	out, changed, err := svcb.AppendWithoutECH([]byte("x"), msg, &n)
 	if err == nil || changed || string(out) != "x" {
 		t.Errorf("%d octets, changed %v, error %v", len(out), changed, err)
 	}
@@ -257,7 +259,7 @@ func TestWithoutECHMalformed(t *testing.T) {
 		msg := []byte("\x00\x01\x80\x00\x00\x01\x00\x01\x00\x00\x00\x00\x01a\x00\x00\x41\x00\x01" + "\xC0\x0C\x00\x41\x00\x01\x00\x00\x00\x3C")
 		data := "\x00\x01\x00" + c.params
 		msg = append(append(msg, 0, byte(len(data))), data...)
-		out, changed, err := wire.AppendWithoutECH(nil, msg, new(wire.Name))
+		out, changed, err := svcb.AppendWithoutECH(nil, msg, new(wire.Name))
 		want := ""
 		if changed {
 			want = "\x00\x01\x00" + c.want
@@ -271,11 +273,11 @@ func TestWithoutECHMalformed(t *testing.T) {
 
 func TestWithoutECHNoAllocations(t *testing.T) {
 	var n wire.Name
-	msg := pack(t, message(t, "www.example.net.", dns.TypeHTTPS, "www.example.net. 60 IN CNAME edge.example.org.\n"+
+	msg := encode(t, message(t, "www.example.net.", dns.TypeHTTPS, "www.example.net. 60 IN CNAME edge.example.org.\n"+
 		"edge.example.org. 60 IN HTTPS 1 . mandatory=ech alpn=h2 ech="+ech+"\nedge.example.org. 60 IN RRSIG HTTPS "+sigTail))
 	dst := make([]byte, 0, 1024)
 	if got := testing.AllocsPerRun(100, func() {
-		if _, changed, err := wire.AppendWithoutECH(dst, msg, &n); !changed || err != nil {
+		if _, changed, err := svcb.AppendWithoutECH(dst, msg, &n); !changed || err != nil {
 			t.Fatal(changed, err)
 		}
 	}); got != 0 {
@@ -284,13 +286,13 @@ func TestWithoutECHNoAllocations(t *testing.T) {
 }
 
 func FuzzWithoutECH(f *testing.F) {
-	f.Add(pack(f, response(f)))
+	f.Add(encode(f, full(f)))
 	for _, records := range []string{
 		"a.example. 60 IN HTTPS 1 . mandatory=alpn,ech alpn=h2 ech=" + ech,
 		"a.example. 60 IN CNAME b.example.\nb.example. 60 IN HTTPS 1 c.b.example. ech=" + ech + "\nb.example. 60 IN RRSIG HTTPS " + sigTail,
 		"additional\n_dns.a.example. 60 IN SVCB 1 a.example. ech=" + ech + "\na.example. 60 IN MX 1 b.a.example.",
 	} {
-		f.Add(pack(f, message(f, "a.example.", dns.TypeHTTPS, records)))
+		f.Add(encode(f, message(f, "a.example.", dns.TypeHTTPS, records)))
 	}
 	echValue, err := base64.StdEncoding.DecodeString(ech)
 	if err != nil {
@@ -305,7 +307,7 @@ func FuzzWithoutECH(f *testing.F) {
 		}
 		msg := data[:r.End]
 		before := bytes.Clone(msg)
-		out, changed, err := wire.AppendWithoutECH(nil, msg, &n)
+		out, changed, err := svcb.AppendWithoutECH(nil, msg, &n)
 		if !bytes.Equal(before, msg) {
 			t.Fatal("the message was written to")
 		}
@@ -322,7 +324,7 @@ func FuzzWithoutECH(f *testing.F) {
 		if again.End != len(out) {
 			t.Fatalf("%d octets, of which %d are read", len(out), again.End)
 		}
-		if rest, changed, err := wire.AppendWithoutECH(nil, out, &n); changed || err != nil {
+		if rest, changed, err := svcb.AppendWithoutECH(nil, out, &n); changed || err != nil {
 			t.Fatalf("once more: %x, %v", rest, err)
 		}
 		var m, unpacked dns.Msg
@@ -363,12 +365,12 @@ func TestCopiesCarryNoPointers(t *testing.T) {
 	if err := new(wire.Response).Parse(bytes.Clone(msg), new(wire.Name)); err != nil {
 		t.Fatal(err)
 	}
-	other := pack(t, question("other.example.org.", dns.TypeSVCB))
-	stripped, _, err := wire.AppendWithoutECH(nil, msg, new(wire.Name))
+	other := encode(t, question("other.example.org.", dns.TypeSVCB))
+	stripped, _, err := svcb.AppendWithoutECH(nil, msg, new(wire.Name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, out := range map[string][]byte{"another message": wire.AppendAnswer(other, 0, msg, wire.MaxMessage), "without ech": stripped} {
+	for name, out := range map[string][]byte{"another message": response.AppendAnswer(other, 0, msg, wire.MaxMessage), "without ech": stripped} {
 		var m dns.Msg
 		if err := m.Unpack(out); err != nil || len(m.Answer) != 1 || m.Answer[0].(*dns.SVCB).Target != "a.example." {
 			t.Errorf("%s: %v: %v", name, err, m.Answer)

@@ -1,4 +1,4 @@
-package wire_test
+package response_test
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/resolver/wire"
+	"rideau/resolver/wire/response"
 )
 
 // some is a response with RRsets of several sizes in all sections, at times in
@@ -44,9 +45,9 @@ func TestFit(t *testing.T) {
 	kept := 0
 	for range 3000 {
 		m := some(t, r)
-		whole := pack(t, m)
+		whole := encode(t, m)
 		limit := 60 + r.IntN(len(whole))
-		b := wire.Fit(append(bytes.Clone(prefix), whole...), len(prefix), limit)
+		b := response.Fit(append(bytes.Clone(prefix), whole...), len(prefix), limit)
 		if len(b)-len(prefix) > limit {
 			t.Fatalf("%d octets, of %d", len(b)-len(prefix), limit)
 		}
@@ -91,9 +92,9 @@ func TestFitKeeps(t *testing.T) {
 	m.SetQuestion("www.example.ca.", dns.TypeA)
 	m.Response, m.Compress = true, true
 	m.Answer = append(m.Answer, rr(t, "www.example.ca. 60 IN CNAME b.example.ca."), rr(t, "b.example.ca. 60 IN A 192.0.2.1"), rr(t, "b.example.ca. 60 IN A 192.0.2.2"))
-	whole := pack(t, m)
+	whole := encode(t, m)
 	var got dns.Msg
-	if err := got.Unpack(wire.Fit(whole, 0, len(whole)-1)); err != nil || len(got.Answer) != 1 || !got.Truncated {
+	if err := got.Unpack(response.Fit(whole, 0, len(whole)-1)); err != nil || len(got.Answer) != 1 || !got.Truncated {
 		t.Errorf("%v, %v", &got, err)
 	}
 }
@@ -103,14 +104,14 @@ func TestFitKeeps(t *testing.T) {
 func FuzzFit(f *testing.F) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 10 {
-		f.Add(pack(f, some(f, r)), uint16(100))
+		f.Add(encode(f, some(f, r)), uint16(100))
 	}
 	f.Fuzz(func(t *testing.T, msg []byte, limit uint16) {
 		w := wire.NewWalk(msg)
 		if w.Err() != nil || int(limit) < w.Offset() {
 			return
 		}
-		b := wire.Fit(bytes.Clone(msg), 0, int(limit))
+		b := response.Fit(bytes.Clone(msg), 0, int(limit))
 		if len(b) > int(limit) {
 			t.Fatalf("%d octets of %d", len(b), limit)
 		}
@@ -118,47 +119,4 @@ func FuzzFit(f *testing.F) {
 			t.Fatal(w.Err())
 		}
 	})
-}
-
-func TestQueryCookies(t *testing.T) {
-	client, server := []byte("clientco"), []byte("servercookie16xx")
-	with := func(questions int, options ...[]byte) []byte {
-		m := question("example.ca.", dns.TypeA)
-		m.SetEdns0(1232, false)
-		for _, o := range options {
-			m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_LOCAL{Code: dns.EDNS0COOKIE, Data: o})
-		}
-		if questions == 0 {
-			m.Question = nil
-		}
-		return pack(t, m)
-	}
-	for _, c := range []struct {
-		name  string
-		msg   []byte
-		fault wire.Fault
-		kind  wire.CookieKind
-	}{
-		{"none", with(1), wire.FaultNone, wire.CookieNone},
-		{"client", with(1, client), wire.FaultNone, wire.CookieClient},
-		{"both", with(1, append(client[:8:8], server...)), wire.FaultNone, wire.CookieBoth},
-		{"other", with(1, append(client[:8:8], server[:8]...)), wire.FaultNone, wire.CookieOther},
-		{"longest", with(1, append(client[:8:8], append(server[:16:16], server...)...)), wire.FaultNone, wire.CookieOther},
-		{"the first counts", with(1, client, append(client[:8:8], server...)), wire.FaultNone, wire.CookieClient},
-		{"empty", with(1, nil), wire.FaultFormErr, wire.CookieNone},
-		{"short", with(1, client[:7]), wire.FaultFormErr, wire.CookieNone},
-		{"between", with(1, append(client[:8:8], 1)), wire.FaultFormErr, wire.CookieNone},
-		{"long", with(1, make([]byte, 41)), wire.FaultFormErr, wire.CookieNone},
-		{"nothing else", with(0, client), wire.FaultCookie, wire.CookieClient},
-		{"nothing at all", with(0), wire.FaultFormErr, wire.CookieNone},
-	} {
-		var q wire.Query
-		if f := q.Parse(c.msg); f != c.fault || q.Cookie != c.kind || !q.EDNS {
-			t.Errorf("%s: fault %v, cookie %v, EDNS %v", c.name, f, q.Cookie, q.EDNS)
-			continue
-		}
-		if c.kind != wire.CookieNone && string(q.ClientCookie[:]) != string(client) || c.kind == wire.CookieBoth && string(q.ServerCookie[:]) != string(server) {
-			t.Errorf("%s: read %q and %q", c.name, q.ClientCookie, q.ServerCookie)
-		}
-	}
 }

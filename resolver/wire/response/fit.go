@@ -1,4 +1,6 @@
-package wire
+package response
+
+import "rideau/resolver/wire"
 
 // Fit cuts the message that begins at base down to limit octets, of which the
 // header and the question must be less, by leaving out records from the end:
@@ -18,10 +20,10 @@ func Fit(dst []byte, base, limit int) []byte {
 	}
 	counts, lost := f.count(m, end)
 	for i, n := range counts {
-		SetCount(m, Answer+Section(i), n)
+		wire.SetCount(m, wire.Answer+wire.Section(i), n)
 	}
 	if lost {
-		SetFlags(m, Flags(m)|FlagTC)
+		wire.SetFlags(m, wire.Flags(m)|wire.FlagTC)
 	}
 	return dst[:base+end]
 }
@@ -34,16 +36,16 @@ type fitter struct {
 
 // rrset is where an RRset begins in a message.
 type rrset struct {
-	first   Record
-	section Section
+	first   wire.Record
+	section wire.Section
 }
 
 // fill notes the RRsets of the records that fit, and returns where those end:
 // before the first that does not fit, or that there is no room to note.
 func (f *fitter) fill(m []byte, limit int) int {
-	w := NewWalk(m)
+	w := wire.NewWalk(m)
 	end := w.Offset()
-	var r Record
+	var r wire.Record
 	for w.Next(&r) && r.End <= limit {
 		if f.find(m, &r) < 0 {
 			if f.n == len(f.sets) {
@@ -59,10 +61,10 @@ func (f *fitter) fill(m []byte, limit int) int {
 
 // find returns the index of r's RRset among those noted, or -1. Most records
 // stand next to their like.
-func (f *fitter) find(m []byte, r *Record) int {
+func (f *fitter) find(m []byte, r *wire.Record) int {
 	for i := f.n - 1; i >= 0; i-- {
 		s := &f.sets[i]
-		if s.first.Type == r.Type && s.section == r.Section && s.first.Class == r.Class && sameName(m, s.first.Off, r.Off) {
+		if s.first.Type == r.Type && s.section == r.Section && s.first.Class == r.Class && wire.SameName(m, s.first.Off, r.Off) {
 			return i
 		}
 	}
@@ -73,8 +75,8 @@ func (f *fitter) find(m []byte, r *Record) int {
 // before: that is cut off too, with what follows it, and again reports that
 // this may have torn others.
 func (f *fitter) tear(m []byte, end int) (_ int, again bool) {
-	w := NewWalk(m)
-	var r Record
+	w := wire.NewWalk(m)
+	var r wire.Record
 	was := end
 	for w.Next(&r) {
 		if r.Off < was {
@@ -91,55 +93,14 @@ func (f *fitter) tear(m []byte, end int) (_ int, again bool) {
 // count counts the records before end, and reports whether the sections that
 // matter have others.
 func (f *fitter) count(m []byte, end int) (counts [3]int, lost bool) {
-	w := NewWalk(m)
-	var r Record
+	w := wire.NewWalk(m)
+	var r wire.Record
 	for w.Next(&r) {
 		if r.End <= end {
-			counts[r.Section-Answer]++
-		} else if r.Section != Additional {
+			counts[r.Section-wire.Answer]++
+		} else if r.Section != wire.Additional {
 			return counts, true
 		}
 	}
 	return counts, false
-}
-
-// sameName reports whether the names at a and b are the same, wherever their
-// pointers lead, in any letter case.
-func sameName(m []byte, a, b int) bool {
-	for range MaxName {
-		a, b = follow(m, a), follow(m, b)
-		if a == b {
-			return a >= 0
-		}
-		if a < 0 || b < 0 || m[a] != m[b] {
-			return false
-		}
-		n := int(m[a])
-		if n == 0 {
-			return true
-		}
-		if a+1+n > len(m) || b+1+n > len(m) || !EqualFold(m[a+1:a+1+n], m[b+1:b+1+n]) {
-			return false
-		}
-		a, b = a+1+n, b+1+n
-	}
-	return false
-}
-
-// follow returns where the label that begins at off, or that pointers there
-// lead to, is; -1 if that is nowhere.
-func follow(m []byte, off int) int {
-	for range MaxName {
-		if uint(off) >= uint(len(m)) {
-			return -1
-		}
-		if m[off] < 0xC0 {
-			return off
-		}
-		if off+2 > len(m) {
-			return -1
-		}
-		off = int(m[off]&0x3F)<<8 | int(m[off+1])
-	}
-	return -1
 }

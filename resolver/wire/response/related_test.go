@@ -1,4 +1,4 @@
-package wire_test
+package response_test
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/resolver/wire"
+	"rideau/resolver/wire/response"
 )
 
 // relatedCase is a response by its question, of type A if it says no other, and
@@ -99,7 +100,7 @@ func TestRelated(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := string(msg)
-			out, dropped, moved, ok := wire.AppendRelated([]byte("head"), msg, true)
+			out, dropped, moved, ok := response.AppendRelated([]byte("head"), msg, true)
 			if string(msg) != before {
 				t.Fatalf("%s: the message was written to", what)
 			}
@@ -155,7 +156,7 @@ func TestRelatedWithoutDO(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, _, _, ok := wire.AppendRelated(nil, msg, false)
+		out, _, _, ok := response.AppendRelated(nil, msg, false)
 		if !ok {
 			t.Errorf("%s: refused", what)
 			continue
@@ -167,7 +168,7 @@ func TestRelatedWithoutDO(t *testing.T) {
 		if !strings.EqualFold(got.String(), left.String()) {
 			t.Errorf("%s: got %v\nwant %v", what, got, left)
 		}
-		if _, dropped, _, ok := wire.AppendRelated(nil, msg, true); !ok || dropped != 0 {
+		if _, dropped, _, ok := response.AppendRelated(nil, msg, true); !ok || dropped != 0 {
 			t.Errorf("%s: with DO %d dropped, %v", what, dropped, ok)
 		}
 	}
@@ -200,7 +201,7 @@ func TestRelatedOrder(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out, dropped, moved, ok := wire.AppendRelated(nil, msg, true)
+			out, dropped, moved, ok := response.AppendRelated(nil, msg, true)
 			if dropped != 0 || !ok || moved == (&out[0] == &msg[0]) {
 				t.Fatalf("%s: %d dropped, moved %v, %v of %v", what, dropped, moved, ok, m)
 			}
@@ -230,7 +231,7 @@ func TestRelatedAllocations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := testing.AllocsPerRun(100, func() { wire.AppendRelated(nil, msg, true) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { response.AppendRelated(nil, msg, true) }); n != 0 {
 			t.Errorf("%s: %v allocations", what, n)
 		}
 	}
@@ -250,7 +251,7 @@ func TestRelatedBounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, dropped, _, ok := wire.AppendRelated(nil, msg, true)
+	out, dropped, _, ok := response.AppendRelated(nil, msg, true)
 	if ok && (dropped < links/2 || wire.Count(out, wire.Answer) != links+1-dropped) {
 		t.Errorf("%d dropped, %d left", dropped, wire.Count(out, wire.Answer))
 	}
@@ -278,7 +279,7 @@ func FuzzRelated(f *testing.F) {
 			return
 		}
 		msg = msg[:r.End]
-		out, dropped, moved, ok := wire.AppendRelated(nil, msg, true)
+		out, dropped, moved, ok := response.AppendRelated(nil, msg, true)
 		if !ok {
 			return
 		}
@@ -292,7 +293,7 @@ func FuzzRelated(f *testing.F) {
 		if err := again.Parse(slices.Clone(out), scratch); err != nil {
 			t.Fatalf("what is left: %v", err)
 		}
-		if _, n, again, ok := wire.AppendRelated(nil, out, true); !ok || again && !moved || n != 0 && dropped < 2 {
+		if _, n, again, ok := response.AppendRelated(nil, out, true); !ok || again && !moved || n != 0 && dropped < 2 {
 			t.Fatalf("%d dropped of what is left, moved %v, %v", n, again, ok)
 		}
 	})
@@ -310,7 +311,7 @@ func BenchmarkRelated(b *testing.B) {
 		b.Run(what, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				wire.AppendRelated(nil, msg, true)
+				response.AppendRelated(nil, msg, true)
 			}
 		})
 	}

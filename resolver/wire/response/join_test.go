@@ -1,4 +1,4 @@
-package wire_test
+package response_test
 
 import (
 	"strings"
@@ -6,7 +6,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"rideau/resolver/wire"
+	"rideau/resolver/wire/response"
 )
 
 // One response is made of the answers of the first and of all of the next.
@@ -30,19 +30,12 @@ func TestJoin(t *testing.T) {
 	next.Response, next.AuthenticatedData, next.Rcode, next.Compress = true, true, dns.RcodeNameError, true
 	next.Answer = parse("a.example.net. 60 IN CNAME b.example.net.", "b.example.net. 60 IN CNAME gone.example.net.")
 	next.Ns = parse("example.net. 60 IN SOA ns.example.net. host.example.net. 1 2 3 4 5", "b.example.net. 60 IN NSEC z.example.net. A")
-	pack := func(m *dns.Msg) []byte {
-		msg, err := m.Pack()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return msg
-	}
 	want := first.Copy()
 	want.Rcode, want.Answer, want.Ns, want.Extra = next.Rcode, append(first.Answer[:1:1], next.Answer...), next.Ns, nil
 
 	for _, ad := range []bool{true, false} {
 		next.AuthenticatedData = ad
-		out, ok := wire.Join(pack(first), pack(next))
+		out, ok := response.Join(encode(t, first), encode(t, next))
 		if !ok {
 			t.Fatal("not joined")
 		}
@@ -56,8 +49,8 @@ func TestJoin(t *testing.T) {
 		}
 	}
 
-	for what, m := range map[string][]byte{"nothing": nil, "cut short": pack(next)[:60]} {
-		if _, ok := wire.Join(pack(first), m); ok {
+	for what, m := range map[string][]byte{"nothing": nil, "cut short": encode(t, next)[:60]} {
+		if _, ok := response.Join(encode(t, first), m); ok {
 			t.Errorf("%s was taken for a response", what)
 		}
 	}
@@ -65,7 +58,7 @@ func TestJoin(t *testing.T) {
 	for range 250 {
 		long.Answer = append(long.Answer, parse("a.example.net. 60 IN TXT "+strings.Repeat("x", 240))...)
 	}
-	if _, ok := wire.Join(pack(long), pack(long)); ok {
+	if _, ok := response.Join(encode(t, long), encode(t, long)); ok {
 		t.Error("longer than a message can be")
 	}
 }

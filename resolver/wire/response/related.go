@@ -1,8 +1,10 @@
-package wire
+package response
 
 import (
 	"encoding/binary"
 	"slices"
+
+	"rideau/resolver/wire"
 )
 
 // What a response has that does not belong to its question is nobody's business
@@ -12,7 +14,7 @@ import (
 const (
 	// maxRelated is how many records a response may have, which is more than
 	// fit into one.
-	maxRelated = MaxMessage / 11
+	maxRelated = wire.MaxMessage / 11
 	// maxChain is how long a chain of aliases is followed.
 	maxChain = 32
 	// maxCompared bounds the comparisons of names for one response.
@@ -22,8 +24,8 @@ const (
 // relation finds which records of a response belong to its question.
 type relation struct {
 	msg      []byte
-	qtype    Type
-	qclass   Class
+	qtype    wire.Type
+	qclass   wire.Class
 	names    [maxChain]int // where names stand that were asked for or are led to
 	n        int
 	below    [maxChain]int // targets of DNAME records: names below may be led to
@@ -50,27 +52,27 @@ type relation struct {
 // there belonged to.
 func AppendRelated(dst, msg []byte, do bool) (out []byte, dropped int, moved, ok bool) {
 	r := relation{msg: msg, n: 1}
-	w := NewWalk(msg)
+	w := wire.NewWalk(msg)
 	if w.Err() != nil {
 		return dst, 0, false, false
 	}
-	r.qtype = Type(binary.BigEndian.Uint16(msg[w.Offset()-4:]))
-	r.qclass = Class(binary.BigEndian.Uint16(msg[w.Offset()-2:]))
-	r.names[0] = HeaderLen
+	r.qtype = wire.Type(binary.BigEndian.Uint16(msg[w.Offset()-4:]))
+	r.qclass = wire.Class(binary.BigEndian.Uint16(msg[w.Offset()-2:]))
+	r.names[0] = wire.HeaderLen
 	r.follow()
 	answers, foreign, last := 0, 0, 0
-	var rec Record
+	var rec wire.Record
 	for i := 0; w.Next(&rec); i++ {
 		place, led := r.place(&rec)
 		if i >= maxRelated || !led || !r.wanted(&rec, do) {
 			dropped++
-			if rec.Section == Answer && !led {
+			if rec.Section == wire.Answer && !led {
 				foreign++
 			}
 			continue
 		}
 		r.keep[i/64] |= 1 << (i % 64)
-		if rec.Section == Answer {
+		if rec.Section == wire.Answer {
 			answers++
 			moved = moved || place < last
 			last = place
@@ -90,8 +92,8 @@ func AppendRelated(dst, msg []byte, do bool) (out []byte, dropped int, moved, ok
 
 // proves reports whether records of the type are there to prove others, or
 // that there are none.
-func (t Type) proves() bool {
-	return t == TypeRRSIG || t == TypeNSEC || t == TypeNSEC3
+func proves(t wire.Type) bool {
+	return t == wire.TypeRRSIG || t == wire.TypeNSEC || t == wire.TypeNSEC3
 }
 
 // follow finds the names that aliases lead to, in whatever order they stand,
@@ -107,14 +109,14 @@ func (r *relation) follow() {
 // first. It reports whether there were any.
 func (r *relation) step(below bool) bool {
 	more := false
-	w := NewWalk(r.msg)
-	var rec Record
-	for w.Next(&rec) && rec.Section == Answer {
+	w := wire.NewWalk(r.msg)
+	var rec wire.Record
+	for w.Next(&rec) && rec.Section == wire.Answer {
 		if rec.Class != r.qclass {
 			continue
 		}
 		switch rec.Type {
-		case TypeCNAME:
+		case wire.TypeCNAME:
 			if r.n < maxChain && (r.named(rec.Off) >= 0 || below && r.isBelow(rec.Off)) && r.named(rec.DataOff) < 0 {
 				r.names[r.n] = rec.DataOff
 				r.n++
@@ -123,7 +125,7 @@ func (r *relation) step(below bool) bool {
 					return true
 				}
 			}
-		case TypeDNAME:
+		case wire.TypeDNAME:
 			if r.nBelow < maxChain && r.above(rec.Off) >= 0 && !r.isBelow(rec.DataOff) {
 				r.below[r.nBelow] = rec.DataOff
 				r.nBelow++
@@ -135,21 +137,21 @@ func (r *relation) step(below bool) bool {
 }
 
 // wanted reports whether the question asks for records such as rec.
-func (r *relation) wanted(rec *Record, do bool) bool {
-	if rec.Type == TypeOPT {
+func (r *relation) wanted(rec *wire.Record, do bool) bool {
+	if rec.Type == wire.TypeOPT {
 		return true // it is about the message
 	}
-	if rec.Class != r.qclass || !do && rec.Type != r.qtype && rec.Type.proves() {
+	if rec.Class != r.qclass || !do && rec.Type != r.qtype && proves(rec.Type) {
 		return false
 	}
-	if rec.Section != Answer {
+	if rec.Section != wire.Answer {
 		return true
 	}
 	switch rec.Type {
-	case r.qtype, TypeCNAME, TypeDNAME, TypeRRSIG:
+	case r.qtype, wire.TypeCNAME, wire.TypeDNAME, wire.TypeRRSIG:
 		return true
 	}
-	return r.qtype == TypeANY
+	return r.qtype == wire.TypeANY
 }
 
 // placeLast is that of what DNAME records alone lead to. The names that aliases
@@ -159,23 +161,23 @@ const placeLast = 2 * maxChain
 // place reports whether a record is of a name that belongs to the question,
 // and where in the answer section it is to stand: the further down the chain its
 // name is, the later, and what makes a name an alias from above before it.
-func (r *relation) place(rec *Record) (place int, ok bool) {
+func (r *relation) place(rec *wire.Record) (place int, ok bool) {
 	switch rec.Section {
-	case Answer:
+	case wire.Answer:
 		if i := r.named(rec.Off); i >= 0 {
 			return 2*i + 1, true
 		}
 		// A DNAME record's name is above one that was asked for, and so is
 		// that of its signature.
-		if rec.Type == TypeDNAME || rec.Type == TypeRRSIG {
+		if rec.Type == wire.TypeDNAME || rec.Type == wire.TypeRRSIG {
 			if i := r.above(rec.Off); i >= 0 {
 				return 2 * i, true
 			}
 		}
 		return placeLast, r.isBelow(rec.Off)
-	case Authority:
+	case wire.Authority:
 		switch rec.Type {
-		case TypeSOA, TypeNSEC, TypeNSEC3, TypeRRSIG:
+		case wire.TypeSOA, wire.TypeNSEC, wire.TypeNSEC3, wire.TypeRRSIG:
 			return 0, true
 		}
 		return 0, r.above(rec.Off) >= 0
@@ -221,27 +223,27 @@ func (r *relation) above(off int) int {
 // rebuild appends the message with what is kept, its answer section in order
 // if anything has to move.
 func (r *relation) rebuild(dst []byte, move bool) ([]byte, bool) {
-	w := NewWalk(r.msg)
+	w := wire.NewWalk(r.msg)
 	base := len(dst)
 	out := append(dst, r.msg[:w.Offset()]...)
-	for _, s := range []Section{Answer, Authority, Additional} {
-		SetCount(out[base:], s, 0)
+	for _, s := range []wire.Section{wire.Answer, wire.Authority, wire.Additional} {
+		wire.SetCount(out[base:], s, 0)
 	}
-	var name Name
-	var rec Record
+	var name wire.Name
+	var rec wire.Record
 	ok := true
-	put := func(rec *Record) {
+	put := func(rec *wire.Record) {
 		if ok {
-			out, ok = appendCopy(out, r.msg, rec, &name)
-			ok = ok && len(out)-base <= MaxMessage
-			AddCount(out, base, rec.Section, 1)
+			out, ok = wire.AppendUncompressed(out, r.msg, rec, &name)
+			ok = ok && len(out)-base <= wire.MaxMessage
+			wire.AddCount(out, base, rec.Section, 1)
 		}
 	}
 	var moving placed
 	for i := 0; w.Next(&rec); i++ {
 		switch {
 		case r.keep[i/64]&(1<<(i%64)) == 0:
-		case move && rec.Section == Answer:
+		case move && rec.Section == wire.Answer:
 			place, _ := r.place(&rec)
 			moving = append(moving, placedRecord{rec, place})
 		default:
@@ -261,12 +263,12 @@ func (r *relation) rebuild(dst []byte, move bool) ([]byte, bool) {
 type placed []placedRecord
 
 type placedRecord struct {
-	Record
+	wire.Record
 	place int
 }
 
 // each calls do for each of them, in order.
-func (p placed) each(do func(*Record)) {
+func (p placed) each(do func(*wire.Record)) {
 	slices.SortStableFunc(p, func(a, b placedRecord) int { return a.place - b.place })
 	for i := range p {
 		do(&p[i].Record)
@@ -279,20 +281,18 @@ func (r *relation) same(a, b int) bool {
 	if r.compared++; r.compared > maxCompared {
 		return false
 	}
-	return sameName(r.msg, a, b)
+	return wire.SameName(r.msg, a, b)
 }
 
 // within reports whether the name at off is that of the zone's, or below it.
 func (r *relation) within(off, zone int) bool {
-	for range MaxName / 2 {
+	for range wire.MaxName / 2 {
 		if r.same(off, zone) {
 			return true
 		}
-		off = follow(r.msg, off)
-		if off < 0 || r.msg[off] == 0 {
+		if off = wire.Parent(r.msg, off); off < 0 {
 			return false
 		}
-		off += 1 + int(r.msg[off])
 	}
 	return false
 }

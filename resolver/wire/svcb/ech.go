@@ -1,6 +1,10 @@
-package wire
+package svcb
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"rideau/resolver/wire"
+)
 
 // Parameters of SVCB and HTTPS records (RFC 9460 section 14.3.2).
 const (
@@ -28,33 +32,33 @@ const (
 //
 // It does not allocate where dst has the room: len(msg) is enough for
 // messages that compress no more than owner names.
-func AppendWithoutECH(dst, msg []byte, scratch *Name) (out []byte, changed bool, err error) {
+func AppendWithoutECH(dst, msg []byte, scratch *wire.Name) (out []byte, changed bool, err error) {
 	var e echRemoval
 	if !e.find(msg, scratch) {
 		return dst, false, nil
 	}
 	e.msg, e.base = msg, len(dst)
-	w := NewWalk(msg)
+	w := wire.NewWalk(msg)
 	out = append(dst, msg[:w.Offset()]...)
-	var counts [Additional + 1]int
-	var r Record
+	var counts [wire.Additional + 1]int
+	var r wire.Record
 	for w.Next(&r) {
-		if r.Type == TypeRRSIG && e.signs(&r, scratch) {
+		if r.Type == wire.TypeRRSIG && e.signs(&r, scratch) {
 			continue
 		}
-		if out = e.appendRecord(out, &r, scratch); len(out)-e.base > MaxMessage {
-			return dst, false, ErrMessage
+		if out = e.appendRecord(out, &r, scratch); len(out)-e.base > wire.MaxMessage {
+			return dst, false, wire.ErrMessage
 		}
 		counts[r.Section]++
 	}
-	if w.err != nil {
-		return dst, false, w.err
+	if w.Err() != nil {
+		return dst, false, w.Err()
 	}
 	m := out[e.base:]
-	for s := Answer; s <= Additional; s++ {
-		SetCount(m, s, counts[s])
+	for s := wire.Answer; s <= wire.Additional; s++ {
+		wire.SetCount(m, s, counts[s])
 	}
-	SetFlags(m, Flags(m)&^FlagAD)
+	wire.SetFlags(m, wire.Flags(m)&^wire.FlagAD)
 	return out, true, nil
 }
 
@@ -79,11 +83,11 @@ type echRemoval struct {
 
 // find collects the RRsets that have an ech, and reports whether there are
 // any.
-func (e *echRemoval) find(msg []byte, scratch *Name) bool {
-	w := NewWalk(msg)
-	var r Record
+func (e *echRemoval) find(msg []byte, scratch *wire.Name) bool {
+	w := wire.NewWalk(msg)
+	var r wire.Record
 	for w.Next(&r) {
-		if r.Type != TypeSVCB && r.Type != TypeHTTPS {
+		if r.Type != wire.TypeSVCB && r.Type != wire.TypeHTTPS {
 			continue
 		}
 		next, ok := targetEnd(msg, &r)
@@ -104,12 +108,12 @@ func (e *echRemoval) find(msg []byte, scratch *Name) bool {
 }
 
 // signs reports whether r, an RRSIG, covers an RRset that loses something.
-func (e *echRemoval) signs(r *Record, scratch *Name) bool {
+func (e *echRemoval) signs(r *wire.Record, scratch *wire.Name) bool {
 	if r.End-r.DataOff < 2 {
 		return false
 	}
-	covered := Type(binary.BigEndian.Uint16(e.msg[r.DataOff:]))
-	if covered != TypeSVCB && covered != TypeHTTPS {
+	covered := wire.Type(binary.BigEndian.Uint16(e.msg[r.DataOff:]))
+	if covered != wire.TypeSVCB && covered != wire.TypeHTTPS {
 		return false
 	}
 	if e.all {
@@ -128,7 +132,7 @@ func (e *echRemoval) signs(r *Record, scratch *Name) bool {
 }
 
 // hashRRset is FNV-1a over the owner name in lower case and the type.
-func hashRRset(owner *Name, t Type) uint64 {
+func hashRRset(owner *wire.Name, t wire.Type) uint64 {
 	h := uint64(14695981039346656037)
 	for _, b := range owner.Bytes() {
 		h = (h ^ uint64(b)) * 1099511628211
@@ -138,12 +142,12 @@ func hashRRset(owner *Name, t Type) uint64 {
 
 // targetEnd is the offset after the target name of an SVCB or HTTPS record:
 // that of its parameters.
-func targetEnd(msg []byte, r *Record) (off int, ok bool) {
-	off, ok = TargetOffset(msg, r)
+func targetEnd(msg []byte, r *wire.Record) (off int, ok bool) {
+	off, ok = wire.TargetOffset(msg, r)
 	if !ok {
 		return 0, false
 	}
-	off = skipName(msg, off)
+	off = wire.SkipName(msg, off)
 	return off, off >= 0 && off <= r.End
 }
 
@@ -176,7 +180,7 @@ func hasParam(params []byte, want uint16) bool {
 // appendRecord appends r's copy. Offsets differ in the copy, so that no
 // pointer can be taken over but one to the question's name, which stays where
 // it was: names are written out, or point to one that was.
-func (e *echRemoval) appendRecord(dst []byte, r *Record, scratch *Name) []byte {
+func (e *echRemoval) appendRecord(dst []byte, r *wire.Record, scratch *wire.Name) []byte {
 	dst, ok := e.appendName(dst, r.Off, true, scratch)
 	if !ok {
 		return dst // unheard of: Parse read it
@@ -190,16 +194,16 @@ func (e *echRemoval) appendRecord(dst []byte, r *Record, scratch *Name) []byte {
 }
 
 // appendData appends r's RDATA.
-func (e *echRemoval) appendData(dst []byte, r *Record, scratch *Name) []byte {
+func (e *echRemoval) appendData(dst []byte, r *wire.Record, scratch *wire.Name) []byte {
 	start := len(dst)
-	head, names, compress := namesInData(e.msg, r)
+	head, names, compress := wire.DataNames(e.msg, r)
 	off := r.DataOff + head
 	if off > r.End {
 		return append(dst, e.msg[r.DataOff:r.End]...)
 	}
 	dst = append(dst, e.msg[r.DataOff:off]...)
 	for range names {
-		next := skipName(e.msg, off)
+		next := wire.SkipName(e.msg, off)
 		var ok bool
 		if next >= 0 && next <= r.End {
 			dst, ok = e.appendName(dst, off, compress, scratch)
@@ -209,58 +213,23 @@ func (e *echRemoval) appendData(dst []byte, r *Record, scratch *Name) []byte {
 		}
 		off = next
 	}
-	if r.Type == TypeSVCB || r.Type == TypeHTTPS {
+	if r.Type == wire.TypeSVCB || r.Type == wire.TypeHTTPS {
 		return appendParams(dst, e.msg[off:r.End])
 	}
 	return append(dst, e.msg[off:r.End]...)
 }
 
-// namesInData says where the RDATA of r has names that a sender may have
-// compressed, though RFC 3597 section 4 allows that in the types of RFC 1035
-// alone: after how many octets, how many names, and whether the copy may
-// compress them.
-func namesInData(msg []byte, r *Record) (head, names int, compress bool) {
-	const (
-		md, mf, mb, mg, mr, minfo, rp, afsdb, rt, sig, px, nxt, kx = 3, 4, 7, 8, 9, 14, 17, 18, 21, 24, 26, 30, 36
-	)
-	switch r.Type {
-	case TypeNS, TypeCNAME, TypePTR, md, mf, mb, mg, mr:
-		return 0, 1, true
-	case TypeSOA, minfo:
-		return 0, 2, true
-	case TypeMX:
-		return 2, 1, true
-	case TypeDNAME, TypeNSEC, nxt:
-		return 0, 1, false
-	case rp:
-		return 0, 2, false
-	case TypeSVCB, TypeHTTPS, afsdb, rt, kx:
-		return 2, 1, false
-	case px:
-		return 2, 2, false
-	case TypeSRV:
-		return 6, 1, false
-	case TypeRRSIG, sig:
-		return 18, 1, false
-	case TypeNAPTR:
-		if off, ok := TargetOffset(msg, r); ok {
-			return off - r.DataOff, 1, false
-		}
-	}
-	return 0, 0, false
-}
-
 // appendName appends the name at off: as a pointer, if compress and if it was
 // one to a name that the copy has; else in full, in its own letters unless it
 // was compressed.
-func (e *echRemoval) appendName(dst []byte, off int, compress bool, scratch *Name) (out []byte, ok bool) {
+func (e *echRemoval) appendName(dst []byte, off int, compress bool, scratch *wire.Name) (out []byte, ok bool) {
 	const maxPointer = 0x3FFF
 	from := off // where the name begins, at one pointer's distance at most
 	if c := e.msg[off]; c >= 0xC0 && off+1 < len(e.msg) {
 		from = int(c&0x3F)<<8 | int(e.msg[off+1])
 		to := 0
-		if from == HeaderLen {
-			to = HeaderLen // the question's name stays where it was
+		if from == wire.HeaderLen {
+			to = wire.HeaderLen // the question's name stays where it was
 		}
 		for i := range e.moved {
 			if m := &e.moved[i]; m.from != 0 && int(m.from) == from {
@@ -278,7 +247,7 @@ func (e *echRemoval) appendName(dst []byte, off int, compress bool, scratch *Nam
 		e.moved[e.next].from, e.moved[e.next].to = uint16(from), uint16(to)
 		e.next = (e.next + 1) % len(e.moved)
 	}
-	if n := scratch.Len(); off+n <= len(e.msg) && EqualFold(e.msg[off:off+n], scratch.Bytes()) {
+	if n := scratch.Len(); off+n <= len(e.msg) && wire.EqualFold(e.msg[off:off+n], scratch.Bytes()) {
 		return append(dst, e.msg[off:off+n]...), true
 	}
 	return append(dst, scratch.Bytes()...), true

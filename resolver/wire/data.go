@@ -1,0 +1,88 @@
+package wire
+
+import "encoding/binary"
+
+// DataNames says where the RDATA of r has names that a sender may have
+// compressed, though RFC 3597 section 4 allows that in the types of RFC 1035
+// alone: after how many octets, how many names, and whether the copy may
+// compress them.
+func DataNames(msg []byte, r *Record) (head, names int, compress bool) {
+	const (
+		md, mf, mb, mg, mr, minfo, rp, afsdb, rt, sig, px, nxt, kx = 3, 4, 7, 8, 9, 14, 17, 18, 21, 24, 26, 30, 36
+	)
+	switch r.Type {
+	case TypeNS, TypeCNAME, TypePTR, md, mf, mb, mg, mr:
+		return 0, 1, true
+	case TypeSOA, minfo:
+		return 0, 2, true
+	case TypeMX:
+		return 2, 1, true
+	case TypeDNAME, TypeNSEC, nxt:
+		return 0, 1, false
+	case rp:
+		return 0, 2, false
+	case TypeSVCB, TypeHTTPS, afsdb, rt, kx:
+		return 2, 1, false
+	case px:
+		return 2, 2, false
+	case TypeSRV:
+		return 6, 1, false
+	case TypeRRSIG, sig:
+		return 18, 1, false
+	case TypeNAPTR:
+		if off, ok := TargetOffset(msg, r); ok {
+			return off - r.DataOff, 1, false
+		}
+	}
+	return 0, 0, false
+}
+
+// AppendRecords appends all records of msg to the message that begins at base,
+// with their names written out, so that nothing in them depends on where they
+// stand. Where a record is malformed, or the message would be longer than max
+// octets, ok is false and dst comes back as it was, but for the counts.
+func AppendRecords(dst []byte, base int, msg []byte, max int) (out []byte, ok bool) {
+	var name Name
+	w := NewWalk(msg)
+	var r Record
+	out = dst
+	for w.Next(&r) {
+		if out, ok = AppendUncompressed(out, msg, &r, &name); !ok || len(out)-base > max {
+			return dst, false
+		}
+		AddCount(out, base, r.Section, 1)
+	}
+	return out, w.Err() == nil
+}
+
+// AppendUncompressed appends a record with its names written out; ok is false if it
+// is malformed.
+func AppendUncompressed(dst, msg []byte, r *Record, name *Name) (out []byte, ok bool) {
+	if _, err := name.Parse(msg, r.Off); err != nil {
+		return dst, false
+	}
+	dst = append(dst, name.Bytes()...)
+	dst = append(dst, msg[r.TTLOff-4:r.TTLOff+4]...) // type, class, TTL
+	length := len(dst)
+	dst = append(dst, 0, 0)
+	head, names, _ := DataNames(msg, r)
+	if r.Type == TypeRRSIG || r.Type == TypeNSEC {
+		head, names = 0, 0 // Parse looks at no name in them, and case is signed
+	}
+	off := r.DataOff + head
+	if off > r.End {
+		return dst, false
+	}
+	dst = append(dst, msg[r.DataOff:off]...)
+	for range names {
+		next, err := name.Parse(msg, off)
+		if err != nil || next > r.End {
+			return dst, false
+		}
+		dst = append(dst, name.Bytes()...)
+		off = next
+	}
+	dst = append(dst, msg[off:r.End]...)
+	binary.BigEndian.PutUint16(dst[length:], uint16(len(dst)-length-2))
+	return dst, true
+}

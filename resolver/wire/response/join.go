@@ -1,0 +1,28 @@
+package response
+
+import "rideau/resolver/wire"
+
+// Join returns one response out of two: the answers of first, which ends with an
+// alias, and all that next says of what that leads to, under its response code. AD
+// holds if it does for both. ok is false if they are too long, or malformed.
+func Join(first, next []byte) (out []byte, ok bool) {
+	w := wire.NewWalk(first)
+	if w.Err() != nil || len(next) < wire.HeaderLen {
+		return nil, false
+	}
+	out = append(make([]byte, 0, 2*(len(first)+len(next))), first[:w.Offset()]...)
+	for _, s := range []wire.Section{wire.Answer, wire.Authority, wire.Additional} {
+		wire.SetCount(out, s, 0)
+	}
+	flags := wire.Flags(first)&^(0xF|wire.FlagAD) | wire.Flags(next)&0xF | wire.Flags(first)&wire.Flags(next)&wire.FlagAD
+	wire.SetFlags(out, flags)
+	var name wire.Name
+	var rec wire.Record
+	for w.Next(&rec) && rec.Section == wire.Answer {
+		if out, ok = wire.AppendUncompressed(out, first, &rec, &name); !ok || len(out) > wire.MaxMessage {
+			return nil, false
+		}
+		wire.AddCount(out, 0, wire.Answer, 1)
+	}
+	return wire.AppendRecords(out, 0, next, wire.MaxMessage)
+}
