@@ -10,6 +10,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/format"
+	"rideau/blocklists/input"
 	"rideau/resolver/wire"
 )
 
@@ -79,8 +80,8 @@ func wireName(tb testing.TB, text string) (n wire.Name) {
 
 // TestRuledAllocations: what entries say beyond a name costs no memory either.
 func TestRuledAllocations(t *testing.T) {
-	zone := func(id, text string) blocklists.List {
-		return blocklists.List{ID: id, Source: id, Format: format.RPZ, AllowTLD: true,
+	zone := func(id, text string) input.List {
+		return input.List{ID: id, Source: id, Format: format.RPZ, AllowTLD: true,
 			Open: func() (io.ReadCloser, error) {
 				return io.NopCloser(strings.NewReader("@ 1 SOA . . 1 2 3 4 5\n" + text)), nil
 			}}
@@ -88,7 +89,7 @@ func TestRuledAllocations(t *testing.T) {
 	ads := list("ads", "||ads.example^", "@@||fine.ads.example^", "||typed.example^$dnstype=A", "||late.ads.example^$important")
 	ads.Format = format.Adblock
 	p := blocklists.Policy{
-		Lists: []blocklists.List{ads, zone("one", "32.7.0.0.10.rpz-client-ip 1 CNAME .\n32.1.2.0.192.rpz-ip 1 CNAME .\nnone.example.rpz-nsdname 1 CNAME .\n"),
+		Lists: []input.List{ads, zone("one", "32.7.0.0.10.rpz-client-ip 1 CNAME .\n32.1.2.0.192.rpz-ip 1 CNAME .\nnone.example.rpz-nsdname 1 CNAME .\n"),
 			zone("two", "*.zone.example 1 CNAME .\nzone.example 1 A 192.0.2.1\n"), list("net", "203.0.113.0/24"), list("ok", "ok.zone.example")},
 		Exceptions: []blocklists.Exception{{ID: "ok", Groups: []string{blocklists.GroupAll}, Lists: []string{"ok"}}},
 	}

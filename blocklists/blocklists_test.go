@@ -13,14 +13,16 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/blocklists/format"
+	"rideau/blocklists/input"
 	"rideau/resolver/wire"
 )
 
 var day = time.Date(2023, 10, 30, 0, 0, 0, 0, time.UTC)
 
-func list(id string, lines ...string) blocklists.List {
-	return blocklists.List{ID: id, Source: id + ".txt", Format: format.Plain, MaxShrink: 0.5,
+func list(id string, lines ...string) input.List {
+	return input.List{ID: id, Source: id + ".txt", Format: format.Plain, MaxShrink: 0.5,
 		Open: func() (io.ReadCloser, error) {
 			return io.NopCloser(strings.NewReader(strings.Join(lines, "\n"))), nil
 		}}
@@ -33,7 +35,7 @@ func ban(id string, lists ...string) blocklists.Ban {
 
 func load(t testing.TB, p blocklists.Policy, prev *blocklists.Snapshot) *blocklists.Snapshot {
 	t.Helper()
-	s, _, err := blocklists.Load(context.Background(), p, prev, blocklists.LoadOptions{Now: day, Slots: new(blocklists.Slots)})
+	s, _, err := compile.Load(context.Background(), p, prev, compile.Options{Now: day, Slots: new(blocklists.Slots)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +75,7 @@ func expect(t *testing.T, s *blocklists.Snapshot, client string, want map[string
 
 func TestMatching(t *testing.T) {
 	s := load(t, blocklists.Policy{
-		Lists: []blocklists.List{list("l", "wechat.com", "=exact.ca", "*.below.ca", "deep.a.b.c.example")},
+		Lists: []input.List{list("l", "wechat.com", "=exact.ca", "*.below.ca", "deep.a.b.c.example")},
 		Bans:  []blocklists.Ban{ban("b", "l")},
 	}, nil)
 	expect(t, s, "10.0.0.1", map[string]string{
@@ -91,7 +93,7 @@ func TestGroups(t *testing.T) {
 			{ID: "mobile", Clients: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}},
 			{ID: "lab", Clients: []netip.Prefix{netip.MustParsePrefix("10.1.9.0/24"), netip.MustParsePrefix("2001:db8::/32")}},
 		},
-		Lists:      []blocklists.List{list("a", "all.ca"), list("m", "mobile.ca"), list("x", "www.all.ca", "203.0.113.7")},
+		Lists:      []input.List{list("a", "all.ca"), list("m", "mobile.ca"), list("x", "www.all.ca", "203.0.113.7")},
 		Bans:       []blocklists.Ban{ban("everyone", "a"), mobile},
 		Exceptions: []blocklists.Exception{{ID: "research", Groups: []string{"lab"}, Lists: []string{"x"}}},
 	}
@@ -114,7 +116,7 @@ func TestDatesAndModes(t *testing.T) {
 	soon.Effective, ends.Expires = day.Add(time.Hour), day.Add(2*time.Hour)
 	watch.Mode, off.Mode = blocklists.Monitor, blocklists.Off
 	s := load(t, blocklists.Policy{
-		Lists: []blocklists.List{list("l", "soon.ca"), list("l2", "ends.ca"), list("l3", "watch.ca", "soon.ca"), list("l4", "off.ca")},
+		Lists: []input.List{list("l", "soon.ca"), list("l2", "ends.ca"), list("l3", "watch.ca", "soon.ca"), list("l4", "off.ca")},
 		Bans:  []blocklists.Ban{watch, soon, ends, off},
 	}, nil)
 	expect(t, s, "10.0.0.1", map[string]string{"soon.ca": "would watch/l3", "ends.ca": "ends/l2", "watch.ca": "would watch/l3", "off.ca": "pass"})
@@ -142,7 +144,7 @@ func TestDatesAndModes(t *testing.T) {
 }
 
 func TestGuards(t *testing.T) {
-	policy := func(lists ...blocklists.List) blocklists.Policy {
+	policy := func(lists ...input.List) blocklists.Policy {
 		return blocklists.Policy{Lists: lists, Bans: []blocklists.Ban{ban("b", "l")}}
 	}
 	prev := load(t, policy(list("l", "a.ca", "b.ca", "c.ca", "d.ca")), nil)
@@ -154,15 +156,15 @@ func TestGuards(t *testing.T) {
 	missing := list("l")
 	missing.Open = func() (io.ReadCloser, error) { return nil, errors.New("open l.txt: no such file") }
 	for name, c := range map[string]struct {
-		list  blocklists.List
+		list  input.List
 		force bool
 		want  error
 		text  string
 	}{
 		"grew":                {list("l", "a.ca", "b.ca", "c.ca", "d.ca", "e.ca"), false, nil, ""},
 		"half is gone":        {list("l", "a.ca", "b.ca"), false, nil, ""},
-		"more than half":      {list("l", "a.ca"), false, blocklists.ErrShrank, "l.txt: lost more of its entries than max_shrink allows: 1 entries, 4 before"},
-		"empty":               {list("l", "# nothing"), false, blocklists.ErrEmpty, "l.txt: no entries, and there were some before (4)"},
+		"more than half":      {list("l", "a.ca"), false, input.ErrShrank, "l.txt: lost more of its entries than max_shrink allows: 1 entries, 4 before"},
+		"empty":               {list("l", "# nothing"), false, input.ErrEmpty, "l.txt: no entries, and there were some before (4)"},
 		"empty, forced":       {list("l"), true, nil, ""},
 		"another file":        {moved, false, nil, ""},
 		"written in place":    {unguarded, false, nil, ""},
@@ -170,8 +172,8 @@ func TestGuards(t *testing.T) {
 		"cannot be opened":    {missing, false, errors.ErrUnsupported, "no such file"},
 		"broken and enforced": {broken, true, errors.ErrUnsupported, "l.txt:2"},
 	} {
-		s, report, err := blocklists.Load(context.Background(), policy(c.list), prev,
-			blocklists.LoadOptions{Now: day, Force: c.force, Slots: new(blocklists.Slots)})
+		s, report, err := compile.Load(context.Background(), policy(c.list), prev,
+			compile.Options{Now: day, Force: c.force, Slots: new(blocklists.Slots)})
 		if c.want == nil {
 			if err != nil || s == nil || s.Generation() != prev.Generation()+1 {
 				t.Errorf("%s: %v", name, err)
@@ -207,7 +209,7 @@ func TestResponse(t *testing.T) {
 	watch := ban("watch", "w")
 	watch.Mode = blocklists.Monitor
 	s := load(t, blocklists.Policy{
-		Lists: []blocklists.List{list("l", "banned.net", "192.0.2.0/24", "192.0.2.128/25", "2001:db8:bad::/48"),
+		Lists: []input.List{list("l", "banned.net", "192.0.2.0/24", "192.0.2.128/25", "2001:db8:bad::/48"),
 			list("w", "watched.net", "192.0.2.200"), list("ok", "fine.banned.net", "192.0.2.7")},
 		Bans:       []blocklists.Ban{ban("b", "l"), watch},
 		Exceptions: []blocklists.Exception{{ID: "e", Groups: []string{blocklists.GroupAll}, Lists: []string{"ok"}}},
@@ -300,7 +302,7 @@ func TestResponse(t *testing.T) {
 
 func TestNoAllocations(t *testing.T) {
 	s := load(t, blocklists.Policy{
-		Lists: []blocklists.List{list("l", "wechat.com")}, Bans: []blocklists.Ban{ban("b", "l")},
+		Lists: []input.List{list("l", "wechat.com")}, Bans: []blocklists.Ban{ban("b", "l")},
 	}, nil)
 	var n wire.Name
 	if err := n.SetText("web.wechat.com"); err != nil {

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/blocklists/format"
+	"rideau/blocklists/input"
 )
 
 // TestMuchAboutOneName: a list that says very much about one name is refused, and blamed, before it fills the memory; a list of the
@@ -60,14 +62,14 @@ func TestMuchAboutOneName(t *testing.T) {
 			big := list("big")
 			big.Format = c.format
 			big.Open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(c.text)), nil }
-			lists := []blocklists.List{big, list("own", "own.example")}
+			lists := []input.List{big, list("own", "own.example")}
 			if last {
 				lists[0], lists[1] = lists[1], lists[0]
 			}
 			p := blocklists.Policy{Lists: lists, Bans: []blocklists.Ban{ban("b", "big", "own")}}
 			peak := peakHeap(func() {
-				_, report, err := blocklists.Load(context.Background(), p, nil, blocklists.LoadOptions{Now: time.Now(), Slots: new(blocklists.Slots)})
-				var at *blocklists.ListError
+				_, report, err := compile.Load(context.Background(), p, nil, compile.Options{Now: time.Now(), Slots: new(blocklists.Slots)})
+				var at *compile.ListError
 				switch {
 				case (err != nil) != c.refused:
 					t.Errorf("%s, last %t: refused %t, want %t: %v", c.name, last, err != nil, c.refused, err)

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"net/netip"
 
+	"rideau/blocklists/internal/rule"
 	"rideau/resolver/wire"
 )
 
@@ -25,7 +26,7 @@ type Ask struct {
 func (s *Snapshot) Question(q *Ask) Verdict {
 	sc := &s.scopes[q.Group]
 	f, rules := s.lookUp(q.Name, sc)
-	if f.kind == Pass && !rules && !sc.clientZones && !(s.someAddrs && isReverse(q.Name)) {
+	if f.kind == Pass && !rules && !sc.clientZones && !(s.hasAddrs && isReverse(q.Name)) {
 		return Verdict{}
 	}
 	v := s.verdict(sc, f)
@@ -47,7 +48,7 @@ func (s *Snapshot) Question(q *Ask) Verdict {
 // listed is what bans and exceptions say about a name.
 func (s *Snapshot) listed(q *Ask, sc *scope) Verdict {
 	f, rules := s.lookUp(q.Name, sc)
-	if f.kind == Pass && !rules && !(s.someAddrs && isReverse(q.Name)) {
+	if f.kind == Pass && !rules && !(s.hasAddrs && isReverse(q.Name)) {
 		return Verdict{}
 	}
 	return s.complete(s.verdict(sc, f), rules, q, sc)
@@ -61,12 +62,12 @@ func (s *Snapshot) lookUp(name *wire.Name, sc *scope) (f finding, rules bool) {
 		if !ok {
 			return f, rules
 		}
-		n := &s.sets[i]
-		set := &n.below
+		n := &s.values[i]
+		set := &n.Below
 		if k == labels {
-			set = &n.self
+			set = &n.Self
 		}
-		rules = rules || n.rules != 0
+		rules = rules || n.Rules != 0
 		f = sc.decide(f, set, k)
 	}
 }
@@ -77,7 +78,7 @@ func (s *Snapshot) complete(v Verdict, rules bool, q *Ask, sc *scope) Verdict {
 	if rules {
 		v = s.ruled(q, sc, true, nil, nil)
 	}
-	if v.Kind != Allow && v.Kind != Block && s.someAddrs {
+	if v.Kind != Allow && v.Kind != Block && s.hasAddrs {
 		if a, ok := reverse(q.Name); ok {
 			if w := s.addr(a, sc, nil); w.Kind == Allow || w.Kind == Block || v.Kind == Pass {
 				v = w
@@ -95,28 +96,28 @@ func (s *Snapshot) complete(v Verdict, rules bool, q *Ask, sc *scope) Verdict {
 // excepting adds the lists that except q's name to gone, and those that do so
 // even for what is important to allGone; to others, unless nil, it adds those that
 // except it for other query types.
-func (s *Snapshot) excepting(q *Ask, gone, allGone, others *listSet) {
+func (s *Snapshot) excepting(q *Ask, gone, allGone, others *rule.Set) {
 	labels := q.Name.Labels()
 	for m := s.trie.Match(q.Name); ; {
 		k, i, ok := m.Next()
 		if !ok {
 			return
 		}
-		rules := s.rules[s.sets[i].rules]
+		rules := s.rules[s.values[i].Rules]
 		for j := range rules {
 			r := &rules[j]
-			if r.cancel || r.kind != except && r.kind != exceptImportant || !r.about(k, labels) || r.cancelled(rules) {
+			if r.Cancel || r.Kind != rule.Except && r.Kind != rule.ExceptImportant || !r.About(k, labels) || r.Cancelled(rules) {
 				continue
 			}
-			if !s.types[r.types].has(q.Type) {
+			if !s.types[r.Types].Has(q.Type) {
 				if others != nil {
-					others.add(int(r.list))
+					others.Add(int(r.List))
 				}
 				continue
 			}
-			gone.add(int(r.list))
-			if r.kind == exceptImportant {
-				allGone.add(int(r.list))
+			gone.Add(int(r.List))
+			if r.Kind == rule.ExceptImportant {
+				allGone.Add(int(r.List))
 			}
 		}
 	}
@@ -126,9 +127,9 @@ func (s *Snapshot) excepting(q *Ask, gone, allGone, others *listSet) {
 // list excepts it does not have, unless it is important. allow says whether exceptions count;
 // of the lists without, unless nil, nothing counts but what is important, and of
 // withoutAny nothing at all.
-func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool, without, withoutAny *listSet) Verdict {
+func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool, without, withoutAny *rule.Set) Verdict {
 	var f finding
-	var gone, allGone listSet
+	var gone, allGone rule.Set
 	if without != nil {
 		gone, allGone = *without, *withoutAny
 	}
@@ -140,10 +141,10 @@ func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool, without, withoutAny *lis
 		if !ok {
 			return p.limit(s.verdict(sc, f))
 		}
-		n := &s.sets[i]
-		set := n.below
+		n := &s.values[i]
+		set := n.Below
 		if k == labels {
-			set = n.self
+			set = n.Self
 		}
 		for w := range set {
 			set[w] &^= gone[w]
@@ -152,26 +153,26 @@ func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool, without, withoutAny *lis
 			}
 			p.whole[w] |= set[w]
 		}
-		rules := s.rules[n.rules]
+		rules := s.rules[n.Rules]
 		for j := range rules {
 			// A name alone that is taken back stays if all below it
 			// is there too: then the two cannot be told apart.
 			r := &rules[j]
-			if r.cancel && r.kind == ordinary && r.types == 0 && !r.ofZone() && (r.covers&coversBelow != 0 || !n.below.has(int(r.list))) {
-				set.remove(int(r.list))
-				p.whole.remove(int(r.list))
+			if r.Cancel && r.Kind == rule.Ordinary && r.Types == 0 && !r.OfZone() && (r.Covers&rule.Below != 0 || !n.Below.Has(int(r.List))) {
+				set.Remove(int(r.List))
+				p.whole.Remove(int(r.List))
 			}
 		}
 		for j := range rules {
 			r := &rules[j]
 			switch {
-			case r.cancel || r.kind == except || r.kind == exceptImportant || r.ofZone():
+			case r.Cancel || r.Kind == rule.Except || r.Kind == rule.ExceptImportant || r.OfZone():
 				continue
-			case !r.about(k, labels) || !s.types[r.types].has(q.Type) || r.cancelled(rules):
+			case !r.About(k, labels) || !s.types[r.Types].Has(q.Type) || r.Cancelled(rules):
 				continue
 			}
-			if (r.kind == important && !allGone.has(int(r.list)) || !gone.has(int(r.list))) && (allow || !sc.allow.has(int(r.list))) {
-				set.add(int(r.list))
+			if (r.Kind == rule.Important && !allGone.Has(int(r.List)) || !gone.Has(int(r.List))) && (allow || !sc.allow.Has(int(r.List))) {
+				set.Add(int(r.List))
 				p.add(r)
 			}
 		}
@@ -181,17 +182,17 @@ func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool, without, withoutAny *lis
 
 // parts are the lists that have a name for some query types alone.
 type parts struct {
-	excepted listSet // since they except it for others
-	typed    listSet // by rules for some types
-	whole    listSet // by something else
+	excepted rule.Set // since they except it for others
+	typed    rule.Set // by rules for some types
+	whole    rule.Set // by something else
 }
 
 // add notes that a rule has the name.
-func (p *parts) add(r *rule) {
-	if r.types != 0 {
-		p.typed.add(int(r.list))
+func (p *parts) add(r *rule.Rule) {
+	if r.Types != 0 {
+		p.typed.Add(int(r.List))
 	} else {
-		p.whole.add(int(r.list))
+		p.whole.Add(int(r.List))
 	}
 }
 
@@ -200,7 +201,7 @@ func (p *parts) add(r *rule) {
 // whoever remembers that asks for no other.
 func (p *parts) limit(v Verdict) Verdict {
 	l := int(v.List)
-	if v.Kind == Block && v.Action == NXDomain && (p.excepted.has(l) || p.typed.has(l) && !p.whole.has(l)) {
+	if v.Kind == Block && v.Action == NXDomain && (p.excepted.Has(l) || p.typed.Has(l) && !p.whole.Has(l)) {
 		v.Action = NoData
 	}
 	return v
@@ -217,12 +218,12 @@ func (s *Snapshot) Addr(a netip.Addr, g GroupID) Verdict {
 	return s.addr(a, &s.scopes[g], nil)
 }
 
-func (s *Snapshot) addr(a netip.Addr, sc *scope, without *listSet) Verdict {
+func (s *Snapshot) addr(a netip.Addr, sc *scope, without *rule.Set) Verdict {
 	i := s.addrs.Lookup(a)
 	if i == 0 {
 		return Verdict{}
 	}
-	set := s.sets[i].self
+	set := s.values[i].Self
 	for w := range set {
 		if without != nil {
 			set[w] &^= without[w]
@@ -249,17 +250,17 @@ type finding struct {
 
 // decide is the rule of precedence at one node: sets are the lists that name
 // the node, v is the verdict of the less specific nodes before it.
-func (sc *scope) decide(v finding, sets *listSet, labels int) finding {
+func (sc *scope) decide(v finding, sets *rule.Set, labels int) finding {
 	switch {
 	case v.kind == Allow:
 		return v
-	case sets.meets(&sc.allow):
+	case sets.Intersects(&sc.allow):
 		list, _ := first(sets, &sc.allow, nil)
 		return finding{kind: Allow, list: list, labels: uint8(labels)}
-	case sets.meets(&sc.enforce):
+	case sets.Intersects(&sc.enforce):
 		list, ban := first(sets, &sc.enforce, &sc.enforceBan)
 		return finding{Block, ban, list, uint8(labels)}
-	case v.kind != Block && sets.meets(&sc.monitor):
+	case v.kind != Block && sets.Intersects(&sc.monitor):
 		list, ban := first(sets, &sc.monitor, &sc.monitorBan)
 		return finding{WouldBlock, ban, list, uint8(labels)}
 	}
@@ -274,13 +275,13 @@ func (s *Snapshot) verdict(sc *scope, f finding) Verdict {
 		v.Exception = sc.exception[f.list]
 	case Block, WouldBlock:
 		b := &s.bans[f.ban]
-		v.Action, v.data = b.flat, b.data
+		v.Action, v.data = b.listed, b.data
 	}
 	return v
 }
 
 // first is, of the lists in both sets, the one whose ban comes first.
-func first(a, b *listSet, bans *[MaxLists]uint8) (list, ban uint8) {
+func first(a, b *rule.Set, bans *[MaxLists]uint8) (list, ban uint8) {
 	ban = noBan
 	found := false
 	for w := range a {

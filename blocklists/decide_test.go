@@ -1,14 +1,18 @@
 package blocklists
 
-import "testing"
+import (
+	"testing"
+
+	"rideau/blocklists/internal/rule"
+)
 
 // TestDecide is the rule of precedence: allow beats block, then the more
 // specific name, then order; and a monitored ban never hides an enforced one.
 func TestDecide(t *testing.T) {
 	const early, late, watched, excepted = 0, 1, 2, 3 // lists
-	set := func(lists ...int) (s listSet) {
+	set := func(lists ...int) (s rule.Set) {
 		for _, i := range lists {
-			s.add(i)
+			s.Add(i)
 		}
 		return s
 	}

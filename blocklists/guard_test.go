@@ -11,19 +11,21 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/blocklists/format"
+	"rideau/blocklists/input"
 	"rideau/resolver/wire"
 )
 
 // guarded is a policy of one list with that text.
-func guarded(text string, change func(*blocklists.List)) blocklists.Policy {
+func guarded(text string, change func(*input.List)) blocklists.Policy {
 	l := list("l")
 	l.MaxSkipped, l.MaxShrink = 0.1, 0.5
 	l.Open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }
 	if change != nil {
 		change(&l)
 	}
-	return blocklists.Policy{Lists: []blocklists.List{l}, Bans: []blocklists.Ban{ban("b", "l")}}
+	return blocklists.Policy{Lists: []input.List{l}, Bans: []blocklists.Ban{ban("b", "l")}}
 }
 
 func numbered(n int) string {
@@ -36,64 +38,64 @@ func numbered(n int) string {
 
 // TestBounds: what each guard refuses, and that force overrides it, save for the bound on what is read.
 func TestBounds(t *testing.T) {
-	protected, err := blocklists.NewProtected([]string{"login.gov.example", "gc.example"}, "take it out")
+	protected, err := input.NewProtected([]string{"login.gov.example", "gc.example"}, "take it out")
 	if err != nil {
 		t.Fatal(err)
 	}
-	serial := func(kind string, n uint64) blocklists.Serial { return blocklists.Serial{Kind: kind, Value: n} }
+	serial := func(kind string, n uint64) input.Serial { return input.Serial{Kind: kind, Value: n} }
 	for _, c := range []struct {
 		name   string
 		text   string
-		before blocklists.Baseline
-		guards blocklists.Guards
+		before input.Baseline
+		guards input.Guards
 		want   error
 	}{
-		{name: "small lists grow freely", text: numbered(1000), before: blocklists.Baseline{Entries: 1}, guards: blocklists.Guards{MaxGrowth: 10}},
-		{name: "large ones do not", text: numbered(1001), before: blocklists.Baseline{Entries: 100}, guards: blocklists.Guards{MaxGrowth: 10}, want: blocklists.ErrGrew},
-		{name: "tenfold", text: numbered(1010), before: blocklists.Baseline{Entries: 101}, guards: blocklists.Guards{MaxGrowth: 10}},
-		{name: "growth of what is new", text: numbered(2000), guards: blocklists.Guards{MaxGrowth: 10}},
-		{name: "shrunk since the last run", text: numbered(4), before: blocklists.Baseline{Entries: 10}, want: blocklists.ErrShrank},
-		{name: "empty since the last run", text: "# nothing\n", before: blocklists.Baseline{Entries: 10}, want: blocklists.ErrEmpty},
-		{name: "empty at first", text: "# nothing\n", guards: blocklists.Guards{NotEmpty: true}, want: blocklists.ErrNoEntries},
-		{name: "too many entries", text: numbered(11), guards: blocklists.Guards{MaxEntries: 10}, want: blocklists.ErrMaxEntries},
-		{name: "as many as may be", text: numbered(10), guards: blocklists.Guards{MaxEntries: 10}},
-		{name: "serial goes back", text: numbered(1), before: blocklists.Baseline{Serial: serial("serial", 7)},
-			guards: blocklists.Guards{Serial: serial("serial", 6)}, want: blocklists.ErrSerial},
-		{name: "serial stays", text: numbered(1), before: blocklists.Baseline{Serial: serial("serial", 7)}, guards: blocklists.Guards{Serial: serial("serial", 7)}},
-		{name: "serial of a zone passes 2^32", text: numbered(1), before: blocklists.Baseline{Serial: serial(blocklists.SOASerial, 1<<32-1)},
-			guards: blocklists.Guards{Serial: serial(blocklists.SOASerial, 3)}},
-		{name: "serial of a zone goes back", text: numbered(1), before: blocklists.Baseline{Serial: serial(blocklists.SOASerial, 3)},
-			guards: blocklists.Guards{Serial: serial(blocklists.SOASerial, 1<<32-1)}, want: blocklists.ErrSerial},
-		{name: "other kind of serial", text: numbered(1), before: blocklists.Baseline{Serial: serial("timestamp", 7)}, guards: blocklists.Guards{Serial: serial("serial", 1)}},
-		{name: "other kind, and one is required", text: numbered(1), before: blocklists.Baseline{Serial: serial("timestamp", 7)},
-			guards: blocklists.Guards{Serial: serial("serial", 1), RequireSerial: true}, want: blocklists.ErrSerial},
-		{name: "other kind, of a signed list", text: numbered(1), before: blocklists.Baseline{Serial: serial("serial", 7)},
-			guards: blocklists.Guards{Serial: serial("timestamp", 9), SameSerial: true}, want: blocklists.ErrSerial},
-		{name: "none any more, of a signed list", text: numbered(1), before: blocklists.Baseline{Serial: serial("timestamp", 7)},
-			guards: blocklists.Guards{SameSerial: true}, want: blocklists.ErrSerial},
-		{name: "a list that is signed from now on", text: numbered(1), before: blocklists.Baseline{Serial: serial("list", 7)},
-			guards: blocklists.Guards{Serial: serial("timestamp", 1), SameSerial: true}},
-		{name: "none before, of a signed list", text: numbered(1), before: blocklists.Baseline{Entries: 1}, guards: blocklists.Guards{Serial: serial("serial", 1), SameSerial: true}},
-		{name: "serial of a comment goes back", text: "# Serial: 6\n" + numbered(1), before: blocklists.Baseline{Serial: serial("list", 7)}, want: blocklists.ErrSerial},
-		{name: "serial of a comment", text: "# Serial: 8\n" + numbered(1), before: blocklists.Baseline{Serial: serial("list", 7)}, guards: blocklists.Guards{RequireSerial: true}},
-		{name: "no serial", text: numbered(1), guards: blocklists.Guards{RequireSerial: true}, want: blocklists.ErrNoSerial},
-		{name: "nothing but protected names", text: "gc.example\n", guards: blocklists.Guards{Protected: protected}, want: blocklists.ErrProtected},
-		{name: "mostly protected names", text: numbered(5) + strings.Repeat("a.gc.example\n", 11), guards: blocklists.Guards{Protected: protected}, want: blocklists.ErrProtected},
-		{name: "a few of them", text: numbered(5) + strings.Repeat("a.gc.example\n", 10), guards: blocklists.Guards{Protected: protected}},
+		{name: "small lists grow freely", text: numbered(1000), before: input.Baseline{Entries: 1}, guards: input.Guards{MaxGrowth: 10}},
+		{name: "large ones do not", text: numbered(1001), before: input.Baseline{Entries: 100}, guards: input.Guards{MaxGrowth: 10}, want: input.ErrGrew},
+		{name: "tenfold", text: numbered(1010), before: input.Baseline{Entries: 101}, guards: input.Guards{MaxGrowth: 10}},
+		{name: "growth of what is new", text: numbered(2000), guards: input.Guards{MaxGrowth: 10}},
+		{name: "shrunk since the last run", text: numbered(4), before: input.Baseline{Entries: 10}, want: input.ErrShrank},
+		{name: "empty since the last run", text: "# nothing\n", before: input.Baseline{Entries: 10}, want: input.ErrEmpty},
+		{name: "empty at first", text: "# nothing\n", guards: input.Guards{NotEmpty: true}, want: input.ErrNoEntries},
+		{name: "too many entries", text: numbered(11), guards: input.Guards{MaxEntries: 10}, want: input.ErrMaxEntries},
+		{name: "as many as may be", text: numbered(10), guards: input.Guards{MaxEntries: 10}},
+		{name: "serial goes back", text: numbered(1), before: input.Baseline{Serial: serial("serial", 7)},
+			guards: input.Guards{Serial: serial("serial", 6)}, want: input.ErrSerial},
+		{name: "serial stays", text: numbered(1), before: input.Baseline{Serial: serial("serial", 7)}, guards: input.Guards{Serial: serial("serial", 7)}},
+		{name: "serial of a zone passes 2^32", text: numbered(1), before: input.Baseline{Serial: serial(input.SOASerial, 1<<32-1)},
+			guards: input.Guards{Serial: serial(input.SOASerial, 3)}},
+		{name: "serial of a zone goes back", text: numbered(1), before: input.Baseline{Serial: serial(input.SOASerial, 3)},
+			guards: input.Guards{Serial: serial(input.SOASerial, 1<<32-1)}, want: input.ErrSerial},
+		{name: "other kind of serial", text: numbered(1), before: input.Baseline{Serial: serial("timestamp", 7)}, guards: input.Guards{Serial: serial("serial", 1)}},
+		{name: "other kind, and one is required", text: numbered(1), before: input.Baseline{Serial: serial("timestamp", 7)},
+			guards: input.Guards{Serial: serial("serial", 1), RequireSerial: true}, want: input.ErrSerial},
+		{name: "other kind, of a signed list", text: numbered(1), before: input.Baseline{Serial: serial("serial", 7)},
+			guards: input.Guards{Serial: serial("timestamp", 9), SameSerial: true}, want: input.ErrSerial},
+		{name: "none any more, of a signed list", text: numbered(1), before: input.Baseline{Serial: serial("timestamp", 7)},
+			guards: input.Guards{SameSerial: true}, want: input.ErrSerial},
+		{name: "a list that is signed from now on", text: numbered(1), before: input.Baseline{Serial: serial("list", 7)},
+			guards: input.Guards{Serial: serial("timestamp", 1), SameSerial: true}},
+		{name: "none before, of a signed list", text: numbered(1), before: input.Baseline{Entries: 1}, guards: input.Guards{Serial: serial("serial", 1), SameSerial: true}},
+		{name: "serial of a comment goes back", text: "# Serial: 6\n" + numbered(1), before: input.Baseline{Serial: serial("list", 7)}, want: input.ErrSerial},
+		{name: "serial of a comment", text: "# Serial: 8\n" + numbered(1), before: input.Baseline{Serial: serial("list", 7)}, guards: input.Guards{RequireSerial: true}},
+		{name: "no serial", text: numbered(1), guards: input.Guards{RequireSerial: true}, want: input.ErrNoSerial},
+		{name: "nothing but protected names", text: "gc.example\n", guards: input.Guards{Protected: protected}, want: input.ErrProtected},
+		{name: "mostly protected names", text: numbered(5) + strings.Repeat("a.gc.example\n", 11), guards: input.Guards{Protected: protected}, want: input.ErrProtected},
+		{name: "a few of them", text: numbered(5) + strings.Repeat("a.gc.example\n", 10), guards: input.Guards{Protected: protected}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			load := func(force bool) error {
-				p := guarded(c.text, func(l *blocklists.List) {
-					first, _, err := blocklists.Load(context.Background(), guarded(numbered(1), nil), nil, blocklists.LoadOptions{Now: day, Slots: new(blocklists.Slots)})
+				p := guarded(c.text, func(l *input.List) {
+					first, _, err := compile.Load(context.Background(), guarded(numbered(1), nil), nil, compile.Options{Now: day, Slots: new(blocklists.Slots)})
 					if err != nil {
 						t.Fatal(err)
 					}
 					l.Guards = c.guards
 					l.Guards.Forward = true
 					l.Guards.Before = c.before
-					l.Guards.Before.Options = first.Lists()[0].Options()
+					l.Guards.Before.Options = first.Lists()[0].Options
 				})
-				_, report, err := blocklists.Load(context.Background(), p, nil, blocklists.LoadOptions{Now: day, Slots: new(blocklists.Slots), Force: force})
+				_, report, err := compile.Load(context.Background(), p, nil, compile.Options{Now: day, Slots: new(blocklists.Slots), Force: force})
 				if err != nil && (len(report.Failed) != 1 || report.Failed[0].List != "l") {
 					t.Errorf("failed %v", report.Failed)
 				}
@@ -103,7 +105,7 @@ func TestBounds(t *testing.T) {
 			if !errors.Is(err, c.want) || c.want == nil && err != nil {
 				t.Errorf("%v, want %v", err, c.want)
 			}
-			bound := errors.Is(c.want, blocklists.ErrMaxEntries) || errors.Is(c.want, blocklists.ErrProtected)
+			bound := errors.Is(c.want, input.ErrMaxEntries) || errors.Is(c.want, input.ErrProtected)
 			if err := load(true); bound != (err != nil) {
 				t.Errorf("by force: %v", err)
 			}
@@ -113,7 +115,7 @@ func TestBounds(t *testing.T) {
 
 // TestProtected: an entry that is a protected name, covers it or lies below it does not count, and says why; all others do.
 func TestProtected(t *testing.T) {
-	protected, err := blocklists.NewProtected([]string{"login.gov.example", "GC.example."}, "write may_block_protected")
+	protected, err := input.NewProtected([]string{"login.gov.example", "GC.example."}, "write may_block_protected")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,8 +134,8 @@ a.example
 b.example
 c.example
 `
-	p := guarded(text, func(l *blocklists.List) { l.Guards.Protected = protected })
-	s, report, err := blocklists.Load(context.Background(), p, nil, blocklists.LoadOptions{Now: day, Slots: new(blocklists.Slots)})
+	p := guarded(text, func(l *input.List) { l.Guards.Protected = protected })
+	s, report, err := compile.Load(context.Background(), p, nil, compile.Options{Now: day, Slots: new(blocklists.Slots)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,22 +165,22 @@ c.example
 			t.Errorf("%s: %d, want %d", name, got, want)
 		}
 	}
-	if _, err := blocklists.NewProtected([]string{"a..b"}, ""); err == nil {
+	if _, err := input.NewProtected([]string{"a..b"}, ""); err == nil {
 		t.Error("no name, and accepted")
 	}
 }
 
 // TestFolder: each file of a list that is a folder keeps its name in messages, and the digest is that of what sha256sum prints.
 func TestFolder(t *testing.T) {
-	part := func(name, text string) blocklists.Part {
-		return blocklists.Part{Name: name, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}
+	part := func(name, text string) input.Part {
+		return input.Part{Name: name, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}
 	}
-	parts := []blocklists.Part{part("10.txt", "a.example\nb.example"), part("20.txt", "c.example\n-bad name-\n"), part("30.txt", "")}
-	p := guarded("", func(l *blocklists.List) {
+	parts := []input.Part{part("10.txt", "a.example\nb.example"), part("20.txt", "c.example\n-bad name-\n"), part("30.txt", "")}
+	p := guarded("", func(l *input.List) {
 		l.MaxSkipped = 0.5
-		l.Parts = func() ([]blocklists.Part, error) { return parts, nil }
+		l.Parts = func() ([]input.Part, error) { return parts, nil }
 	})
-	s, report, err := blocklists.Load(context.Background(), p, nil, blocklists.LoadOptions{Now: day, Slots: new(blocklists.Slots)})
+	s, report, err := compile.Load(context.Background(), p, nil, compile.Options{Now: day, Slots: new(blocklists.Slots)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,19 +207,19 @@ func TestFolder(t *testing.T) {
 // TestProtectedChain: what a list may not block it does not block by way of what the
 // name leads to, either; others do.
 func TestProtectedChain(t *testing.T) {
-	protected, err := blocklists.NewProtected([]string{"canada.ca"}, "x")
+	protected, err := input.NewProtected([]string{"canada.ca"}, "x")
 	if err != nil {
 		t.Fatal(err)
 	}
 	feed := list("feed", "cdn.example", "192.0.2.1", "both.example", "192.0.2.3")
 	feed.Guards.Protected = protected
-	zone := blocklists.List{ID: "zone", Source: "zone", Format: format.RPZ, Guards: blocklists.Guards{Protected: protected}, Open: func() (io.ReadCloser, error) {
+	zone := input.List{ID: "zone", Source: "zone", Format: format.RPZ, Guards: input.Guards{Protected: protected}, Open: func() (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader("@ 1 SOA . . 1 2 3 4 5\nzone.example 1 CNAME .\n32.2.2.0.192.rpz-ip 1 CNAME .\n")), nil
 	}}
 	mine := list("mine", "mine.example", "both.example", "192.0.2.3")
 	bz := ban("zone", "zone")
 	bz.Action = blocklists.Given
-	s := load(t, blocklists.Policy{Lists: []blocklists.List{feed, zone, mine}, Bans: []blocklists.Ban{ban("feed", "feed"), bz, ban("mine", "mine")}}, nil)
+	s := load(t, blocklists.Policy{Lists: []input.List{feed, zone, mine}, Bans: []blocklists.Ban{ban("feed", "feed"), bz, ban("mine", "mine")}}, nil)
 	for _, c := range []struct {
 		name, record string
 		want         blocklists.Kind

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
+	"rideau/blocklists/input"
 )
 
 // large is a policy with one plain list of n names, the same each time.
@@ -34,11 +36,11 @@ func large(n int) blocklists.Policy {
 	}
 	l := list("l")
 	l.Open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil }
-	return blocklists.Policy{Lists: []blocklists.List{l}, Bans: []blocklists.Ban{ban("b", "l")}}
+	return blocklists.Policy{Lists: []input.List{l}, Bans: []blocklists.Ban{ban("b", "l")}}
 }
 
 func loadLarge(t testing.TB, p blocklists.Policy, prev *blocklists.Snapshot) *blocklists.Snapshot {
-	s, _, err := blocklists.Load(context.Background(), p, prev, blocklists.LoadOptions{Now: day, Slots: new(blocklists.Slots)})
+	s, _, err := compile.Load(context.Background(), p, prev, compile.Options{Now: day, Slots: new(blocklists.Slots)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/format"
+	"rideau/blocklists/input"
 	"rideau/resolver/wire"
 )
 
@@ -22,7 +23,7 @@ func TestSomeTypes(t *testing.T) {
 	sink.Action, refuse.Action = blocklists.Sinkhole, blocklists.Refuse
 	sunk, refused := list("sink", "||sink.example^$dnstype=A"), list("refuse", "||refuse.example^$dnstype=A")
 	sunk.Format, refused.Format = format.Adblock, format.Adblock
-	s := load(t, blocklists.Policy{Lists: []blocklists.List{ads, sunk, refused}, Bans: []blocklists.Ban{ban("ads", "ads"), sink, refuse}}, nil)
+	s := load(t, blocklists.Policy{Lists: []input.List{ads, sunk, refused}, Bans: []blocklists.Ban{ban("ads", "ads"), sink, refuse}}, nil)
 	g := s.Group(netip.MustParseAddr("10.0.0.1"))
 	for _, c := range []struct {
 		name  string
@@ -47,7 +48,7 @@ func TestSomeTypes(t *testing.T) {
 func TestTakenBackInOtherOrder(t *testing.T) {
 	ads := list("ads", "||turned.example^$dnstype=A|TXT", "||turned.example^$dnstype=TXT|A|A,badfilter")
 	ads.Format = format.Adblock
-	s := load(t, blocklists.Policy{Lists: []blocklists.List{ads}, Bans: []blocklists.Ban{ban("ads", "ads")}}, nil)
+	s := load(t, blocklists.Policy{Lists: []input.List{ads}, Bans: []blocklists.Ban{ban("ads", "ads")}}, nil)
 	name := wireName(t, "turned.example")
 	if v := s.Question(&blocklists.Ask{Name: &name, Type: wire.TypeA, Group: s.Group(netip.MustParseAddr("10.0.0.1"))}); v.Kind != blocklists.Pass {
 		t.Errorf("%v, want it let through", v.Kind)
@@ -62,7 +63,7 @@ func TestExceptedChain(t *testing.T) {
 	ads.Format = format.Adblock
 	addrs := list("addrs", "198.51.100.0/24")
 	s := load(t, blocklists.Policy{
-		Lists: []blocklists.List{ads, list("other", "other.example"), addrs},
+		Lists: []input.List{ads, list("other", "other.example"), addrs},
 		Bans:  []blocklists.Ban{ban("ads", "ads"), ban("other", "other", "addrs")},
 	}, nil)
 	g := s.Group(netip.MustParseAddr("10.0.0.1"))

@@ -2,13 +2,13 @@ package blocklists
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"net/netip"
 	"slices"
 	"time"
 
-	"rideau/blocklists/format"
+	"rideau/blocklists/input"
+	"rideau/blocklists/internal/rule"
 	"rideau/resolver/wire"
 )
 
@@ -46,14 +46,6 @@ const (
 
 // String is the mode's name in configuration and reports.
 func (m Mode) String() string { return [...]string{"enforce", "monitor", "off"}[m] }
-
-// GroupAll is the group that every client is in.
-const GroupAll = "all"
-
-// GroupEnforced stands for the groups that a ban binds which is enforced and does not name this one
-// itself: what is only there to keep a ban from being walked around needs no
-// list of groups of its own.
-const GroupEnforced = "enforced"
 
 // Ban is a legal ban and how it is carried out. Everything that reports
 // speaks of its ID.
@@ -120,93 +112,22 @@ type Exception struct {
 	Lists     []string
 }
 
-// Group is a set of clients. A client belongs to the group with the longest
-// prefix that holds its address.
-type Group struct {
-	ID      string
-	Clients []netip.Prefix
-}
-
-// List is a source of entries.
-type List struct {
-	ID string
-	// Source names the content for people: a path, or where it is embedded.
-	// If it or the reading options change, the guards against shrinking do not compare.
-	Source string
-	// Open gives the content.
-	Open func() (io.ReadCloser, error)
-	// Parts, if it is not nil, gives the files of a list that is a folder, in order; Open is not used then.
-	Parts func() ([]Part, error)
-	// Include opens what a policy zone includes, by the name that is written there, and says what the file is called in messages;
-	// nil refuses such zones.
-	Include func(name string) (Part, error)
-	// MaxBytes bounds the content after decompression; 0 leaves that to format.Read.
-	MaxBytes int64
-	Format   format.Format
-	// Tiers are those of a pack's rows that count.
-	Tiers    []string
-	AllowTLD bool
-	// MaxSkipped is the share of lines that may be unusable.
-	MaxSkipped float64
-	// MaxShrink is the share of its entries that the list may lose in one
-	// reload; 1 lets it lose all but the last.
-	MaxShrink float64
-	// Unguarded lists may shrink to nothing: those written in the configuration itself.
-	Unguarded bool
-	Guards    Guards
-}
-
 // Policy is all that decides about names, as the operator wrote it.
 type Policy struct {
 	Groups     []Group
-	Lists      []List
+	Lists      []input.List
 	Bans       []Ban
 	Exceptions []Exception
 }
 
 // Limits.
 const (
-	MaxLists  = 256
+	MaxLists  = rule.MaxLists
 	MaxBans   = 64
 	MaxGroups = 1024
 	// MaxExceptions is a limit too.
 	MaxExceptions = 254
 )
-
-// Slot numbers a ban id for as long as the process lives, so that counters
-// need no names.
-type Slot uint8
-
-// Slots.
-const (
-	// MaxSlots bounds the ban ids that are counted apart in one process's life; the
-	// last slot takes whatever comes after.
-	MaxSlots = 128
-	// NoBan is no slot.
-	NoBan Slot = 255
-)
-
-// Slots gives ban ids their slots. It belongs to the goroutine that loads;
-// a Snapshot carries what readers need.
-type Slots struct{ ids []string }
-
-// OtherBans is the id reported for the last slot once there are more ids than
-// slots.
-const OtherBans = "other"
-
-// Slot is the id's slot: the one it had, or a new one.
-func (s *Slots) Slot(id string) Slot {
-	for i, have := range s.ids {
-		if have == id {
-			return Slot(i)
-		}
-	}
-	if len(s.ids) >= MaxSlots-1 {
-		return MaxSlots - 1
-	}
-	s.ids = append(s.ids, id)
-	return Slot(len(s.ids) - 1)
-}
 
 // ede is the option that answers by this ban carry, ready to be appended: the
 // code, and a text that names the ban (RFC 8914 section 2). The text is

@@ -3,6 +3,7 @@ package blocklists
 import (
 	"net/netip"
 
+	"rideau/blocklists/internal/rule"
 	"rideau/resolver/wire"
 	"rideau/resolver/wire/svcb"
 )
@@ -158,7 +159,7 @@ func (s *Snapshot) hasAddr(q *Ask, a netip.Addr, sc *scope) Verdict {
 // sparing is the lists that do not count for what the answer to q leads to, if
 // list, which has something against it, is one of them. Of allGone nothing does, of
 // gone what is important.
-func (s *Snapshot) sparing(list uint8, q *Ask) (gone, allGone listSet, any bool) {
+func (s *Snapshot) sparing(list uint8, q *Ask) (gone, allGone rule.Set, any bool) {
 	s.excepting(q, &gone, &allGone, nil)
 	if s.spares(list, q.Name) {
 		for w := range gone {
@@ -166,7 +167,7 @@ func (s *Snapshot) sparing(list uint8, q *Ask) (gone, allGone listSet, any bool)
 			allGone[w] |= s.guarded[w]
 		}
 	}
-	return gone, allGone, gone.has(int(list))
+	return gone, allGone, gone.Has(int(list))
 }
 
 // embedded is the IPv4 address that a DNS64 has put into one of the well-known

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"rideau/blocklists/format"
-	"rideau/blocklists/prefix"
+	"rideau/blocklists/internal/rule"
 )
 
 // noBan marks a list that no ban in scope uses.
@@ -13,7 +13,7 @@ const noBan = 255
 
 // scope is what applies to one client group at the Snapshot's instant.
 type scope struct {
-	allow, enforce, monitor listSet
+	allow, enforce, monitor rule.Set
 	// the ban to be named for each list: the first in order
 	enforceBan, monitorBan [MaxLists]uint8
 	// the exception to be named for each list
@@ -28,17 +28,6 @@ type scope struct {
 	// len(zones) if none has.
 	waits    int
 	stripECH bool
-}
-
-// clientTable numbers groups from 1; 0 is a client of no group.
-func clientTable(groups []Group) *prefix.Table {
-	var entries []prefix.Entry
-	for i, g := range groups {
-		for _, p := range g.Clients {
-			entries = append(entries, prefix.Entry{Prefix: p, Value: uint32(i + 1)})
-		}
-	}
-	return prefix.New(entries)
 }
 
 // setScopes works out what binds whom at an instant.
@@ -85,8 +74,8 @@ func (s *Snapshot) setScopes(now time.Time) {
 			}
 			for _, id := range e.Lists {
 				l := s.listIndex(id)
-				if sc := &s.scopes[g]; !sc.allow.has(l) {
-					sc.allow.add(l)
+				if sc := &s.scopes[g]; !sc.allow.Has(l) {
+					sc.allow.Add(l)
 					sc.exception[l] = uint8(i)
 				}
 			}
@@ -120,7 +109,7 @@ func (sc *scope) sum(s *Snapshot) {
 		sc.clientZones = sc.clientZones || t&(1<<format.OnClient) != 0
 		servers := t&(1<<format.OnNSDName|1<<format.OnNSIP) != 0
 		sc.serverZones = sc.serverZones || servers
-		if sc.waits == len(sc.zones) && !z.monitor && (servers || s.addressed[z.list]) {
+		if sc.waits == len(sc.zones) && !z.monitor && (servers || s.addressZones.Has(int(z.list))) {
 			sc.waits = i
 		}
 	}
@@ -147,10 +136,6 @@ func (s *Snapshot) inScope(groups []string, g int) bool {
 	return slices.Contains(groups, GroupAll) || g > 0 && slices.Contains(groups, s.groupName(g))
 }
 
-func (s *Snapshot) listIndex(id string) int {
-	return slices.IndexFunc(s.lists, func(l ListInfo) bool { return l.ID == id })
-}
-
 // modeFor is how far the ban goes in a group.
 func (b *Ban) modeFor(group string) Mode {
 	if m, ok := b.Modes[group]; ok {
@@ -170,12 +155,12 @@ func (s *Snapshot) bind(sc *scope, ban int, m Mode) {
 	sc.stripECH = sc.stripECH || b.StripECH && m == Enforce
 	for _, id := range b.Lists {
 		i := s.listIndex(id)
-		set.add(i)
+		set.Add(i)
 		if bans[i] == noBan {
 			bans[i] = uint8(ban)
 		}
 		isThis := func(z zone) bool { return int(z.list) == i && z.monitor == (m == Monitor) }
-		if s.isZone[i] && !slices.ContainsFunc(sc.zones, isThis) {
+		if s.zones.Has(i) && !slices.ContainsFunc(sc.zones, isThis) {
 			sc.zones = append(sc.zones, zone{list: uint8(i), ban: uint8(ban), monitor: m == Monitor})
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"rideau/blocklists/format"
+	"rideau/blocklists/internal/rule"
 	"rideau/resolver/wire"
 	"rideau/resolver/wire/response"
 	"rideau/resolver/wire/svcb"
@@ -17,7 +18,7 @@ type zone struct {
 }
 
 // candidates are, for each list, the rule that decides if its zone does.
-type candidates [MaxLists]*rule
+type candidates [MaxLists]*rule.Rule
 
 // names fills in what zones say about a name that is compared with triggers of
 // one kind. What covers a name is for each zone by itself: the name's own rule, or else the
@@ -30,15 +31,15 @@ func (s *Snapshot) names(c *candidates, name *wire.Name, t format.Trigger) {
 		if !ok {
 			return
 		}
-		rules := s.rules[s.sets[v].rules]
+		rules := s.rules[s.values[v].Rules]
 		for i := range rules {
-			if r := &rules[i]; r.trigger == t && r.ofZone() {
-				c[r.list] = nil // this name is in the zone: nothing above it covers
+			if r := &rules[i]; r.Trigger == t && r.OfZone() {
+				c[r.List] = nil // this name is in the zone: nothing above it covers
 			}
 		}
 		for i := range rules {
-			if r := &rules[i]; r.trigger == t && r.ofZone() && r.kind != nothing && r.about(k, labels) && c[r.list] == nil {
-				c[r.list] = r
+			if r := &rules[i]; r.Trigger == t && r.OfZone() && r.Kind != rule.Empty && r.About(k, labels) && c[r.List] == nil {
+				c[r.List] = r
 			}
 		}
 	}
@@ -51,11 +52,11 @@ func (s *Snapshot) address(c *candidates, a netip.Addr, t format.Trigger) {
 	if t == format.OnClient {
 		table = s.clientRules
 	}
-	rules := s.rules[s.sets[table.Lookup(a)].rules]
+	rules := s.rules[s.values[table.Lookup(a)].Rules]
 	for i := range rules {
 		r := &rules[i]
-		if r.trigger == t && r.ofZone() && (c[r.list] == nil || r.bits > c[r.list].bits) {
-			c[r.list] = r
+		if r.Trigger == t && r.OfZone() && (c[r.List] == nil || r.Bits > c[r.List].Bits) {
+			c[r.List] = r
 		}
 	}
 }
@@ -95,11 +96,11 @@ func (s *Snapshot) take(ch *choice, c *candidates, q *Ask) {
 }
 
 // zoneVerdict is what a zone's rule comes to under its ban.
-func (s *Snapshot) zoneVerdict(z *zone, r *rule, q *Ask) Verdict {
+func (s *Snapshot) zoneVerdict(z *zone, r *rule.Rule, q *Ask) Verdict {
 	ban := &s.bans[z.ban]
-	v := Verdict{Kind: Block, Ban: z.ban, List: z.list, Trigger: r.trigger, Action: ban.Action, data: ban.data}
+	v := Verdict{Kind: Block, Ban: z.ban, List: z.list, Trigger: r.Trigger, Action: ban.Action, data: ban.data}
 	if ban.Action == Given {
-		v.Action, v.data = given(r.action), r.data
+		v.Action, v.data = given(r.Action), r.Data
 	}
 	if (v.Action == Passthru || v.Action == TCPOnly && q.TCP) && q.Group != s.Everyone() {
 		v.Kind = Pass
@@ -224,7 +225,7 @@ func (s *Snapshot) atName(ch *choice, name *wire.Name, q *Ask) {
 
 // atAddresses looks at the addresses in an answer.
 func (s *Snapshot) atAddresses(ch *choice, msg []byte, q *Ask) {
-	if !s.someAddrs {
+	if !s.hasAddrs {
 		return
 	}
 	var c candidates
@@ -307,4 +308,11 @@ func (s *Snapshot) atTargets(ch *choice, msg []byte, q *Ask, scratch *wire.Name)
 	if ch.v.Kind != Block {
 		*ch = choice{would: ch.would}
 	}
+}
+
+// spares reports whether a list may not keep a name from being resolved: not
+// by an entry of its own, which it is read without, and not by what the name leads to either.
+func (s *Snapshot) spares(list uint8, name *wire.Name) bool {
+	p := s.policy.Lists[list].Guards.Protected
+	return p != nil && p.Contains(name)
 }

@@ -11,6 +11,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/format"
+	"rideau/blocklists/input"
 	"rideau/resolver/wire"
 )
 
@@ -20,7 +21,7 @@ func zonesAbout(t testing.TB, n int) (s *blocklists.Snapshot, msg []byte, q bloc
 	zone.Open = func() (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader("$TTL 300\n@ SOA localhost. root.localhost. 1 3600 600 86400 300\n32.1.0.99.10.rpz-ip CNAME .\n32.1.0.99.10.rpz-nsip CNAME .\nns.nowhere.example.rpz-nsdname CNAME .\n")), nil
 	}
-	s = load(t, blocklists.Policy{Lists: []blocklists.List{zone}, Bans: []blocklists.Ban{ban("zone", "zone")}}, nil)
+	s = load(t, blocklists.Policy{Lists: []input.List{zone}, Bans: []blocklists.Ban{ban("zone", "zone")}}, nil)
 	name := wireName(t, "many.example")
 	m := new(dns.Msg).SetQuestion("many.example.", dns.TypeA)
 	m.Response = true

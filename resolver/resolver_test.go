@@ -15,7 +15,9 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/blocklists/format"
+	"rideau/blocklists/input"
 	"rideau/resolver"
 	"rideau/resolver/cache"
 	"rideau/resolver/upstream"
@@ -56,8 +58,8 @@ func address(q *dns.Msg) (*dns.Msg, error) {
 
 func snapshot(t testing.TB, prev *blocklists.Snapshot, names ...string) *blocklists.Snapshot {
 	t.Helper()
-	list := func(id string, lines ...string) blocklists.List {
-		return blocklists.List{ID: id, Source: id, Format: format.Plain, Unguarded: true, Open: func() (io.ReadCloser, error) {
+	list := func(id string, lines ...string) input.List {
+		return input.List{ID: id, Source: id, Format: format.Plain, Unguarded: true, Open: func() (io.ReadCloser, error) {
 			return io.NopCloser(strings.NewReader(strings.Join(lines, "\n"))), nil
 		}}
 	}
@@ -66,11 +68,11 @@ func snapshot(t testing.TB, prev *blocklists.Snapshot, names ...string) *blockli
 	}
 	watch := ban("watched")
 	watch.Mode = blocklists.Monitor
-	s, _, err := blocklists.Load(context.Background(), blocklists.Policy{
+	s, _, err := compile.Load(context.Background(), blocklists.Policy{
 		Groups: []blocklists.Group{{ID: "g", Clients: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")}}},
-		Lists:  []blocklists.List{list("banned", append(names, "wechat.com")...), list("watched", "watched.net")},
+		Lists:  []input.List{list("banned", append(names, "wechat.com")...), list("watched", "watched.net")},
 		Bans:   []blocklists.Ban{ban("banned"), watch},
-	}, prev, blocklists.LoadOptions{Now: time.Now(), Slots: new(blocklists.Slots)})
+	}, prev, compile.Options{Now: time.Now(), Slots: new(blocklists.Slots)})
 	if err != nil {
 		t.Fatal(err)
 	}

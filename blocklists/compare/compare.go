@@ -18,6 +18,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/format"
+	"rideau/blocklists/input"
 	"rideau/resolver/wire"
 )
 
@@ -31,7 +32,7 @@ type Side struct {
 
 // readable reports whether a list's content is what the Snapshot was made
 // from.
-func (s *Side) readable(l *blocklists.List, info *blocklists.ListInfo) bool {
+func (s *Side) readable(l *input.List, info *blocklists.ListInfo) bool {
 	if !s.Serving {
 		return true
 	}
@@ -179,7 +180,7 @@ func (c *comparison) pairs() {
 }
 
 // list finds a list by its id.
-func list(s *blocklists.Snapshot, id string) (*blocklists.List, *blocklists.ListInfo) {
+func list(s *blocklists.Snapshot, id string) (*input.List, *blocklists.ListInfo) {
 	for i := range s.Policy().Lists {
 		if s.Policy().Lists[i].ID == id {
 			return &s.Policy().Lists[i], &s.Lists()[i]
@@ -209,7 +210,7 @@ func (c *comparison) lists() error {
 		if newInfo != nil {
 			l.After = newInfo.Entries
 		}
-		if oldInfo != nil && newInfo != nil && oldInfo.SHA256 == newInfo.SHA256 && oldInfo.Options() == newInfo.Options() {
+		if oldInfo != nil && newInfo != nil && oldInfo.SHA256 == newInfo.SHA256 && oldInfo.Options == newInfo.Options {
 			continue
 		}
 		if oldInfo != nil && !c.before.readable(oldList, oldInfo) {
@@ -230,8 +231,8 @@ func (c *comparison) lists() error {
 }
 
 // entries fills in what the two versions of a list do not share.
-func (c *comparison) entries(l *List, before, after *blocklists.List) error {
-	hashes := func(list *blocklists.List) ([]uint64, error) {
+func (c *comparison) entries(l *List, before, after *input.List) error {
+	hashes := func(list *input.List) ([]uint64, error) {
 		var out []uint64
 		if list == nil {
 			return nil, nil
@@ -248,7 +249,7 @@ func (c *comparison) entries(l *List, before, after *blocklists.List) error {
 	if err != nil {
 		return err
 	}
-	missing := func(list *blocklists.List, in []uint64, count *int, examples *[]string) error {
+	missing := func(list *input.List, in []uint64, count *int, examples *[]string) error {
 		if list == nil {
 			return nil
 		}
@@ -265,7 +266,7 @@ func (c *comparison) entries(l *List, before, after *blocklists.List) error {
 }
 
 // each reads a list, until the context ends.
-func (c *comparison) each(l *blocklists.List, f func(file string, e *format.Entry)) error {
+func (c *comparison) each(l *input.List, f func(file string, e *format.Entry)) error {
 	err := l.Each(func(file string, e *format.Entry) error {
 		if c.n++; c.n&0xFFF == 0 && c.ctx.Err() != nil {
 			return c.ctx.Err()

@@ -13,6 +13,8 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/compare"
+	"rideau/blocklists/compile"
+	"rideau/blocklists/input"
 	"rideau/resolver/wire"
 )
 
@@ -28,7 +30,7 @@ func random(rnd *rand.Rand) blocklists.Policy {
 			fmt.Fprintf(&text, "n%d.example\n", rnd.IntN(8))
 		}
 		s := text.String()
-		p.Lists = append(p.Lists, blocklists.List{ID: id, Source: id, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(s)), nil }})
+		p.Lists = append(p.Lists, input.List{ID: id, Source: id, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(s)), nil }})
 	}
 	for i, id := range []string{"one", "two", "three"} {
 		b := blocklists.Ban{ID: "ban-" + id, EDE: 15, TTL: time.Minute, Lists: []string{id}, Groups: []string{blocklists.GroupAll}, Mode: blocklists.Mode(rnd.IntN(3)), Action: blocklists.Action(rnd.IntN(2))}
@@ -43,7 +45,7 @@ func random(rnd *rand.Rand) blocklists.Policy {
 
 func load(t *testing.T, p blocklists.Policy) *blocklists.Snapshot {
 	t.Helper()
-	s, _, err := blocklists.Load(context.Background(), p, nil, blocklists.LoadOptions{Now: time.Now(), Slots: new(blocklists.Slots)})
+	s, _, err := compile.Load(context.Background(), p, nil, compile.Options{Now: time.Now(), Slots: new(blocklists.Slots)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +126,7 @@ func TestLists(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(4, 5))
 	before, after := random(rnd), random(rnd)
 	after.Lists = after.Lists[1:]
-	after.Lists = append(after.Lists, blocklists.List{ID: "new", Source: "new", Open: before.Lists[0].Open})
+	after.Lists = append(after.Lists, input.List{ID: "new", Source: "new", Open: before.Lists[0].Open})
 	after.Bans = after.Bans[1:]
 	r, err := compare.Compare(context.Background(), compare.Side{Snapshot: load(t, before)}, compare.Side{Snapshot: load(t, after)}, compare.Options{Examples: -1})
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
+	"rideau/blocklists/input"
 	"rideau/blocklists/lint"
 	"rideau/resolver/wire"
 )
@@ -61,10 +63,10 @@ func TestAgainstModel(t *testing.T) {
 			fmt.Fprintln(&text, all[len(all)-1])
 		}
 		p := blocklists.Policy{
-			Lists: []blocklists.List{{ID: "l", Source: "l", Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text.String())), nil }}},
+			Lists: []input.List{{ID: "l", Source: "l", Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text.String())), nil }}},
 			Bans:  []blocklists.Ban{{ID: "b", EDE: 15, TTL: time.Minute, Groups: []string{blocklists.GroupAll}, Lists: []string{"l"}}},
 		}
-		s, _, err := blocklists.Load(context.Background(), p, nil, blocklists.LoadOptions{Now: time.Now(), Slots: new(blocklists.Slots)})
+		s, _, err := compile.Load(context.Background(), p, nil, compile.Options{Now: time.Now(), Slots: new(blocklists.Slots)})
 		if err != nil {
 			t.Fatal(err)
 		}

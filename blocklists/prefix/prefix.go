@@ -72,6 +72,9 @@ func (t *Table) Lookup(a netip.Addr) uint32 {
 	return t.v6.lookup(key{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])})
 }
 
+// Empty reports whether the table was made of no entries.
+func (t *Table) Empty() bool { return len(t.v4.starts) == 0 && len(t.v6.starts) == 0 }
+
 // Entry is a prefix and its value. The value 0 means "none" and can cut a
 // hole into a shorter prefix.
 type Entry struct {

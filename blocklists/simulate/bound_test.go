@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
+	"rideau/blocklists/input"
 	"rideau/blocklists/querylog"
 	"rideau/resolver/wire"
 )
@@ -17,10 +19,10 @@ import (
 // TestBounds: what is beyond the bounds is still counted by queries, and the
 // report says which figures are short.
 func TestBounds(t *testing.T) {
-	l := blocklists.List{ID: "l", Source: "l", Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("n.example")), nil }}
-	p, _, err := blocklists.Load(context.Background(), blocklists.Policy{Lists: []blocklists.List{l},
+	l := input.List{ID: "l", Source: "l", Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("n.example")), nil }}
+	p, _, err := compile.Load(context.Background(), blocklists.Policy{Lists: []input.List{l},
 		Bans: []blocklists.Ban{{ID: "b", Lists: []string{"l"}, Groups: []string{blocklists.GroupAll}}}},
-		nil, blocklists.LoadOptions{Now: time.Unix(1e9, 0), Slots: new(blocklists.Slots)})
+		nil, compile.Options{Now: time.Unix(1e9, 0), Slots: new(blocklists.Slots)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,21 +12,23 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
+	"rideau/blocklists/input"
 	"rideau/blocklists/querylog"
 	"rideau/blocklists/simulate"
 	"rideau/resolver/wire"
 )
 
 // list is a list of names.
-func list(id string, names ...string) blocklists.List {
-	return blocklists.List{ID: id, Source: id, MaxSkipped: 1, Open: func() (io.ReadCloser, error) {
+func list(id string, names ...string) input.List {
+	return input.List{ID: id, Source: id, MaxSkipped: 1, Open: func() (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(strings.Join(names, "\n"))), nil
 	}}
 }
 
 func load(t *testing.T, p blocklists.Policy) *blocklists.Snapshot {
 	t.Helper()
-	s, _, err := blocklists.Load(context.Background(), p, nil, blocklists.LoadOptions{Now: time.Unix(1e9, 0), Slots: new(blocklists.Slots)})
+	s, _, err := compile.Load(context.Background(), p, nil, compile.Options{Now: time.Unix(1e9, 0), Slots: new(blocklists.Slots)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +163,7 @@ func TestModel(t *testing.T) {
 // TestSides: what lies before policy, whom is answered and which names are
 // special, counts too.
 func TestSides(t *testing.T) {
-	p := load(t, blocklists.Policy{Lists: []blocklists.List{list("l", "n.example")},
+	p := load(t, blocklists.Policy{Lists: []input.List{list("l", "n.example")},
 		Bans: []blocklists.Ban{{ID: "b", Lists: []string{"l"}, Groups: []string{blocklists.GroupAll}}}})
 	lan := func(a netip.Addr) bool { return a.Is4() }
 	special := func(n *wire.Name) bool { return n.Labels() == 1 }
@@ -188,7 +190,7 @@ func TestSides(t *testing.T) {
 
 // TestAllocations: queries whose names and clients were seen before cost no memory.
 func TestAllocations(t *testing.T) {
-	p := load(t, blocklists.Policy{Lists: []blocklists.List{list("l", "n.example")},
+	p := load(t, blocklists.Policy{Lists: []input.List{list("l", "n.example")},
 		Bans: []blocklists.Ban{{ID: "b", Lists: []string{"l"}, Groups: []string{blocklists.GroupAll}}}})
 	s := simulate.New(simulate.Side{Policy: p}, simulate.Side{})
 	q := querylog.Query{Type: wire.TypeA, Client: netip.MustParseAddr("10.0.0.1")}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/blocklists/fetch"
 )
 
@@ -27,7 +28,7 @@ type Acquisition struct {
 	// What Prepare found, for Commit.
 	ready    *attempt // nil before Prepare has succeeded
 	snapshot *blocklists.Snapshot
-	report   blocklists.Report
+	report   compile.Report
 	refusals []refusal
 }
 
@@ -62,19 +63,19 @@ type PrepareOptions struct {
 //
 // A candidate that is refused is left out, and the last good copy is read in its place. The report of a success has the errors of such
 // candidates in Failed.
-func (a *Acquisition) Prepare(ctx context.Context, o PrepareOptions) (*blocklists.Snapshot, blocklists.Report, error) {
+func (a *Acquisition) Prepare(ctx context.Context, o PrepareOptions) (*blocklists.Snapshot, compile.Report, error) {
 	a.lock()
 	instead := substitutes{aside: map[string]bool{}, copied: map[string]string{}}
 	for {
 		t, err := a.attempt(o, instead)
 		if err != nil {
-			return nil, blocklists.Report{}, err
+			return nil, compile.Report{}, err
 		}
 		a.missing = t.missing
 		if o.SamePolicy && o.Previous != nil && t.unchanged(a.plan, o.Previous) {
 			return a.prepared(t, confirmed(o.Previous, time.Now()), a.s.lastReport())
 		}
-		snap, report, err := blocklists.Load(ctx, t.policy, o.Previous, blocklists.LoadOptions{Now: time.Now(), Force: o.Force, Slots: o.Slots})
+		snap, report, err := compile.Load(ctx, t.policy, o.Previous, compile.Options{Now: time.Now(), Force: o.Force, Slots: o.Slots})
 		if err == nil {
 			return a.prepared(t, snap, report)
 		}
@@ -95,10 +96,10 @@ func (a *Acquisition) lock() {
 }
 
 // prepared notes the result of Prepare and returns it.
-func (a *Acquisition) prepared(t *attempt, snap *blocklists.Snapshot, report blocklists.Report) (*blocklists.Snapshot, blocklists.Report, error) {
+func (a *Acquisition) prepared(t *attempt, snap *blocklists.Snapshot, report compile.Report) (*blocklists.Snapshot, compile.Report, error) {
 	report.Failed = nil
 	for _, r := range a.refusals {
-		report.Failed = append(report.Failed, &blocklists.ListError{List: r.list.ID, Source: r.list.Source, Err: r.err})
+		report.Failed = append(report.Failed, &compile.ListError{List: r.list.ID, Source: r.list.Source, Err: r.err})
 	}
 	a.ready, a.snapshot, a.report = t, snap, report
 	return snap, report, nil
@@ -113,7 +114,7 @@ func confirmed(s *blocklists.Snapshot, now time.Time) *blocklists.Snapshot {
 }
 
 // lastReport returns what the last commit reported.
-func (s *Sources) lastReport() blocklists.Report {
+func (s *Sources) lastReport() compile.Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.report
@@ -126,7 +127,7 @@ type substitutes struct {
 }
 
 // substitute finds, for each list that was refused, what to read in its place. It reports false if there is nothing for one of them.
-func (a *Acquisition) substitute(t *attempt, failed []*blocklists.ListError, o PrepareOptions, instead substitutes) bool {
+func (a *Acquisition) substitute(t *attempt, failed []*compile.ListError, o PrepareOptions, instead substitutes) bool {
 	all := len(failed) > 0
 	for _, e := range failed {
 		i := slices.IndexFunc(a.plan.Lists, func(l List) bool { return l.ID == e.List })
@@ -156,7 +157,7 @@ func (a *Acquisition) Commit() {
 	for _, r := range a.refusals {
 		s.refuse(r)
 	}
-	s.current, s.copies, s.report = a.plan, a.copies(), blocklists.Report{Problems: a.report.Problems}
+	s.current, s.copies, s.report = a.plan, a.copies(), compile.Report{Problems: a.report.Problems}
 	s.forget(func(k feedKey) bool { return !a.plan.has(k) })
 	s.mu.Unlock()
 	a.keep()
@@ -234,7 +235,7 @@ func (a *Acquisition) keep() {
 // keepList makes the content of one list its last good copy.
 func (a *Acquisition) keepList(st *fetch.Store, i int) error {
 	l, c, info := &a.plan.Lists[i], &a.ready.from[i], &a.snapshot.Lists()[i]
-	f := fetch.Facts{Origin: l.origin(), Options: info.Options(), Entries: info.Entries, Serial: fetch.Serial(info.Serial),
+	f := fetch.Facts{Origin: l.origin(), Options: info.Options, Entries: info.Entries, Serial: fetch.Serial(info.Serial),
 		Digest: hex.EncodeToString(info.SHA256[:]), Accepted: time.Now().UTC()}
 	switch {
 	case f.Origin == "" || c.copied:
@@ -299,7 +300,7 @@ func (s *Sources) downloads() []string {
 }
 
 // Load prepares a plan for a command that reads lists and changes nothing.
-func Load(ctx context.Context, p *Plan, o PrepareOptions) (*blocklists.Snapshot, blocklists.Report, error) {
+func Load(ctx context.Context, p *Plan, o PrepareOptions) (*blocklists.Snapshot, compile.Report, error) {
 	a := New(Options{ReadOnly: true}).Begin(p)
 	defer a.Close()
 	return a.Prepare(ctx, o)

@@ -10,6 +10,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/fetch"
+	"rideau/blocklists/input"
 )
 
 // attempt is a policy whose lists have their content.
@@ -34,12 +35,12 @@ func (a *Acquisition) attempt(o PrepareOptions, instead substitutes) (*attempt, 
 	if p.Dir == "" && len(p.Remote()) > 0 {
 		return nil, errNoFolder
 	}
-	protected, err := blocklists.NewProtected(p.Protected, "take the entry out of the list; for a file, may_block_protected lets it in")
+	protected, err := input.NewProtected(p.Protected, "take the entry out of the list; for a file, may_block_protected lets it in")
 	if err != nil {
 		return nil, err
 	}
 	t := &attempt{policy: p.Policy, from: make([]content, len(p.Lists))}
-	t.policy.Lists = make([]blocklists.List, len(p.Lists))
+	t.policy.Lists = make([]input.List, len(p.Lists))
 	st := fetch.NewStore(p.Dir)
 	for i := range p.Lists {
 		l, b, c := &p.Lists[i], &t.policy.Lists[i], &t.from[i]
@@ -53,7 +54,7 @@ func (a *Acquisition) attempt(o PrepareOptions, instead substitutes) (*attempt, 
 		}
 		if f, err := st.Facts(l.ID); err == nil && f.Origin == l.origin() {
 			c.facts, c.known = f, true
-			b.Guards.Before = blocklists.Baseline{Options: f.Options, Entries: f.Entries, Serial: blocklists.Serial(f.Serial)}
+			b.Guards.Before = input.Baseline{Options: f.Options, Entries: f.Entries, Serial: input.Serial(f.Serial)}
 		}
 		switch why, again := instead.copied[l.ID]; {
 		case l.URL != "":
@@ -69,7 +70,7 @@ func (a *Acquisition) attempt(o PrepareOptions, instead substitutes) (*attempt, 
 }
 
 // guard sets the guards that depend on where the content comes from.
-func (l *List) guard(b *blocklists.List) {
+func (l *List) guard(b *input.List) {
 	g := &b.Guards
 	g.Forward = l.URL != "" || l.PublicKey != "" || g.RequireSerial
 	g.SameSerial = l.PublicKey != ""
@@ -84,7 +85,7 @@ func (a *Acquisition) openDownload(t *attempt, i int, st *fetch.Store, o Prepare
 	switch {
 	case newest != nil && !aside && (o.Force || !newest.refused):
 		c.candidate = newest
-		b.Guards.Serial = blocklists.Serial(newest.facts.Serial)
+		b.Guards.Serial = input.Serial(newest.facts.Serial)
 		b.Open = func() (io.ReadCloser, error) { return os.Open(newest.file) }
 	case c.known:
 		readCopy(b, st, c.facts, "")
@@ -99,13 +100,13 @@ func (a *Acquisition) openDownload(t *attempt, i int, st *fetch.Store, o Prepare
 }
 
 // openSigned verifies the signature of a file, and has the digest of what was signed compared with what is read later.
-func openSigned(b *blocklists.List, l *List) {
+func openSigned(b *input.List, l *List) {
 	serial, digest, err := l.verifyFile()
 	if err != nil {
 		b.Open = func() (io.ReadCloser, error) { return nil, err }
 		return
 	}
-	b.Guards.Serial = blocklists.Serial(serial)
+	b.Guards.Serial = input.Serial(serial)
 	if b.Guards.SHA256 == ([sha256.Size]byte{}) {
 		b.Guards.SHA256 = digest
 	}

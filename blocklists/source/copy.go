@@ -8,8 +8,8 @@ import (
 	"os"
 	"slices"
 
-	"rideau/blocklists"
 	"rideau/blocklists/fetch"
+	"rideau/blocklists/input"
 )
 
 // errNoFolder is the error of a plan with a URL and without a folder.
@@ -81,7 +81,7 @@ func (p *Plan) noCopy(l *List, why error) error {
 }
 
 // readCopy makes the list read its last good copy, which is verified when it is opened. why says what is wrong with the list itself.
-func readCopy(b *blocklists.List, st *fetch.Store, facts fetch.Facts, why string) {
+func readCopy(b *input.List, st *fetch.Store, facts fetch.Facts, why string) {
 	open := func() (*os.File, error) {
 		f, err := st.Open(b.ID, facts)
 		if err == nil && len(facts.Parts) > 0 {
@@ -92,17 +92,17 @@ func readCopy(b *blocklists.List, st *fetch.Store, facts fetch.Facts, why string
 		}
 		return f, err
 	}
-	b.Guards.Serial = blocklists.Serial(facts.Serial)
+	b.Guards.Serial = input.Serial(facts.Serial)
 	if len(facts.Parts) == 0 {
 		b.Open = func() (io.ReadCloser, error) { return open() }
 		return
 	}
-	var parts []blocklists.Part
+	var parts []input.Part
 	at := int64(0)
 	for _, part := range facts.Parts {
 		begin := at
 		at += max(part.Size, 0)
-		parts = append(parts, blocklists.Part{Name: part.Name, Open: func() (io.ReadCloser, error) {
+		parts = append(parts, input.Part{Name: part.Name, Open: func() (io.ReadCloser, error) {
 			f, err := open()
 			if err != nil {
 				return nil, err
@@ -111,15 +111,15 @@ func readCopy(b *blocklists.List, st *fetch.Store, facts fetch.Facts, why string
 		}})
 	}
 	own := max(len(parts)-len(facts.Included), 0) // before those that are included
-	b.Include = func(name string) (blocklists.Part, error) {
+	b.Include = func(name string) (input.Part, error) {
 		if i := slices.Index(facts.Included, name); i >= 0 && own+i < len(parts) {
 			return parts[own+i], nil
 		}
-		return blocklists.Part{}, fmt.Errorf("%s is not in the last good copy", name)
+		return input.Part{}, fmt.Errorf("%s is not in the last good copy", name)
 	}
 	switch {
 	case b.Parts != nil:
-		b.Parts = func() ([]blocklists.Part, error) { return parts[:own], nil }
+		b.Parts = func() ([]input.Part, error) { return parts[:own], nil }
 	case own == 1:
 		b.Open = parts[0].Open
 	}
@@ -148,7 +148,7 @@ type section struct {
 }
 
 // keepFiles copies the files of a list into the store.
-func keepFiles(st *fetch.Store, b *blocklists.List, f fetch.Facts) error {
+func keepFiles(st *fetch.Store, b *input.List, f fetch.Facts) error {
 	files, err := b.AllFiles(f.Included)
 	if err != nil {
 		return err
@@ -158,7 +158,7 @@ func keepFiles(st *fetch.Store, b *blocklists.List, f fetch.Facts) error {
 		from = append(from, fetch.Source(p))
 	}
 	return st.Keep(b.ID, from, f, b.Parts != nil || len(files) > 1, func(sums [][32]byte) string {
-		d := blocklists.DigestOf(files, sums, b.Parts != nil)
+		d := input.DigestOf(files, sums, b.Parts != nil)
 		return hex.EncodeToString(d[:])
 	})
 }

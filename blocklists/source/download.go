@@ -11,8 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/blocklists/fetch"
+	"rideau/blocklists/input"
 )
 
 // Visit is what the download of one list came to.
@@ -123,7 +124,7 @@ func (a *Acquisition) notFetched(visits []Visit) error {
 	var out []error
 	for _, v := range visits {
 		if v.Err != nil {
-			out = append(out, &blocklists.ListError{List: v.List.ID, Source: v.List.Source, Err: fmt.Errorf("%s: %w", v.List.Source, a.plan.noCopy(v.List, v.Err))})
+			out = append(out, &compile.ListError{List: v.List.ID, Source: v.List.Source, Err: fmt.Errorf("%s: %w", v.List.Source, a.plan.noCopy(v.List, v.Err))})
 		}
 	}
 	return errors.Join(out...)
@@ -289,7 +290,7 @@ func (s *Sources) replace(l *List, c *candidate) {
 // verifyDownload compares a download with its digest and verifies its signature.
 func verifyDownload(ctx context.Context, client *fetch.Client, l *List, c *candidate) error {
 	if l.SHA256 != "" && c.facts.SHA256 != l.SHA256 {
-		return fmt.Errorf("%w: it has %s, and %s is right; see where the content comes from, or correct sha256", blocklists.ErrDigest, c.facts.SHA256, l.SHA256)
+		return fmt.Errorf("%w: it has %s, and %s is right; see where the content comes from, or correct sha256", input.ErrDigest, c.facts.SHA256, l.SHA256)
 	}
 	if l.PublicKey == "" {
 		return nil
@@ -317,7 +318,7 @@ func verifyDownload(ctx context.Context, client *fetch.Client, l *List, c *candi
 
 // resultOf returns Refused for content that is not used, and Failed for everything else.
 func resultOf(err error) string {
-	for _, refusal := range []error{fetch.ErrWebPage, fetch.ErrEmpty, fetch.ErrTooLarge, fetch.ErrRedirect, fetch.ErrSignature, blocklists.ErrDigest} {
+	for _, refusal := range []error{fetch.ErrWebPage, fetch.ErrEmpty, fetch.ErrTooLarge, fetch.ErrRedirect, fetch.ErrSignature, input.ErrDigest} {
 		if errors.Is(err, refusal) {
 			return Refused
 		}

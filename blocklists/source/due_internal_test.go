@@ -5,15 +5,15 @@ import (
 	"testing"
 	"time"
 
-	"rideau/blocklists"
 	"rideau/blocklists/fetch"
+	"rideau/blocklists/input"
 )
 
 // TestDue: a list is due at the start, then when its time has come, and sooner after a failure, but not before the server wants it.
 func TestDue(t *testing.T) {
 	s := New(Options{ReadOnly: true})
-	feed := List{List: blocklists.List{ID: "feed"}, URL: "https://lists.example/", Refresh: time.Hour}
-	p := &Plan{Lists: []List{{List: blocklists.List{ID: "file"}, File: "x"}, feed}}
+	feed := List{List: input.List{ID: "feed"}, URL: "https://lists.example/", Refresh: time.Hour}
+	p := &Plan{Lists: []List{{List: input.List{ID: "file"}, File: "x"}, feed}}
 	s.current = p
 	now := time.Now()
 	if lists, _ := s.Due(now); len(lists) != 1 || lists[0].ID != "feed" {

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"rideau/blocklists"
+	"rideau/blocklists/input"
 	"rideau/blocklists/pack"
 )
 
@@ -23,7 +23,7 @@ func Regular(path string) error {
 }
 
 // opened returns the list as a policy takes it, opened where the list says. A list with a URL is left without.
-func (l *List) opened() blocklists.List {
+func (l *List) opened() input.List {
 	out := l.List
 	switch {
 	case l.Pack != "":
@@ -32,7 +32,7 @@ func (l *List) opened() blocklists.List {
 		out.Open = func() (io.ReadCloser, error) { return openFile(l.File) }
 		out.Include = includeFrom(filepath.Dir(l.File))
 	case l.Folder != "":
-		out.Parts = func() ([]blocklists.Part, error) { return openFolder(l.Folder, l.Match) }
+		out.Parts = func() ([]input.Part, error) { return openFolder(l.Folder, l.Match) }
 		out.Include = includeFrom(l.Folder)
 	case l.URL == "":
 		out.Open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(l.Text)), nil }
@@ -53,7 +53,7 @@ func openFile(path string) (io.ReadCloser, error) {
 }
 
 // openFolder returns the files of a folder whose names match a pattern, in the order of their names.
-func openFolder(dir, match string) ([]blocklists.Part, error) {
+func openFolder(dir, match string) ([]input.Part, error) {
 	names, err := folderFiles(dir, match)
 	if err != nil {
 		return nil, fmt.Errorf("%v; make the folder, or correct it in the configuration", err)
@@ -61,9 +61,9 @@ func openFolder(dir, match string) ([]blocklists.Part, error) {
 	if len(names) == 0 {
 		return nil, fmt.Errorf("no file in %s fits the pattern %q; put the lists there, or correct folder and match", dir, match)
 	}
-	var parts []blocklists.Part
+	var parts []input.Part
 	for _, path := range names {
-		parts = append(parts, blocklists.Part{Name: path, Open: func() (io.ReadCloser, error) { return openFile(path) }})
+		parts = append(parts, input.Part{Name: path, Open: func() (io.ReadCloser, error) { return openFile(path) }})
 	}
 	return parts, nil
 }
@@ -95,9 +95,9 @@ func folderFiles(dir, match string) ([]string, error) {
 
 // includeFrom returns a function that finds the files that a list includes. They are inside its folder, also after symbolic links are
 // followed.
-func includeFrom(dir string) func(name string) (blocklists.Part, error) {
-	return func(name string) (blocklists.Part, error) {
-		return blocklists.Part{Name: filepath.Join(dir, name), Open: func() (io.ReadCloser, error) {
+func includeFrom(dir string) func(name string) (input.Part, error) {
+	return func(name string) (input.Part, error) {
+		return input.Part{Name: filepath.Join(dir, name), Open: func() (io.ReadCloser, error) {
 			root, err := os.OpenRoot(dir)
 			if err != nil {
 				return nil, err

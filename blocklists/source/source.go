@@ -18,7 +18,9 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/blocklists/fetch"
+	"rideau/blocklists/input"
 )
 
 // Plan is what one configuration says about lists. It does not change once it is given to an Acquisition.
@@ -39,7 +41,7 @@ type Plan struct {
 type List struct {
 	// List says how the content is read and what it is held to: its ID, what messages call its source, its format, its bounds. Prepare
 	// sets Open, Parts and Include, and the guards that depend on where the content comes from.
-	blocklists.List
+	input.List
 
 	// Pack is the name of a built-in ban pack.
 	Pack string
@@ -128,7 +130,7 @@ type Sources struct {
 	// mu guards what follows. It is held for a moment only.
 	mu      sync.Mutex
 	current *Plan // the plan that was committed last; nil for none
-	report  blocklists.Report
+	report  compile.Report
 	feeds   map[feedKey]*feed
 	counts  map[string]map[string]uint64 // of downloads, by list and result
 	copies  map[string]string            // the lists whose last good copy serves in place of their file, and why

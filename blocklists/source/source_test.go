@@ -18,8 +18,10 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/blocklists/fetch"
 	"rideau/blocklists/format"
+	"rideau/blocklists/input"
 	"rideau/blocklists/source"
 )
 
@@ -67,8 +69,8 @@ func (f *fixture) publish(text string) {
 
 // plan has the list of the file and, for each URL, a list feed-N.
 func (f *fixture) plan(urls ...string) *source.Plan {
-	rules := func(id, src string) blocklists.List {
-		return blocklists.List{ID: id, Source: src, Format: format.Auto, MaxSkipped: 0.1, MaxShrink: 0.5, Guards: blocklists.Guards{MaxGrowth: 10}}
+	rules := func(id, src string) input.List {
+		return input.List{ID: id, Source: src, Format: format.Auto, MaxSkipped: 0.1, MaxShrink: 0.5, Guards: input.Guards{MaxGrowth: 10}}
 	}
 	p := &source.Plan{Dir: f.path("state"), Fetch: fetch.Options{Timeout: 10 * time.Second}}
 	p.Lists = append(p.Lists, source.List{List: rules("list", f.path("list.txt")), File: f.path("list.txt")})
@@ -84,7 +86,7 @@ func (f *fixture) plan(urls ...string) *source.Plan {
 }
 
 // prepare begins an Acquisition and goes as far as Prepare.
-func (f *fixture) prepare(p *source.Plan, o source.PrepareOptions) (*source.Acquisition, blocklists.Report, error) {
+func (f *fixture) prepare(p *source.Plan, o source.PrepareOptions) (*source.Acquisition, compile.Report, error) {
 	f.t.Helper()
 	a := f.s.Begin(p)
 	f.t.Cleanup(a.Close)
@@ -95,7 +97,7 @@ func (f *fixture) prepare(p *source.Plan, o source.PrepareOptions) (*source.Acqu
 }
 
 // commit does it all.
-func (f *fixture) commit(p *source.Plan, o source.PrepareOptions) blocklists.Report {
+func (f *fixture) commit(p *source.Plan, o source.PrepareOptions) compile.Report {
 	f.t.Helper()
 	a := f.s.Begin(p)
 	defer a.Close()

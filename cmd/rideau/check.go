@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
@@ -132,7 +133,7 @@ func (res *checkResult) lists(c *call, cfg *config.Config) {
 		res.Findings = append(res.Findings, finding{"warning", p.File, p.Line, fmt.Sprintf("%q is skipped: %s", p.Text, p.Reason), p.Remedy})
 	}
 	if err != nil {
-		for _, p := range ops.ListProblems(blocklists.Report{Failed: report.Failed}) {
+		for _, p := range ops.ListProblems(compile.Report{Failed: report.Failed}) {
 			res.Findings = append(res.Findings, finding{"error", p.File, p.Line, "list " + p.List + ": " + p.Message, p.Remedy})
 		}
 		if len(report.Failed) == 0 {

@@ -13,6 +13,7 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/egress"
 	"rideau/blocklists/format"
+	"rideau/blocklists/input"
 	"rideau/blocklists/pack"
 	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/setup"
@@ -173,7 +174,7 @@ func bannedNetworks(ctx context.Context, cfg *config.Config) ([]netip.Prefix, er
 }
 
 // listNetworks are the addresses in a pack that was found good.
-func listNetworks(l blocklists.List) (out []netip.Prefix, err error) {
+func listNetworks(l input.List) (out []netip.Prefix, err error) {
 	f, err := l.Open()
 	if err != nil {
 		return nil, err

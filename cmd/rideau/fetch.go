@@ -5,7 +5,7 @@ import (
 	"os"
 	"strings"
 
-	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
@@ -86,8 +86,8 @@ func (res *checkResult) missing(c *call, lists []*config.List) {
 }
 
 // refused says which new versions would be put aside.
-func (res *checkResult) refused(report blocklists.Report) {
-	for _, p := range ops.ListProblems(blocklists.Report{Failed: report.Failed}) {
+func (res *checkResult) refused(report compile.Report) {
+	for _, p := range ops.ListProblems(compile.Report{Failed: report.Failed}) {
 		res.Findings = append(res.Findings, finding{"error", p.File, p.Line, "list " + p.List + ": " + p.Message, p.Remedy})
 	}
 }

@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/blocklists/format"
+	"rideau/blocklists/input"
 	"rideau/resolver"
 	"rideau/resolver/cache"
 	"rideau/resolver/limit"
@@ -93,7 +95,7 @@ func forwarder(t testing.TB, o upstream.Options, mirrors ...*mirror) *resolver.R
 // forwarderTo is one that keeps so many answers.
 func forwarderTo(t testing.TB, o upstream.Options, entries int, ups ...upstream.Server) *resolver.Resolver {
 	t.Helper()
-	snap, _, err := blocklists.Load(context.Background(), blocklists.Policy{}, nil, blocklists.LoadOptions{Slots: new(blocklists.Slots)})
+	snap, _, err := compile.Load(context.Background(), blocklists.Policy{}, nil, compile.Options{Slots: new(blocklists.Slots)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,10 +288,10 @@ func TestMissesSeeReloads(t *testing.T) {
 	c := dial(t, "udp", s.Addr())
 	send(t, c, miss(t, 1))
 	eventually(t, "it waits", func() bool { return m.heard.Load() == 1 })
-	snap, _, err := blocklists.Load(context.Background(), blocklists.Policy{
-		Lists: []blocklists.List{textList("l", "n1.example\n")},
+	snap, _, err := compile.Load(context.Background(), blocklists.Policy{
+		Lists: []input.List{textList("l", "n1.example\n")},
 		Bans:  []blocklists.Ban{{ID: "b", TitleEN: "B", EDE: 15, TTL: 30 * time.Second, Groups: []string{"all"}, Lists: []string{"l"}}},
-	}, nil, blocklists.LoadOptions{Slots: new(blocklists.Slots)})
+	}, nil, compile.Options{Slots: new(blocklists.Slots)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +300,7 @@ func TestMissesSeeReloads(t *testing.T) {
 	answered(t, receive(t, c), wire.NXDomain)
 }
 
-func textList(id, text string) blocklists.List {
-	return blocklists.List{ID: id, Source: id, Format: format.Plain, Unguarded: true,
+func textList(id, text string) input.List {
+	return input.List{ID: id, Source: id, Format: format.Plain, Unguarded: true,
 		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/common/model"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
+	"rideau/blocklists/input"
 	"rideau/resolver"
 	"rideau/resolver/ops"
 )
@@ -23,8 +25,8 @@ import (
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // list is a list with that content, unguarded.
-func list(id, content string) blocklists.List {
-	return blocklists.List{ID: id, Source: id + ".txt", MaxSkipped: 1, Unguarded: true,
+func list(id, content string) input.List {
+	return input.List{ID: id, Source: id + ".txt", MaxSkipped: 1, Unguarded: true,
 		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }}
 }
 
@@ -33,9 +35,9 @@ func list(id, content string) blocklists.List {
 func policy() blocklists.Policy {
 	begun := now.Add(-time.Hour)
 	wechat := list("wechat", "wechat.com\nweixin.qq.com\n")
-	wechat.Guards.Serial = blocklists.Serial{Kind: "serial", Value: 2026112201}
+	wechat.Guards.Serial = input.Serial{Kind: "serial", Value: 2026112201}
 	return blocklists.Policy{
-		Lists: []blocklists.List{wechat, list("kaspersky", "kaspersky.com\nbad..name\n"), list("tiktok", "tiktok.com\n")},
+		Lists: []input.List{wechat, list("kaspersky", "kaspersky.com\nbad..name\n"), list("tiktok", "tiktok.com\n")},
 		Bans: []blocklists.Ban{
 			{ID: "WECHAT-2023", Effective: begun, Action: blocklists.NXDomain, EDE: 15, Groups: []string{"all"}, Lists: []string{"wechat"}},
 			{ID: "KASPERSKY-2023", Effective: begun, Mode: blocklists.Monitor, EDE: 15, Groups: []string{"all"}, Lists: []string{"kaspersky"}},
@@ -48,7 +50,7 @@ func policy() blocklists.Policy {
 // load makes a Snapshot.
 func load(t testing.TB, p blocklists.Policy, prev *blocklists.Snapshot, slots *blocklists.Slots) *blocklists.Snapshot {
 	t.Helper()
-	s, _, err := blocklists.Load(context.Background(), p, prev, blocklists.LoadOptions{Now: now, Slots: slots})
+	s, _, err := compile.Load(context.Background(), p, prev, compile.Options{Now: now, Slots: slots})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/blocklists/format"
+	"rideau/blocklists/input"
 )
 
 // Problem is something in the configuration or a list that a person has to
@@ -49,9 +51,9 @@ func (p Problem) String() string {
 	return oneLine(b.String())
 }
 
-// ListProblems are the problems in a report of [blocklists.Load]: first the
+// ListProblems are the problems in a report of [compile.Load]: first the
 // lists that were refused, then the lines that were passed over.
-func ListProblems(r blocklists.Report) []Problem {
+func ListProblems(r compile.Report) []Problem {
 	var out []Problem
 	for _, e := range r.Failed {
 		out = append(out, listProblem(e))
@@ -72,7 +74,7 @@ func lineProblem(l format.Problem) Problem {
 
 // listProblem takes apart why a list was refused: the place and the remedy
 // have fields of their own.
-func listProblem(e *blocklists.ListError) Problem {
+func listProblem(e *compile.ListError) Problem {
 	if l, ok := e.Err.(format.Problem); ok {
 		p := lineProblem(l)
 		p.List = e.List
@@ -84,7 +86,7 @@ func listProblem(e *blocklists.ListError) Problem {
 	case errors.As(e.Err, &line):
 		p.File, p.Line, p.Remedy = line.File, line.Line, line.Remedy
 		p.Message = strings.TrimSuffix(p.Message, "; "+line.Remedy)
-	case guarded(e.Err):
+	case input.IsGuard(e.Err):
 		if i := strings.LastIndex(p.Message, "; "); i >= 0 {
 			p.Message, p.Remedy = p.Message[:i], p.Message[i+2:]
 		}
@@ -272,15 +274,4 @@ func (res *ReloadResult) lines(err error) []string {
 		head = append(head, fmt.Sprintf("%s changed: restart rideau for that", k))
 	}
 	return append(head, out...)
-}
-
-// guarded reports whether an error is one of a list's guards, which end with the remedy.
-func guarded(err error) bool {
-	for _, guard := range []error{blocklists.ErrEmpty, blocklists.ErrShrank, blocklists.ErrGrew, blocklists.ErrMaxEntries, blocklists.ErrNoEntries,
-		blocklists.ErrDigest, blocklists.ErrSerial, blocklists.ErrNoSerial} {
-		if errors.Is(err, guard) {
-			return true
-		}
-	}
-	return false
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/blocklists/format"
 	"rideau/resolver/ops"
 )
@@ -245,13 +246,13 @@ func TestListProblems(t *testing.T) {
 	p.Lists[0].Unguarded = false
 	p.Lists[1].MaxSkipped = 0
 	p.Lists[2] = list("tiktok", "<!DOCTYPE html>\n")
-	_, report, err := blocklists.Load(context.Background(), p, prev, blocklists.LoadOptions{Now: now, Slots: slots})
+	_, report, err := compile.Load(context.Background(), p, prev, compile.Options{Now: now, Slots: slots})
 	if err == nil {
 		t.Fatal("no error")
 	}
 	report.Failed = append(report.Failed,
-		&blocklists.ListError{List: "gone", Source: "/gone.txt", Err: &fs.PathError{Op: "open", Path: "/gone.txt", Err: fs.ErrNotExist}},
-		&blocklists.ListError{List: "odd", Source: "odd.txt", Err: errors.New("odd.txt: odd")})
+		&compile.ListError{List: "gone", Source: "/gone.txt", Err: &fs.PathError{Op: "open", Path: "/gone.txt", Err: fs.ErrNotExist}},
+		&compile.ListError{List: "odd", Source: "odd.txt", Err: errors.New("odd.txt: odd")})
 	got := ops.ListProblems(report)
 	want := []struct{ list, place, message string }{
 		{"wechat", "wechat.txt:0", "no entries, and there were some before (2)"},
@@ -271,7 +272,7 @@ func TestListProblems(t *testing.T) {
 			t.Errorf("problem %d is %+v, want %v", i, g, w)
 		}
 	}
-	direct := ops.ListProblems(blocklists.Report{Failed: []*blocklists.ListError{{List: "a", Source: "b",
+	direct := ops.ListProblems(compile.Report{Failed: []*compile.ListError{{List: "a", Source: "b",
 		Err: format.Problem{File: "c", Line: 3, Text: "d", Reason: "e", Remedy: "f"}}}})
 	if len(direct) != 1 || direct[0] != (ops.Problem{List: "a", File: "c", Line: 3, Message: `"d": e`, Remedy: "f"}) {
 		t.Errorf("got %+v", direct)

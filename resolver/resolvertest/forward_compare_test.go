@@ -19,6 +19,7 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/resolver"
 	"rideau/resolver/cache"
 	"rideau/resolver/listener"
@@ -403,7 +404,7 @@ func serveSockets(t *testing.T, up netip.AddrPort) string {
 
 func serveListener(t *testing.T, up netip.AddrPort, o listener.Options) *listener.Listener {
 	t.Helper()
-	snap, _, err := blocklists.Load(t.Context(), blocklists.Policy{}, nil, blocklists.LoadOptions{Now: time.Now(), Slots: new(blocklists.Slots)})
+	snap, _, err := compile.Load(t.Context(), blocklists.Policy{}, nil, compile.Options{Now: time.Now(), Slots: new(blocklists.Slots)})
 	if err != nil {
 		t.Fatal(err)
 	}

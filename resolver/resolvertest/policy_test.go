@@ -11,6 +11,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/format"
+	"rideau/blocklists/input"
 	"rideau/resolver/cache"
 	"rideau/resolver/cookie"
 	"rideau/resolver/wire"
@@ -163,7 +164,7 @@ func (p *policy) list(words []string) error {
 		return errors.New("ID FILE [OPTION...]")
 	}
 	// The guards are strict unless a scenario says otherwise.
-	l := blocklists.List{ID: words[0], Source: words[1], MaxSkipped: 0, MaxShrink: 0.5}
+	l := input.List{ID: words[0], Source: words[1], MaxSkipped: 0, MaxShrink: 0.5}
 	p.files[l.ID] = words[1]
 	err := options(words[2:], map[string]func(string) error{
 		"format":      func(s string) (err error) { l.Format, err = format.ParseFormat(s); return err },

@@ -20,7 +20,9 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/blocklists/format"
+	"rideau/blocklists/input"
 	"rideau/resolver"
 	"rideau/resolver/cache"
 	"rideau/resolver/upstream"
@@ -358,7 +360,7 @@ func startRideau(t *testing.T, addr netip.AddrPort, zones []policyZone) peer {
 	for i, z := range zones {
 		id := fmt.Sprint("z", i)
 		text := z.text()
-		p.Lists = append(p.Lists, blocklists.List{ID: id, Source: id, Format: format.RPZ, AllowTLD: true,
+		p.Lists = append(p.Lists, input.List{ID: id, Source: id, Format: format.RPZ, AllowTLD: true,
 			Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }})
 		b := blocklists.Ban{ID: id, EDE: 15, TTL: 300 * time.Second, Groups: []string{blocklists.GroupAll}, Lists: []string{id}, Action: blocklists.Given}
 		switch word, target, _ := strings.Cut(z.override, " "); word {
@@ -380,7 +382,7 @@ func startRideau(t *testing.T, addr netip.AddrPort, zones []policyZone) peer {
 		}
 		p.Bans = append(p.Bans, b)
 	}
-	snap, report, err := blocklists.Load(context.Background(), p, nil, blocklists.LoadOptions{Now: time.Now(), Slots: new(blocklists.Slots)})
+	snap, report, err := compile.Load(context.Background(), p, nil, compile.Options{Now: time.Now(), Slots: new(blocklists.Slots)})
 	if err != nil || len(report.Problems) > 0 {
 		t.Fatal(err, report.Problems)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/resolver"
 	"rideau/resolver/cache"
 	"rideau/resolver/cookie"
@@ -239,8 +240,8 @@ func (r *run) exchanger(p *policy, names []string) (upstream.Upstream, error) {
 // load makes the State that a policy asks for, as the program does at its
 // start and on reload. On error nothing has changed.
 func (r *run) load(p *policy, force bool) (*resolver.State, error) {
-	opt := blocklists.LoadOptions{Now: r.clock.Now(), Force: force, Slots: &r.slots}
-	snapshot, _, err := blocklists.Load(context.Background(), p.Policy, r.snapshot, opt)
+	opt := compile.Options{Now: r.clock.Now(), Force: force, Slots: &r.slots}
+	snapshot, _, err := compile.Load(context.Background(), p.Policy, r.snapshot, opt)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/compare"
+	"rideau/blocklists/compile"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/resolver/ops"
 )
@@ -16,12 +17,12 @@ func (s *Server) dryRun(ctx context.Context, force bool) (ops.DryRun, error) {
 	var out ops.DryRun
 	cfg, err := setup.Load(s.path)
 	if err != nil {
-		out.Problems = problems(err, blocklists.Report{})
+		out.Problems = problems(err, compile.Report{})
 		return out, err
 	}
 	old := s.resolver.State().Policy()
 	var snap *blocklists.Snapshot
-	var report blocklists.Report
+	var report compile.Report
 	var r *compare.Report
 	background(func() {
 		snap, report, err = NewSources(s.log, false, "").Load(ctx, cfg, old, new(blocklists.Slots), LoadOptions{Force: force})

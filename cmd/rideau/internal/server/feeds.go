@@ -14,6 +14,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/fetch"
+	"rideau/blocklists/input"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 	"rideau/resolver/ops"
@@ -102,7 +103,7 @@ func (s *Sources) keep(p *prepared, snap *blocklists.Snapshot, copied map[string
 	}
 	for i := range p.cfg.Lists {
 		l, c, info := &p.cfg.Lists[i], &p.from[i], &snap.Lists()[i]
-		f := fetch.Facts{Origin: origin(l), Options: info.Options(), Entries: info.Entries, Serial: fetch.Serial(info.Serial),
+		f := fetch.Facts{Origin: origin(l), Options: info.Options, Entries: info.Entries, Serial: fetch.Serial(info.Serial),
 			Digest: hex.EncodeToString(info.SHA256[:]), Accepted: time.Now().UTC()}
 		var err error
 		switch {
@@ -147,7 +148,7 @@ func (s *Sources) commit(st *fetch.Store, l *config.List, c *candidate, f fetch.
 }
 
 // keepFiles copies the files of a list.
-func keepFiles(st *fetch.Store, b *blocklists.List, f fetch.Facts) error {
+func keepFiles(st *fetch.Store, b *input.List, f fetch.Facts) error {
 	files, err := b.AllFiles(f.Included)
 	if err != nil {
 		return err
@@ -157,7 +158,7 @@ func keepFiles(st *fetch.Store, b *blocklists.List, f fetch.Facts) error {
 		from = append(from, fetch.Source(p))
 	}
 	return st.Keep(b.ID, from, f, b.Parts != nil || len(files) > 1, func(sums [][32]byte) string {
-		d := blocklists.DigestOf(files, sums, b.Parts != nil)
+		d := input.DigestOf(files, sums, b.Parts != nil)
 		return hex.EncodeToString(d[:])
 	})
 }

@@ -8,12 +8,12 @@ import (
 	"slices"
 	"strings"
 
-	"rideau/blocklists"
+	"rideau/blocklists/input"
 	"rideau/config"
 )
 
 // openFolder lists the files of a folder whose names fit a pattern, in the order of their names.
-func openFolder(dir, match string) ([]blocklists.Part, error) {
+func openFolder(dir, match string) ([]input.Part, error) {
 	names, err := folderFiles(dir, match)
 	if err != nil {
 		return nil, fmt.Errorf("%v; make the folder, or correct it in the configuration", err)
@@ -21,9 +21,9 @@ func openFolder(dir, match string) ([]blocklists.Part, error) {
 	if len(names) == 0 {
 		return nil, fmt.Errorf("no file in %s fits the pattern %q; put the lists there, or correct folder and match", dir, match)
 	}
-	var parts []blocklists.Part
+	var parts []input.Part
 	for _, path := range names {
-		parts = append(parts, blocklists.Part{Name: path, Open: func() (io.ReadCloser, error) { return openList(path) }})
+		parts = append(parts, input.Part{Name: path, Open: func() (io.ReadCloser, error) { return openList(path) }})
 	}
 	return parts, nil
 }
@@ -55,9 +55,9 @@ func folderFiles(dir, match string) ([]string, error) {
 }
 
 // includeFrom finds what a list includes: files of its own folder and those below, wherever links lead.
-func includeFrom(dir string) func(name string) (blocklists.Part, error) {
-	return func(name string) (blocklists.Part, error) {
-		return blocklists.Part{Name: filepath.Join(dir, name), Open: func() (io.ReadCloser, error) {
+func includeFrom(dir string) func(name string) (input.Part, error) {
+	return func(name string) (input.Part, error) {
+		return input.Part{Name: filepath.Join(dir, name), Open: func() (io.ReadCloser, error) {
 			root, err := os.OpenRoot(dir)
 			if err != nil {
 				return nil, err

@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"time"
 
-	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/text"
 	"rideau/config"
@@ -75,7 +75,7 @@ func newLogger(w io.Writer, cfg *config.Config, level *slog.LevelVar) *slog.Logg
 
 // warn logs what an operator should correct: in the configuration, among the
 // upstreams, and in the lists.
-func (s *Server) warn(cfg *config.Config, plan setup.UpstreamPlan, report blocklists.Report) {
+func (s *Server) warn(cfg *config.Config, plan setup.UpstreamPlan, report compile.Report) {
 	for _, w := range cfg.Warnings {
 		s.log.Warn(w.String())
 	}

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"rideau/blocklists"
 	"rideau/blocklists/fetch"
+	"rideau/blocklists/input"
 	"rideau/config"
 )
 
@@ -133,7 +133,7 @@ func (s *Sources) replace(l *config.List, c *candidate) {
 // verifyDownload holds a download to its digest and its signature.
 func verifyDownload(ctx context.Context, client *fetch.Client, l *config.List, c *candidate) error {
 	if l.SHA256 != "" && c.facts.SHA256 != l.SHA256 {
-		return fmt.Errorf("%w: it has %s, and %s is right; see where the content comes from, or correct sha256", blocklists.ErrDigest, c.facts.SHA256, l.SHA256)
+		return fmt.Errorf("%w: it has %s, and %s is right; see where the content comes from, or correct sha256", input.ErrDigest, c.facts.SHA256, l.SHA256)
 	}
 	if l.PublicKey == "" {
 		return nil
@@ -161,7 +161,7 @@ func verifyDownload(ctx context.Context, client *fetch.Client, l *config.List, c
 
 // resultOf tells what failed from what was refused.
 func resultOf(err error) string {
-	for _, refusal := range []error{fetch.ErrWebPage, fetch.ErrEmpty, fetch.ErrTooLarge, fetch.ErrRedirect, fetch.ErrSignature, blocklists.ErrDigest} {
+	for _, refusal := range []error{fetch.ErrWebPage, fetch.ErrEmpty, fetch.ErrTooLarge, fetch.ErrRedirect, fetch.ErrSignature, input.ErrDigest} {
 		if errors.Is(err, refusal) {
 			return fetchRefused
 		}

@@ -10,7 +10,9 @@ import (
 	"strings"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/blocklists/format"
+	"rideau/blocklists/input"
 	"rideau/blocklists/pack"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
@@ -99,8 +101,8 @@ func action(a config.Action) blocklists.Action {
 	return blocklists.NXDomain
 }
 
-func list(file string, l *config.List) blocklists.List {
-	out := blocklists.List{ID: l.ID, Format: format.Format(l.Format), AllowTLD: l.AllowTLD,
+func list(file string, l *config.List) input.List {
+	out := input.List{ID: l.ID, Format: format.Format(l.Format), AllowTLD: l.AllowTLD,
 		MaxSkipped: l.MaxSkipped, MaxShrink: l.MaxShrink}
 	for _, t := range l.Tiers {
 		out.Tiers = append(out.Tiers, string(t))
@@ -118,7 +120,7 @@ func list(file string, l *config.List) blocklists.List {
 	case l.Folder != "":
 		folder, match := l.Folder, l.Match
 		out.Source = l.Name()
-		out.Parts = func() ([]blocklists.Part, error) { return openFolder(folder, match) }
+		out.Parts = func() ([]input.Part, error) { return openFolder(folder, match) }
 		out.Include = includeFrom(folder)
 	case l.URL != "":
 		out.Source, out.MaxBytes = l.Name(), l.MaxBytes // where its content is, only Sources know
@@ -162,6 +164,6 @@ func openList(path string) (io.ReadCloser, error) {
 
 // LoadPolicy reads all lists of a configuration for a command: what was
 // fetched before is read, and nothing is fetched or written.
-func LoadPolicy(ctx context.Context, c *config.Config, prev *blocklists.Snapshot, slots *blocklists.Slots, force bool) (*blocklists.Snapshot, blocklists.Report, error) {
+func LoadPolicy(ctx context.Context, c *config.Config, prev *blocklists.Snapshot, slots *blocklists.Slots, force bool) (*blocklists.Snapshot, compile.Report, error) {
 	return NewSources(nil, false, "").Load(ctx, c, prev, slots, LoadOptions{Force: force})
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/blocklists/fetch"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
@@ -112,7 +112,7 @@ func (s *Sources) notFetched(cfg *config.Config, visits []Visit) []error {
 	var out []error
 	for _, v := range visits {
 		if v.Err != nil {
-			out = append(out, &blocklists.ListError{List: v.List.ID, Source: v.List.Name(), Err: fmt.Errorf("%s: %w", v.List.Name(), s.noCopy(cfg, v.List, v.Err))})
+			out = append(out, &compile.ListError{List: v.List.ID, Source: v.List.Name(), Err: fmt.Errorf("%s: %w", v.List.Name(), s.noCopy(cfg, v.List, v.Err))})
 		}
 	}
 	return out

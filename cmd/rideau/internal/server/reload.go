@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/blocklists/format"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
@@ -43,7 +44,7 @@ func (s *Server) reload(ctx context.Context, force bool) (ops.ReloadResult, erro
 
 // problems takes apart what went wrong, or else what was passed over. Lines that were passed over in lists with which nothing is wrong
 // are no reason for an error, and do not stand in the place of one.
-func problems(err error, report blocklists.Report) []ops.Problem {
+func problems(err error, report compile.Report) []ops.Problem {
 	var out []ops.Problem
 	var wrong config.Problems
 	if errors.As(err, &wrong) {
@@ -53,7 +54,7 @@ func problems(err error, report blocklists.Report) []ops.Problem {
 	}
 	if err != nil {
 		report.Problems = slices.DeleteFunc(slices.Clone(report.Problems), func(p format.Problem) bool {
-			return !slices.ContainsFunc(report.Failed, func(e *blocklists.ListError) bool { return isOf(p.File, e.Source) })
+			return !slices.ContainsFunc(report.Failed, func(e *compile.ListError) bool { return isOf(p.File, e.Source) })
 		})
 	}
 	return append(out, ops.ListProblems(report)...)
@@ -68,7 +69,7 @@ func isOf(file, source string) bool {
 // swap does the work of reload. Everything that can fail comes before the
 // first change. read is the configuration whose lists were read; nil if it did
 // not come to that.
-func (s *Server) swap(ctx context.Context, force bool) (result ops.ReloadResult, report blocklists.Report, read *config.Config, err error) {
+func (s *Server) swap(ctx context.Context, force bool) (result ops.ReloadResult, report compile.Report, read *config.Config, err error) {
 	if s.ctx.Err() != nil {
 		return result, report, nil, errStopping
 	}
@@ -119,7 +120,7 @@ func (s *Server) swap(ctx context.Context, force bool) (result ops.ReloadResult,
 	if rebuilt {
 		s.warn(cfg, plan, report)
 	}
-	s.report = blocklists.Report{Problems: report.Problems}
+	s.report = compile.Report{Problems: report.Problems}
 	s.resolver.SetState(st)
 	s.level.Set(cfg.Log.Level)
 	s.queries.use(queries)
@@ -195,13 +196,13 @@ func (s *Server) logReload(why string, result ops.ReloadResult, err error) {
 
 // listResults says of each list whether it could be read; of none if cfg is
 // nil.
-func listResults(cfg *config.Config, report blocklists.Report) []ops.ListResult {
+func listResults(cfg *config.Config, report compile.Report) []ops.ListResult {
 	if cfg == nil {
 		return nil
 	}
 	var out []ops.ListResult
 	for _, l := range cfg.Lists {
-		failed := slices.ContainsFunc(report.Failed, func(e *blocklists.ListError) bool { return e.List == l.ID })
+		failed := slices.ContainsFunc(report.Failed, func(e *compile.ListError) bool { return e.List == l.ID })
 		out = append(out, ops.ListResult{List: l.ID, OK: !failed})
 	}
 	return out

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 	"rideau/resolver"
@@ -85,8 +86,8 @@ type Server struct {
 	// mu lets one reload run at a time, and guards what only reloads use.
 	mu     sync.Mutex
 	slots  blocklists.Slots
-	report blocklists.Report // what the loading of the lists that serve reported
-	timer  *time.Timer       // for the next ban that begins or ends
+	report compile.Report // what the loading of the lists that serve reported
+	timer  *time.Timer    // for the next ban that begins or ends
 
 	// view guards what a reload changes and others read. It is held for a
 	// moment only, so that a health check never waits for a list to be read.

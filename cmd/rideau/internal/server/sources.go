@@ -16,7 +16,9 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/compile"
 	"rideau/blocklists/fetch"
+	"rideau/blocklists/input"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 )
@@ -139,20 +141,20 @@ type LoadOptions struct {
 	// Same says that the configuration says of policy what it said of the Snapshot before; if its lists are unchanged too, it stays, and Report is what
 	// was said of it.
 	Same   bool
-	Report blocklists.Report
+	Report compile.Report
 }
 
 // Load makes the policy of a configuration. The report of success has in
 // Failed the candidates that were put aside.
-func (s *Sources) Load(ctx context.Context, cfg *config.Config, prev *blocklists.Snapshot, slots *blocklists.Slots, o LoadOptions) (*blocklists.Snapshot, blocklists.Report, error) {
+func (s *Sources) Load(ctx context.Context, cfg *config.Config, prev *blocklists.Snapshot, slots *blocklists.Slots, o LoadOptions) (*blocklists.Snapshot, compile.Report, error) {
 	s.files.Lock()
 	defer s.files.Unlock()
 	aside, copied := map[string]bool{}, map[string]string{}
-	var refused []*blocklists.ListError
+	var refused []*compile.ListError
 	for {
 		p, err := s.prepare(cfg, o, aside, copied)
 		if err != nil {
-			return nil, blocklists.Report{}, err
+			return nil, compile.Report{}, err
 		}
 		if o.Missing != nil {
 			*o.Missing = p.missing
@@ -167,7 +169,7 @@ func (s *Sources) Load(ctx context.Context, cfg *config.Config, prev *blocklists
 			o.Report.Failed = refused
 			return snap, o.Report, nil
 		}
-		snap, report, err := blocklists.Load(ctx, p.policy, prev, blocklists.LoadOptions{Now: time.Now(), Force: o.Force, Slots: slots})
+		snap, report, err := compile.Load(ctx, p.policy, prev, compile.Options{Now: time.Now(), Force: o.Force, Slots: slots})
 		if err == nil {
 			s.keep(p, snap, copied)
 			report.Failed = refused
@@ -181,7 +183,7 @@ func (s *Sources) Load(ctx context.Context, cfg *config.Config, prev *blocklists
 
 // instead finds, for each list that was refused, what to read instead. It
 // reports false if one has nothing else.
-func (s *Sources) instead(p *prepared, failed []*blocklists.ListError, o LoadOptions, aside map[string]bool, copied map[string]string, refused *[]*blocklists.ListError) bool {
+func (s *Sources) instead(p *prepared, failed []*compile.ListError, o LoadOptions, aside map[string]bool, copied map[string]string, refused *[]*compile.ListError) bool {
 	all := len(failed) > 0
 	for _, e := range failed {
 		i := slices.IndexFunc(p.cfg.Lists, func(l config.List) bool { return l.ID == e.List })
@@ -211,13 +213,13 @@ func (s *Sources) prepare(cfg *config.Config, o LoadOptions, aside map[string]bo
 	if p.store, err = s.OpenStore(cfg); err != nil {
 		return nil, err
 	}
-	protected, err := blocklists.NewProtected(cfg.Protected.All(), "take the entry out of the list; for a file, may_block_protected lets it in")
+	protected, err := input.NewProtected(cfg.Protected.All(), "take the entry out of the list; for a file, may_block_protected lets it in")
 	if err != nil {
 		return nil, err
 	}
 	for i := range cfg.Lists {
 		l, b, c := &cfg.Lists[i], &p.policy.Lists[i], &p.from[i]
-		b.Guards = blocklists.Guards{MaxGrowth: l.MaxGrowth, MaxEntries: l.MaxEntries, Forward: l.URL != "" || l.PublicKey != "" || l.RequireSerial,
+		b.Guards = input.Guards{MaxGrowth: l.MaxGrowth, MaxEntries: l.MaxEntries, Forward: l.URL != "" || l.PublicKey != "" || l.RequireSerial,
 			RequireSerial: l.RequireSerial, SameSerial: l.PublicKey != "", NotEmpty: l.URL != ""}
 		if d, err := hex.DecodeString(l.SHA256); err == nil && len(d) == sha256.Size {
 			b.Guards.SHA256 = [sha256.Size]byte(d)
@@ -230,7 +232,7 @@ func (s *Sources) prepare(cfg *config.Config, o LoadOptions, aside map[string]bo
 			c.facts, c.known = f, err == nil && f.Origin == origin(l)
 		}
 		if c.known {
-			b.Guards.Before = blocklists.Baseline{Options: c.facts.Options, Entries: c.facts.Entries, Serial: blocklists.Serial(c.facts.Serial)}
+			b.Guards.Before = input.Baseline{Options: c.facts.Options, Entries: c.facts.Entries, Serial: input.Serial(c.facts.Serial)}
 		}
 		switch why, again := copied[l.ID]; {
 		case l.URL != "":
@@ -257,11 +259,11 @@ func (s *Sources) prepareURL(p *prepared, i int, o LoadOptions, aside bool) {
 	switch {
 	case newest != nil && !aside && (o.Force || !newest.refused):
 		c.candidate = newest
-		b.Guards.Serial = blocklists.Serial(newest.facts.Serial)
+		b.Guards.Serial = input.Serial(newest.facts.Serial)
 		file := newest.file
 		b.Open = func() (io.ReadCloser, error) { return os.Open(file) }
 	case c.known:
-		b.Guards.Serial = blocklists.Serial(c.facts.Serial)
+		b.Guards.Serial = input.Serial(c.facts.Serial)
 		p.fromCopy(i, "")
 	case o.Lenient:
 		p.missing = append(p.missing, l)
@@ -299,17 +301,17 @@ func (p *prepared) fromCopy(i int, why string) {
 		}
 		return f, err
 	}
-	b.Guards.Serial = blocklists.Serial(facts.Serial)
+	b.Guards.Serial = input.Serial(facts.Serial)
 	if len(facts.Parts) == 0 {
 		b.Open = func() (io.ReadCloser, error) { return open() }
 		return
 	}
-	var parts []blocklists.Part
+	var parts []input.Part
 	at := int64(0)
 	for _, part := range facts.Parts {
 		begin := at
 		at += max(part.Size, 0)
-		parts = append(parts, blocklists.Part{Name: part.Name, Open: func() (io.ReadCloser, error) {
+		parts = append(parts, input.Part{Name: part.Name, Open: func() (io.ReadCloser, error) {
 			f, err := open()
 			if err != nil {
 				return nil, err
@@ -318,15 +320,15 @@ func (p *prepared) fromCopy(i int, why string) {
 		}})
 	}
 	own := max(len(parts)-len(facts.Included), 0)
-	b.Include = func(name string) (blocklists.Part, error) {
+	b.Include = func(name string) (input.Part, error) {
 		if i := slices.Index(facts.Included, name); i >= 0 && own+i < len(parts) {
 			return parts[own+i], nil
 		}
-		return blocklists.Part{}, fmt.Errorf("%s is not in the last good copy", name)
+		return input.Part{}, fmt.Errorf("%s is not in the last good copy", name)
 	}
 	switch {
 	case b.Parts != nil:
-		b.Parts = func() ([]blocklists.Part, error) { return parts[:own], nil }
+		b.Parts = func() ([]input.Part, error) { return parts[:own], nil }
 	case own == 1:
 		b.Open = parts[0].Open
 	}
@@ -355,13 +357,13 @@ type section struct {
 }
 
 // prepareSigned holds a file to its signature, and what is read later to what was signed.
-func prepareSigned(b *blocklists.List, l *config.List) {
+func prepareSigned(b *input.List, l *config.List) {
 	serial, digest, err := verifyFile(l)
 	if err != nil {
 		b.Open = func() (io.ReadCloser, error) { return nil, err }
 		return
 	}
-	b.Guards.Serial = blocklists.Serial(serial)
+	b.Guards.Serial = input.Serial(serial)
 	if b.Guards.SHA256 == ([sha256.Size]byte{}) {
 		b.Guards.SHA256 = digest
 	}

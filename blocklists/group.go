@@ -1,0 +1,91 @@
+package blocklists
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"rideau/blocklists/prefix"
+)
+
+// GroupAll is the group that every client is in.
+const GroupAll = "all"
+
+// GroupEnforced stands for the groups that a ban binds which is enforced and does not name this one
+// itself: what is only there to keep a ban from being walked around needs no
+// list of groups of its own.
+const GroupEnforced = "enforced"
+
+// Group is a set of clients. A client belongs to the group with the longest
+// prefix that holds its address.
+type Group struct {
+	ID      string
+	Clients []netip.Prefix
+}
+
+// GroupID is a client group in one Snapshot.
+type GroupID uint16
+
+// groupTable numbers groups from 1; 0 is a client of no group.
+func groupTable(groups []Group) *prefix.Table {
+	var entries []prefix.Entry
+	for i, g := range groups {
+		for _, p := range g.Clients {
+			entries = append(entries, prefix.Entry{Prefix: p, Value: uint32(i + 1)})
+		}
+	}
+	return prefix.New(entries)
+}
+
+// Group is the group of a client.
+func (s *Snapshot) Group(client netip.Addr) GroupID {
+	return GroupID(s.clients.Lookup(client))
+}
+
+// Everyone is a group that every ban of every group binds, whatever its mode, and no exception
+// frees. What passes for Everyone passes for each client.
+func (s *Snapshot) Everyone() GroupID { return GroupID(len(s.scopes) - 1) }
+
+// StripECH reports whether a group is not to be told the keys for encrypted
+// Client Hello.
+func (s *Snapshot) StripECH(g GroupID) bool { return s.scopes[g].stripECH }
+
+// GroupName is the id of a group, GroupAll for clients of none.
+func (s *Snapshot) GroupName(g GroupID) string {
+	if g == 0 || int(g) > len(s.policy.Groups) {
+		return GroupAll
+	}
+	return s.policy.Groups[g-1].ID
+}
+
+// Signature tells what binds a group: two groups of one Snapshot with the same
+// signature get the same verdict on everything, except that policy zones may have something
+// to say about a client's own address.
+func (s *Snapshot) Signature(g GroupID) string {
+	sc := &s.scopes[g]
+	var b strings.Builder
+	for i := range s.lists {
+		if sc.allow.Has(i) {
+			fmt.Fprintf(&b, "%s allowed by %s\n", s.lists[i].ID, s.policy.Exceptions[sc.exception[i]].ID)
+		}
+		if ban := sc.enforceBan[i]; ban != noBan {
+			fmt.Fprintf(&b, "%s enforced by %d %s\n", s.lists[i].ID, ban, s.bans[ban].ID)
+		}
+		if ban := sc.monitorBan[i]; ban != noBan {
+			fmt.Fprintf(&b, "%s monitored by %d %s\n", s.lists[i].ID, ban, s.bans[ban].ID)
+		}
+	}
+	fmt.Fprint(&b, sc.zones, sc.stripECH)
+	return b.String()
+}
+
+// GroupNamed is the group of that id; that of clients of no group for
+// GroupAll, and for an id that there is not.
+func (s *Snapshot) GroupNamed(id string) GroupID {
+	for i := range s.policy.Groups {
+		if s.policy.Groups[i].ID == id {
+			return GroupID(i + 1)
+		}
+	}
+	return 0
+}
