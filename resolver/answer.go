@@ -110,7 +110,7 @@ func (r *Resolver) judge(msg []byte, q *Query, hit cache.Hit) (v blocklists.Verd
 	}
 	got, trim := r.examine(msg, q, hit)
 	if got.Kind == blocklists.Block || v.Wait || v.Kind == blocklists.Pass {
-		v = got
+		v, q.inAnswer = got, true
 	}
 	return v, trim
 }
@@ -121,15 +121,17 @@ func (r *Resolver) note(q *Query, verdict blocklists.Verdict, o Outcome) Outcome
 	p := q.state.policy
 	switch {
 	case verdict.Kind == blocklists.WouldBlock:
+		q.verdict = verdict
 		o.Ban, o.Action, o.Monitored = p.BanSlot(verdict.Ban), verdict.Action, true
 		if p.Ban(verdict.Ban).Bypass {
-			r.bypass(q, verdict)
+			o.Marks |= r.bypass(q)
 		} else {
-			r.events.put(q, verdict)
+			o.Marks |= WouldBlock
 		}
 	case verdict.Kind == blocklists.Allow && verdict.Overruled:
+		q.verdict = verdict
 		o.Overruled = 1 + uint8(p.BanSlot(verdict.Ban))
-		r.events.put(q, verdict)
+		o.Marks |= Excepted
 	}
 	return o
 }

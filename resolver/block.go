@@ -11,12 +11,12 @@ import (
 // block answers as a ban demands. Kind Pending means that the answer is an
 // alias whose target has to be resolved first.
 func (r *Resolver) block(dst []byte, q *Query, verdict blocklists.Verdict, o Outcome) ([]byte, Outcome) {
+	if verdict.Action == blocklists.LocalData {
+		return r.local(dst, q, verdict, o)
+	}
+	o = r.blocked(q, verdict, o)
 	p := q.state.policy
 	ban := p.Ban(verdict.Ban)
-	o.Kind, o.Ban, o.Action, o.Monitored = Blocked, p.BanSlot(verdict.Ban), verdict.Action, false
-	if ban.Bypass {
-		r.bypass(q, verdict)
-	}
 	v := &q.view
 	base := len(dst)
 	rcode := wire.NoError
@@ -24,8 +24,6 @@ func (r *Resolver) block(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 	case blocklists.Drop:
 		o.Kind = Dropped
 		return dst, o
-	case blocklists.LocalData:
-		return r.local(dst, q, verdict, o)
 	case blocklists.NXDomain:
 		rcode = wire.NXDomain
 	case blocklists.Refuse:
@@ -56,6 +54,17 @@ func (r *Resolver) block(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 	return q.seal(dst, base, rcode, p.BanOption(verdict.Ban), o)
 }
 
+// blocked is o for a query that a ban stops.
+func (r *Resolver) blocked(q *Query, verdict blocklists.Verdict, o Outcome) Outcome {
+	p := q.state.policy
+	q.verdict = verdict
+	o.Kind, o.Ban, o.Action, o.Monitored, o.Marks = Blocked, p.BanSlot(verdict.Ban), verdict.Action, false, Banned
+	if p.Ban(verdict.Ban).Bypass {
+		o.Marks |= r.bypass(q)
+	}
+	return o
+}
+
 // appendChain appends the aliases that lead to the name that was stopped, and
 // returns the offset of that name.
 func (q *Query) appendChain(dst []byte, base int, verdict blocklists.Verdict) ([]byte, int) {
@@ -79,13 +88,14 @@ func (r *Resolver) blockChain(dst []byte, base int, q *Query, verdict blocklists
 	return append(out[:base], out[len(dst):]...), o
 }
 
-// bypass counts a device that tries to go round this resolver, and reports the
-// attempt as an event unless one was reported lately.
-func (r *Resolver) bypass(q *Query, v blocklists.Verdict) {
+// bypass counts an attempt of a device to go round this resolver. It returns
+// the mark Bypass unless the device was reported lately.
+func (r *Resolver) bypass(q *Query) Marks {
 	if blocklists.IsCanary(&q.view.Name) {
-		return
+		return 0
 	}
 	if r.devices == nil || r.devices.Seen(q.state.policy.GroupName(q.group), q.Client, q.Received) {
-		r.events.put(q, v)
+		return Bypass
 	}
+	return 0
 }

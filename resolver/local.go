@@ -27,8 +27,9 @@ func (r *Resolver) local(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 			o.Kind = Pending
 			return dst, o
 		}
-		return r.appendEmpty(dst, q, verdict, wire.NXDomain, o)
+		return r.appendEmpty(dst, q, verdict, wire.NXDomain, r.blocked(q, verdict, o))
 	}
+	o = r.blocked(q, verdict, o)
 	base := len(dst)
 	dst = wire.Reply(dst, v, q.Msg, wire.NoError)
 	dst, owner := q.appendChain(dst, base, verdict)
@@ -92,7 +93,7 @@ func aliasTarget(target []byte, name *wire.Name) (*wire.Name, bool) {
 func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	verdict, target := q.verdict, q.target
 	p := q.state.policy
-	o.Kind, o.Ban, o.Action, o.Monitored = Blocked, p.BanSlot(verdict.Ban), verdict.Action, false
+	o = r.blocked(q, verdict, o)
 	ask := q.ask()
 	ask.Name, ask.Final = target, true
 	if w := p.Question(&ask); w.Kind == blocklists.Block {

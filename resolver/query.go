@@ -66,8 +66,11 @@ type Query struct {
 	group      blocklists.GroupID
 	route      uint16 // of State.routes
 	zoneLabels int    // labels of the route's zone
-	verdict    blocklists.Verdict
-	shared     *sharedResult // of the pending query that it waits for, if that has begun
+	// verdict is policy's on the question, and once the query has ended, the
+	// one that decided. inAnswer: it is about what the response holds.
+	verdict  blocklists.Verdict
+	inAnswer bool
+	shared   *sharedResult // of the pending query that it waits for, if that has begun
 	// target is what local data says the name is an alias of; nil unless
 	// the answer waits for what that is.
 	target *wire.Name
@@ -204,6 +207,12 @@ type Outcome struct {
 	// Overruled is 1 and the slot of the ban that would have decided but for
 	// an exception; 0 is none.
 	Overruled uint8
+	// Marks are all but Finished.
+	Marks Marks
 	// Rcode is the response's code; meaningful if a response is sent.
 	Rcode wire.Rcode
 }
+
+// Decided reports whether a ban decided, or would have but for its mode or an
+// exception.
+func (o *Outcome) Decided() bool { return o.Ban != blocklists.NoBan || o.Overruled != 0 }

@@ -38,13 +38,13 @@ type Options struct {
 	// StaleAfter is how long a query waits for upstream before it takes a
 	// stale answer, if there is one (RFC 8767 section 5: 1.8 seconds).
 	StaleAfter time.Duration
-	// Events is how many events may wait for whoever reads them; 0 for a
-	// default.
-	Events int
 	// Gate turns away who asks too much; nil for nobody.
 	Gate *limit.Gate
-	// Devices counts who tries to go round this resolver; nil for nobody.
+	// Devices counts the devices that try to go round this resolver; nil: they
+	// are not counted.
 	Devices *device.Table
+	// Audit records the queries that ended; nil: nothing is recorded.
+	Audit Audit
 	// Logger hears of panics; nil for none.
 	Logger *slog.Logger
 	// Clock is the time of answers that waited; nil for time.Now.
@@ -65,7 +65,6 @@ type Resolver struct {
 	born       time.Time // what the gate counts from
 	staleAfter time.Duration
 	stats      Stats
-	events     events
 	devices    *device.Table
 	panics     atomic.Uint64
 	logger     *slog.Logger
@@ -87,7 +86,7 @@ func New(o Options) *Resolver {
 	r.refusals.perSecond = uint32(max(o.RefusedPerSecond, 0))
 	r.pending.init()
 	r.unclean.init(r.pending.seed)
-	r.events.init(o.Events)
+	r.stats.audit = o.Audit
 	r.state.Store(o.State)
 	return r
 }
@@ -112,7 +111,7 @@ func (r *Resolver) Panics() uint64 { return r.panics.Load() }
 // Dropped nothing is to be sent.
 func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	st := r.state.Load()
-	q.state, q.shared, q.target, q.chain = st, nil, nil, nil
+	q.state, q.shared, q.target, q.chain, q.inAnswer = st, nil, nil, nil, false
 	v := &q.view
 	o := Outcome{Ban: blocklists.NoBan}
 
@@ -244,6 +243,7 @@ func (r *Resolver) again(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bool
 		return dst, o, false
 	}
 	q.state = st
+	_, _, q.route = st.zone(&q.view.Name, q.view.Type) // an index of st's
 	q.group = q.findGroup(st.policy)
 	ask := q.ask()
 	q.verdict = st.policy.Question(&ask)

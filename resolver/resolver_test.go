@@ -268,18 +268,6 @@ func TestRefusalsAreBounded(t *testing.T) {
 	}
 }
 
-func TestEvents(t *testing.T) {
-	r := newResolver(t, upstreamFunc(address))
-	_, o := ask(t, r, query(t, "www.watched.net.", "10.0.0.7"))
-	if o.Kind != resolver.Forwarded || !o.Monitored {
-		t.Errorf("%+v", o)
-	}
-	e := <-r.Events()
-	if e.Ban != "watched" || e.Name() != "www.watched.net." || e.Client.String() != "10.0.0.7" || e.Type != 1 {
-		t.Errorf("%+v", e)
-	}
-}
-
 func BenchmarkAnswer(b *testing.B) {
 	r := newResolver(b, upstreamFunc(address))
 	ask(b, r, query(b, "www.canada.ca.", "10.0.0.1"))

@@ -53,6 +53,7 @@ const MaxNSID = 64
 // of a reload or nothing.
 type State struct {
 	policy    *blocklists.Snapshot
+	names     *Names // of policy and of the routes
 	clients   *prefix.Table
 	upstreams []*target // by what zone calls the route; 0 is the default
 	zones     *suffix.Trie
@@ -114,6 +115,7 @@ func NewState(o StateOptions) (*State, error) {
 			}
 		}
 	}
+	s.names = newNames(o.Policy, o.Routes)
 	// A route takes a special-use zone's place, and a later one a former's.
 	var err error
 	s.zones, err = b.Trie(func(_, later uint16) (uint16, error) { return later, nil })
@@ -124,6 +126,7 @@ func NewState(o StateOptions) (*State, error) {
 func (s *State) WithPolicy(p *blocklists.Snapshot) *State {
 	n := *s
 	n.policy = p
+	n.names = s.names.withPolicy(p)
 	return &n
 }
 

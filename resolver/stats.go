@@ -52,32 +52,40 @@ func (t *HistogramTotal) add(h *Histogram) {
 // Counters count what one worker answered. Each worker has its own, so that
 // no two cores write one cache line; a scrape sums them.
 type Counters struct {
-	_       [64]byte
-	queries [transports][qtypes][kinds]atomic.Uint64
-	latency [kinds]Histogram
-	blocks  [blocklists.MaxSlots][blocklists.Actions]atomic.Uint64
-	monitor [blocklists.MaxSlots]atomic.Uint64
-	allowed [blocklists.MaxSlots]atomic.Uint64
-	log     queryRing
-	_       [64]byte
+	_        [64]byte
+	queries  [transports][qtypes][kinds]atomic.Uint64
+	latency  [kinds]Histogram
+	blocks   [blocklists.MaxSlots][blocklists.Actions]atomic.Uint64
+	monitor  [blocklists.MaxSlots]atomic.Uint64
+	allowed  [blocklists.MaxSlots]atomic.Uint64
+	wanted   *atomic.Uint32 // Marks
+	recorder Recorder       // nil if none are ever wanted
+	_        [64]byte
 }
 
-// Observe counts a query that ended, and logs it if queries are logged.
-// Pending is neither.
+// Observe records a query that ended, if a record is wanted, and counts it.
+// Pending queries are neither recorded nor counted.
 func (c *Counters) Observe(q *Query, o Outcome, elapsed time.Duration) {
-	c.Log(q, o)
+	if c.wants(o) {
+		c.recorder.Record(q, o, elapsed)
+	}
 	c.Count(q, o, elapsed)
 }
 
-// Log logs a query that ended, if queries are logged, for whoever
-// calls Count when q is another query already.
+// Log is Observe without Count, for a caller that counts a batch of queries
+// later, when q is another query already.
 func (c *Counters) Log(q *Query, o Outcome) {
-	if o.Kind != Pending && c.log.on.Load() {
-		c.log.put(q, o)
+	if c.wants(o) {
+		c.recorder.Record(q, o, time.Since(q.Received))
 	}
 }
 
-// Count counts a query that ended. Of q it sees the transport alone.
+// wants reports whether a record of a query is wanted.
+func (c *Counters) wants(o Outcome) bool {
+	return Marks(c.wanted.Load())&(Finished|o.Marks) != 0 && o.Kind != Pending
+}
+
+// Count counts a query that ended. Of q it uses the transport only.
 func (c *Counters) Count(q *Query, o Outcome, elapsed time.Duration) {
 	if o.Kind == Pending {
 		return
@@ -106,19 +114,22 @@ type Totals struct {
 	Allowed [blocklists.MaxSlots]uint64 // by exceptions
 }
 
-// Stats hands out counters and sums them. The zero value is ready. It is safe
-// for concurrent use.
+// Stats makes counters and sums them. The zero value is ready. It is safe for
+// concurrent use.
 type Stats struct {
+	audit   Audit         // nil: nothing is recorded
+	nothing atomic.Uint32 // wanted without audit; always 0
 	mu      sync.Mutex
 	all     []*Counters // guarded by mu
-	logging bool        // guarded by mu
 }
 
 // NewCounters returns new counters that Totals will include for good.
 func (s *Stats) NewCounters() *Counters {
-	c := new(Counters)
+	c := &Counters{wanted: &s.nothing}
+	if s.audit != nil {
+		c.wanted, c.recorder = s.audit.Wanted(), s.audit.NewRecorder()
+	}
 	s.mu.Lock()
-	c.log.turn(s.logging)
 	s.all = append(s.all, c)
 	s.mu.Unlock()
 	return c

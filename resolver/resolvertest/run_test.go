@@ -17,6 +17,7 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
 	"rideau/resolver"
+	"rideau/resolver/audit"
 	"rideau/resolver/cache"
 	"rideau/resolver/cookie"
 	"rideau/resolver/limit"
@@ -42,6 +43,9 @@ type run struct {
 	cache     *cache.Cache
 	resolver  *resolver.Resolver
 	counters  *resolver.Counters
+	records   *audit.Log
+	events    *audit.Reader
+	unseen    []audit.Record // events that no expectation named yet
 	resolve   resolveFunc
 	front     func(*exchange) (wait func()) // in place of answer, if not nil
 	upstreams map[string]*Upstream
@@ -181,8 +185,11 @@ func (r *run) setUp() error {
 	}
 	gate := limit.NewGate()
 	gate.LimitClients(p.rate, p.burst)
+	r.records = audit.New()
+	r.events = r.records.NewReader(1000)
+	r.events.Want(resolver.WouldBlock | resolver.Excepted | resolver.Bypass)
 	r.resolver = resolver.New(resolver.Options{
-		Gate: gate, Cache: r.cache, State: st, RefusedPerSecond: p.refusedPerSecond, StaleAfter: p.staleAfter, Clock: r.clock.Now,
+		Audit: r.records, Gate: gate, Cache: r.cache, State: st, RefusedPerSecond: p.refusedPerSecond, StaleAfter: p.staleAfter, Clock: r.clock.Now,
 	})
 	r.counters = r.resolver.Stats().NewCounters()
 	return nil

@@ -13,6 +13,8 @@ import (
 
 	"rideau/blocklists"
 	"rideau/resolver"
+	"rideau/resolver/audit"
+	"rideau/resolver/wire"
 )
 
 // banID is the ban of an outcome, or "none".
@@ -97,10 +99,8 @@ func (r *run) expectAsked(words []string) error {
 // expectEvent is "event NAME TYPE [ban=ID] [list=ID] [client=ADDRESS]": the
 // oldest event that no expectation took yet.
 func (r *run) expectEvent(words []string) error {
-	var e resolver.Event
-	select {
-	case e = <-r.resolver.Events():
-	default:
+	e, ok := r.nextEvent()
+	if !ok {
 		return errors.New("there is none")
 	}
 	if len(words) < 2 {
@@ -113,21 +113,31 @@ func (r *run) expectEvent(words []string) error {
 	}); err != nil {
 		return err
 	}
-	if fold(e.Name()) != fold(words[0]) || dns.TypeToString[uint16(e.Type)] != words[1] ||
+	name := wire.NameString(e.Name())
+	if fold(name) != fold(words[0]) || dns.TypeToString[uint16(e.Type)] != words[1] ||
 		ban != "" && ban != e.Ban || list != "" && list != e.List || client.IsValid() && client != e.Client {
-		return fmt.Errorf("got %s %v ban=%s list=%s client=%v", e.Name(), e.Type, e.Ban, e.List, e.Client)
+		return fmt.Errorf("got %s %v ban=%s list=%s client=%v", name, e.Type, e.Ban, e.List, e.Client)
 	}
 	return nil
 }
 
 // expectNoEvent is "no-event".
 func (r *run) expectNoEvent([]string) error {
-	select {
-	case e := <-r.resolver.Events():
-		return fmt.Errorf("got %s %v ban=%s list=%s", e.Name(), e.Type, e.Ban, e.List)
-	default:
-		return nil
+	if e, ok := r.nextEvent(); ok {
+		return fmt.Errorf("got %s %v ban=%s list=%s", wire.NameString(e.Name()), e.Type, e.Ban, e.List)
 	}
+	return nil
+}
+
+// nextEvent removes the oldest event; ok is false if there is none.
+func (r *run) nextEvent() (e audit.Record, ok bool) {
+	r.records.Drain()
+	r.events.Read(func(rec *audit.Record) { r.unseen = append(r.unseen, *rec) })
+	if len(r.unseen) == 0 {
+		return e, false
+	}
+	e, r.unseen = r.unseen[0], r.unseen[1:]
+	return e, true
 }
 
 // expectBlocks is "blocks BAN N": so many queries were stopped by a ban.

@@ -123,7 +123,7 @@ func (s *Server) swap(ctx context.Context, force bool) (result ops.ReloadResult,
 	s.report = compile.Report{Problems: report.Problems}
 	s.resolver.SetState(st)
 	s.level.Set(cfg.Log.Level)
-	s.queries.use(queries)
+	s.queries.Use(queries)
 	s.view.Lock()
 	s.cfg, s.ups = cfg, next
 	s.view.Unlock()

@@ -19,7 +19,13 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	var tasks sync.WaitGroup
 	for _, t := range s.tasks() {
-		tasks.Go(func() { s.supervise(t) })
+		tasks.Go(func() { s.supervise(s.ctx, t) })
+	}
+	// Pending queries end until the sockets are closed, and are recorded.
+	recording, endRecording := context.WithCancel(context.WithoutCancel(s.ctx))
+	defer endRecording()
+	for _, t := range s.recordingTasks() {
+		tasks.Go(func() { s.supervise(recording, t) })
 	}
 	stopOps := s.serveOps()
 	close(s.started)
@@ -31,9 +37,10 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.close()
 	stopOps()
+	endRecording()
 	tasks.Wait()
 	s.saveCache()
-	s.queries.use(nil)
+	s.queries.Use(nil)
 	s.log.Info("stopped")
 	return nil
 }
@@ -47,8 +54,6 @@ type task struct {
 func (s *Server) tasks() []task {
 	flood := floodWatch{s.gate, s.room, s.sockets, s.resolver, s.log}
 	return []task{
-		{"logging events", s.logEvents},
-		{"logging queries", s.queries.run},
 		{"fetching lists", s.refresh},
 		{"saving the cache", s.saveCacheOften},
 		{"watching for floods", func(ctx context.Context) {
@@ -60,11 +65,20 @@ func (s *Server) tasks() []task {
 	}
 }
 
-// supervise runs a task until the server stops. If it panics, that is logged
+// recordingTasks are the tasks that go on while queries drain.
+func (s *Server) recordingTasks() []task {
+	return []task{
+		{"recording queries", s.records.Run},
+		{"logging events", s.events.Run},
+		{"logging queries", s.queries.Run},
+	}
+}
+
+// supervise runs a task until ctx ends. If it panics, that is logged
 // and counted, and a second later it runs again: a fault in a task never ends
 // answering.
-func (s *Server) supervise(t task) {
-	for s.ctx.Err() == nil {
+func (s *Server) supervise(ctx context.Context, t task) {
+	for ctx.Err() == nil {
 		func() {
 			defer func() {
 				if p := recover(); p != nil {
@@ -72,10 +86,10 @@ func (s *Server) supervise(t task) {
 					s.log.Error("a fault in the program; it goes on", "while", t.what, "panic", p, "stack", string(debug.Stack()))
 				}
 			}()
-			t.run(s.ctx)
+			t.run(ctx)
 		}()
 		select {
-		case <-s.ctx.Done():
+		case <-ctx.Done():
 		case <-time.After(time.Second):
 		}
 	}

@@ -18,9 +18,11 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
+	"rideau/cmd/rideau/internal/auditlog"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 	"rideau/resolver"
+	"rideau/resolver/audit"
 	"rideau/resolver/cache"
 	"rideau/resolver/cookie"
 	"rideau/resolver/device"
@@ -77,7 +79,9 @@ type Server struct {
 	gate     *limit.Gate
 	room     *limit.WaitLimit
 	resolver *resolver.Resolver
-	queries  *queryLog
+	records  *audit.Log
+	queries  *auditlog.QueryLog
+	events   *auditlog.EventLog
 	sockets  *sockets
 	web      *ops.Server // the operators' HTTP; nil without one
 	reloads  ops.ReloadLog

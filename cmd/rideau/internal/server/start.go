@@ -5,9 +5,11 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/cmd/rideau/internal/auditlog"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 	"rideau/resolver"
+	"rideau/resolver/audit"
 	"rideau/resolver/cache"
 	"rideau/resolver/device"
 	"rideau/resolver/limit"
@@ -43,8 +45,8 @@ func (s *Server) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.queries = newQueryLog(s.resolver.Stats(), s.log)
-	s.queries.use(queries)
+	s.queries = auditlog.NewQueryLog(s.records, s.log)
+	s.queries.Use(queries)
 	s.sockets = newSockets(s.log, s.o.Workers)
 	fresh, err := s.sockets.bind(cfg, s.resolver, s.room)
 	if err == nil {
@@ -53,7 +55,7 @@ func (s *Server) start(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		s.queries.use(nil)
+		s.queries.Use(nil)
 		return err
 	}
 	s.ups.Start(s.ctx)
@@ -117,9 +119,11 @@ func (s *Server) makeResolver(cfg *config.Config, state *resolver.State) {
 	s.gate = limit.NewGate()
 	s.gate.LimitClients(cfg.Limits.QueriesPerSecond, cfg.Limits.Burst)
 	s.room = limit.NewWaitLimit(cfg.Listen.MaxPending)
+	s.records = audit.New()
+	s.events = auditlog.NewEventLog(s.records, s.log)
 	s.resolver = resolver.New(resolver.Options{
 		Cache: s.cache, State: state, RefusedPerSecond: cfg.Clients.RefusedPerSecond,
-		StaleAfter: cfg.Cache.StaleAfter, Gate: s.gate, Devices: s.devices, Logger: s.log,
+		StaleAfter: cfg.Cache.StaleAfter, Gate: s.gate, Devices: s.devices, Audit: s.records, Logger: s.log,
 	})
 }
 

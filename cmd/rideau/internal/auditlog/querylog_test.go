@@ -1,0 +1,225 @@
+package auditlog
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"rideau/blocklists"
+	"rideau/blocklists/compile"
+	"rideau/blocklists/format"
+	"rideau/blocklists/input"
+	"rideau/resolver"
+	"rideau/resolver/audit"
+	"rideau/resolver/cache"
+	"rideau/resolver/upstream"
+)
+
+// TestQueryLine: whatever a name, a group and a ban are called, the line is JSON.
+func TestQueryLine(t *testing.T) {
+	r := audit.Record{Time: time.Unix(0, 0), Client: netip.MustParseAddr("fd00::1"), Group: `la"b`,
+		Type: 65, Outcome: resolver.Blocked, Ban: "é", Monitored: true, Exception: new(resolver.Exception)}
+	r.SetName([]byte("\x03a.\"\x01\xff\x00"))
+	line := appendQuery(nil, &r)
+	var got map[string]any
+	if err := json.Unmarshal(line, &got); err != nil || bytes.Count(line, []byte("\n")) != 1 {
+		t.Fatalf("%s: %v", line, err)
+	}
+	want := map[string]any{"time": "1970-01-01T00:00:00.000000Z", "client": "fd00::1", "group": `la"b`, "name": `a\.\".\255.`, "type": "HTTPS",
+		"transport": "udp", "outcome": "blocked", "ban": "é", "monitored": true, "excepted": true}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%s", line)
+	}
+}
+
+// world is a resolver whose queries are recorded.
+type world struct {
+	records  *audit.Log
+	resolver *resolver.Resolver
+	counters *resolver.Counters
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	list := func(id, name string) input.List {
+		return input.List{ID: id, Source: id, Format: format.Plain, Unguarded: true,
+			Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(name)), nil }}
+	}
+	ban := func(id string, mode blocklists.Mode, bypass bool) blocklists.Ban {
+		return blocklists.Ban{ID: "no-" + id, TitleEN: "Title", EDE: 15, TTL: time.Minute, Groups: []string{"all"}, Lists: []string{id}, Mode: mode, Bypass: bypass}
+	}
+	snap, _, err := compile.Load(t.Context(), blocklists.Policy{
+		Lists:      []input.List{list("chat", "wechat.com"), list("watched", "watched.net"), list("proxies", "proxy.net"), list("needed", "ok.wechat.com")},
+		Bans:       []blocklists.Ban{ban("chat", blocklists.Enforce, false), ban("watched", blocklists.Monitor, false), ban("proxies", blocklists.Enforce, true)},
+		Exceptions: []blocklists.Exception{{ID: "embassy", Ticket: "T-1", Approver: "somebody", Groups: []string{"all"}, Lists: []string{"needed"}}},
+	}, nil, compile.Options{Now: time.Now(), Slots: new(blocklists.Slots)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := resolver.NewState(resolver.StateOptions{Policy: snap, UDPSize: 1232, Upstream: empty{}, Clients: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{records: audit.New()}
+	w.resolver = resolver.New(resolver.Options{State: st, Cache: cache.New(cache.Options{Entries: 100, Bytes: 1 << 20}), Audit: w.records})
+	w.counters = w.resolver.Stats().NewCounters()
+	return w
+}
+
+// empty is an upstream that answers every question with NODATA.
+type empty struct{}
+
+func (empty) Exchange(_ context.Context, dst, query []byte) ([]byte, error) {
+	q := new(dns.Msg)
+	if err := q.Unpack(query); err != nil {
+		return dst, err
+	}
+	r := new(dns.Msg).SetReply(q)
+	r.RecursionAvailable = true
+	b, err := r.Pack()
+	return append(dst, b...), err
+}
+
+func (empty) Begin(*upstream.Attempt, time.Time) bool { return false }
+
+func (u empty) Resume(ctx context.Context, dst, query []byte, _ *upstream.Started) ([]byte, error) {
+	return u.Exchange(ctx, dst, query)
+}
+
+func (empty) Identity() *upstream.Identity { return nil }
+
+func (w *world) ask(t *testing.T, name string, times int) {
+	t.Helper()
+	msg, err := new(dns.Msg).SetQuestion(name, dns.TypeA).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range times {
+		q := resolver.Query{Msg: msg, Client: netip.MustParseAddr("127.0.0.1"), Received: time.Now()}
+		_, o := w.resolver.Answer(nil, &q)
+		if o.Kind == resolver.Pending {
+			_, o = w.resolver.Resolve(t.Context(), nil, &q)
+		}
+		w.counters.Observe(&q, o, 0)
+	}
+}
+
+// TestQueryLogCannotBeWritten: what is not written is counted as lost.
+func TestQueryLogCannotBeWritten(t *testing.T) {
+	f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("this system has no /dev/full")
+	}
+	w := newWorld(t)
+	l := NewQueryLog(w.records, slog.New(slog.DiscardHandler))
+	l.Use(f)
+	w.ask(t, "web.wechat.com.", 3)
+	l.Use(nil)
+	if l.Lost() != 3 {
+		t.Errorf("%d lost of 3", l.Lost())
+	}
+}
+
+// TestQueryLogFiles: each file has the queries that ended while it was in use,
+// all of them, whether or not anything passes records on meanwhile.
+func TestQueryLogFiles(t *testing.T) {
+	w := newWorld(t)
+	l := NewQueryLog(w.records, slog.New(slog.DiscardHandler))
+	dir := t.TempDir()
+	use := func(name string) {
+		t.Helper()
+		f, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Use(f)
+	}
+	w.ask(t, "before.example.", 2)
+	use("1")
+	w.ask(t, "first.example.", 300)
+	use("2")
+	w.ask(t, "second.example.", 5000)
+	l.Use(nil)
+	w.ask(t, "between.example.", 2)
+	use("3")
+	w.ask(t, "third.example.", 1)
+	l.Use(nil)
+	for name, want := range map[string]int{"1 first": 300, "2 second": 5000, "3 third": 1} {
+		file, host, _ := strings.Cut(name, " ")
+		text, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, all := bytes.Count(text, []byte(host+".example.")), bytes.Count(text, []byte("\n")); n != want || all != want {
+			t.Errorf("file %s has %d lines, %d of them of its time; want %d", file, all, n, want)
+		}
+	}
+	if l.Lost() != 0 {
+		t.Errorf("%d lost", l.Lost())
+	}
+}
+
+// TestEventLog: each kind of event is logged with its facts, some a second, and
+// then how many more there were.
+func TestEventLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var out bytes.Buffer
+		log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+				return slog.Attr{}
+			}
+			return a
+		}}))
+		events := NewEventLog(w.records, log)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go w.records.Run(ctx)
+		go func() {
+			defer close(done)
+			events.Run(ctx)
+		}()
+		w.ask(t, "wechat.com.", 1) // no event
+		w.ask(t, "ok.wechat.com.", 1)
+		w.ask(t, "proxy.net.", 1)
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		w.ask(t, "www.watched.net.", 23)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		w.ask(t, "last.watched.net.", 1)
+		cancel()
+		<-done
+		var got []string
+		for line := range strings.Lines(out.String()) {
+			if line = strings.TrimSpace(line); len(got) == 0 || got[len(got)-1] != line {
+				got = append(got, line)
+			}
+		}
+		want := []string{
+			`msg="let through by an exception" ban=no-chat list=needed name=ok.wechat.com. type=A client=127.0.0.1 group=all exception=embassy ticket=T-1 approver=somebody`,
+			`msg="tried to go round this resolver" ban=no-proxies list=proxies name=proxy.net. type=A client=127.0.0.1 group=all stopped=true`,
+			`msg="would have been blocked" ban=no-watched list=watched name=www.watched.net. type=A client=127.0.0.1 group=all`,
+			`msg="more would have been blocked" queries=3`,
+			`msg="would have been blocked" ban=no-watched list=watched name=last.watched.net. type=A client=127.0.0.1 group=all`,
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		if events.Lost() != 0 {
+			t.Errorf("%d lost", events.Lost())
+		}
+	})
+}

@@ -1,0 +1,160 @@
+// Package audit records the queries that ended, and hands the records to
+// readers: the log of queries, the log of events, and whatever comes next.
+//
+// A query's way to a reader has three stages, and none of them makes a worker
+// wait:
+//
+//  1. Where a query ends, [resolver.Counters] compare its marks with those that
+//     readers want: one atomic load. Only if a reader wants it, a record of a
+//     fixed size is filled, in a ring of the worker under a short lock.
+//  2. One goroutine, in [Log.Run], empties the rings a few times a second and
+//     appends each record to the queue of every [Reader] that wants it.
+//  3. A reader takes its records with [Reader.Read], on a goroutine of its own.
+//     A reader that is slow, because its disk is, loses its own records only.
+//
+// What a full ring or a full queue does not take is lost, and is counted for
+// each reader that would have had it: see [Reader.Lost].
+//
+// # Numbers and names
+//
+// A record in a ring has no pointers, so that the garbage collector passes the
+// rings by. It refers to groups, bans, lists, exceptions and routes by number.
+// The numbers are those of one [resolver.Names], which is small, outlives the
+// policy that it was made from, and stands in the ring beside the records. So
+// a record of a query from before a reload has the names from before the
+// reload, and no record keeps a replaced policy in memory. Readers see names
+// only.
+//
+// # Adding a reader
+//
+// Choose the marks that you want and how many records may wait for you:
+//
+//	r := log.NewReader(4096)
+//	r.Want(resolver.Banned | resolver.Excepted)
+//
+// Then, on one goroutine, until you end:
+//
+//	<-r.Ready()
+//	r.Read(func(rec *audit.Record) { ... })
+//
+// Want(0) turns the reader off; it can be turned on again. To have everything
+// that ended until now, call [Log.Drain] first.
+package audit
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rideau/resolver"
+)
+
+// interval is how long records stay in a ring. A ring holds what a worker
+// records meanwhile, and several times that.
+const interval = 25 * time.Millisecond
+
+// Log takes the records of all workers to all readers. It is safe for
+// concurrent use. It implements [resolver.Audit].
+type Log struct {
+	wanted atomic.Uint32 // the union of what readers want
+	wake   chan struct{} // a ring has records; holds one
+	pool   pool
+
+	draining sync.Mutex // held while rings are emptied
+
+	mu      sync.Mutex
+	rings   []*ring   // guarded by mu; replaced, never written
+	readers []*Reader // guarded by mu; replaced, never written
+}
+
+// New makes a Log without readers, which records nothing. It starts nothing.
+func New() *Log { return &Log{wake: make(chan struct{}, 1)} }
+
+// Wanted implements [resolver.Audit].
+func (l *Log) Wanted() *atomic.Uint32 { return &l.wanted }
+
+// NewRecorder implements [resolver.Audit].
+func (l *Log) NewRecorder() resolver.Recorder {
+	g := &ring{log: l}
+	l.pool.grow()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rings = append(slices.Clip(l.rings), g)
+	return g
+}
+
+// NewReader adds a reader for whom size records may wait. It wants nothing
+// until it says so.
+func (l *Log) NewReader(size int) *Reader {
+	r := &Reader{log: l, size: size, ready: make(chan struct{}, 1)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.readers = append(slices.Clip(l.readers), r)
+	return r
+}
+
+// Run passes records on until ctx ends, and then whatever there is still.
+func (l *Log) Run(ctx context.Context) {
+	pause := time.NewTimer(interval)
+	defer pause.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			l.Drain()
+			return
+		case <-l.wake:
+		}
+		pause.Reset(interval)
+		select {
+		case <-ctx.Done():
+		case <-pause.C:
+		}
+		l.Drain()
+	}
+}
+
+// Drain passes on the records of all queries that have ended. It may be called
+// beside Run.
+func (l *Log) Drain() {
+	l.draining.Lock()
+	defer l.draining.Unlock()
+	l.drain()
+}
+
+// drain is Drain with draining held.
+func (l *Log) drain() {
+	l.mu.Lock()
+	rings, readers := l.rings, l.readers
+	l.mu.Unlock()
+	for _, g := range rings {
+		first, lost := g.take()
+		for _, r := range readers {
+			r.addLost(&lost)
+		}
+		for c := first; c != nil; {
+			for _, r := range readers {
+				r.add(c)
+			}
+			next := c.next
+			l.pool.put(c)
+			c = next
+		}
+	}
+}
+
+// want sets what r wants. Records from before go by what it wanted before.
+func (l *Log) want(r *Reader, m resolver.Marks) {
+	l.draining.Lock()
+	defer l.draining.Unlock()
+	l.drain()
+	r.want.Store(uint32(m))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := uint32(0)
+	for _, r := range l.readers {
+		all |= r.want.Load()
+	}
+	l.wanted.Store(all)
+}

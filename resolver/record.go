@@ -1,0 +1,142 @@
+package resolver
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"rideau/blocklists"
+	"rideau/resolver/wire"
+)
+
+// Marks are the reasons for which somebody may want a record of a query. A
+// reader of records names the marks that it wants, and gets each query that
+// has one of them.
+type Marks uint8
+
+// Marks. All but Finished are set in an Outcome.
+const (
+	// Finished is the mark of every query.
+	Finished Marks = 1 << iota
+	// Banned: a ban stopped the query.
+	Banned
+	// WouldBlock: a ban in monitor mode would have stopped it. A ban on ways
+	// around this resolver has the mark Bypass instead.
+	WouldBlock
+	// Excepted: an exception let it through, and a ban would have stopped it.
+	Excepted
+	// Bypass: a ban on ways around this resolver names it, and the device was
+	// not reported lately (see package device).
+	Bypass
+)
+
+// Audit records queries that ended; *audit.Log is one.
+type Audit interface {
+	// Wanted is where the union of all wanted Marks stands, for good. Queries
+	// with none of them are not recorded.
+	Wanted() *atomic.Uint32
+	// NewRecorder returns the Recorder of one worker.
+	NewRecorder() Recorder
+}
+
+// Recorder records queries that ended. Record is called by several goroutines
+// at a time. It neither waits nor allocates, and keeps neither q nor its bytes.
+type Recorder interface {
+	Record(q *Query, o Outcome, elapsed time.Duration)
+}
+
+// Facts are what a record says of a query beside the Outcome.
+type Facts struct {
+	Name  []byte // in wire form and lower case; borrowed from the Query
+	Type  wire.Type
+	Group blocklists.GroupID
+	Route uint16 // the index of what takes the question if nothing here answers it; 0 is the default
+	// Verdict is the one that decided; meaningful if the Outcome has a Ban or
+	// is Overruled. InAnswer means that it is about a name or an address in the
+	// response, not about the question.
+	Verdict  blocklists.Verdict
+	InAnswer bool
+	// Names translates the numbers of Group, Route and Verdict.
+	Names *Names
+}
+
+// Facts returns the facts of a query that ended. ok is false for a query that
+// is not recorded: one that is no standard query for a name of class IN, and
+// one that gets no response for a reason other than a ban. The latter come as
+// fast as an attacker sends them.
+func (q *Query) Facts(o *Outcome) (f Facts, ok bool) {
+	v := &q.view
+	if !v.HasQuestion || v.Opcode != wire.OpQuery || v.Class != wire.ClassIN || q.state == nil ||
+		o.Kind == Limited || o.Kind == Dropped && o.Ban == blocklists.NoBan {
+		return f, false
+	}
+	return Facts{Name: v.Name.Bytes(), Type: v.Type, Group: q.findGroup(q.state.policy), Route: q.route,
+		Verdict: q.verdict, InAnswer: q.inAnswer, Names: q.state.names}, true
+}
+
+// Names translates the numbers of groups, bans, lists, exceptions and routes
+// of one State. It is immutable and small, and refers to nothing else, so that
+// a record may keep it after a reload has replaced the State.
+type Names struct {
+	groups, bans, lists, routes []string
+	exceptions                  []Exception
+}
+
+// Exception is what records say of an exception.
+type Exception struct {
+	ID       string
+	Ticket   string // where it was asked for
+	Approver string // who approved it
+}
+
+// DefaultRoute is the name of the route of all questions without a route of
+// their own.
+const DefaultRoute = "default"
+
+// newNames makes the Names of a policy and of routes, which are called by
+// their first zone. All text is copied: it may be part of a whole file.
+func newNames(p *blocklists.Snapshot, routes []Route) *Names {
+	n := &Names{routes: []string{DefaultRoute}}
+	for _, r := range routes {
+		name := ""
+		if len(r.Zones) > 0 {
+			name = strings.Clone(r.Zones[0])
+		}
+		n.routes = append(n.routes, name)
+	}
+	return n.withPolicy(p)
+}
+
+// withPolicy returns Names of another policy and the same routes.
+func (n *Names) withPolicy(p *blocklists.Snapshot) *Names {
+	out := &Names{groups: []string{blocklists.GroupAll}, routes: n.routes}
+	policy := p.Policy()
+	for _, g := range policy.Groups {
+		out.groups = append(out.groups, strings.Clone(g.ID))
+	}
+	for _, b := range policy.Bans {
+		out.bans = append(out.bans, strings.Clone(b.ID))
+	}
+	for _, l := range p.Lists() {
+		out.lists = append(out.lists, strings.Clone(l.ID))
+	}
+	for _, x := range policy.Exceptions {
+		out.exceptions = append(out.exceptions, Exception{ID: strings.Clone(x.ID), Ticket: strings.Clone(x.Ticket), Approver: strings.Clone(x.Approver)})
+	}
+	return out
+}
+
+// Group is the id of a client group, [blocklists.GroupAll] for clients of none.
+func (n *Names) Group(g blocklists.GroupID) string { return n.groups[g] }
+
+// Ban is the id of a ban, List that of a list, by their index in a verdict.
+func (n *Names) Ban(i uint8) string { return n.bans[i] }
+
+// List is the id of a list.
+func (n *Names) List(i uint8) string { return n.lists[i] }
+
+// Exception is the exception of a verdict. It must not be written.
+func (n *Names) Exception(i uint8) *Exception { return &n.exceptions[i] }
+
+// Route is the first zone of a route, or [DefaultRoute].
+func (n *Names) Route(i uint16) string { return n.routes[i] }
