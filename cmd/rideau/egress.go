@@ -2,22 +2,17 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"rideau/blocklists"
 	"rideau/blocklists/egress"
-	"rideau/blocklists/format"
-	"rideau/blocklists/input"
-	"rideau/blocklists/pack"
+	"rideau/cmd/rideau/internal/reason"
 	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/setup"
-	"rideau/config"
 )
 
 const egressHelp = `Prints the firewall rules that the network needs beside DNS, so that nobody goes around
@@ -58,13 +53,17 @@ func printEgress(c *call) int {
 	if source == "" {
 		source = "the one inside the program"
 	}
-	p, warnings, err := planEgress(cfg, source, rideau, clients)
+	p, warnings, err := reason.Egress(cfg, reason.EgressOptions{Source: source, Rideau: rideau, Clients: clients})
 	if err != nil {
 		return c.fail(err)
 	}
 	p.Console = c.bool("kaspersky-console")
 	if c.bool("banned-networks") {
-		if p.Banned, err = bannedNetworks(c.ctx, cfg); err != nil {
+		snap, _, err := server.LoadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false)
+		if err != nil {
+			return c.fail(err)
+		}
+		if p.Banned, err = reason.BannedNetworks(snap); err != nil {
 			return c.fail(err)
 		}
 		if len(p.Banned) == 0 {
@@ -91,113 +90,6 @@ func egressFormats() string {
 		names = append(names, string(f))
 	}
 	return strings.Join(names, ", ")
-}
-
-// planEgress is what a configuration says about the network around it; source
-// is what to call it. What is given on the command line takes the place of what
-// the configuration says.
-func planEgress(cfg *config.Config, source string, rideau []netip.Addr, clients []netip.Prefix) (p egress.Plan, warnings []string, err error) {
-	up, err := setup.PlanUpstreams(cfg, nil)
-	if err != nil {
-		return p, nil, err
-	}
-	warnings = up.Warnings
-	p.Upstreams = setup.AddrsOf(up.Servers)
-	for _, f := range cfg.Forward {
-		p.Upstreams = append(p.Upstreams, setup.AddrsOf(f.Servers)...)
-	}
-	p.Upstreams = append(p.Upstreams, cfg.Fetch.Bootstrap...)
-	note := func(format string, args ...any) { p.Notes = append(p.Notes, fmt.Sprintf(format, args...)) }
-	note("Configuration: %s.", source)
-	for _, u := range p.Upstreams {
-		if u.Addr().IsLoopback() {
-			note("The upstream %v is on Rideau's own machine: PUT IN BY HAND whom it asks.", u)
-		}
-	}
-	if len(up.System) > 0 {
-		note("Upstreams named system are as resolv.conf had them here: %s.", strings.Trim(fmt.Sprint(up.System), "[]"))
-	}
-	if p.Rideau = rideau; len(rideau) == 0 {
-		p.Rideau = served(cfg)
-		if len(p.Rideau) == 0 {
-			warnings = append(warnings, "listen.addresses has no address that clients could use; name Rideau's with --resolvers, "+
-				"or the rules that refuse plain DNS stay comments")
-		} else {
-			note("Rideau's addresses are those of listen.addresses; name other Rideau hosts with --resolvers, all of them.")
-		}
-	}
-	if p.Clients = clients; len(clients) == 0 {
-		p.Clients = cfg.Clients.Allow
-	}
-	public, err := pack.Resolvers()
-	if err != nil {
-		return p, nil, err
-	}
-	for _, r := range public {
-		p.Public = append(p.Public, egress.Public{Operator: r.Operator, Addrs: r.Addrs})
-		for _, u := range p.Upstreams {
-			if slices.Contains(r.Addrs, u.Addr()) {
-				note("The upstream %v is also a public resolver, of %s: Rideau may ask it on that port, and nobody else.", u, r.Operator)
-			}
-		}
-	}
-	return p, warnings, nil
-}
-
-// bannedNetworks are the addresses in the packs of bans that are enforced for
-// anybody, but for bans on bypasses: Rideau itself may have to ask a public
-// resolver.
-func bannedNetworks(ctx context.Context, cfg *config.Config) ([]netip.Prefix, error) {
-	snap, _, err := server.LoadPolicy(ctx, cfg, nil, new(blocklists.Slots), false)
-	if err != nil {
-		return nil, err
-	}
-	var ids []string
-	for _, b := range snap.Bans() {
-		enforced := b.Ban.Mode == blocklists.Enforce || slices.Contains(slices.Collect(maps.Values(b.Ban.Modes)), blocklists.Enforce)
-		if b.Active && enforced && !b.Ban.Bypass {
-			ids = append(ids, b.Ban.Lists...)
-		}
-	}
-	var out []netip.Prefix
-	for _, l := range snap.Policy().Lists {
-		if l.Format != format.Pack || l.Open == nil || !slices.Contains(ids, l.ID) {
-			continue
-		}
-		more, err := listNetworks(l)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, more...)
-	}
-	return out, nil
-}
-
-// listNetworks are the addresses in a pack that was found good.
-func listNetworks(l input.List) (out []netip.Prefix, err error) {
-	f, err := l.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	_, err = format.Read(f, format.Options{File: l.Source, Format: l.Format, Tiers: l.Tiers, MaxBytes: l.MaxBytes, MaxSkipped: 1}, func(e format.Entry) error {
-		if e.Name == nil && e.Rule == nil {
-			out = append(out, e.Prefix)
-		}
-		return nil
-	})
-	return out, err
-}
-
-// served are the addresses to listen on that another machine could use.
-func served(cfg *config.Config) []netip.Addr {
-	var out []netip.Addr
-	for _, a := range cfg.Listen.Addresses {
-		if a.Addr().IsGlobalUnicast() {
-			out = append(out, a.Addr())
-		}
-	}
-	return out
 }
 
 func addresses(texts []string) ([]netip.Addr, error) {

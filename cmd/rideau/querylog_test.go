@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"rideau/cmd/rideau/internal/reason"
 )
 
 // TestQueryLog: every query that ended is in the log with what became of it,
@@ -81,7 +83,7 @@ func TestQueryLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var sim simulation
+	var sim reason.Simulation
 	if err := json.Unmarshal(out, &sim); err != nil {
 		t.Fatal(err)
 	}

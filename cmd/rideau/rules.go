@@ -9,9 +9,9 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/lint"
 	"rideau/blocklists/querylog"
+	"rideau/cmd/rideau/internal/reason"
 	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/setup"
-	"rideau/resolver/wire"
 )
 
 const rulesHelp = `Says what makes the lists of bans worse than they could be: entries that another of the same ban
@@ -24,16 +24,7 @@ An entry without a query is no reason to take it out: a ban is for the day on wh
 Exit code 0: the report is printed, whatever it says. 1: the configuration, a list or a log cannot be
 read. 2: wrong use.`
 
-// ruleReport is what rules prints.
-type ruleReport struct {
-	Config string    `json:"config"`
-	Logs   []readLog `json:"logs"`
-	*lint.Report
-}
-
 func rules(c *call) int {
-	logs, _ := c.GetStringArray("log")
-	logs = append(logs, c.args...)
 	if f := c.string("log-format"); f != "" && !slices.Contains(querylog.Formats(), f) {
 		fmt.Fprintf(c.stderr, "rideau rules: --log-format %q is none of %s\n", f, strings.Join(querylog.Formats(), ", "))
 		return exitUsage
@@ -46,39 +37,25 @@ func rules(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	out := ruleReport{Config: setup.Name(cfg), Logs: []readLog{}}
-	var o lint.Options
-	o.Examples, _ = c.GetInt("top")
-	if o.Examples == 0 {
-		o.Examples = -1
+	examples, _ := c.GetInt("top")
+	if examples == 0 {
+		examples = -1
 	}
-	if len(logs) > 0 {
-		o.Log = func(each func(*wire.Name)) error {
-			for _, file := range logs {
-				l, err := readTrace(file, c.string("log-format"), func(q *querylog.Query) error {
-					each(&q.Name)
-					return nil
-				})
-				if err != nil {
-					return err
-				}
-				out.Logs = append(out.Logs, l)
-			}
-			return nil
-		}
-	}
-	if out.Report, err = lint.Check(c.ctx, snap, o); err != nil {
+	out, err := reason.Rules(c.ctx, reason.Policy{Config: cfg, Snapshot: snap}, reason.RuleOptions{
+		Examples: examples, Logs: c.logs(), LogFormat: c.string("log-format")})
+	if err != nil {
 		return c.fail(err)
 	}
 	if c.bool("json") {
 		printJSON(c, out)
 	} else {
-		out.print(c.stdout)
+		printRules(c.stdout, out)
 	}
 	return exitOK
 }
 
-func (r *ruleReport) print(w io.Writer) {
+// printRules prints a report for people.
+func printRules(w io.Writer, r *reason.RuleReport) {
 	fmt.Fprintf(w, "%s: %d entries of names\n", r.Config, r.Entries)
 	finding := func(f lint.Finding, what, by string) {
 		fmt.Fprintf(w, "%d %s\n", f.Count, what)

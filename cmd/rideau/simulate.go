@@ -11,15 +11,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"rideau/blocklists"
 	"rideau/blocklists/querylog"
 	"rideau/blocklists/simulate"
+	"rideau/cmd/rideau/internal/reason"
 	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/setup"
-	"rideau/cmd/rideau/internal/text"
-	"rideau/resolver/wire"
 )
 
 const simulateHelp = `Says what a configuration would do before it does it: which names, of how many clients, would be
@@ -42,42 +39,8 @@ Nothing is asked, fetched or changed; lists with a url are read as they were las
 Exit code 0: the report is printed, whatever it says. 1: a configuration, a list or a log cannot be
 read, or a log holds no query. 2: wrong use.`
 
-// simulation is what simulate prints.
-type simulation struct {
-	Candidate string `json:"candidate"`
-	Against   string `json:"against,omitempty"`
-	At        string `json:"at"` // the instant that decides which bans are in force
-	// NotInForce are the candidate's bans that are not off, and yet do
-	// nothing at that instant.
-	NotInForce []string  `json:"not_in_force"`
-	Logs       []readLog `json:"logs"`
-	simulate.Report
-	Note string `json:"note"`
-}
-
-// readLog is what was found in a log.
-type readLog struct {
-	File     string       `json:"file"`
-	Formats  []string     `json:"formats"`
-	Lines    int          `json:"lines"` // or packets
-	Queries  int          `json:"queries"`
-	LeftOut  int          `json:"left_out"` // queries of clients in --not-from
-	Other    int          `json:"other"`
-	Unread   int          `json:"unread"`
-	Problems []unreadLine `json:"problems"`
-}
-
-type unreadLine struct {
-	Line   int    `json:"line"`
-	Text   string `json:"text,omitempty"`
-	Reason string `json:"reason"`
-}
-
-const simulateNote = "questions alone are judged: what only an answer shows, such as an alias of a banned name, can be blocked too"
-
 func simulatePolicy(c *call) int {
-	logs, _ := c.GetStringArray("log")
-	logs = append(logs, c.args...)
+	logs := c.logs()
 	if len(logs) == 0 {
 		fmt.Fprintln(c.stderr, `rideau simulate: no log is named; give --log FILE, or --log - for the standard input`)
 		return exitUsage
@@ -109,34 +72,28 @@ func simulatePolicy(c *call) int {
 		return exitUsage
 	}
 
-	out := simulation{At: now.UTC().Format(time.RFC3339), Note: simulateNote}
-	candidate, name, err := simulated(c, c.string("config"), now)
-	if err != nil {
+	o := reason.SimulateOptions{At: now, Logs: logs, LogFormat: c.string("log-format"), LeaveOut: leave, Top: top}
+	if o.Candidate, err = loaded(c, c.string("config")); err != nil {
 		return c.fail(err)
 	}
-	out.Candidate, out.NotInForce = name, notInForce(candidate.Policy)
-	var against simulate.Side
 	if path := c.string("against"); path != "" {
-		if against, out.Against, err = simulated(c, path, now); err != nil {
-			return c.fail(err)
-		}
-	}
-	s := simulate.New(candidate, against)
-	for _, file := range logs {
-		l, err := replay(s, file, c.string("log-format"), leave)
+		against, err := loaded(c, path)
 		if err != nil {
 			return c.fail(err)
 		}
-		out.Logs = append(out.Logs, l)
+		o.Against = &against
 	}
-	out.Report = s.Report(top)
-	if out.Queries == 0 {
-		return c.fail(errors.New("the logs hold no query to judge; give logs of a day with queries, or leave --not-from out"))
+	out, err := reason.Simulate(o)
+	if errors.Is(err, reason.ErrNoQuery) {
+		err = fmt.Errorf("%w; give logs of a day with queries, or leave --not-from out", err)
+	}
+	if err != nil {
+		return c.fail(err)
 	}
 	if c.bool("json") {
 		printJSON(c, out)
 	} else {
-		out.print(c)
+		printSimulation(c.stdout, out)
 	}
 	return exitOK
 }
@@ -154,87 +111,34 @@ func parseRange(text string) (netip.Prefix, error) {
 	return netip.PrefixFrom(a, a.BitLen()), nil
 }
 
-// simulated reads a configuration and its lists.
-func simulated(c *call, path string, now time.Time) (side simulate.Side, name string, err error) {
+// loaded reads a configuration and its lists.
+func loaded(c *call, path string) (reason.Policy, error) {
 	cfg, err := setup.Load(path)
 	if err != nil {
-		return side, "", err
+		return reason.Policy{}, err
 	}
 	snap, _, err := server.LoadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false)
 	if err != nil {
-		return side, "", fmt.Errorf("%s: %w", setup.Name(cfg), err)
+		return reason.Policy{}, fmt.Errorf("%s: %w", setup.Name(cfg), err)
 	}
-	snap = snap.At(now)
-	st, err := setup.PolicyState(cfg, snap)
-	if err != nil {
-		return side, "", err
-	}
-	special := func(n *wire.Name) bool { zone, _ := st.Zone(n, wire.TypeA); return zone != "" }
-	return simulate.Side{Policy: snap, Serves: st.Serves, Special: special}, setup.Name(cfg), nil
+	return reason.Policy{Config: cfg, Snapshot: snap}, nil
 }
 
-// notInForce are the bans that wait for their date, or are past it.
-func notInForce(s *blocklists.Snapshot) []string {
-	out := []string{}
-	for _, b := range s.Bans() {
-		if !b.Active && b.Ban.Mode != blocklists.Off {
-			out = append(out, b.Ban.ID)
+// logs are the query logs that the command line names.
+func (c *call) logs() (logs []reason.Log) {
+	files, _ := c.GetStringArray("log")
+	for _, file := range append(files, c.args...) {
+		l := reason.Log{Name: file, Open: func() (io.ReadCloser, error) { return os.Open(file) }}
+		if file == "-" {
+			l = reason.Log{Name: "(standard input)", Open: func() (io.ReadCloser, error) { return io.NopCloser(os.Stdin), nil }}
 		}
+		logs = append(logs, l)
 	}
-	return out
+	return logs
 }
 
-// replay puts a log's queries to the simulation.
-func replay(s *simulate.Simulation, file, as string, leave []netip.Prefix) (readLog, error) {
-	left := 0
-	out, err := readTrace(file, as, func(q *querylog.Query) error {
-		for _, p := range leave {
-			if p.Contains(q.Client) {
-				left++
-				return nil
-			}
-		}
-		s.Add(q)
-		return nil
-	})
-	out.LeftOut = left
-	return out, err
-}
-
-// readTrace reads a log, and says what it consists of.
-func readTrace(file, as string, each func(*querylog.Query) error) (readLog, error) {
-	out := readLog{File: file, Formats: []string{}, Problems: []unreadLine{}}
-	in := io.Reader(os.Stdin)
-	if file == "-" {
-		out.File = "(standard input)"
-	} else {
-		f, err := os.Open(file)
-		if err != nil {
-			return out, fmt.Errorf("%w; give the path of a log", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	o := querylog.Options{File: out.File, Format: querylog.Format(as), Type: func(name string) (wire.Type, bool) {
-		if t, ok := dns.StringToType[name]; ok {
-			return wire.Type(t), true
-		}
-		t, ok := text.ParseType(name)
-		return wire.Type(t), ok
-	}}
-	stats, err := querylog.Read(in, o, each)
-	out.Lines, out.Queries, out.Other, out.Unread = stats.Lines, stats.Queries, stats.Other, stats.Unread
-	for _, f := range stats.Formats {
-		out.Formats = append(out.Formats, string(f))
-	}
-	for _, p := range stats.Problems {
-		out.Problems = append(out.Problems, unreadLine{p.Line, p.Text, p.Reason})
-	}
-	return out, err
-}
-
-func (r *simulation) print(c *call) {
-	w := c.stdout
+// printSimulation prints a report for people.
+func printSimulation(w io.Writer, r *reason.Simulation) {
 	against := r.Against
 	if against == "" {
 		against = "no policy"

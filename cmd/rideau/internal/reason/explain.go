@@ -1,0 +1,264 @@
+// Package reason answers questions about a configuration and its policy: what a
+// client is answered and why, what is wrong with a file or a list, what a change
+// would do. It takes values and returns values, which encode as the JSON that the
+// commands print; it prints nothing.
+package reason
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"rideau/blocklists"
+	"rideau/blocklists/format"
+	"rideau/cmd/rideau/internal/setup"
+	"rideau/cmd/rideau/internal/text"
+	"rideau/config"
+	"rideau/resolver"
+	"rideau/resolver/cache"
+	"rideau/resolver/wire"
+)
+
+// Question is a query to explain.
+type Question struct {
+	Name   *wire.Name
+	Type   wire.Type
+	Client netip.Addr
+	DO     bool // the DNSSEC OK bit
+}
+
+// Explanation says what a client is answered, and why. Fields that do not apply
+// are empty.
+type Explanation struct {
+	Name     string     `json:"name"`
+	Type     string     `json:"type"`
+	Client   string     `json:"client"`
+	Group    string     `json:"group"`
+	Verdict  string     `json:"verdict"` // banned, monitored, excepted, special, not served, refused, forwarded
+	Rcode    string     `json:"rcode,omitempty"`
+	Answer   []string   `json:"answer,omitempty"`
+	EDE      string     `json:"ede,omitempty"`
+	Zone     string     `json:"zone,omitempty"` // the special-use zone
+	Upstream string     `json:"upstream,omitempty"`
+	Note     string     `json:"note,omitempty"`
+	Ban      *BannedBy  `json:"ban,omitempty"`
+	Except   string     `json:"exception,omitempty"`
+	Ticket   string     `json:"ticket,omitempty"`
+	Approver string     `json:"approver,omitempty"`
+	Until    string     `json:"exception_expires,omitempty"`
+	Rule     *DecidedBy `json:"rule,omitempty"`
+	// Kind is the policy's verdict on the name.
+	Kind blocklists.Kind `json:"-"`
+}
+
+// BannedBy is the ban that decides, or that an exception overrules.
+type BannedBy struct {
+	ID         string `json:"id"`
+	TitleEN    string `json:"title_en"`
+	TitleFR    string `json:"title_fr,omitempty"`
+	Authority  string `json:"authority,omitempty"`
+	Instrument string `json:"instrument,omitempty"`
+	URL        string `json:"url,omitempty"`
+	Effective  string `json:"effective,omitempty"`
+	Expires    string `json:"expires,omitempty"`
+	Mode       string `json:"mode"`
+	Action     string `json:"action"`
+	Contact    string `json:"contact,omitempty"`
+}
+
+// DecidedBy is the entry of a list that decides.
+type DecidedBy struct {
+	Entry string `json:"entry"`
+	Match string `json:"match"`
+	List  string `json:"list"`
+	File  string `json:"file"`
+	Line  int    `json:"line"`
+}
+
+// Explain answers a question with the policy of a configuration. Nobody is
+// asked: the query goes to a resolver without an upstream, so that what is
+// explained is what clients get.
+func Explain(cfg *config.Config, snap *blocklists.Snapshot, q Question) (*Explanation, error) {
+	upstreams, routes := setup.UpstreamNames(cfg)
+	st, err := resolver.NewState(resolver.StateOptions{Policy: snap, Clients: cfg.Clients.Allow, Routes: routes, UDPSize: 4096})
+	if err != nil {
+		return nil, err
+	}
+	e := &Explanation{Name: q.Name.String(), Type: dns.Type(q.Type).String(), Client: q.Client.String(), Group: blocklists.GroupAll}
+	q.Client = q.Client.Unmap().WithZone("")
+	group := snap.Group(q.Client)
+	if group > 0 {
+		e.Group = snap.Policy().Groups[group-1].ID
+	}
+	if !st.Serves(q.Client) {
+		e.Verdict = "not served"
+	}
+	kind, err := e.answer(st, q)
+	if err != nil {
+		return nil, err
+	}
+	zone, route := st.Zone(q.Name, q.Type)
+	switch kind {
+	case resolver.Special:
+		e.Verdict, e.Zone = "special", zone
+		if zone == "" {
+			e.Zone = "." // ANY, which is answered here for every name
+		}
+		return e, nil
+	case resolver.Denied, resolver.Refused:
+		if e.Verdict == "" {
+			e.Verdict = "refused"
+		}
+		return e, nil
+	case resolver.Pending:
+		e.Verdict, e.Upstream = "forwarded", upstreams[route]
+	}
+	e.policy(snap, blocklists.Ask{Name: q.Name, Type: q.Type, Client: q.Client, Group: group}, kind == resolver.Pending)
+	return e, nil
+}
+
+// answer puts the query to a resolver, and notes its response.
+func (e *Explanation) answer(st *resolver.State, q Question) (resolver.Kind, error) {
+	r := resolver.New(resolver.Options{State: st, Cache: cache.New(cache.Options{}), RefusedPerSecond: 1})
+	m := new(dns.Msg).SetQuestion(q.Name.String(), uint16(q.Type))
+	m.SetEdns0(4096, q.DO)
+	query, err := m.Pack()
+	if err != nil {
+		return 0, err
+	}
+	out, o := r.Answer(nil, &resolver.Query{Msg: query, Client: q.Client, Transport: resolver.UDP, Received: time.Now()})
+	if len(out) > 0 {
+		var response dns.Msg
+		if err := response.Unpack(out); err != nil {
+			return 0, err
+		}
+		e.read(&response)
+	}
+	return o.Kind, nil
+}
+
+// policy notes what the policy says of the name. pending says that the resolver
+// asks upstream nevertheless.
+func (e *Explanation) policy(snap *blocklists.Snapshot, q blocklists.Ask, pending bool) {
+	v := snap.Question(&q)
+	e.Kind = v.Kind
+	if v.Kind == blocklists.Pass {
+		return
+	}
+	e.rule(snap, &q, v)
+	switch v.Kind {
+	case blocklists.Allow:
+		x := &snap.Policy().Exceptions[v.Exception]
+		e.Verdict, e.Except, e.Ticket, e.Approver, e.Until = "excepted", x.ID, x.Ticket, x.Approver, text.Date(x.Expires)
+		if v.Overruled {
+			e.Ban = describe(snap.Ban(v.Ban), e.Group, snap.Ban(v.Ban).Action)
+		}
+		return
+	case blocklists.WouldBlock:
+		e.Verdict = "monitored"
+	case blocklists.Block:
+		e.Verdict = "banned"
+		if pending && v.Action == blocklists.LocalData {
+			e.Rcode = "NOERROR"
+			for _, l := range snap.LocalData(v) {
+				e.Answer = append(e.Answer, fmt.Sprintf("%s %d IN %s %s, and what that has", q.Name, l.TTL, dns.Type(l.Type), wire.NameString(l.Data)))
+			}
+		}
+		if v.Wait {
+			e.Note = "a policy zone of an earlier ban may decide otherwise when it sees upstream's answer"
+		}
+	}
+	e.Ban = describe(snap.Ban(v.Ban), e.Group, v.Action)
+}
+
+// read notes a response.
+func (e *Explanation) read(m *dns.Msg) {
+	e.Rcode = dns.RcodeToString[m.Rcode]
+	for _, rr := range m.Answer {
+		e.Answer = append(e.Answer, strings.ReplaceAll(rr.String(), "\t", " "))
+	}
+	if o := m.IsEdns0(); o != nil {
+		for _, opt := range o.Option {
+			if ede, ok := opt.(*dns.EDNS0_EDE); ok {
+				e.EDE = fmt.Sprintf("%d (%s): %s", ede.InfoCode, dns.ExtendedErrorCodeToString[ede.InfoCode], ede.ExtraText)
+			}
+		}
+	}
+}
+
+// describe returns a ban as it is for a group; action is what it does about the
+// question.
+func describe(b *blocklists.Ban, group string, action blocklists.Action) *BannedBy {
+	mode, ok := b.Modes[group]
+	if !ok {
+		mode = b.Mode
+	}
+	return &BannedBy{ID: b.ID, TitleEN: b.TitleEN, TitleFR: b.TitleFR, Authority: b.Authority, Instrument: b.Instrument,
+		URL: b.URL, Effective: text.Date(b.Effective), Expires: text.Date(b.Expires), Mode: mode.String(),
+		Action: action.String(), Contact: b.Contact}
+}
+
+var errFound = errors.New("found")
+
+// rule reads the list that decides again to find the line: that of the name in
+// the verdict, or in a policy zone that of the longest trigger that fits.
+func (e *Explanation) rule(s *blocklists.Snapshot, q *blocklists.Ask, v blocklists.Verdict) {
+	l := &s.Policy().Lists[v.List]
+	e.Rule = &DecidedBy{List: l.ID, File: l.Source}
+	entry := q.Name.Suffix(int(v.Labels))
+	best := -1
+	zone := v.Labels == 0
+	if !zone {
+		e.Rule.Entry = strings.TrimSuffix(wire.NameString(entry), ".")
+	}
+	// The error only ends the reading.
+	_ = l.Each(func(file string, x *format.Entry) error {
+		length := fits(x, q, v)
+		switch {
+		case zone && length <= best, !zone && !bytes.Equal(x.Name, entry), length < 0:
+			return nil
+		}
+		best = length
+		e.Rule.File, e.Rule.Line = file, x.Line
+		if e.Rule.Match = x.Match.String(); x.Name == nil {
+			e.Rule.Entry, e.Rule.Match = x.Prefix.String(), "address"
+		} else {
+			e.Rule.Entry = strings.TrimSuffix(wire.NameString(x.Name), ".")
+		}
+		if zone {
+			return nil
+		}
+		return errFound
+	})
+}
+
+// fits returns how much of the question an entry covers: more for a longer
+// name or prefix; -1 if it does not cover it.
+func fits(x *format.Entry, q *blocklists.Ask, v blocklists.Verdict) int {
+	trigger := format.OnAnswer
+	if x.Rule != nil {
+		trigger = x.Rule.Trigger
+		if x.Rule.Except || x.Rule.Cancel {
+			return -1
+		}
+	}
+	if v.Labels == 0 && trigger != v.Trigger {
+		return -1
+	}
+	if x.Name == nil {
+		if trigger == format.OnClient && x.Prefix.Contains(q.Client) {
+			return x.Prefix.Bits()
+		}
+		return -1
+	}
+	self := bytes.Equal(x.Name, q.Name.Bytes())
+	if !q.Name.IsSubdomain(x.Name) || self && x.Match == format.Below || !self && x.Match == format.Exact {
+		return -1
+	}
+	return 2*len(x.Name) + int(x.Match)%2
+}
