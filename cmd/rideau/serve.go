@@ -15,7 +15,7 @@ import (
 	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/text"
-	"rideau/resolver/ops"
+	"rideau/resolver/ops/metrics"
 )
 
 const serveHelp = `Answers queries until it gets SIGINT or SIGTERM. Banned names are answered by policy,
@@ -36,7 +36,7 @@ func serve(c *call) int {
 	defer signal.Stop(hup)
 	b := buildInfo()
 	s := server.New(server.Options{
-		Config: c.string("config"), Build: ops.Build{Version: b.Version, Revision: b.Revision}, Log: c.stderr,
+		Config: c.string("config"), Build: metrics.Build{Version: b.Version, Revision: b.Revision}, Log: c.stderr,
 		Workers: setProcs(), MemoryLimit: memoryLimiter(),
 		Started: func(f server.Facts) { banner(c.stdout, b.Version, f) },
 	})

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"rideau/resolver/ops/metrics"
 )
 
 // healthz says that the process lives. It looks at nothing, so that nothing
@@ -53,11 +55,11 @@ func (s *Server) notes() []string {
 }
 
 // lastGood are the lists whose last good copy serves in the place of what their source has.
-func (s *Server) lastGood() []ListSource {
+func (s *Server) lastGood() []metrics.ListSource {
 	if s.o.Sources.Lists == nil {
 		return nil
 	}
-	return slices.DeleteFunc(s.o.Sources.Lists(), func(l ListSource) bool { return l.LastGood == "" })
+	return slices.DeleteFunc(s.o.Sources.Lists(), func(l metrics.ListSource) bool { return l.LastGood == "" })
 }
 
 func (s *Server) notReady() []string {
@@ -65,7 +67,7 @@ func (s *Server) notReady() []string {
 		return []string{"shutting down"}
 	}
 	var reasons []string
-	if s.o.Sources.policy() == nil {
+	if s.o.Sources.Snapshot() == nil {
 		reasons = append(reasons, "no policy is loaded")
 	}
 	if r := s.unanswered(); r != "" {
@@ -86,7 +88,7 @@ func (s *Server) unanswered() string {
 	if len(all) == 0 {
 		return "no upstream is configured"
 	}
-	var last Upstream
+	var last metrics.Upstream
 	for _, u := range all {
 		if u.LastAnswer.After(last.LastAnswer) {
 			last = u

@@ -5,20 +5,16 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
 	"rideau/blocklists/input"
 	"rideau/resolver"
 	"rideau/resolver/ops"
+	"rideau/resolver/ops/metrics"
 )
 
 // now is the time of all fixtures.
@@ -62,18 +58,18 @@ func healthy(t testing.TB) ops.Options {
 	s := load(t, policy(), nil, new(blocklists.Slots))
 	return ops.Options{
 		Clock: func() time.Time { return now },
-		Sources: ops.Sources{
+		Sources: metrics.Sources{
 			Totals:    new(resolver.Stats).Totals,
 			Policy:    func() *blocklists.Snapshot { return s },
-			Upstreams: func() []ops.Upstream { return []ops.Upstream{answered("192.0.2.53:53", time.Second)} },
-			Build:     ops.Build{Version: "v1.2.3", Revision: "0123abcd"},
+			Upstreams: func() []metrics.Upstream { return []metrics.Upstream{answered("192.0.2.53:53", time.Second)} },
+			Build:     metrics.Build{Version: "v1.2.3", Revision: "0123abcd"},
 		},
 	}
 }
 
 // answered is an upstream that answered that long ago.
-func answered(name string, ago time.Duration) ops.Upstream {
-	return ops.Upstream{Name: name, Healthy: true, LastAnswer: now.Add(-ago), Duration: ops.Histogram{Counts: make([]uint64, 1)}}
+func answered(name string, ago time.Duration) metrics.Upstream {
+	return metrics.Upstream{Name: name, Healthy: true, LastAnswer: now.Add(-ago), Duration: metrics.Histogram{Counts: make([]uint64, 1)}}
 }
 
 // request is a request from this machine, with headers as key and value.
@@ -99,46 +95,4 @@ func expect(t *testing.T, w *httptest.ResponseRecorder, status int, body string)
 	if w.Code != status || w.Body.String() != body {
 		t.Errorf("got %d:\n%s\nwant %d:\n%s", w.Code, w.Body, status, body)
 	}
-}
-
-// scrape is the text that the Server gives to Prometheus.
-func scrape(t testing.TB, o ops.Options) string {
-	t.Helper()
-	w := ask(ops.New(o), request("GET", "/metrics"))
-	if w.Code != 200 {
-		t.Fatalf("got %d %s", w.Code, w.Body)
-	}
-	return w.Body.String()
-}
-
-// parse reads the text format.
-func parse(t testing.TB, text string) map[string]*dto.MetricFamily {
-	t.Helper()
-	p := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := p.TextToMetricFamilies(strings.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return families
-}
-
-// values are the samples whose name begins with a prefix, as "name{labels}" to
-// their value; of a histogram, its count.
-func values(t testing.TB, text, prefix string) map[string]float64 {
-	t.Helper()
-	out := map[string]float64{}
-	for name, f := range parse(t, text) {
-		if !strings.HasPrefix(name, prefix) {
-			continue
-		}
-		for _, m := range f.Metric {
-			var labels []string
-			for _, l := range m.Label {
-				labels = append(labels, l.GetName()+"="+l.GetValue())
-			}
-			slices.Sort(labels)
-			out[name+"{"+strings.Join(labels, ",")+"}"] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
-		}
-	}
-	return out
 }

@@ -20,15 +20,13 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"rideau/resolver/ops/metrics"
 )
 
 // Options go with [New].
 type Options struct {
 	// Sources is where the facts come from.
-	Sources Sources
+	Sources metrics.Sources
 	// Ready gives the reasons why queries are not served, beside those that
 	// the Sources tell by themselves (no policy, no upstream that answers); nil
 	// for none. It is called for each request, by many at a time.
@@ -71,7 +69,6 @@ type Options struct {
 const (
 	idleTimeout = 2 * time.Minute
 	maxHeader   = 16 << 10
-	maxScrapes  = 8 // at a time
 )
 
 // Server serves the operators. Listen is called before Serve; all else is
@@ -123,7 +120,7 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("GET /metrics", s.metrics())
+	mux.Handle("GET /metrics", metrics.Handler(s.o.Sources, s.o.Logger))
 	mux.HandleFunc("GET /version", s.version)
 	if s.o.Reload != nil {
 		mux.HandleFunc("POST /reload", s.reload)
@@ -147,22 +144,6 @@ func (s *Server) Handler() http.Handler {
 		h.Set("Cache-Control", "no-store")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		mux.ServeHTTP(w, r)
-	})
-}
-
-// metrics serves a registry of its own.
-func (s *Server) metrics() http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(
-		NewCollector(s.o.Sources),
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	)
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		ErrorLog: slog.NewLogLogger(s.o.Logger.Handler(), slog.LevelError),
-		// One bad series must not hide the others.
-		ErrorHandling:       promhttp.ContinueOnError,
-		MaxRequestsInFlight: maxScrapes,
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/resolver/ops"
+	"rideau/resolver/ops/metrics"
 )
 
 func TestHealthz(t *testing.T) {
@@ -21,8 +22,8 @@ func TestHealthz(t *testing.T) {
 }
 
 func TestReadyz(t *testing.T) {
-	upstreams := func(all ...ops.Upstream) func(*ops.Options) {
-		return func(o *ops.Options) { o.Sources.Upstreams = func() []ops.Upstream { return all } }
+	upstreams := func(all ...metrics.Upstream) func(*ops.Options) {
+		return func(o *ops.Options) { o.Sources.Upstreams = func() []metrics.Upstream { return all } }
 	}
 	for name, tt := range map[string]struct {
 		change func(*ops.Options)
@@ -32,10 +33,10 @@ func TestReadyz(t *testing.T) {
 		"ready":       {},
 		"no policy":   {change: func(o *ops.Options) { o.Sources.Policy = func() *blocklists.Snapshot { return nil } }, want: []string{"no policy is loaded"}},
 		"no upstream": {change: upstreams(), want: []string{"no upstream is configured"}},
-		"never answered": {change: upstreams(ops.Upstream{Name: "a"}),
+		"never answered": {change: upstreams(metrics.Upstream{Name: "a"}),
 			want: []string{"no upstream has answered yet"}},
 		"one of two answered": {change: upstreams(answered("a", time.Hour), answered("b", time.Minute))},
-		"answered long ago": {change: upstreams(answered("a", time.Hour), answered("b", 61*time.Second), ops.Upstream{Name: "c"}),
+		"answered long ago": {change: upstreams(answered("a", time.Hour), answered("b", 61*time.Second), metrics.Upstream{Name: "c"}),
 			want: []string{"no upstream has answered within 1m0s; the last was b, 1m1s ago"}},
 		"longer patience": {change: func(o *ops.Options) {
 			upstreams(answered("a", time.Hour))(o)

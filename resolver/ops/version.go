@@ -65,7 +65,7 @@ func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
 		Lists       []List    `json:"lists"`
 	}{Version: s.o.Sources.Build.Version, Revision: s.o.Sources.Build.Revision,
 		GoVersion: runtime.Version(), Started: s.started.UTC()}
-	p := s.o.Sources.policy()
+	p := s.o.Sources.Snapshot()
 	out.Bans, out.Lists = bansOf(p), listsOf(p)
 	for _, l := range s.lastGood() {
 		for i := range out.Lists {

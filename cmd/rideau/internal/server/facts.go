@@ -9,6 +9,7 @@ import (
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/resolver/limit"
 	"rideau/resolver/ops"
+	"rideau/resolver/ops/metrics"
 	"rideau/resolver/upstream"
 )
 
@@ -26,7 +27,7 @@ func (s *Server) listenOps() (*ops.Server, error) {
 		return nil, err
 	}
 	web := ops.New(ops.Options{
-		Sources: ops.Sources{
+		Sources: metrics.Sources{
 			Bypass:        s.bypasses,
 			Totals:        s.resolver.Stats().Totals,
 			Policy:        func() *blocklists.Snapshot { return s.resolver.State().Policy() },
@@ -40,7 +41,7 @@ func (s *Server) listenOps() (*ops.Server, error) {
 			QueriesLost:   s.queries.Lost,
 			Reloads:       &s.reloads,
 			Lists:         s.listFacts,
-			Build:         ops.Build{Version: s.o.Build.Version, Revision: s.o.Build.Revision},
+			Build:         metrics.Build{Version: s.o.Build.Version, Revision: s.o.Build.Revision},
 		},
 		Ready:       s.notServing,
 		ReadyWithin: readyWithin,
@@ -62,7 +63,7 @@ func (s *Server) listenOps() (*ops.Server, error) {
 	return web, nil
 }
 
-func (s *Server) listFacts() []ops.ListSource {
+func (s *Server) listFacts() []metrics.ListSource {
 	cfg, _ := s.now()
 	return s.sources.facts(cfg)
 }
@@ -78,20 +79,20 @@ func (s *Server) notServing() []string {
 	return out
 }
 
-func (s *Server) cacheFacts() ops.Cache {
-	return ops.Cache(s.cache.Stats())
+func (s *Server) cacheFacts() metrics.Cache {
+	return metrics.Cache(s.cache.Stats())
 }
 
-func (s *Server) upstreamFacts() []ops.Upstream {
+func (s *Server) upstreamFacts() []metrics.Upstream {
 	_, ups := s.now()
-	var out []ops.Upstream
+	var out []metrics.Upstream
 	for _, g := range ups.Groups {
 		for _, u := range g.Stats() {
-			f := ops.Upstream{Name: u.Addr, Requests: u.Requests, Mismatches: u.Mismatches, Healthy: u.Healthy, LastAnswer: u.LastAnswer,
+			f := metrics.Upstream{Name: u.Addr, Requests: u.Requests, Mismatches: u.Mismatches, Healthy: u.Healthy, LastAnswer: u.LastAnswer,
 				Probing: u.Health == upstream.Trial, RTT: u.RTT, P95: u.P95, InFlight: u.InFlight, Busy: u.Busy, Hedges: u.Hedges, HedgeWins: u.HedgeWins,
-				Duration: ops.Histogram{Bounds: u.Latency.Bounds, Counts: u.Latency.Counts, Sum: u.Latency.Sum}}
+				Duration: metrics.Histogram{Bounds: u.Latency.Bounds, Counts: u.Latency.Counts, Sum: u.Latency.Sum}}
 			for _, x := range u.Failures {
-				f.Failures = append(f.Failures, ops.Failure{Reason: x.Reason, Count: x.Count})
+				f.Failures = append(f.Failures, metrics.Failure{Reason: x.Reason, Count: x.Count})
 			}
 			out = append(out, f)
 		}
@@ -99,10 +100,10 @@ func (s *Server) upstreamFacts() []ops.Upstream {
 	return out
 }
 
-func (s *Server) listenerFacts() ops.Listener {
+func (s *Server) listenerFacts() metrics.Listener {
 	t := s.sockets.stats()
-	return ops.Listener{Pending: s.room.Waiting(), Connections: t.Connections, Refused: t.Refused, UDPSendErrors: t.SendErrors,
-		UDPLost: t.Lost, Flooded: s.gate.Flooded(), TurnedAway: []ops.Failure{
+	return metrics.Listener{Pending: s.room.Waiting(), Connections: t.Connections, Refused: t.Refused, UDPSendErrors: t.SendErrors,
+		UDPLost: t.Lost, Flooded: s.gate.Flooded(), TurnedAway: []metrics.Failure{
 			{Reason: limit.Full.String(), Count: s.room.Refused(limit.Full)},
 			{Reason: limit.ClientFull.String(), Count: s.room.Refused(limit.ClientFull)},
 			{Reason: limit.ZoneFull.String(), Count: s.room.Refused(limit.ZoneFull)},
@@ -116,10 +117,10 @@ func (s *Server) panics() uint64 {
 }
 
 // bypasses are the groups whose devices tried to go round this resolver.
-func (s *Server) bypasses() []ops.Bypass {
-	var out []ops.Bypass
+func (s *Server) bypasses() []metrics.Bypass {
+	var out []metrics.Bypass
 	for _, g := range s.devices.Groups(time.Now()) {
-		out = append(out, ops.Bypass(g))
+		out = append(out, metrics.Bypass(g))
 	}
 	return out
 }

@@ -17,7 +17,7 @@ import (
 	"rideau/blocklists/input"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
-	"rideau/resolver/ops"
+	"rideau/resolver/ops/metrics"
 )
 
 // feed is what is known of a list with a URL. Its sources' mu guards it.
@@ -296,13 +296,13 @@ func (s *Sources) pending() bool {
 }
 
 // facts are what the operators' HTTP tells of the sources.
-func (s *Sources) facts(cfg *config.Config) []ops.ListSource {
+func (s *Sources) facts(cfg *config.Config) []metrics.ListSource {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []ops.ListSource
+	var out []metrics.ListSource
 	for i := range cfg.Lists {
 		l := &cfg.Lists[i]
-		x := ops.ListSource{List: l.ID}
+		x := metrics.ListSource{List: l.ID}
 		if why, copied := s.copies[l.ID]; copied {
 			x.LastGood = why
 		}

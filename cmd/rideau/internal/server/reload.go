@@ -15,6 +15,7 @@ import (
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 	"rideau/resolver/ops"
+	"rideau/resolver/ops/metrics"
 )
 
 // reload reads the configuration and all lists, and puts them to use whole,
@@ -196,14 +197,14 @@ func (s *Server) logReload(why string, result ops.ReloadResult, err error) {
 
 // listResults says of each list whether it could be read; of none if cfg is
 // nil.
-func listResults(cfg *config.Config, report compile.Report) []ops.ListResult {
+func listResults(cfg *config.Config, report compile.Report) []metrics.ListResult {
 	if cfg == nil {
 		return nil
 	}
-	var out []ops.ListResult
+	var out []metrics.ListResult
 	for _, l := range cfg.Lists {
 		failed := slices.ContainsFunc(report.Failed, func(e *compile.ListError) bool { return e.List == l.ID })
-		out = append(out, ops.ListResult{List: l.ID, OK: !failed})
+		out = append(out, metrics.ListResult{List: l.ID, OK: !failed})
 	}
 	return out
 }

@@ -28,6 +28,7 @@ import (
 	"rideau/resolver/device"
 	"rideau/resolver/limit"
 	"rideau/resolver/ops"
+	"rideau/resolver/ops/metrics"
 )
 
 // Options say what to serve. They are fixed when a Server is made.
@@ -35,7 +36,7 @@ type Options struct {
 	// Config is the path of the configuration; if it is empty, the one inside
 	// the program is used.
 	Config string
-	Build  ops.Build
+	Build  metrics.Build
 	// Log receives the log, in the configured format.
 	Log io.Writer
 	// Workers is how many workers each address has where the configuration
@@ -84,7 +85,7 @@ type Server struct {
 	events   *auditlog.EventLog
 	sockets  *sockets
 	web      *ops.Server // the operators' HTTP; nil without one
-	reloads  ops.ReloadLog
+	reloads  metrics.ReloadLog
 	faults   atomic.Uint64 // panics in tasks beside answering
 
 	// mu lets one reload run at a time, and guards what only reloads use.

@@ -1,4 +1,4 @@
-package ops
+package metrics
 
 import "slices"
 
@@ -81,10 +81,10 @@ const (
 	ids
 )
 
-// metrics is the one list of metrics, for the collector and for the
+// table is the one list of metrics, for the collector and for the
 // documentation. All labels have closed sets of values: words of the program, or ids
 // that the operator configured.
-var metrics = [ids]Metric{
+var table = [ids]Metric{
 	queriesTotal: {"rideau_queries_total", counter,
 		"Queries that ended, by transport, class of query type, and how they ended.", []string{"transport", "qtype", "outcome"}},
 	answerDuration: {"rideau_answer_duration_seconds", histogram,
@@ -211,7 +211,7 @@ var metrics = [ids]Metric{
 // Descriptions are all metrics of [NewCollector]'s collector, in the order in
 // which they are best read. The caller owns them.
 func Descriptions() []Metric {
-	out := slices.Clone(metrics[:])
+	out := slices.Clone(table[:])
 	for i := range out {
 		out[i].Labels = slices.Clone(out[i].Labels)
 	}

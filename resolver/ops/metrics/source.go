@@ -1,4 +1,9 @@
-package ops
+// Package metrics describes Rideau's metrics and serves them to Prometheus. It
+// gets every number from its [Sources], which are functions and plain values, and
+// stores none but the counts of reloads. No label names a client or a queried name.
+//
+// It is the only package that imports the Prometheus client.
+package metrics
 
 import (
 	"time"
@@ -45,8 +50,8 @@ type Sources struct {
 	Build   Build
 }
 
-// policy is what serves now, or nil.
-func (s *Sources) policy() *blocklists.Snapshot {
+// Snapshot returns what Policy does, and nil without Policy.
+func (s *Sources) Snapshot() *blocklists.Snapshot {
 	if s.Policy == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package ops_test
+package metrics_test
 
 import (
 	"bytes"
@@ -8,11 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"rideau/resolver/ops"
+	"rideau/resolver/ops/metrics"
 )
 
 // row is how a metric stands in a table of the documentation.
-func row(m ops.Metric) string {
+func row(m metrics.Metric) string {
 	labels := ""
 	if len(m.Labels) > 0 {
 		labels = "{" + strings.Join(m.Labels, ",") + "}"
@@ -23,14 +23,14 @@ func row(m ops.Metric) string {
 // The README's table of metrics is the one made here: when this test fails it
 // prints what to paste.
 func TestReadmeNamesEveryMetric(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+	readme, err := os.ReadFile("../../../README.md")
 	if err != nil {
 		t.Errorf("no README: %v", err)
 	}
 	table := []string{"| Metric | Type | Meaning |", "|---|---|---|"}
 	known := map[string]bool{}
 	missing := 0
-	for _, m := range ops.Descriptions() {
+	for _, m := range metrics.Descriptions() {
 		table = append(table, row(m))
 		if !bytes.Contains(readme, []byte(row(m)+"\n")) {
 			missing++

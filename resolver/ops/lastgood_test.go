@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"rideau/resolver/ops"
+	"rideau/resolver/ops/metrics"
 )
 
 // A list that serves from its last good copy does not make the process unready, and everybody who asks is told.
 func TestLastGoodIsTold(t *testing.T) {
 	o := healthy(t)
-	o.Sources.Lists = func() []ops.ListSource {
-		return []ops.ListSource{{List: "wechat", URL: true}, {List: "tiktok", LastGood: "tiktok.txt:3: broken\nand more"}}
+	o.Sources.Lists = func() []metrics.ListSource {
+		return []metrics.ListSource{{List: "wechat", URL: true}, {List: "tiktok", LastGood: "tiktok.txt:3: broken\nand more"}}
 	}
 	s := ops.New(o)
 	const want = "the last good copy of list tiktok serves: tiktok.txt:3: broken; and more"

@@ -1,4 +1,4 @@
-package ops
+package metrics
 
 import (
 	"errors"
@@ -22,7 +22,7 @@ type Collector struct {
 // NewCollector makes a Collector. It asks the Sources nothing yet.
 func NewCollector(src Sources) *Collector {
 	c := &Collector{src: src}
-	for i, m := range metrics {
+	for i, m := range table {
 		c.descs[i] = prometheus.NewDesc(m.Name, m.Help, m.Labels, nil)
 	}
 	return c
@@ -44,14 +44,14 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		totals = c.src.Totals()
 		s.queries(totals)
 	}
-	if p := c.src.policy(); p != nil {
+	if p := c.src.Snapshot(); p != nil {
 		s.policy(p)
 		if totals != nil {
 			s.blocks(totals, p)
 		}
 	}
 	if c.src.Bypass != nil {
-		s.bypass(c.src.Bypass(), c.src.policy())
+		s.bypass(c.src.Bypass(), c.src.Snapshot())
 	}
 	if c.src.Cache != nil {
 		s.cache(c.src.Cache())
@@ -98,7 +98,7 @@ type scrape struct {
 // UTF-8, is reported with the scrape and costs only itself.
 func (s scrape) put(i id, v float64, labels ...string) {
 	kind := prometheus.GaugeValue
-	if metrics[i].Type == counter {
+	if table[i].Type == counter {
 		kind = prometheus.CounterValue
 	}
 	m, err := prometheus.NewConstMetric(s.descs[i], kind, v, labels...)

@@ -1,11 +1,13 @@
-package ops_test
+package metrics_test
 
 import (
 	"bytes"
 	"compress/gzip"
 	"context"
 	"io"
+	"log/slog"
 	"maps"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -22,11 +24,11 @@ import (
 	"rideau/blocklists"
 	"rideau/resolver"
 	"rideau/resolver/device"
-	"rideau/resolver/ops"
+	"rideau/resolver/ops/metrics"
 )
 
 // busy is Sources with every metric in them.
-func busy(t testing.TB) ops.Sources {
+func busy(t testing.TB) metrics.Sources {
 	stats := new(resolver.Stats)
 	workers := []*resolver.Counters{stats.NewCounters(), stats.NewCounters()}
 	none := resolver.Outcome{Ban: blocklists.NoBan}
@@ -45,48 +47,48 @@ func busy(t testing.TB) ops.Sources {
 	})
 	observe(4, resolver.UDP, 3*time.Millisecond, func(o *resolver.Outcome) { o.Kind, o.Ban, o.Monitored, o.Overruled = resolver.Forwarded, 1, true, 1 })
 	s := load(t, policy(), nil, new(blocklists.Slots))
-	reloads := new(ops.ReloadLog)
-	reloads.Record(now, true, []ops.ListResult{{List: "wechat", OK: true}, {List: "kaspersky", OK: true}, {List: "tiktok", OK: true}})
-	reloads.Record(now.Add(time.Minute), false, []ops.ListResult{{List: "wechat", OK: true}, {List: "kaspersky"}})
+	reloads := new(metrics.ReloadLog)
+	reloads.Record(now, true, []metrics.ListResult{{List: "wechat", OK: true}, {List: "kaspersky", OK: true}, {List: "tiktok", OK: true}})
+	reloads.Record(now.Add(time.Minute), false, []metrics.ListResult{{List: "wechat", OK: true}, {List: "kaspersky"}})
 	up := answered("192.0.2.53:53", 1500*time.Millisecond)
 	up.Requests, up.Mismatches = 10, 3
 	up.RTT, up.P95, up.InFlight, up.Busy, up.Hedges, up.HedgeWins = 20*time.Millisecond, 50*time.Millisecond, 2, 3, 4, 5
-	up.Failures = []ops.Failure{{Reason: "timeout", Count: 2}, {Reason: "refused"}}
-	up.Duration = ops.Histogram{Bounds: []time.Duration{time.Millisecond, time.Second}, Counts: []uint64{5, 2, 1}, Sum: 3500 * time.Millisecond}
-	return ops.Sources{
+	up.Failures = []metrics.Failure{{Reason: "timeout", Count: 2}, {Reason: "refused"}}
+	up.Duration = metrics.Histogram{Bounds: []time.Duration{time.Millisecond, time.Second}, Counts: []uint64{5, 2, 1}, Sum: 3500 * time.Millisecond}
+	return metrics.Sources{
 		Totals:    stats.Totals,
 		Policy:    func() *blocklists.Snapshot { return s },
 		Unrelated: func() uint64 { return 5 },
 		Refreshes: func() (uint64, uint64) { return 3, 4 },
-		Cache:     func() ops.Cache { return ops.Cache{1, 2, 3, 4, 5, 6, 7, 8} },
-		Upstreams: func() []ops.Upstream {
-			return []ops.Upstream{up, {Name: "[2001:db8::53]:53", Failures: []ops.Failure{{Reason: "timeout"}}}, up}
+		Cache:     func() metrics.Cache { return metrics.Cache{1, 2, 3, 4, 5, 6, 7, 8} },
+		Upstreams: func() []metrics.Upstream {
+			return []metrics.Upstream{up, {Name: "[2001:db8::53]:53", Failures: []metrics.Failure{{Reason: "timeout"}}}, up}
 		},
-		Listener: func() ops.Listener {
-			return ops.Listener{8, 9, 10, 11, 19, []ops.Failure{{Reason: "all", Count: 20}, {Reason: "flood", Count: 21}}, true}
+		Listener: func() metrics.Listener {
+			return metrics.Listener{8, 9, 10, 11, 19, []metrics.Failure{{Reason: "all", Count: 20}, {Reason: "flood", Count: 21}}, true}
 		},
-		Bypass: func() []ops.Bypass {
-			return []ops.Bypass{{Group: "all", Attempts: 14, Devices: 15}, {Group: "mobile", Attempts: 16, Devices: 17, Overflow: 18}}
+		Bypass: func() []metrics.Bypass {
+			return []metrics.Bypass{{Group: "all", Attempts: 14, Devices: 15}, {Group: "mobile", Attempts: 16, Devices: 17, Overflow: 18}}
 		},
 		Panics:        func() uint64 { return 12 },
 		EventsDropped: func() uint64 { return 13 },
 		QueriesLost:   func() uint64 { return 14 },
 		Reloads:       reloads,
-		Lists: func() []ops.ListSource {
-			return []ops.ListSource{
+		Lists: func() []metrics.ListSource {
+			return []metrics.ListSource{
 				{List: "good", URL: true, Fetches: map[string]uint64{"updated": 1, "unchanged": 2}, LastFetch: now},
 				{List: "bad", URL: true, Fetches: map[string]uint64{"failed": 3}, LastGood: "no network"},
 				{List: "file", LastGood: "the file is gone"},
 			}
 		},
-		Build: ops.Build{Version: "v1.2.3", Revision: "0123abcd"},
+		Build: metrics.Build{Version: "v1.2.3", Revision: "0123abcd"},
 	}
 }
 
 // The whole of what Rideau itself exposes. To accept a change, run the test
 // with UPDATE_GOLDEN=1 and read the difference.
 func TestMetricsGolden(t *testing.T) {
-	text := scrape(t, ops.Options{Sources: busy(t)})
+	text := scrape(t, busy(t))
 	parse(t, text)
 	var got strings.Builder
 	for line := range strings.Lines(text) {
@@ -113,8 +115,8 @@ func TestMetricsGolden(t *testing.T) {
 }
 
 func TestEveryMetricIsExposedAsDescribed(t *testing.T) {
-	families := parse(t, scrape(t, ops.Options{Sources: busy(t)}))
-	for _, d := range ops.Descriptions() {
+	families := parse(t, scrape(t, busy(t)))
+	for _, d := range metrics.Descriptions() {
 		f := families[d.Name]
 		if f == nil {
 			t.Errorf("%s is not exposed", d.Name)
@@ -149,7 +151,7 @@ func TestEveryMetricIsExposedAsDescribed(t *testing.T) {
 
 func TestPromlint(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
-	if err := registry.Register(ops.NewCollector(busy(t))); err != nil {
+	if err := registry.Register(metrics.NewCollector(busy(t))); err != nil {
 		t.Fatal(err)
 	}
 	families, err := registry.Gather()
@@ -167,15 +169,15 @@ func TestPromlint(t *testing.T) {
 
 // With nothing known there is nothing but the build, and no panic.
 func TestMetricsWithoutSources(t *testing.T) {
-	got := values(t, scrape(t, ops.Options{}), "rideau_")
+	got := values(t, scrape(t, metrics.Sources{}), "rideau_")
 	if len(got) != 1 {
 		t.Errorf("got %v", got)
 	}
-	empty := ops.Sources{
+	empty := metrics.Sources{
 		Totals: new(resolver.Stats).Totals, Policy: func() *blocklists.Snapshot { return nil },
-		Upstreams: func() []ops.Upstream { return nil }, Reloads: new(ops.ReloadLog),
+		Upstreams: func() []metrics.Upstream { return nil }, Reloads: new(metrics.ReloadLog),
 	}
-	got = values(t, scrape(t, ops.Options{Sources: empty}), "rideau_")
+	got = values(t, scrape(t, empty), "rideau_")
 	want := []string{"rideau_reload_last_failed{}", "rideau_reload_last_success_timestamp_seconds{}",
 		"rideau_reloads_total{result=failure}", "rideau_reloads_total{result=success}"}
 	delete(got, "rideau_build_info{goversion="+runtimeVersion(t)+",revision=,version=}")
@@ -186,7 +188,7 @@ func TestMetricsWithoutSources(t *testing.T) {
 
 func runtimeVersion(t *testing.T) string {
 	t.Helper()
-	for k := range values(t, scrape(t, ops.Options{}), "rideau_build_info") {
+	for k := range values(t, scrape(t, metrics.Sources{}), "rideau_build_info") {
 		return regexp.MustCompile(`goversion=([^,]*)`).FindStringSubmatch(k)[1]
 	}
 	t.Fatal("no build info")
@@ -208,7 +210,7 @@ func TestBlocksAcrossReloads(t *testing.T) {
 			}
 		}
 	}
-	o := ops.Options{Sources: ops.Sources{Totals: stats.Totals, Policy: func() *blocklists.Snapshot { return current }}}
+	o := metrics.Sources{Totals: stats.Totals, Policy: func() *blocklists.Snapshot { return current }}
 	check := func(want map[string]float64) {
 		t.Helper()
 		text := scrape(t, o)
@@ -256,15 +258,15 @@ func TestBlocksBeyondSlots(t *testing.T) {
 	for _, slot := range []blocklists.Slot{0, blocklists.MaxSlots - 1} {
 		stats.NewCounters().Observe(&resolver.Query{}, resolver.Outcome{Kind: resolver.Blocked, Ban: slot}, 0)
 	}
-	text := scrape(t, ops.Options{Sources: ops.Sources{Totals: stats.Totals, Policy: func() *blocklists.Snapshot { return current }}})
+	text := scrape(t, metrics.Sources{Totals: stats.Totals, Policy: func() *blocklists.Snapshot { return current }})
 	if got := values(t, text, "rideau_blocks_total")["rideau_blocks_total{action=nxdomain,ban=other}"]; got != 2 {
 		t.Errorf("got %v", got)
 	}
 }
 
 func TestUpstreamsComeAndGo(t *testing.T) {
-	all := []ops.Upstream{answered("a", 0), answered("b", 0)}
-	o := ops.Options{Sources: ops.Sources{Upstreams: func() []ops.Upstream { return all }}}
+	all := []metrics.Upstream{answered("a", 0), answered("b", 0)}
+	o := metrics.Sources{Upstreams: func() []metrics.Upstream { return all }}
 	if n := len(values(t, scrape(t, o), "rideau_upstream_healthy")); n != 2 {
 		t.Errorf("%d upstreams", n)
 	}
@@ -282,11 +284,11 @@ func TestUpstreamsComeAndGo(t *testing.T) {
 // A value that cannot be exposed costs itself alone.
 func TestBadValues(t *testing.T) {
 	src := busy(t)
-	src.Upstreams = func() []ops.Upstream {
-		return []ops.Upstream{{Name: "bad\xff", Requests: 1}, {Name: "good", Requests: 2,
-			Duration: ops.Histogram{Bounds: []time.Duration{1}, Counts: []uint64{1}}}}
+	src.Upstreams = func() []metrics.Upstream {
+		return []metrics.Upstream{{Name: "bad\xff", Requests: 1}, {Name: "good", Requests: 2,
+			Duration: metrics.Histogram{Bounds: []time.Duration{1}, Counts: []uint64{1}}}}
 	}
-	got := values(t, scrape(t, ops.Options{Sources: src}), "rideau_")
+	got := values(t, scrape(t, src), "rideau_")
 	if got["rideau_upstream_requests_total{upstream=good}"] != 2 || got["rideau_panics_total{}"] != 12 {
 		t.Errorf("got %v", got)
 	}
@@ -296,11 +298,11 @@ func TestBadValues(t *testing.T) {
 }
 
 func TestReloadLog(t *testing.T) {
-	log := new(ops.ReloadLog)
-	o := ops.Options{Sources: ops.Sources{Reloads: log}}
-	log.Record(now, true, []ops.ListResult{{"a", true}, {"gone", true}})
+	log := new(metrics.ReloadLog)
+	o := metrics.Sources{Reloads: log}
+	log.Record(now, true, []metrics.ListResult{{"a", true}, {"gone", true}})
 	log.Record(now.Add(time.Second), false, nil) // the configuration was refused
-	log.Record(now.Add(2*time.Second), false, []ops.ListResult{{"a", false}, {"new", true}})
+	log.Record(now.Add(2*time.Second), false, []metrics.ListResult{{"a", false}, {"new", true}})
 	check := func(want map[string]float64) {
 		t.Helper()
 		text := scrape(t, o)
@@ -319,7 +321,7 @@ func TestReloadLog(t *testing.T) {
 		"rideau_list_reloads_total{list=gone,result=success}": 1, "rideau_list_reloads_total{list=gone,result=failure}": 0,
 		"rideau_list_reloads_total{list=new,result=success}": 1, "rideau_list_reloads_total{list=new,result=failure}": 0,
 	})
-	log.Record(now.Add(3*time.Second), true, []ops.ListResult{{"a", true}, {"new", true}})
+	log.Record(now.Add(3*time.Second), true, []metrics.ListResult{{"a", true}, {"new", true}})
 	check(map[string]float64{
 		"rideau_reloads_total{result=success}":             2,
 		"rideau_reloads_total{result=failure}":             2,
@@ -336,7 +338,7 @@ func TestConcurrentScrapes(t *testing.T) {
 	src := busy(t)
 	stats := new(resolver.Stats)
 	src.Totals = stats.Totals
-	base, _, end := serve(t, ops.Options{Sources: src})
+	handler := metrics.Handler(src, slog.New(slog.DiscardHandler))
 	ctx, stop := context.WithCancel(context.Background())
 	var writers, readers sync.WaitGroup
 	for range 2 {
@@ -344,7 +346,7 @@ func TestConcurrentScrapes(t *testing.T) {
 			c := stats.NewCounters()
 			for i := 0; ctx.Err() == nil; i++ {
 				c.Observe(&resolver.Query{}, resolver.Outcome{Kind: resolver.Blocked, Ban: blocklists.Slot(i % 4)}, time.Duration(i))
-				src.Reloads.Record(now, i%2 == 0, []ops.ListResult{{"wechat", true}})
+				src.Reloads.Record(now, i%2 == 0, []metrics.ListResult{{"wechat", true}})
 			}
 		})
 	}
@@ -352,13 +354,14 @@ func TestConcurrentScrapes(t *testing.T) {
 		readers.Go(func() {
 			last := -1.0
 			for range 5 {
-				status, body := get(t, "GET", base+"/metrics")
-				if status != 200 {
-					t.Errorf("got %d %s", status, body)
+				w := httptest.NewRecorder()
+				handler.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+				if w.Code != 200 {
+					t.Errorf("got %d %s", w.Code, w.Body)
 					return
 				}
 				var sum float64
-				for _, v := range values(t, body, "rideau_queries_total") {
+				for _, v := range values(t, w.Body.String(), "rideau_queries_total") {
 					sum += v
 				}
 				if sum < last {
@@ -371,14 +374,10 @@ func TestConcurrentScrapes(t *testing.T) {
 	readers.Wait()
 	stop()
 	writers.Wait()
-	if err := end(); err != nil {
-		t.Error(err)
-	}
 }
 
 func TestMetricsCompressed(t *testing.T) {
-	s := ops.New(ops.Options{Sources: busy(t)})
-	w := ask(s, request("GET", "/metrics", "Accept-Encoding", "gzip"))
+	w := get(t, busy(t), "Accept-Encoding", "gzip")
 	z, err := gzip.NewReader(bytes.NewReader(w.Body.Bytes()))
 	if err != nil {
 		t.Fatal(err)
@@ -397,24 +396,24 @@ func TestMetricsCompressed(t *testing.T) {
 func TestBypassGroups(t *testing.T) {
 	for name, c := range map[string]struct {
 		ban  func(b *blocklists.Ban)
-		seen []ops.Bypass
+		seen []metrics.Bypass
 		want map[string]float64
 	}{
 		"no such ban": {func(*blocklists.Ban) {}, nil, map[string]float64{}},
 		"off":         {func(b *blocklists.Ban) { b.Bypass, b.Mode = true, blocklists.Off }, nil, map[string]float64{}},
 		"nobody":      {func(b *blocklists.Ban) { b.Bypass = true }, nil, map[string]float64{"all": 0, "mobile": 0}},
 		"monitored":   {func(b *blocklists.Ban) { b.Bypass, b.Mode = true, blocklists.Monitor }, nil, map[string]float64{"all": 0, "mobile": 0}},
-		"somebody": {func(b *blocklists.Ban) { b.Bypass = true }, []ops.Bypass{{Group: "former", Attempts: 2, Devices: 1}, {Group: "mobile", Attempts: 3, Devices: 2}},
+		"somebody": {func(b *blocklists.Ban) { b.Bypass = true }, []metrics.Bypass{{Group: "former", Attempts: 2, Devices: 1}, {Group: "mobile", Attempts: 3, Devices: 2}},
 			map[string]float64{"all": 0, "former": 2, "mobile": 3}},
 	} {
 		p := policy()
 		p.Groups = []blocklists.Group{{ID: "mobile", Clients: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
 		c.ban(&p.Bans[0])
 		s := load(t, p, nil, new(blocklists.Slots))
-		text := scrape(t, ops.Options{Sources: ops.Sources{
+		text := scrape(t, metrics.Sources{
 			Policy: func() *blocklists.Snapshot { return s },
-			Bypass: func() []ops.Bypass { return c.seen },
-		}})
+			Bypass: func() []metrics.Bypass { return c.seen },
+		})
 		want := map[string]float64{}
 		for group, n := range c.want {
 			want["rideau_bypass_attempts_total{group="+group+"}"] = n
@@ -429,11 +428,11 @@ func TestBypassGroups(t *testing.T) {
 func TestBypassOfDevices(t *testing.T) {
 	table := device.New(device.Options{})
 	table.Seen("all", netip.MustParseAddr("192.0.2.1"), now)
-	var all []ops.Bypass
+	var all []metrics.Bypass
 	for _, g := range table.Groups(now) {
-		all = append(all, ops.Bypass(g))
+		all = append(all, metrics.Bypass(g))
 	}
-	if want := []ops.Bypass{{Group: "all", Attempts: 1, Devices: 1}}; !slices.Equal(all, want) {
+	if want := []metrics.Bypass{{Group: "all", Attempts: 1, Devices: 1}}; !slices.Equal(all, want) {
 		t.Errorf("%+v", all)
 	}
 }
