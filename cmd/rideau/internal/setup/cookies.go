@@ -11,8 +11,8 @@ import (
 	"rideau/resolver/cookie"
 )
 
-// Jar makes what cookies are made and checked with; nil if there are to be
-// none. own is the secret of a process to which none is given.
+// Jar returns what makes and checks DNS cookies; nil if they are off. own is the
+// secret to use where the configuration names none.
 func Jar(cfg *config.Config, own cookie.Secret) (*cookie.Jar, error) {
 	if !cfg.Listen.Cookies.Enabled {
 		return nil, nil
@@ -28,12 +28,12 @@ func Jar(cfg *config.Config, own cookie.Secret) (*cookie.Jar, error) {
 	return cookie.New(secrets...), nil
 }
 
-// maxSecrets is how many secrets there may be: each costs a hash for a cookie
-// that was made with none of them.
+// maxSecrets limits the secrets: a cookie that was made with none of them costs a
+// hash for each.
 const maxSecrets = 4
 
-// readSecrets reads a file with a secret on each line. Empty lines and those
-// that begin with # are passed over.
+// readSecrets reads a file with a secret on each line. It skips empty lines and
+// those that begin with #.
 func readSecrets(path string) ([]cookie.Secret, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -65,7 +65,7 @@ func readSecrets(path string) ([]cookie.Secret, error) {
 	return out, nil
 }
 
-// NewSecret is a secret that nobody else has.
+// NewSecret returns a random secret.
 func NewSecret() (s cookie.Secret) {
 	rand.Read(s[:]) // never fails
 	return s

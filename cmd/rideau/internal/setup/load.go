@@ -11,8 +11,8 @@ import (
 	"rideau/config"
 )
 
-// Load reads the configuration at path; the embedded one if path is
-// empty.
+// Load reads the configuration at path; if path is empty, it returns the one
+// inside the program.
 func Load(path string) (*config.Config, error) {
 	if path == "" {
 		return config.Default(), nil
@@ -23,7 +23,7 @@ func Load(path string) (*config.Config, error) {
 	return config.Load(path)
 }
 
-// Name is what a configuration is called in messages.
+// Name returns what messages call a configuration.
 func Name(c *config.Config) string {
 	if c.File == "" {
 		return "(inside the program)"
@@ -31,7 +31,8 @@ func Name(c *config.Config) string {
 	return c.File
 }
 
-// Regular refuses what would keep a reader waiting or reading for ever.
+// Regular returns an error for a path that is no regular file: a pipe or a device
+// could be read without end.
 func Regular(path string) error {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
@@ -40,7 +41,8 @@ func Regular(path string) error {
 	return err
 }
 
-// Token reads the secret that lets other machines reload.
+// Token reads the secret that the operators' HTTP demands from other machines;
+// it returns "" if none is configured.
 func Token(cfg *config.Config) (string, error) {
 	if cfg.Ops.TokenFile == "" {
 		return "", nil

@@ -11,13 +11,13 @@ import (
 
 const queryLogRemedy = "make its folder, let the user that rideau runs as write there, or take the key out"
 
-// OpenQueryLog opens the file that a configuration names; nil if it names
-// none. Only its owner may read it: it tells who asked what.
+// OpenQueryLog opens the log of queries for appending; it returns nil if none is
+// configured. Only the owner may read the file: it holds what each client asked.
 func OpenQueryLog(cfg *config.Config) (*os.File, error) {
 	if cfg.Log.Queries == "" {
 		return nil, nil
 	}
-	err := Regular(cfg.Log.Queries) // to open a pipe would wait for who reads it
+	err := Regular(cfg.Log.Queries) // opening a pipe would wait for its reader
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: log.queries: %w; %s", Name(cfg), err, queryLogRemedy)
 	}
@@ -28,7 +28,8 @@ func OpenQueryLog(cfg *config.Config) (*os.File, error) {
 	return f, nil
 }
 
-// QueryLogFolder looks whether the log could be made, and makes nothing.
+// QueryLogFolder returns an error if there is no folder for the log of queries. It
+// makes nothing.
 func QueryLogFolder(cfg *config.Config) error {
 	if cfg.Log.Queries == "" {
 		return nil

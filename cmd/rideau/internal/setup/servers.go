@@ -17,7 +17,7 @@ import (
 	"rideau/resolver/upstream/encrypted"
 )
 
-// newUpstream makes what asks a server.
+// newUpstream makes the upstream for one server.
 func newUpstream(cfg *config.Config, s config.Server, log *slog.Logger) (upstream.Server, error) {
 	switch s.Transport {
 	case config.Do53, config.TCP:
@@ -55,9 +55,9 @@ func newUpstream(cfg *config.Config, s config.Server, log *slog.Logger) (upstrea
 	return encrypted.NewDoH(u, s.Transport == config.DoH3, o), nil
 }
 
-// serversKey tells servers from others: all that is said of them, and what
-// their files hold. It is the same in another process, as the cache's snapshot
-// is kept under it, so it is no print of Go values, which may show pointers.
+// serversKey is the same for equal servers alone: equal settings, and equal
+// content of their files. The saved cache is stored under it, so that it must be
+// the same in the next process, too: it holds no pointers.
 func serversKey(servers []config.Server) string {
 	var b strings.Builder
 	for _, s := range servers {
@@ -71,7 +71,7 @@ func serversKey(servers []config.Server) string {
 	return b.String()
 }
 
-// certificates is what the server's ca_file holds, or nothing.
+// certificates returns the content of a server's ca_file; nil if it has none.
 func certificates(s config.Server) []byte {
 	if s.CAFile == "" {
 		return nil
@@ -80,12 +80,12 @@ func certificates(s config.Server) []byte {
 	return text
 }
 
-// Plain are the addresses of those servers that are asked in plain text.
+// Plain returns the addresses of the servers without encryption.
 func Plain(servers []config.Server) []netip.AddrPort {
 	return AddrsOf(slices.DeleteFunc(slices.Clone(servers), func(s config.Server) bool { return s.Transport.Encrypted() }))
 }
 
-// ServerList is servers, with spaces between.
+// ServerList returns servers as text, with spaces between them.
 func ServerList(servers []config.Server) string {
 	text := fmt.Sprint(servers)
 	return text[1 : len(text)-1] // not Trim: an address of IPv6 begins with a bracket of its own

@@ -168,7 +168,7 @@ func isLocal(a netip.Addr) bool {
 // what they learned.
 func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.Logger) (*Upstreams, error) {
 	u := &Upstreams{Servers: p.Servers, System: p.System, key: serversKey(p.Servers) + fmt.Sprint(p.System, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
-		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, cfg.Upstream.Cookies, cfg.Upstream.MixCase, sharingOf(&cfg.Upstream).key(), forwardKey(cfg))}
+		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, cfg.Upstream.Cookies, cfg.Upstream.MixCase, groupOptionsOf(&cfg.Upstream).key(), forwardKey(cfg))}
 	if old != nil && old.key == u.key {
 		return old, nil
 	}
@@ -178,7 +178,7 @@ func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.
 	}
 	o := upstream.Options{AttemptTimeout: cfg.Upstream.AttemptTimeout, Timeout: cfg.Upstream.Timeout,
 		ProbeInterval: cfg.Upstream.ProbeInterval, ProbeName: probe, Logger: log}
-	group := func(name string, servers []config.Server, s sharing) (*upstream.Group, error) {
+	group := func(name string, servers []config.Server, s groupOptions) (*upstream.Group, error) {
 		var ups []upstream.Server
 		for _, at := range servers {
 			up, err := newUpstream(cfg, at, log)
@@ -187,7 +187,7 @@ func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.
 			}
 			ups = append(ups, up)
 		}
-		g := upstream.NewGroup(name, s.options(o), ups...)
+		g := upstream.NewGroup(name, s.apply(o), ups...)
 		if old != nil {
 			for _, was := range old.Groups {
 				g.Inherit(was)
@@ -195,7 +195,7 @@ func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.
 		}
 		return g, nil
 	}
-	g, err := group("default", p.Servers, sharingOf(&cfg.Upstream))
+	g, err := group("default", p.Servers, groupOptionsOf(&cfg.Upstream))
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +209,7 @@ func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.
 			return nil, fmt.Errorf("forward: %w", err)
 		}
 		o.ProbeName = zone
-		g, err := group(f.Zones[0], f.Servers, sharingOfForward(f))
+		g, err := group(f.Zones[0], f.Servers, groupOptionsOfForward(f))
 		if err != nil {
 			return nil, err
 		}
@@ -223,7 +223,7 @@ func forwardKey(cfg *config.Config) string {
 	var b strings.Builder
 	for i := range cfg.Forward {
 		f := &cfg.Forward[i]
-		fmt.Fprintln(&b, f.Zones, serversKey(f.Servers), sharingOfForward(f).key())
+		fmt.Fprintln(&b, f.Zones, serversKey(f.Servers), groupOptionsOfForward(f).key())
 	}
 	return b.String()
 }

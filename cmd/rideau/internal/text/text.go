@@ -14,7 +14,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// TypeName is a query type's name.
+// TypeName returns the name of a type, such as AAAA or TYPE65280.
 func TypeName(t uint16) string {
 	if s, ok := dns.TypeToString[t]; ok {
 		return s
@@ -22,8 +22,8 @@ func TypeName(t uint16) string {
 	return "TYPE" + strconv.Itoa(int(t))
 }
 
-// ParseName reads a name as people type it, by the rules of lists: U-labels
-// become A-labels, and what cannot be a host name is no name.
+// ParseName parses a name as people type it, by the rules of lists: U-labels
+// become A-labels, and what cannot be a host name is an error.
 func ParseName(text string) (*wire.Name, error) {
 	name := new(wire.Name)
 	if text == "." {
@@ -49,7 +49,7 @@ func ParseName(text string) (*wire.Name, error) {
 
 var errNoName = errors.New("not one name")
 
-// ParseType reads a type's name.
+// ParseType parses the name of a type, in upper or lower case.
 func ParseType(s string) (uint16, bool) {
 	s = strings.ToUpper(s)
 	if t, ok := dns.StringToType[s]; ok {
@@ -62,6 +62,7 @@ func ParseType(s string) (uint16, bool) {
 	return 0, false
 }
 
+// Date returns an instant as RFC 3339 writes it, in UTC; "" for the zero Time.
 func Date(t time.Time) string {
 	if t.IsZero() {
 		return ""

@@ -15,7 +15,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// counted is a server on a port of its own that answers everything and counts.
+// counted starts a server on a free port that answers and counts queries.
 func counted(t *testing.T) (addr string, asked *atomic.Int64) {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -33,9 +33,9 @@ func counted(t *testing.T) (addr string, asked *atomic.Int64) {
 	return conn.LocalAddr().String(), asked
 }
 
-// TestSharing: what the configuration says of servers reaches their groups, and
-// a forward entry has what upstream has where it says nothing.
-func TestSharing(t *testing.T) {
+// TestGroupOptions: the settings of upstream and of a forward entry reach their
+// groups; a forward entry inherits what it does not set.
+func TestGroupOptions(t *testing.T) {
 	a, nA := counted(t)
 	b, nB := counted(t)
 	parse := func(upstream, forward string) *config.Config {
