@@ -140,11 +140,11 @@ func TestDocumentsUseWhatThereIs(t *testing.T) {
 	}
 }
 
-// TestReadmeCommandTable: each row names a command, and options that it has;
-// each command has a row.
-func TestReadmeCommandTable(t *testing.T) {
-	readme := documents(t)["README.md"]
-	rows := regexp.MustCompile("(?m)^\\| `rideau ([a-z]+)[^`]*` \\|(.*)$").FindAllStringSubmatch(readme, -1)
+// TestCommandTable: each row of the table in docs/guide.md names a command, and
+// options that it has; each command has a row.
+func TestCommandTable(t *testing.T) {
+	guide := documents(t)["docs/guide.md"]
+	rows := regexp.MustCompile("(?m)^\\| `rideau ([a-z]+)[^`]*` \\|(.*)$").FindAllStringSubmatch(guide, -1)
 	seen := map[string]bool{}
 	for _, row := range rows {
 		seen[row[1]] = true
@@ -158,20 +158,42 @@ func TestReadmeCommandTable(t *testing.T) {
 	}
 	for _, c := range commands() {
 		if !seen[c.name] {
-			t.Errorf("README.md has no row for rideau %s", c.name)
+			t.Errorf("docs/guide.md has no row for rideau %s", c.name)
 		}
 	}
 }
 
-// TestReadmeCommandsRun carries out, in their order and in one directory, the
-// commands of the README that end by themselves and need no network, and
-// compares the addresses in the others with the default configuration.
-func TestReadmeCommandsRun(t *testing.T) {
-	readme := documents(t)["README.md"]
-	dns, ops := config.Default().Listen.Addresses[0], config.Default().Ops.Listen
-	t.Chdir(t.TempDir())
+// TestDocumentCommandsRun carries out, in their order and in one directory for
+// each document, the commands in code blocks that end by themselves and need no
+// network, and compares the addresses in the others with the default
+// configuration. The documents may use rideau.yaml, new.yaml and queries.log.
+func TestDocumentCommandsRun(t *testing.T) {
+	all := documents(t)
 	ran := map[string]int{}
-	for _, line := range fenced(readme, "sh") {
+	for path, text := range all {
+		if path != "README.md" && !strings.HasPrefix(path, "docs/") && path != "blocklists/README.md" {
+			continue
+		}
+		t.Run(path, func(t *testing.T) { commandsRun(t, fenced(text, "sh"), ran) })
+	}
+	for _, c := range []string{"dig", "config", "check", "explain", "simulate", "diff", "rules"} {
+		if ran[c] == 0 {
+			t.Errorf("no document shows %s", c)
+		}
+	}
+}
+
+func commandsRun(t *testing.T, lines []string, ran map[string]int) {
+	dns, ops := config.Default().Listen.Addresses[0], config.Default().Ops.Listen
+	known := steps(t)
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{"rideau.yaml": string(config.DefaultText()), "new.yaml": string(config.DefaultText()),
+		"queries.log": `{"time":"2026-01-01T00:00:00Z","client":"192.0.2.1","name":"example.net.","type":"A","transport":"udp","outcome":"forwarded"}` + "\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, line := range lines {
 		all, to := words(line)
 		if len(all) > 0 && all[0] == "dig" {
 			ran["dig"]++
@@ -182,6 +204,13 @@ func TestReadmeCommandsRun(t *testing.T) {
 		}
 		if url := regexp.MustCompile(`http://([0-9.]+:\d+)/`).FindStringSubmatch(line); url != nil && url[1] != ops {
 			t.Errorf("%s: the default configuration listens on %s", line, ops)
+		}
+		if len(all) > 1 && all[0] == "bash" && all[1] == ".ci/run" {
+			for _, step := range all[2:] {
+				if !slices.Contains(known, step) {
+					t.Errorf("%s: there is no step %s", line, step)
+				}
+			}
 		}
 		args, ours := program(all)
 		if !ours || len(args) == 0 || strings.HasPrefix(args[0], "-") || args[0] == "serve" || args[0] == "healthcheck" {
@@ -202,9 +231,20 @@ func TestReadmeCommandsRun(t *testing.T) {
 		}
 		ran[args[0]]++
 	}
-	if ran["dig"] == 0 || ran["config"] == 0 || ran["check"] == 0 || ran["explain"] == 0 {
-		t.Errorf("not all of it is shown: %v", ran)
+}
+
+// steps are the names of the steps of .ci/run, and list.
+func steps(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, ".ci/run"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	out := []string{"list"}
+	for _, m := range regexp.MustCompile(`(?m)^step_([a-z]+)\(\)`).FindAllStringSubmatch(string(text), -1) {
+		out = append(out, m[1])
+	}
+	return out
 }
 
 // TestReadmeConfiguration: what the README says to write is accepted.
@@ -223,4 +263,65 @@ func TestReadmeConfiguration(t *testing.T) {
 	if code := run(t.Context(), []string{"check", "--config", filepath.Join(dir, "rideau.yaml")}, &stdout, &stderr); code != exitOK {
 		t.Errorf("%d\n%s%s\n%s", code, &stdout, &stderr, yaml)
 	}
+}
+
+// TestReadmeLength: the README shows the product; all else is in docs.
+func TestReadmeLength(t *testing.T) {
+	if n := strings.Count(documents(t)["README.md"], "\n"); n > 150 {
+		t.Errorf("README.md has %d lines, more than 150", n)
+	}
+}
+
+// TestDocumentLinks: what the documents link to in this repository is there, file
+// and heading, and files that they name in backquotes are there.
+func TestDocumentLinks(t *testing.T) {
+	all := documents(t)
+	found := 0
+	for path, text := range all {
+		dir := filepath.Dir(path)
+		for _, m := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(text, -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			found++
+			file, heading, _ := strings.Cut(m[1], "#")
+			target := path
+			if file != "" {
+				target = filepath.Join(dir, file)
+			}
+			if _, err := os.Stat(filepath.Join(root, target)); err != nil {
+				t.Errorf("%s: the link %s leads nowhere", path, m[1])
+			} else if heading != "" && !slices.Contains(anchors(all[target]), heading) {
+				t.Errorf("%s: %s has no heading #%s", path, target, heading)
+			}
+		}
+		for _, m := range regexp.MustCompile("`((?:cmd|config|blocklists|resolver|docs)(?:/[a-z_0-9]+)*(?:/[a-zA-Z_0-9]+\\.[a-z]+|/))`").FindAllStringSubmatch(text, -1) {
+			found++
+			if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
+				t.Errorf("%s speaks of %s, which is not there", path, m[1])
+			}
+		}
+	}
+	if found < 30 {
+		t.Errorf("only %d links were found in the documents", found)
+	}
+}
+
+// anchors are the names by which links lead to the headings of a document.
+func anchors(text string) []string {
+	var out []string
+	code := false
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "```") {
+			code = !code
+		}
+		title, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " ")
+		if code || !ok || !strings.HasPrefix(line, "#") {
+			continue
+		}
+		title = strings.ToLower(strings.TrimSpace(title))
+		title = regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(title, "")
+		out = append(out, strings.ReplaceAll(title, " ", "-"))
+	}
+	return out
 }
