@@ -81,7 +81,7 @@ func (r *Resolver) nextPart(ctx context.Context, f *pendingQuery, name, scratch 
 	st := f.state
 	_, labels, route := st.zone(name, f.qtype)
 	g := pendingQuery{state: st, name: name, qtype: f.qtype, class: f.class, do: f.do, cd: f.cd, zoneLabels: labels, upstream: st.upstreams[route], udpSize: f.udpSize}
-	if msg, hit := r.cache.Get(nil, g.key(), r.clock().UnixNano()); hit.State != cache.Miss {
+	if msg, hit := r.cache.Get(nil, g.key(), r.clock().UnixNano()); hit.Freshness != cache.Miss {
 		if hit.Failure {
 			return nil, false
 		}

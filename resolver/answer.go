@@ -36,7 +36,7 @@ var (
 // key is the cache's key of the response to q. It borrows q's name.
 func (q *Query) key() cache.Key {
 	v := &q.view
-	return cache.Key{Name: &v.Name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD, Apex: q.zoneLabels}
+	return cache.Key{Name: &v.Name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD, ZoneLabels: q.zoneLabels}
 }
 
 // cached answers from the cache, or leaves the query pending.
@@ -44,7 +44,7 @@ func (r *Resolver) cached(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	v := &q.view
 	base := len(dst)
 	out, hit := r.cache.Get(dst, q.key(), q.Received.UnixNano())
-	if hit.State != cache.Miss {
+	if hit.Freshness != cache.Miss {
 		if hit.Failure {
 			var ok bool
 			if out, o, ok = r.stale(dst, q, o); !ok {
@@ -157,7 +157,7 @@ func relay(dst []byte, base int, q *Query, hit cache.Hit, o Outcome) ([]byte, Ou
 	copy(m[wire.HeaderLen:], v.RawName(q.Msg)) // in the client's letters (RFC 4343)
 	var tmp [16]byte
 	option := tmp[:0]
-	if hit.State == cache.Expired {
+	if hit.Freshness == cache.Expired {
 		stale := staleOption
 		if wire.HeaderRcode(m) == wire.NXDomain {
 			stale = staleDenialOption
@@ -216,11 +216,11 @@ func withoutECH(dst []byte, base int) ([]byte, error) {
 func (r *Resolver) stale(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bool) {
 	base := len(dst)
 	out, hit := r.cache.GetStale(dst, q.key(), q.Received.UnixNano())
-	if hit.State == cache.Miss {
+	if hit.Freshness == cache.Miss {
 		return dst, o, false
 	}
 	o.Kind = Cached // another pending query may have renewed it
-	if hit.State == cache.Expired {
+	if hit.Freshness == cache.Expired {
 		o.Kind = Stale
 	}
 	out, o = r.finish(out, base, q, hit, o)

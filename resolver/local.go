@@ -141,7 +141,7 @@ func (r *Resolver) fetch(ctx context.Context, q *Query, name *wire.Name) ([]byte
 	f.name, f.upstream, f.zoneLabels = name, q.state.upstreams[route], labels
 	f.hash = r.pending.hash(&f, route)
 	now := r.clock()
-	if msg, hit := r.cache.Get(nil, f.key(), now.UnixNano()); hit.State != cache.Miss {
+	if msg, hit := r.cache.Get(nil, f.key(), now.UnixNano()); hit.Freshness != cache.Miss {
 		return msg, !hit.Failure
 	}
 	l := r.join(f)
@@ -153,7 +153,7 @@ func (r *Resolver) fetch(ctx context.Context, q *Query, name *wire.Name) ([]byte
 	case <-patience.C:
 	case <-ctx.Done():
 	}
-	if msg, hit := r.cache.GetStale(nil, f.key(), now.UnixNano()); hit.State != cache.Miss {
+	if msg, hit := r.cache.GetStale(nil, f.key(), now.UnixNano()); hit.Freshness != cache.Miss {
 		return msg, true
 	}
 	return nil, false

@@ -89,7 +89,7 @@ func (f *pendingQuery) query(dst []byte) []byte {
 
 // key is where the cache keeps the pending query's answer.
 func (f *pendingQuery) key() cache.Key {
-	return cache.Key{Name: f.name, Type: f.qtype, Class: f.class, DO: f.do, CD: f.cd, Apex: f.zoneLabels}
+	return cache.Key{Name: f.name, Type: f.qtype, Class: f.class, DO: f.do, CD: f.cd, ZoneLabels: f.zoneLabels}
 }
 
 // pendingQueries are those under way: chains by hash, in shards.

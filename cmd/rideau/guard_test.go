@@ -114,7 +114,7 @@ func ownImports() map[string][]string {
 		"blocklists/suffix":            {"resolver/wire"},
 		"blocklists/querylog":          {"resolver/wire"},
 		"blocklists/simulate":          {"blocklists", "blocklists/querylog", "resolver/wire"},
-		"resolver/cache":               {"resolver/wire"},
+		"resolver/cache":               {"resolver/wire", "resolver/cache/slab"},
 		"resolver/cookie":              nil,
 		"resolver/device":              nil,
 		"resolver/upstream":            {"resolver/upstream/acceptance", "resolver/upstream/latency", "resolver/wire"},
@@ -127,6 +127,7 @@ func ownImports() map[string][]string {
 		"resolver/wire/response":       {"resolver/wire"},
 		"resolver/wire/svcb":           {"resolver/wire"},
 		"resolver/ops/metrics":         {"blocklists", "resolver"},
+		"resolver/cache/slab":          nil,
 	}
 }
 
@@ -277,7 +278,6 @@ func largePackages() map[string]int {
 		"blocklists/format":          2500,
 		"cmd/rideau/internal/server": 3200,
 		"resolver":                   2900,
-		"resolver/cache":             2000,
 		"resolver/listener":          2950,
 		"resolver/upstream":          1850,
 	}

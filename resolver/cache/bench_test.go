@@ -117,14 +117,14 @@ func FuzzPut(f *testing.F) {
 			return
 		}
 		got, hit := c.Get(nil, k, epoch)
-		if hit.State != cache.Fresh {
+		if hit.Freshness != cache.Fresh {
 			t.Fatal("stored and not found")
 		}
 		later, hit := c.Get(nil, k, epoch+int64(age)*second)
-		if hit.State == cache.Miss {
+		if hit.Freshness == cache.Miss {
 			later, hit = c.GetStale(nil, k, epoch+int64(age)*second)
 		}
-		if hit.State == cache.Miss || hit.Failure {
+		if hit.Freshness == cache.Miss || hit.Failure {
 			return
 		}
 		from, to := wire.NewWalk(got), wire.NewWalk(later)
@@ -133,7 +133,7 @@ func FuzzPut(f *testing.F) {
 			if !to.Next(&b) || a.Type != b.Type || a.End != b.End || a.TTL == 0 || b.TTL == 0 {
 				t.Fatalf("record %+v became %+v", a, b)
 			}
-			if hit.State == cache.Fresh && b.TTL != a.TTL-age || hit.State == cache.Expired && b.TTL != 30 {
+			if hit.Freshness == cache.Fresh && b.TTL != a.TTL-age || hit.Freshness == cache.Expired && b.TTL != 30 {
 				t.Fatalf("TTL %d became %d after %d s", a.TTL, b.TTL, age)
 			}
 		}

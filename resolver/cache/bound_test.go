@@ -37,7 +37,7 @@ func TestEvictsOldestByEntries(t *testing.T) {
 		put(t, c, key(t, name(i), dns.TypeTXT), sized(t, name(i), 10), epoch)
 	}
 	for i, want := range []bool{true, false, false, true, true, true} {
-		if _, hit := c.Get(nil, key(t, name(i), dns.TypeTXT), epoch); (hit.State == cache.Fresh) != want {
+		if _, hit := c.Get(nil, key(t, name(i), dns.TypeTXT), epoch); (hit.Freshness == cache.Fresh) != want {
 			t.Errorf("entry %d found: %t", i, !want)
 		}
 	}
@@ -62,8 +62,8 @@ func TestEvictsOldestByBytes(t *testing.T) {
 		t.Fatalf("stats %+v", full)
 	}
 	for i := range names {
-		if _, hit := c.Get(nil, key(t, name(i), dns.TypeTXT), epoch); (hit.State == cache.Fresh) != (i >= names-full.Entries) {
-			t.Errorf("entry %d of the last %d: state %d", i, full.Entries, hit.State)
+		if _, hit := c.Get(nil, key(t, name(i), dns.TypeTXT), epoch); (hit.Freshness == cache.Fresh) != (i >= names-full.Entries) {
+			t.Errorf("entry %d of the last %d: state %d", i, full.Entries, hit.Freshness)
 		}
 	}
 	// One that needs the room of many.
@@ -72,7 +72,7 @@ func TestEvictsOldestByBytes(t *testing.T) {
 		t.Errorf("stats %+v, before %+v", s, full)
 	}
 	for _, n := range []string{"big.example", name(names - 1)} {
-		if _, hit := c.Get(nil, key(t, n, dns.TypeTXT), epoch); hit.State != cache.Fresh {
+		if _, hit := c.Get(nil, key(t, n, dns.TypeTXT), epoch); hit.Freshness != cache.Fresh {
 			t.Errorf("%s is gone", n)
 		}
 	}
@@ -175,7 +175,7 @@ func TestResize(t *testing.T) {
 	}
 	found := 0
 	for _, k := range keys {
-		if _, hit := c.Get(nil, k, epoch); hit.State == cache.Fresh {
+		if _, hit := c.Get(nil, k, epoch); hit.Freshness == cache.Fresh {
 			found++
 		}
 	}
@@ -249,7 +249,7 @@ const (
 const modelStale = 30 * second
 
 // state is what GetStale says of e.
-func (e *modelEntry) state(now int64) cache.State {
+func (e *modelEntry) state(now int64) cache.Freshness {
 	over := now - e.at - e.ttl*second
 	switch {
 	case e.kind == failed:
@@ -262,7 +262,7 @@ func (e *modelEntry) state(now int64) cache.State {
 	return cache.Miss
 }
 
-func (m *model) stale(id int, now int64) cache.State {
+func (m *model) stale(id int, now int64) cache.Freshness {
 	i := m.find(id)
 	if i < 0 {
 		return cache.Miss
@@ -315,8 +315,8 @@ func TestAgainstModel(t *testing.T) {
 			m.fail(modelEntry{id, failed, 5, now}, now)
 		case op < 99:
 			_, hit := c.GetStale(nil, keys[id], now)
-			if want := m.stale(id, now); hit.State != want {
-				t.Fatalf("step %d: state %d, want %d", step, hit.State, want)
+			if want := m.stale(id, now); hit.Freshness != want {
+				t.Fatalf("step %d: state %d, want %d", step, hit.Freshness, want)
 			}
 		default:
 			m.entries = 20 + rnd.IntN(40)
@@ -368,7 +368,7 @@ func TestConcurrent(t *testing.T) {
 				default:
 					c.Resize(32+rnd.IntN(32), 60000+rnd.Int64N(400000))
 				}
-				if hit.State == cache.Miss {
+				if hit.Freshness == cache.Miss {
 					continue
 				}
 				c.MarkClean(keys[i], hit, uint64(step))

@@ -32,12 +32,12 @@ type Key struct {
 	Type   wire.Type
 	Class  wire.Class
 	DO, CD bool
-	// Apex is how many labels the zone has whose upstream is asked: what is
+	// ZoneLabels is how many labels the zone has whose upstream is asked: what is
 	// known of names above it comes from elsewhere, and says nothing about k. With
 	// more than Name has, nothing that is known of other types does (RFC 4035
 	// section 3.1.4.1), nor is an NXDOMAIN kept for them.
 	// It does not tell responses apart.
-	Apex int
+	ZoneLabels int
 }
 
 // Options bound a cache. Times count in whole seconds except MaxStale; what
@@ -99,20 +99,20 @@ const (
 	minShardBytes   = 1 << 20
 )
 
-// State is what a look-up found.
-type State uint8
+// Freshness is what a look-up found.
+type Freshness uint8
 
-// States.
+// Values of Freshness.
 const (
-	Miss    State = iota
-	Fresh         // within its TTL
-	Expired       // beyond it and served stale; only GetStale finds it
+	Miss    Freshness = iota
+	Fresh             // within its TTL
+	Expired           // beyond it and served stale; only GetStale finds it
 )
 
 // Hit is what a look-up found beside the message. The zero Hit but for EDE,
 // which is -1, comes with a miss.
 type Hit struct {
-	State State
+	Freshness Freshness
 	// Failure is set where the message is a failure's bare header and
 	// question: GetStale may have better.
 	Failure bool
@@ -231,7 +231,7 @@ func (c *Cache) Get(dst []byte, k Key, now int64) ([]byte, Hit) {
 	w := k.want()
 	out, hit, sure := c.get(dst, &k, &w, false, now)
 	if !sure {
-		if out, hit = c.getDenial(dst, &k, now); hit.State == Miss {
+		if out, hit = c.getDenial(dst, &k, now); hit.Freshness == Miss {
 			out, hit, _ = c.get(dst, &k, &w, true, now)
 		}
 	}
@@ -260,7 +260,7 @@ func (c *Cache) get(dst []byte, k *Key, w *want, undenied bool, now int64) (out 
 	case e != nil && c.failing(e, now):
 		s.hits++
 		// No serial: whoever examines this has not seen the message behind it.
-		return e.appendNoted(dst, w), Hit{State: Fresh, Failure: true, Refresh: c.retry(e, now),
+		return e.appendNoted(dst, w), Hit{Freshness: Fresh, Failure: true, Refresh: c.retry(e, now),
 			Generation: e.generation, EDE: infoCode(e.notedEDE)}, true
 	}
 	s.misses++
@@ -274,7 +274,7 @@ func (c *Cache) get(dst []byte, k *Key, w *want, undenied bool, now int64) (out 
 func (c *Cache) GetStale(dst []byte, k Key, now int64) ([]byte, Hit) {
 	w := k.want()
 	if c.denials.any(&k) {
-		if out, hit := c.getStaleDenial(dst, &k, c.since(&w), now); hit.State != Miss {
+		if out, hit := c.getStaleDenial(dst, &k, c.since(&w), now); hit.Freshness != Miss {
 			return out, hit
 		}
 	}

@@ -62,13 +62,13 @@ func TestCountDownAgainstDecoder(t *testing.T) {
 			for _, v := range ttls(at0) {
 				low = min(low, v)
 			}
-			if expired := age >= int64(low)*second; expired != (hit.State == cache.Miss) {
-				t.Fatalf("%s at %d: state %d", m.Question[0].String(), age, hit.State)
+			if expired := age >= int64(low)*second; expired != (hit.Freshness == cache.Miss) {
+				t.Fatalf("%s at %d: state %d", m.Question[0].String(), age, hit.Freshness)
 			}
 			if string(msg[:6]) != "before" {
 				t.Fatal("Get did not append")
 			}
-			if hit.State == cache.Miss {
+			if hit.Freshness == cache.Miss {
 				if len(msg) != 6 {
 					t.Fatal("appended on a miss")
 				}
@@ -129,7 +129,7 @@ func TestZeroTTL(t *testing.T) {
 		if put(t, c, k, m, epoch) {
 			t.Errorf("TTL %d stored", ttl)
 		}
-		if _, hit := c.Get(nil, k, epoch); hit.State != cache.Miss || c.Stats().Entries != 0 {
+		if _, hit := c.Get(nil, k, epoch); hit.Freshness != cache.Miss || c.Stats().Entries != 0 {
 			t.Errorf("TTL %d found", ttl)
 		}
 	}
@@ -155,8 +155,8 @@ func TestUncacheableAnswerSupersedes(t *testing.T) {
 		if put(t, c, k, tt.m, epoch+second) {
 			t.Errorf("%s: stored", name)
 		}
-		if _, hit := c.Get(nil, k, epoch+second); (hit.State == cache.Fresh) != tt.kept {
-			t.Errorf("%s: state %d afterwards", name, hit.State)
+		if _, hit := c.Get(nil, k, epoch+second); (hit.Freshness == cache.Fresh) != tt.kept {
+			t.Errorf("%s: state %d afterwards", name, hit.Freshness)
 		}
 	}
 }
@@ -172,7 +172,7 @@ func TestKeyParts(t *testing.T) {
 	variants[5].Class = wire.ClassCH
 	for i, k := range variants {
 		for j, other := range variants[i:] {
-			if _, hit := c.Get(nil, other, epoch); hit.State != cache.Miss {
+			if _, hit := c.Get(nil, other, epoch); hit.Freshness != cache.Miss {
 				t.Fatalf("key %d found with only %d put", i+j, i)
 			}
 		}
@@ -191,8 +191,8 @@ func TestKeyParts(t *testing.T) {
 	}
 	for i, k := range variants {
 		msg, hit := c.Get(nil, k, epoch)
-		if hit.State != cache.Fresh || msg[len(msg)-1] != byte(i) {
-			t.Errorf("key %d: state %d, last octet %d", i, hit.State, msg[len(msg)-1])
+		if hit.Freshness != cache.Fresh || msg[len(msg)-1] != byte(i) {
+			t.Errorf("key %d: state %d, last octet %d", i, hit.Freshness, msg[len(msg)-1])
 		}
 	}
 }
@@ -245,11 +245,11 @@ func TestCollision(t *testing.T) {
 	do := a
 	do.DO = true
 	for _, k := range []cache.Key{b, do, key(t, "a.example", dns.TypeAAAA)} {
-		if msg, hit := c.Get(nil, k, epoch); hit.State != cache.Miss || len(msg) != 0 {
+		if msg, hit := c.Get(nil, k, epoch); hit.Freshness != cache.Miss || len(msg) != 0 {
 			t.Errorf("%v answered by another's response", k)
 		}
 	}
-	if _, hit := c.GetStale(nil, b, epoch); hit.State != cache.Miss {
+	if _, hit := c.GetStale(nil, b, epoch); hit.Freshness != cache.Miss {
 		t.Error("GetStale answered by another's response")
 	}
 	if s := c.Stats(); s.Collisions != 4 || s.Misses != 3 || s.Hits != 0 {
@@ -266,18 +266,18 @@ func TestCollision(t *testing.T) {
 		address    string
 	}{{a, 9, "192.0.2.1"}, {b, 1, "192.0.2.2"}} {
 		msg, hit := c.Get(nil, want.k, epoch)
-		if hit.State != cache.Fresh || hit.Generation != want.generation {
-			t.Fatalf("state %d, generation %d", hit.State, hit.Generation)
+		if hit.Freshness != cache.Fresh || hit.Generation != want.generation {
+			t.Fatalf("state %d, generation %d", hit.Freshness, hit.Generation)
 		}
 		if got := unpack(t, msg).Answer[0].(*dns.A).A.String(); got != want.address {
 			t.Errorf("got %s, want %s", got, want.address)
 		}
 	}
 	c.Remove(a)
-	if _, hit := c.Get(nil, a, epoch); hit.State != cache.Miss {
+	if _, hit := c.Get(nil, a, epoch); hit.Freshness != cache.Miss {
 		t.Error("removed entry found")
 	}
-	if _, hit := c.Get(nil, b, epoch); hit.State != cache.Fresh {
+	if _, hit := c.Get(nil, b, epoch); hit.Freshness != cache.Fresh {
 		t.Error("the other is gone too")
 	}
 	if s := c.Stats(); s.Entries != 1 {
@@ -317,8 +317,8 @@ func TestClockSetBack(t *testing.T) {
 	put(t, c, k, response(t, "a.example", dns.TypeA, 0, "a.example. 300 IN A 192.0.2.1"), epoch)
 	for _, back := range []int64{1, 10 * second, 86400 * second} {
 		msg, hit := c.Get(nil, k, epoch-back)
-		if hit.State != cache.Fresh {
-			t.Fatalf("%d back: state %d", back, hit.State)
+		if hit.Freshness != cache.Fresh {
+			t.Fatalf("%d back: state %d", back, hit.Freshness)
 		}
 		if got := ttls(unpack(t, msg))[0]; got != 300 {
 			t.Errorf("%d back: TTL %d", back, got)
@@ -349,7 +349,7 @@ func TestFlush(t *testing.T) {
 		t.Errorf("stats %+v", s)
 	}
 	for _, m := range samples(t) {
-		if _, hit := c.Get(nil, keyOf(t, m), epoch); hit.State != cache.Miss {
+		if _, hit := c.Get(nil, keyOf(t, m), epoch); hit.Freshness != cache.Miss {
 			t.Error("found after Flush")
 		}
 		if !put(t, c, keyOf(t, m), m, epoch) {
@@ -371,10 +371,10 @@ func TestRemove(t *testing.T) {
 	}
 	c.Remove(key(t, "gone.example", dns.TypeA))
 	c.Remove(key(t, "never.example", dns.TypeA))
-	if _, hit := c.Get(nil, key(t, "gone.example", dns.TypeA), epoch); hit.State != cache.Miss {
+	if _, hit := c.Get(nil, key(t, "gone.example", dns.TypeA), epoch); hit.Freshness != cache.Miss {
 		t.Error("still there")
 	}
-	if _, hit := c.Get(nil, key(t, "stays.example", dns.TypeA), epoch); hit.State != cache.Fresh {
+	if _, hit := c.Get(nil, key(t, "stays.example", dns.TypeA), epoch); hit.Freshness != cache.Fresh {
 		t.Error("another went too")
 	}
 }
@@ -394,7 +394,7 @@ func TestPutAppends(t *testing.T) {
 		if m.Rcode == dns.RcodeNameError { // kept with its names written out
 			out, got = []byte(unpack(t, out[4:]).String()), []byte(unpack(t, got[4:]).String())
 		}
-		if !stored || hit.State != cache.Fresh || string(got) != string(out) {
+		if !stored || hit.Freshness != cache.Fresh || string(got) != string(out) {
 			t.Errorf("%d: Put appended %x, Get %x", i, out, got)
 		}
 	}

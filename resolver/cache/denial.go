@@ -38,7 +38,7 @@ func (d *denials) any(k *Key) bool {
 	if k.DO || d.all.Load() == 0 {
 		return false
 	}
-	for n := k.Name.Labels(); n >= max(k.Apex, 1); n-- {
+	for n := k.Name.Labels(); n >= max(k.ZoneLabels, 1); n-- {
 		if d.labels[n].Load() != 0 {
 			return true
 		}
@@ -60,11 +60,11 @@ func (k *Key) denial(labels int) want {
 // The closest to k is taken.
 func (c *Cache) getDenial(dst []byte, k *Key, now int64) ([]byte, Hit) {
 	own := k.Name.Labels()
-	for n := own; n >= max(k.Apex, 1) && (n == own || !c.noCut); n-- {
+	for n := own; n >= max(k.ZoneLabels, 1) && (n == own || !c.noCut); n-- {
 		if c.denials.labels[n].Load() == 0 {
 			continue
 		}
-		if out, hit := c.getDenialOf(dst, k, n, now); hit.State != Miss {
+		if out, hit := c.getDenialOf(dst, k, n, now); hit.Freshness != Miss {
 			return out, hit
 		}
 	}
@@ -114,7 +114,7 @@ func (c *Cache) getStaleDenial(dst []byte, k *Key, since, now int64) ([]byte, Hi
 		s.countDown(dst[len(dst)-int(e.size):], e, 0, now)
 	case e.usable(now, c.maxStale):
 		s.stale++
-		hit.State = Expired
+		hit.Freshness = Expired
 		dst = s.appendDenial(dst, e, k)
 		msg := dst[len(dst)-int(e.size):]
 		for o := s.offsets(e); len(o) >= 2; o = o[2:] {
@@ -128,13 +128,13 @@ func (c *Cache) getStaleDenial(dst []byte, k *Key, since, now int64) ([]byte, Hi
 
 // offsets is where e's message has its TTLs.
 func (s *shard) offsets(e *entry) []byte {
-	return s.octets.at(e.data, int(e.length))[e.size:]
+	return s.octets.At(e.data, int(e.length))[e.size:]
 }
 
 // appendDenial appends e's message with k's question. That a name above is
 // denied with AD does not say that this was validated for k.
 func (s *shard) appendDenial(dst []byte, e *entry, k *Key) []byte {
-	msg := s.octets.at(e.data, int(e.size))
+	msg := s.octets.At(e.data, int(e.size))
 	end := wire.HeaderLen
 	for msg[end] != 0 {
 		end += 1 + int(msg[end])
@@ -170,7 +170,7 @@ func (s *shard) countDown(msg []byte, e *entry, shift int, now int64) {
 // has to be above: those who make an NXDOMAIN up, to block a name, may have
 // something else below, and have no such record or one of the name itself.
 func denies(msg []byte, k *Key, r *wire.Response) bool {
-	if r.Rcode != wire.NXDomain || r.Answers > 0 || k.DO || k.Name.Labels() < max(k.Apex, 1) {
+	if r.Rcode != wire.NXDomain || r.Answers > 0 || k.DO || k.Name.Labels() < max(k.ZoneLabels, 1) {
 		return false
 	}
 	var owner wire.Name
@@ -229,7 +229,7 @@ func (c *Cache) undeny(k *Key) {
 		return
 	}
 	own := k.Name.Labels()
-	for n := own; n >= max(k.Apex, 1) && (n == own || !c.noCut); n-- {
+	for n := own; n >= max(k.ZoneLabels, 1) && (n == own || !c.noCut); n-- {
 		if c.denials.labels[n].Load() == 0 {
 			continue
 		}

@@ -46,15 +46,15 @@ func TestDenial(t *testing.T) {
 		"below, with DO":   {with(key(t, "a.gone.example.com", dns.TypeA), func(k *cache.Key) { k.DO = true }), false, false},
 		"with CD":          {with(key(t, "gone.example.com", dns.TypeA), func(k *cache.Key) { k.CD = true }), false, false},
 		"another class":    {with(key(t, "gone.example.com", dns.TypeA), func(k *cache.Key) { k.Class = wire.ClassANY }), false, false},
-		"another upstream": {with(key(t, "a.gone.example.com", dns.TypeA), func(k *cache.Key) { k.Apex = 4 }), false, false},
-		"the zone's apex":  {with(key(t, "a.gone.example.com", dns.TypeA), func(k *cache.Key) { k.Apex = 3 }), true, false},
+		"another upstream": {with(key(t, "a.gone.example.com", dns.TypeA), func(k *cache.Key) { k.ZoneLabels = 4 }), false, false},
+		"the zone's apex":  {with(key(t, "a.gone.example.com", dns.TypeA), func(k *cache.Key) { k.ZoneLabels = 3 }), true, false},
 	} {
 		t.Run(what, func(t *testing.T) {
 			before := c.Stats()
 			msg, hit := c.Get([]byte("head"), tt.k, epoch+100*second)
 			after := c.Stats()
-			if (hit.State == cache.Fresh) != tt.want {
-				t.Fatalf("state %d", hit.State)
+			if (hit.Freshness == cache.Fresh) != tt.want {
+				t.Fatalf("state %d", hit.Freshness)
 			}
 			if after.Hits+after.Misses != before.Hits+before.Misses+1 || (after.Hits > before.Hits) != tt.want {
 				t.Errorf("stats %+v, before %+v", after, before)
@@ -89,7 +89,7 @@ func TestDenial(t *testing.T) {
 			c.MarkClean(tt.k, hit, 1)
 		})
 	}
-	if _, hit := c.Get(nil, key(t, "a.gone.example.com", dns.TypeA), epoch+300*second); hit.State != cache.Miss {
+	if _, hit := c.Get(nil, key(t, "a.gone.example.com", dns.TypeA), epoch+300*second); hit.Freshness != cache.Miss {
 		t.Error("found after its time")
 	}
 }
@@ -113,13 +113,13 @@ func TestNoDenial(t *testing.T) {
 		if !put(t, c, tt.k, tt.m, epoch) {
 			t.Errorf("%s: not kept", what)
 		}
-		if _, hit := c.Get(nil, tt.k, epoch); hit.State != cache.Fresh {
+		if _, hit := c.Get(nil, tt.k, epoch); hit.Freshness != cache.Fresh {
 			t.Errorf("%s: not found", what)
 		}
 		other, below := tt.k, tt.k
 		other.Type, below.Name = wire.TypeMX, name(t, "a.gone.example.com")
 		for _, k := range []cache.Key{other, below} {
-			if _, hit := c.Get(nil, k, epoch); hit.State != cache.Miss {
+			if _, hit := c.Get(nil, k, epoch); hit.Freshness != cache.Miss {
 				t.Errorf("%s: answers for %s type %d", what, k.Name, k.Type)
 			}
 		}
@@ -128,10 +128,10 @@ func TestNoDenial(t *testing.T) {
 	o.NoCut = true
 	c := cache.New(o)
 	put(t, c, key(t, "gone.example.com", dns.TypeA), nxdomain(t, "gone.example.com", denied), epoch)
-	if _, hit := c.Get(nil, key(t, "gone.example.com", dns.TypeMX), epoch); hit.State != cache.Fresh {
+	if _, hit := c.Get(nil, key(t, "gone.example.com", dns.TypeMX), epoch); hit.Freshness != cache.Fresh {
 		t.Error("NoCut: another type not answered")
 	}
-	if _, hit := c.Get(nil, key(t, "a.gone.example.com", dns.TypeA), epoch); hit.State != cache.Miss {
+	if _, hit := c.Get(nil, key(t, "a.gone.example.com", dns.TypeA), epoch); hit.Freshness != cache.Miss {
 		t.Error("NoCut: a name below is answered")
 	}
 }
@@ -146,7 +146,7 @@ func TestDenialContradicted(t *testing.T) {
 			cd := key(t, below, dns.TypeA)
 			cd.CD = true
 			put(t, c, cd, response(t, below, dns.TypeA, 0, records...), epoch)
-			if _, hit := c.Get(nil, key(t, "z.gone.example.com", dns.TypeA), epoch); hit.State != cache.Miss {
+			if _, hit := c.Get(nil, key(t, "z.gone.example.com", dns.TypeA), epoch); hit.Freshness != cache.Miss {
 				t.Errorf("%s %v: still denied", below, records)
 			}
 		}
@@ -159,16 +159,16 @@ func TestDenialContradicted(t *testing.T) {
 	other := key(t, "www.example.com", dns.TypeTXT)
 	put(t, c, other, response(t, "www.example.com", dns.TypeTXT, 0, `www.example.com. 100 IN TXT "x"`), epoch)
 	put(t, c, k, nxdomain(t, "www.example.com", denied), epoch+50*second)
-	if _, hit := c.Get(nil, other, epoch+60*second); hit.State != cache.Fresh {
+	if _, hit := c.Get(nil, other, epoch+60*second); hit.Freshness != cache.Fresh {
 		t.Error("what is fresh is not believed")
 	}
 	for _, k := range []cache.Key{k, other} {
 		msg, hit := c.GetStale(nil, k, epoch+500*second)
-		if hit.State != cache.Expired || wire.HeaderRcode(msg) != wire.NXDomain {
-			t.Errorf("type %d: state %d, the older of two is served stale", k.Type, hit.State)
+		if hit.Freshness != cache.Expired || wire.HeaderRcode(msg) != wire.NXDomain {
+			t.Errorf("type %d: state %d, the older of two is served stale", k.Type, hit.Freshness)
 		}
 	}
-	if _, hit := c.GetStale(nil, key(t, "a.www.example.com", dns.TypeA), epoch+500*second); hit.State != cache.Miss {
+	if _, hit := c.GetStale(nil, key(t, "a.www.example.com", dns.TypeA), epoch+500*second); hit.Freshness != cache.Miss {
 		t.Error("a name below is denied by what has expired")
 	}
 }
@@ -183,7 +183,7 @@ func TestDenialBeforeFailure(t *testing.T) {
 		t.Fatal("no failure")
 	}
 	put(t, c, key(t, "gone.example.com", dns.TypeA), nxdomain(t, "gone.example.com", denied), epoch)
-	if _, hit := c.Get(nil, k, epoch); hit.Failure || hit.State != cache.Fresh {
+	if _, hit := c.Get(nil, k, epoch); hit.Failure || hit.Freshness != cache.Fresh {
 		t.Errorf("hit %+v", hit)
 	}
 }
@@ -220,7 +220,7 @@ func TestDenialTooLong(t *testing.T) {
 	if !put(t, c, key(t, "gone.example.com", dns.TypeA), nxdomain(t, "gone.example.com", records...), epoch) {
 		t.Fatal("not kept")
 	}
-	if _, hit := c.Get(nil, key(t, "gone.example.com", dns.TypeA), epoch); hit.State != cache.Fresh {
+	if _, hit := c.Get(nil, key(t, "gone.example.com", dns.TypeA), epoch); hit.Freshness != cache.Fresh {
 		t.Error("not found")
 	}
 	if c.Denials() != 0 {

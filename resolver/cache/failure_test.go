@@ -113,7 +113,7 @@ func TestRetry(t *testing.T) {
 	if n := wishes(0, 10); n != 0 {
 		t.Errorf("%d wishes after one failure", n)
 	}
-	if _, hit := c.Get(nil, k, now+10*second); hit.State != cache.Miss {
+	if _, hit := c.Get(nil, k, now+10*second); hit.Freshness != cache.Miss {
 		t.Error("nobody may ask")
 	}
 	now += 10 * second
@@ -136,7 +136,7 @@ func TestRetry(t *testing.T) {
 		for range i + 2 {
 			c.PutFailure(k, wire.ServFail, 22, true, now)
 		}
-		if _, hit := c.Get(nil, k, now+want*second); hit.State != cache.Miss {
+		if _, hit := c.Get(nil, k, now+want*second); hit.Freshness != cache.Miss {
 			t.Errorf("%d failures: %+v after %d s", i+2, hit, want)
 		}
 	}

@@ -65,7 +65,7 @@ func (s *shard) flushIf(from uint32, name *wire.Name, tree bool) (n int, more bo
 			return n, true
 		}
 		e := s.record(i)
-		if e.length != 0 && concerns(s.octets.at(e.data, int(e.size)), name, tree, &scratch) {
+		if e.length != 0 && concerns(s.octets.At(e.data, int(e.size)), name, tree, &scratch) {
 			s.remove(i)
 			n++
 		}

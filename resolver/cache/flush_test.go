@@ -71,8 +71,8 @@ func TestFlushNameAndTree(t *testing.T) {
 				for _, g := range tt.gone {
 					gone = gone || g == what
 				}
-				if (hit.State == cache.Miss) != gone {
-					t.Errorf("%s: state %d", what, hit.State)
+				if (hit.Freshness == cache.Miss) != gone {
+					t.Errorf("%s: state %d", what, hit.Freshness)
 				}
 			}
 			if s := c.Stats(); s.Entries != len(entries)-len(tt.gone) || s.Evictions != 0 {
@@ -118,7 +118,7 @@ func TestFlushTreeConcurrent(t *testing.T) {
 			}
 			<-stop
 			for _, m := range ms {
-				if _, hit := c.Get(nil, keyOf(t, m), epoch); hit.State != cache.Fresh {
+				if _, hit := c.Get(nil, keyOf(t, m), epoch); hit.Freshness != cache.Fresh {
 					t.Errorf("%s went", m.Question[0].Name)
 				}
 			}

@@ -109,7 +109,7 @@ func lifetime(t testing.TB, c *cache.Cache, k cache.Key, from int64) int64 {
 	t.Helper()
 	for s := int64(0); s <= 1<<20; {
 		msg, hit := c.Get(nil, k, from+s*second)
-		if hit.State == cache.Miss {
+		if hit.Freshness == cache.Miss {
 			return s
 		}
 		// Nothing is kept beyond its smallest TTL, so that can be skipped.
@@ -121,7 +121,7 @@ func lifetime(t testing.TB, c *cache.Cache, k cache.Key, from int64) int64 {
 			if low == 0 {
 				t.Fatal("served with a TTL of 0")
 			}
-			if _, hit = c.Get(nil, k, from+(s+int64(low))*second-1); hit.State != cache.Fresh {
+			if _, hit = c.Get(nil, k, from+(s+int64(low))*second-1); hit.Freshness != cache.Fresh {
 				t.Fatal("gone before its smallest TTL was over")
 			}
 			s += int64(low)

@@ -125,7 +125,7 @@ func TestFailure(t *testing.T) {
 		k.CD = true
 		c.PutFailure(k, tt.put, 22, false, epoch)
 		msg, hit := c.Get(nil, k, epoch+second)
-		if hit.State != cache.Fresh || !hit.Failure || hit.EDE != 22 || hit.Generation != 0 {
+		if hit.Freshness != cache.Fresh || !hit.Failure || hit.EDE != 22 || hit.Generation != 0 {
 			t.Fatalf("hit %+v", hit)
 		}
 		m := unpack(t, msg)
@@ -133,7 +133,7 @@ func TestFailure(t *testing.T) {
 			m.Question[0].Qtype != dns.TypeTXT || len(all(m)) != 0 || m.Len() != len(msg) {
 			t.Errorf("rcode %d gave %v", tt.put, m)
 		}
-		if _, hit := c.GetStale(nil, k, epoch+second); hit.State != cache.Miss {
+		if _, hit := c.GetStale(nil, k, epoch+second); hit.Freshness != cache.Miss {
 			t.Error("GetStale gave a failure")
 		}
 		if got := lifetime(t, c, k, epoch); got != 5 {
@@ -210,23 +210,23 @@ func stale(t *testing.T) (*cache.Cache, cache.Key) {
 func TestStale(t *testing.T) {
 	c, k := stale(t)
 	msg, hit := c.GetStale(nil, k, epoch+99*second)
-	if got := ttls(unpack(t, msg)); hit.State != cache.Fresh || !reflect.DeepEqual(got, []uint32{1, 3901, 8901, 8901}) {
-		t.Errorf("before expiry: state %d, TTLs %v", hit.State, got)
+	if got := ttls(unpack(t, msg)); hit.Freshness != cache.Fresh || !reflect.DeepEqual(got, []uint32{1, 3901, 8901, 8901}) {
+		t.Errorf("before expiry: state %d, TTLs %v", hit.Freshness, got)
 	}
 	for _, age := range []int64{100, 101, 3700} {
-		if _, hit := c.Get(nil, k, epoch+age*second); hit.State != cache.Miss {
-			t.Errorf("Get at %d s: state %d", age, hit.State)
+		if _, hit := c.Get(nil, k, epoch+age*second); hit.Freshness != cache.Miss {
+			t.Errorf("Get at %d s: state %d", age, hit.Freshness)
 		}
 		msg, hit := c.GetStale(nil, k, epoch+age*second)
-		if hit.State != cache.Expired || hit.Failure {
+		if hit.Freshness != cache.Expired || hit.Failure {
 			t.Fatalf("GetStale at %d s: %+v", age, hit)
 		}
 		if got := ttls(unpack(t, msg)); !reflect.DeepEqual(got, []uint32{20, 20, 20, 20}) {
 			t.Errorf("at %d s: TTLs %v", age, got)
 		}
 	}
-	if msg, hit := c.GetStale([]byte{1}, k, epoch+3700*second+1); hit.State != cache.Miss || len(msg) != 1 {
-		t.Errorf("beyond MaxStale: state %d", hit.State)
+	if msg, hit := c.GetStale([]byte{1}, k, epoch+3700*second+1); hit.Freshness != cache.Miss || len(msg) != 1 {
+		t.Errorf("beyond MaxStale: state %d", hit.Freshness)
 	}
 	if s := c.Stats(); s.Stale != 3 || s.Misses != 3 || s.Hits != 0 {
 		t.Errorf("stats %+v", s)
@@ -244,7 +244,7 @@ func TestNothingStale(t *testing.T) {
 	c := cache.New(options())
 	k := key(t, "a.example", dns.TypeA)
 	put(t, c, k, response(t, "a.example", dns.TypeA, 0, "a.example. 100 IN A 192.0.2.1"), epoch)
-	if _, hit := c.GetStale(nil, k, epoch+100*second); hit.State != cache.Miss {
+	if _, hit := c.GetStale(nil, k, epoch+100*second); hit.Freshness != cache.Miss {
 		t.Error("served stale without MaxStale")
 	}
 }
@@ -256,18 +256,18 @@ func TestNegativeStale(t *testing.T) {
 	const soa = "example. 50 IN SOA ns.example. host.example. 1 7200 3600 1209600 300"
 	for _, rcode := range []int{dns.RcodeNameError, dns.RcodeSuccess} {
 		put(t, c, k, response(t, "a.example", dns.TypeA, rcode, "--", soa), epoch)
-		if _, hit := c.GetStale(nil, k, epoch+49*second); hit.State != cache.Fresh {
+		if _, hit := c.GetStale(nil, k, epoch+49*second); hit.Freshness != cache.Fresh {
 			t.Error("negative answer not found while fresh")
 		}
 		msg, hit := c.GetStale(nil, k, epoch+50*second)
-		if hit.State != cache.Expired {
+		if hit.Freshness != cache.Expired {
 			t.Fatal("negative answer not served stale")
 		}
 		if m := unpack(t, msg); m.Rcode != rcode || len(m.Ns) != 1 || m.Ns[0].Header().Ttl != 20 || m.Question[0].Qtype != dns.TypeA {
 			t.Errorf("got %v", m)
 		}
 		// Long after, by the limit of 1 hour, it is not.
-		if _, hit := c.GetStale(nil, k, epoch+50*second+3600*second+1); hit.State != cache.Miss {
+		if _, hit := c.GetStale(nil, k, epoch+50*second+3600*second+1); hit.Freshness != cache.Miss {
 			t.Error("negative answer served beyond MaxStale")
 		}
 	}
@@ -295,13 +295,13 @@ func TestFailureKeepsStale(t *testing.T) {
 			c, k := stale(t)
 			before := c.Stats().Bytes
 			fail(c, k, epoch+50*second)
-			if _, hit := c.Get(nil, k, epoch+51*second); hit.State != cache.Fresh || hit.Failure {
+			if _, hit := c.Get(nil, k, epoch+51*second); hit.Freshness != cache.Fresh || hit.Failure {
 				t.Errorf("a fresh answer is hidden: %+v", hit)
 			}
 			fail(c, k, epoch+200*second)
 			for _, age := range []int64{200, 209} {
 				msg, hit := c.Get(nil, k, epoch+age*second)
-				if hit.State != cache.Fresh || !hit.Failure || hit.EDE != 23 {
+				if hit.Freshness != cache.Fresh || !hit.Failure || hit.EDE != 23 {
 					t.Fatalf("at %d s: %+v", age, hit)
 				}
 				if m := unpack(t, msg); m.Rcode != dns.RcodeServerFailure || len(all(m)) != 0 || m.Question[0].Name != "a.example." {
@@ -309,11 +309,11 @@ func TestFailureKeepsStale(t *testing.T) {
 				}
 				// The failure says nothing about the message behind it.
 				c.MarkClean(k, hit, 9)
-				if _, hit := c.GetStale(nil, k, epoch+age*second); hit.State != cache.Expired || hit.Generation != 1 || hit.EDE != -1 {
+				if _, hit := c.GetStale(nil, k, epoch+age*second); hit.Freshness != cache.Expired || hit.Generation != 1 || hit.EDE != -1 {
 					t.Errorf("stale at %d s: %+v", age, hit)
 				}
 			}
-			if _, hit := c.Get(nil, k, epoch+210*second); hit.State != cache.Miss {
+			if _, hit := c.Get(nil, k, epoch+210*second); hit.Freshness != cache.Miss {
 				t.Errorf("failure remembered too long: %+v", hit)
 			}
 			if s := c.Stats(); s.Bytes != before || s.Entries != 1 {
@@ -329,7 +329,7 @@ func TestFailureKeepsStale(t *testing.T) {
 			}
 			// And an answer ends a failure.
 			put(t, c, k, response(t, "a.example", dns.TypeA, 0, "a.example. 300 IN A 192.0.2.1"), epoch+3703*second)
-			if _, hit := c.Get(nil, k, epoch+3703*second); hit.State != cache.Fresh || hit.Failure || hit.EDE != -1 {
+			if _, hit := c.Get(nil, k, epoch+3703*second); hit.Freshness != cache.Fresh || hit.Failure || hit.EDE != -1 {
 				t.Errorf("%+v", hit)
 			}
 		})

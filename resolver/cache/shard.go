@@ -5,6 +5,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"rideau/resolver/cache/slab"
 	"rideau/resolver/wire"
 )
 
@@ -50,13 +51,13 @@ type entry struct {
 	hash       uint32 // its lower half
 	newer      uint32 // neighbours in the order of eviction, by number and one; 0 is none
 	older      uint32
-	noted      uint32 // milliseconds from stored to the last failure
-	data       ref    // message, then the offset of each TTL in it
-	length     uint32 // of both; 0 if the record is not in use
-	lifetime   uint32 // seconds
-	serial     uint32 // tells apart what the shard held at one place in time; never 0
-	touched    uint16 // the second, of which the low bits, when it was made the newest
-	size       uint16 // of the message alone
+	noted      uint32   // milliseconds from stored to the last failure
+	data       slab.Ref // message, then the offset of each TTL in it
+	length     uint32   // of both; 0 if the record is not in use
+	lifetime   uint32   // seconds
+	serial     uint32   // tells apart what the shard held at one place in time; never 0
+	touched    uint16   // the second, of which the low bits, when it was made the newest
+	size       uint16   // of the message alone
 	ede        uint16
 	notedEDE   uint16
 	notedRcode uint8
@@ -68,7 +69,7 @@ type entry struct {
 // answers reports whether e is the response to k: the hash alone does not
 // tell.
 func (s *shard) answers(e *entry, k *want) bool {
-	return e.flags&(flagDO|flagCD|flagDenial) == k.flags && asks(s.octets.at(e.data, int(e.size)), k)
+	return e.flags&(flagDO|flagCD|flagDenial) == k.flags && asks(s.octets.At(e.data, int(e.size)), k)
 }
 
 // asks reports whether msg has k's question, its name in lower case.
@@ -101,8 +102,8 @@ func (e *entry) rewind(now int64) {
 	}
 }
 
-func (e *entry) hit(s State) Hit {
-	return Hit{State: s, Failure: e.flags&flagFailure != 0, Generation: e.generation, EDE: infoCode(e.ede), serial: e.serial}
+func (e *entry) hit(f Freshness) Hit {
+	return Hit{Freshness: f, Failure: e.flags&flagFailure != 0, Generation: e.generation, EDE: infoCode(e.ede), serial: e.serial}
 }
 
 func infoCode(ede uint16) int {
@@ -114,7 +115,7 @@ func infoCode(ede uint16) int {
 
 func (s *shard) appendFresh(dst []byte, e *entry, now int64) []byte {
 	base := len(dst)
-	data := s.octets.at(e.data, int(e.length))
+	data := s.octets.At(e.data, int(e.length))
 	dst = append(dst, data[:e.size]...)
 	age := uint32(min(e.age(now)/1e9, 1<<31-1))
 	if age == 0 {
@@ -131,7 +132,7 @@ func (s *shard) appendFresh(dst []byte, e *entry, now int64) []byte {
 
 func (s *shard) appendStale(dst []byte, e *entry, ttl uint32) []byte {
 	base := len(dst)
-	data := s.octets.at(e.data, int(e.length))
+	data := s.octets.At(e.data, int(e.length))
 	dst = append(dst, data[:e.size]...)
 	msg := dst[base:]
 	for o := data[e.size:]; len(o) >= 2; o = o[2:] {
@@ -161,7 +162,7 @@ type shard struct {
 	n       int      // entries
 	free    []uint32 // numbers that are not in use
 	places  []uint32 // the index: open addressing; a number and one, 0 is none
-	octets  slab
+	octets  slab.Slab
 	limit   int   // entries
 	budget  int64 // bytes
 	serial  uint32
@@ -172,13 +173,13 @@ type shard struct {
 }
 
 func (s *shard) reset() {
-	s.records, s.free, s.places, s.octets = nil, nil, nil, slab{}
+	s.records, s.free, s.places, s.octets = nil, nil, nil, slab.Slab{}
 	s.newest, s.oldest, s.n = 0, 0, 0
 }
 
 // bytes is the memory that is held: the pages, the records and the index.
 func (s *shard) bytes() int64 {
-	return s.octets.memory() + int64(cap(s.records))*int64(unsafe.Sizeof(entry{})) + 4*int64(len(s.places)+cap(s.free))
+	return s.octets.Memory() + int64(cap(s.records))*int64(unsafe.Sizeof(entry{})) + 4*int64(len(s.places)+cap(s.free))
 }
 
 func (s *shard) record(n uint32) *entry { return &s.records[n] }
@@ -281,13 +282,13 @@ func (s *shard) insert(e *entry, msg, offsets []byte) bool {
 	if s.limit == 0 || int64(e.length)+int64(unsafe.Sizeof(*e)) > s.budget {
 		return false
 	}
-	for s.n > 0 && (s.n+1 > s.limit || s.bytes()+s.octets.need(int(e.length)) > s.budget) {
+	for s.n > 0 && (s.n+1 > s.limit || s.bytes()+s.octets.Need(int(e.length)) > s.budget) {
 		s.evict()
 	}
 	n := s.number()
 	s.enter(uint64(e.hash), n)
-	e.data = s.octets.alloc(int(e.length), n)
-	data := s.octets.at(e.data, int(e.length))
+	e.data = s.octets.Alloc(int(e.length), n)
+	data := s.octets.At(e.data, int(e.length))
 	copy(data[copy(data, msg):], offsets)
 	*s.record(n) = *e
 	s.push(n)
@@ -305,7 +306,7 @@ func (s *shard) insert(e *entry, msg, offsets []byte) bool {
 // count adds n to the denials, if the record is one.
 func (s *shard) count(n uint32, by int32) {
 	if e := s.record(n); e.flags&flagDenial != 0 {
-		s.denials.count(s.octets.at(e.data, int(e.size)), by)
+		s.denials.count(s.octets.At(e.data, int(e.size)), by)
 	}
 }
 
@@ -319,10 +320,10 @@ func (s *shard) evict() {
 func (s *shard) empty(n uint32) {
 	s.count(n, -1)
 	e := s.record(n)
-	class, sparse := s.octets.release(e.data)
+	class, sparse := s.octets.Release(e.data)
 	*e = entry{newer: e.newer, older: e.older}
 	if sparse {
-		s.octets.pack(class, func(owner uint32, to ref) { s.record(owner).data = to })
+		s.octets.Compact(class, func(owner uint32, to slab.Ref) { s.record(owner).data = to })
 	}
 }
 
@@ -412,7 +413,7 @@ func (s *shard) resize(limit int, budget int64) {
 	for next != 0 {
 		e := records[next-1]
 		next = e.newer
-		data := octets.at(e.data, int(e.length))
+		data := octets.At(e.data, int(e.length))
 		s.insert(&e, data[:e.size], data[e.size:])
 	}
 	s.evictions = evicted + uint64(before-s.n)

@@ -1,4 +1,4 @@
-package cache
+package slab
 
 import (
 	"bytes"
@@ -24,19 +24,19 @@ func TestSlotSizes(t *testing.T) {
 // TestSlab takes and gives back at random: nothing that is kept is written
 // to by what comes after, and in the end no page is left that need not be.
 func TestSlab(t *testing.T) {
-	var s slab
+	var s Slab
 	rng := rand.New(rand.NewPCG(5, 6))
 	type kept struct {
-		r    ref
+		r    Ref
 		want []byte
 	}
 	byOwner := map[uint32]*kept{}
 	owner := uint32(0)
 	moves, releases := 0, 0
-	release := func(r ref) {
+	release := func(r Ref) {
 		releases++
-		if c, sparse := s.release(r); sparse {
-			s.pack(c, func(owner uint32, to ref) {
+		if c, sparse := s.Release(r); sparse {
+			s.Compact(c, func(owner uint32, to Ref) {
 				byOwner[owner].r = to
 				moves++
 			})
@@ -61,18 +61,18 @@ func TestSlab(t *testing.T) {
 		if len(all) < grow && rng.IntN(8) > 0 {
 			n := size()
 			owner++
-			k := &kept{s.alloc(n, owner), make([]byte, n)}
+			k := &kept{s.Alloc(n, owner), make([]byte, n)}
 			byOwner[owner] = k
 			for i := range k.want {
 				k.want[i] = byte(rng.Uint32())
 			}
-			copy(s.at(k.r, n), k.want)
+			copy(s.At(k.r, n), k.want)
 			all = append(all, k)
 			data += n
 		} else if len(all) > 0 {
 			i := rng.IntN(len(all))
 			k := all[i]
-			if !bytes.Equal(s.at(k.r, len(k.want)), k.want) {
+			if !bytes.Equal(s.At(k.r, len(k.want)), k.want) {
 				t.Fatalf("step %d: %d octets were written to", step, len(k.want))
 			}
 			release(k.r)
@@ -92,7 +92,7 @@ func TestSlab(t *testing.T) {
 		t.Errorf("%d octets held, counted %d", held, s.held)
 	}
 	for _, k := range all {
-		if !bytes.Equal(s.at(k.r, len(k.want)), k.want) {
+		if !bytes.Equal(s.At(k.r, len(k.want)), k.want) {
 			t.Fatalf("%d octets were written to", len(k.want))
 		}
 		release(k.r)

@@ -88,24 +88,24 @@ func TestSnapshot(t *testing.T) {
 		got, hit := c.Get(nil, k, epoch+150*second)
 		if what == "long ago" {
 			want, wasHit = before.GetStale(nil, k, epoch+150*second)
-			if got, hit = c.GetStale(nil, k, epoch+150*second); hit.State != cache.Expired {
+			if got, hit = c.GetStale(nil, k, epoch+150*second); hit.Freshness != cache.Expired {
 				t.Errorf("%s: %+v", what, hit)
 			}
 		}
-		if string(got) != string(want) || hit.State != wasHit.State || hit.EDE != wasHit.EDE {
+		if string(got) != string(want) || hit.Freshness != wasHit.Freshness || hit.EDE != wasHit.EDE {
 			t.Errorf("%s: got %x, %+v\nwant %x, %+v", what, got, hit, want, wasHit)
 		}
 		if hit.Generation != 0 {
 			t.Errorf("%s: taken for examined under generation %d", what, hit.Generation)
 		}
 	}
-	if _, hit := c.Get(nil, key(t, "a.gone.example.com", dns.TypeMX), epoch+150*second); hit.State != cache.Fresh {
+	if _, hit := c.Get(nil, key(t, "a.gone.example.com", dns.TypeMX), epoch+150*second); hit.Freshness != cache.Fresh {
 		t.Error("what is not there does not cut")
 	}
-	if _, hit := c.Get(nil, key(t, "failed.example.com", dns.TypeA), epoch+150*second); hit.State != cache.Miss {
+	if _, hit := c.Get(nil, key(t, "failed.example.com", dns.TypeA), epoch+150*second); hit.Freshness != cache.Miss {
 		t.Error("a failure was kept")
 	}
-	if _, hit := c.Get(nil, keys["positive"], epoch+200*second); hit.State != cache.Miss {
+	if _, hit := c.Get(nil, keys["positive"], epoch+200*second); hit.Freshness != cache.Miss {
 		t.Error("found after its time")
 	}
 }
@@ -145,23 +145,23 @@ func TestSnapshotUnusable(t *testing.T) {
 		}
 	}
 	for i := range text {
-		try(fmt.Sprintf("cut at %d", i), text[:i], cache.ErrSnapshot)
+		try(fmt.Sprintf("cut at %d", i), text[:i], cache.ErrUnusable)
 		bad := bytes.Clone(text)
 		bad[i] ^= 0x10
-		want := cache.ErrSnapshot
+		want := cache.ErrUnusable
 		if i >= 13 && i < 13+32 {
 			want = cache.ErrForeign
 		}
 		try(fmt.Sprintf("changed at %d", i), bad, want)
 	}
-	try("more", append(bytes.Clone(text), 0), cache.ErrSnapshot)
-	try("something else", []byte("listen: {addresses: [127.0.0.1]}\n# and more of it"), cache.ErrSnapshot)
+	try("more", append(bytes.Clone(text), 0), cache.ErrUnusable)
+	try("something else", []byte("listen: {addresses: [127.0.0.1]}\n# and more of it"), cache.ErrUnusable)
 	// A checksum that is right does not make an answer of what is none.
 	for _, body := range [][]byte{{0xFF}, bytes.Repeat([]byte{0}, 40), bytes.Repeat([]byte{0xC0}, 300)} {
-		try(fmt.Sprintf("a body of %d octets", len(body)), forged(body), cache.ErrSnapshot)
+		try(fmt.Sprintf("a body of %d octets", len(body)), forged(body), cache.ErrUnusable)
 	}
 	c := cache.New(snapshotOptions())
-	if _, err := c.Restore(iotest.ErrReader(errDisk), cache.Fingerprint{}, epoch); !errors.Is(err, errDisk) || errors.Is(err, cache.ErrSnapshot) {
+	if _, err := c.Restore(iotest.ErrReader(errDisk), cache.Fingerprint{}, epoch); !errors.Is(err, errDisk) || errors.Is(err, cache.ErrUnusable) {
 		t.Errorf("a read that fails: %v", err)
 	}
 }

@@ -37,9 +37,9 @@ var (
 	// ErrForeign means that the answers came from others than those that are
 	// asked now. It is no fault.
 	ErrForeign = errors.New("cache snapshot: its answers come from other upstreams")
-	// ErrSnapshot means that it is no snapshot, or of another version, or
+	// ErrUnusable means that it is no snapshot, or of another version, or
 	// damaged.
-	ErrSnapshot = errors.New("cache snapshot: unusable")
+	ErrUnusable = errors.New("cache snapshot: unusable")
 )
 
 // Save writes what is kept, failures and what is of no use any more aside, and
@@ -89,7 +89,7 @@ func (s *shard) save(dst []byte, from uint32, maxStale, now int64) (out []byte, 
 		dst = append(dst, e.flags&snapshotFlags)
 		dst = binary.BigEndian.AppendUint16(dst, e.ede)
 		base := len(dst)
-		dst = append(dst, s.octets.at(e.data, int(e.size))...)
+		dst = append(dst, s.octets.At(e.data, int(e.size))...)
 		if e.flags&flagDenial != 0 {
 			msg := dst[base:]
 			end := wire.HeaderLen
@@ -124,7 +124,7 @@ func (c *Cache) restore(r io.Reader, f Fingerprint, now int64) (n int, err error
 		b := buf[:n]
 		if _, err := io.ReadFull(in, b); err != nil {
 			if err == io.EOF || err == io.ErrUnexpectedEOF {
-				return nil, fmt.Errorf("%w: it is cut off", ErrSnapshot)
+				return nil, fmt.Errorf("%w: it is cut off", ErrUnusable)
 			}
 			return nil, fmt.Errorf("cache snapshot: %w", err)
 		}
@@ -136,9 +136,9 @@ func (c *Cache) restore(r io.Reader, f Fingerprint, now int64) (n int, err error
 	case err != nil:
 		return 0, err
 	case string(head[:len(magic)]) != magic:
-		return 0, fmt.Errorf("%w: it is something else", ErrSnapshot)
+		return 0, fmt.Errorf("%w: it is something else", ErrUnusable)
 	case head[len(magic)] != version:
-		return 0, fmt.Errorf("%w: it is of version %d, and %d is known", ErrSnapshot, head[len(magic)], version)
+		return 0, fmt.Errorf("%w: it is of version %d, and %d is known", ErrUnusable, head[len(magic)], version)
 	}
 	if head, err = read(len(f)); err != nil {
 		return 0, err
@@ -176,17 +176,17 @@ func (c *Cache) ended(read func(int) ([]byte, error), in io.Reader, records uint
 		return err
 	}
 	if n := binary.BigEndian.Uint32(b); n != records {
-		return fmt.Errorf("%w: it has %d answers, and says %d", ErrSnapshot, records, n)
+		return fmt.Errorf("%w: it has %d answers, and says %d", ErrUnusable, records, n)
 	}
 	want := sum()
 	if b, err = read(4); err != nil {
 		return err
 	}
 	if binary.BigEndian.Uint32(b) != want {
-		return fmt.Errorf("%w: its checksum is wrong", ErrSnapshot)
+		return fmt.Errorf("%w: its checksum is wrong", ErrUnusable)
 	}
 	if n, _ := in.Read(b[:1]); n > 0 {
-		return fmt.Errorf("%w: there is more behind its end", ErrSnapshot)
+		return fmt.Errorf("%w: there is more behind its end", ErrUnusable)
 	}
 	return nil
 }
@@ -203,7 +203,7 @@ func (c *Cache) take(record []byte, now int64) (bool, error) {
 		end, err = name.Parse(msg, wire.HeaderLen)
 	}
 	if err != nil || flags&^snapshotFlags != 0 || r.End != len(msg) {
-		return false, fmt.Errorf("%w: it has what is no answer", ErrSnapshot)
+		return false, fmt.Errorf("%w: it has what is no answer", ErrUnusable)
 	}
 	if stored > now || now-stored > int64(r.MinTTL)*1e9+c.maxStale {
 		return false, nil
