@@ -63,18 +63,6 @@ var (
 // NewStore returns the store in a folder, which need not exist yet.
 func NewStore(dir string) *Store { return &Store{dir} }
 
-// OpenStore returns the store in a folder, made writable if write says so.
-func OpenStore(dir string, write bool) (*Store, error) {
-	s := NewStore(dir)
-	if write {
-		if err := s.EnsureWritable(); err != nil {
-			return nil, err
-		}
-		s.Sweep(nil)
-	}
-	return s, nil
-}
-
 // EnsureWritable makes the folder if it does not exist, and returns an error if no file can be written there.
 func (s *Store) EnsureWritable() error {
 	if err := os.MkdirAll(s.dir, 0o750); err != nil {

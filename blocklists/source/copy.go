@@ -15,6 +15,12 @@ import (
 // errNoFolder is the error of a plan with a URL and without a folder.
 var errNoFolder = errors.New("a list has a url, and there is no folder for its last good copy; set state.dir")
 
+// Writable returns an error if downloads of a plan cannot be written.
+func (s *Sources) Writable(p *Plan) error {
+	_, err := s.writable(p)
+	return err
+}
+
 // writable returns the store of the last good copies, for downloads. If it cannot be written and every list can do without, it logs that
 // and returns the store as it is: a full or broken disk keeps nobody from changing a ban or from starting.
 func (s *Sources) writable(p *Plan) (*fetch.Store, error) {

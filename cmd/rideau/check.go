@@ -8,7 +8,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
-	"rideau/cmd/rideau/internal/server"
+	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 	"rideau/resolver/ops"
@@ -124,11 +124,10 @@ func (res *checkResult) surroundings(cfg *config.Config) {
 }
 
 func (res *checkResult) lists(c *call, cfg *config.Config) {
-	s, done := res.sources(c, cfg)
+	a, done := res.acquire(c, cfg)
 	defer done()
-	var missing []*config.List
-	snap, report, err := s.Load(c.ctx, cfg, nil, new(blocklists.Slots), server.LoadOptions{Lenient: true, Missing: &missing})
-	res.missing(c, missing)
+	snap, report, err := a.Prepare(c.ctx, source.PrepareOptions{Slots: new(blocklists.Slots), Lenient: true})
+	res.missing(c, a.Missing())
 	for _, p := range report.Problems {
 		res.Findings = append(res.Findings, finding{"warning", p.File, p.Line, fmt.Sprintf("%q is skipped: %s", p.Text, p.Reason), p.Remedy})
 	}
@@ -143,7 +142,7 @@ func (res *checkResult) lists(c *call, cfg *config.Config) {
 	}
 	res.refused(report)
 	for _, l := range snap.Lists() {
-		if l.Entries == 0 && !slices.ContainsFunc(missing, func(m *config.List) bool { return m.ID == l.ID }) {
+		if l.Entries == 0 && !slices.ContainsFunc(a.Missing(), func(m *source.List) bool { return m.ID == l.ID }) {
 			res.Findings = append(res.Findings, finding{"warning", l.Source, 0, "list " + l.ID + " has no entries", "add names, or take the list out of the configuration"})
 		}
 	}

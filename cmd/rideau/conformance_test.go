@@ -17,7 +17,7 @@ func TestConformanceTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, all := sources(t)
-	tests := map[string][]source{} // by name
+	tests := map[string][]goFile{} // by name
 	for _, s := range all {
 		for _, d := range s.file.Decls {
 			if f, ok := d.(*ast.FuncDecl); ok && s.test && f.Recv == nil && strings.HasPrefix(f.Name.Name, "Test") {
@@ -58,7 +58,7 @@ func TestConformanceTable(t *testing.T) {
 }
 
 // hasTest reports whether one of the files with a test has the part of it.
-func hasTest(files []source, name, part string) bool {
+func hasTest(files []goFile, name, part string) bool {
 	for _, s := range files {
 		if name == "TestScenario" {
 			_, err := os.Stat(filepath.Join(root, s.dir, "testdata/scenario", part+".txtar"))

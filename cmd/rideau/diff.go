@@ -3,9 +3,7 @@ package main
 import (
 	"fmt"
 
-	"rideau/blocklists"
 	"rideau/blocklists/compare"
-	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/setup"
 )
 
@@ -25,7 +23,7 @@ func diff(c *call) int {
 		if err != nil {
 			return c.fail(err)
 		}
-		if sides[i].Snapshot, _, err = server.LoadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false); err != nil {
+		if sides[i].Snapshot, _, err = setup.LoadPolicy(c.ctx, cfg, nil, false); err != nil {
 			return c.fail(fmt.Errorf("%s: %w", setup.Name(cfg), err))
 		}
 	}

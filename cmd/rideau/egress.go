@@ -8,10 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"rideau/blocklists"
 	"rideau/blocklists/egress"
 	"rideau/cmd/rideau/internal/reason"
-	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/setup"
 )
 
@@ -59,7 +57,7 @@ func printEgress(c *call) int {
 	}
 	p.Console = c.bool("kaspersky-console")
 	if c.bool("banned-networks") {
-		snap, _, err := server.LoadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false)
+		snap, _, err := setup.LoadPolicy(c.ctx, cfg, nil, false)
 		if err != nil {
 			return c.fail(err)
 		}

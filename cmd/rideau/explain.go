@@ -7,7 +7,6 @@ import (
 
 	"rideau/blocklists"
 	"rideau/cmd/rideau/internal/reason"
-	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/text"
 	"rideau/resolver/wire"
@@ -43,7 +42,7 @@ func explain(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	snap, _, err := server.LoadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false)
+	snap, _, err := setup.LoadPolicy(c.ctx, cfg, nil, false)
 	if err != nil {
 		return c.fail(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"rideau/blocklists/compile"
-	"rideau/cmd/rideau/internal/server"
+	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 	"rideau/resolver/ops"
@@ -25,23 +25,22 @@ func fetchLists(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	lists := server.RemoteLists(cfg)
-	if len(lists) == 0 {
+	if !cfg.Remote() {
 		return c.fail(fmt.Errorf("%s: no list has a url; there is nothing to fetch", setup.Name(cfg)))
 	}
-	s := server.NewSources(nil, true, agent())
-	if _, err := s.OpenStore(cfg); err != nil {
+	s := source.New(source.Options{})
+	if err := s.Writable(setup.Lists(cfg)); err != nil {
 		return c.fail(err)
 	}
-	visits, err := s.FetchAll(c.ctx, cfg, lists, c.bool("force"))
+	plan, err := downloadPlan(cfg)
 	if err != nil {
 		return c.fail(err)
 	}
 	code := exitOK
-	for _, v := range visits {
-		info, err := s.Accept(c.ctx, cfg, v, c.bool("force"))
+	for _, v := range s.Fetch(c.ctx, plan, plan.Remote(), c.bool("force")) {
+		info, err := s.Accept(c.ctx, plan, v, c.bool("force"))
 		if err != nil {
-			code = c.fail(fmt.Errorf("list %s: %s: %s", v.List.ID, v.List.Name(), strings.TrimPrefix(err.Error(), v.List.Name()+": ")))
+			code = c.fail(fmt.Errorf("list %s: %s: %s", v.List.ID, v.List.Source, strings.TrimPrefix(err.Error(), v.List.Source+": ")))
 			continue
 		}
 		fmt.Fprintf(c.stdout, "list %s: %s, %d entries, sha256 %x, from %s\n", info.ID, v.Result, info.Entries, info.SHA256, info.Source)
@@ -49,38 +48,57 @@ func fetchLists(c *call) int {
 	return code
 }
 
-// sources are where check finds lists: what was fetched before or, with --fetch, what is there now.
-func (res *checkResult) sources(c *call, cfg *config.Config) (*server.Sources, func()) {
-	s := server.NewSources(nil, false, agent())
-	lists := server.RemoteLists(cfg)
-	if !c.bool("fetch") || len(lists) == 0 {
-		return s, func() {}
+// downloadPlan returns what lists a configuration has, and how they are downloaded.
+func downloadPlan(cfg *config.Config) (*source.Plan, error) {
+	ups, err := setup.PlanUpstreams(cfg, nil)
+	if err != nil {
+		return nil, err
+	}
+	plan := setup.Lists(cfg)
+	plan.Fetch = setup.Downloads(cfg, ups, agent())
+	return plan, nil
+}
+
+// acquire begins to acquire the lists for check. With --fetch it downloads them to a temporary folder; otherwise check reads what was
+// downloaded before. The caller calls done at the end.
+func (res *checkResult) acquire(c *call, cfg *config.Config) (a *source.Acquisition, done func()) {
+	local := func() (*source.Acquisition, func()) {
+		a := source.New(source.Options{ReadOnly: true}).Begin(setup.Lists(cfg))
+		return a, a.Close
+	}
+	if !c.bool("fetch") || !cfg.Remote() {
+		return local()
 	}
 	temp, err := os.MkdirTemp("", "rideau-check-")
 	if err != nil {
 		res.add(err, "")
-		return s, func() {}
+		return local()
 	}
-	s.Temp = temp
-	visits, err := s.FetchAll(c.ctx, cfg, lists, false)
+	plan, err := downloadPlan(cfg)
 	if err != nil {
+		os.RemoveAll(temp)
 		res.add(err, cfg.File)
+		return local()
 	}
-	for _, v := range visits {
+	a = source.New(source.Options{ReadOnly: true, Temp: temp}).Begin(plan)
+	for _, v := range a.Fetch(c.ctx, false) {
 		if v.Err != nil {
-			res.Findings = append(res.Findings, finding{Severity: "error", File: v.List.Name(), Message: "list " + v.List.ID + ": " + v.Err.Error()})
+			res.Findings = append(res.Findings, finding{Severity: "error", File: v.List.Source, Message: "list " + v.List.ID + ": " + v.Err.Error()})
 		}
 	}
-	return s, func() { os.RemoveAll(temp) }
+	return a, func() {
+		a.Close()
+		os.RemoveAll(temp)
+	}
 }
 
-// missing says which lists were never fetched: a start would fetch them.
-func (res *checkResult) missing(c *call, lists []*config.List) {
+// missing reports the lists that were never fetched: a start would fetch them.
+func (res *checkResult) missing(c *call, lists []*source.List) {
 	for _, l := range lists {
 		if c.bool("fetch") {
 			continue // there is an error already
 		}
-		res.Findings = append(res.Findings, finding{"warning", l.Name(), 0, "list " + l.ID + " was not fetched yet, and was not looked at",
+		res.Findings = append(res.Findings, finding{"warning", l.Source, 0, "list " + l.ID + " was not fetched yet, and was not looked at",
 			`a start fetches it; or run "rideau fetch", or check with --fetch`})
 	}
 }

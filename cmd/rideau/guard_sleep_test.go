@@ -115,7 +115,7 @@ func underFakeClock(c *ast.CallExpr, clocks []string) bool {
 
 // fakeClocks returns the names of a directory's functions that call
 // synctest.Test, themselves or through another.
-func fakeClocks(all []source, dir string) []string {
+func fakeClocks(all []goFile, dir string) []string {
 	var names []string
 	for again := true; again; {
 		again = false
@@ -202,7 +202,7 @@ func k() { select { case <-time.After(1): case <-c: } }
 			want = append(want, i+1)
 		}
 	}
-	clocks := fakeClocks([]source{{dir: "p", test: true, file: file}}, "p")
+	clocks := fakeClocks([]goFile{{dir: "p", test: true, file: file}}, "p")
 	if got := fixedSleeps(fset, file, clocks); !slices.Equal(got, want) {
 		t.Errorf("found lines %v, want %v: %s", got, want, text)
 	}

@@ -24,8 +24,8 @@ import (
 // root is the repository's root directory.
 const root = "../.."
 
-// source is a Go file of this module.
-type source struct {
+// goFile is a Go file of this module.
+type goFile struct {
 	path string // from the root
 	dir  string // the package's
 	test bool
@@ -34,10 +34,10 @@ type source struct {
 }
 
 // sources reads all Go files of the module.
-func sources(t *testing.T) (*gotoken.FileSet, []source) {
+func sources(t *testing.T) (*gotoken.FileSet, []goFile) {
 	t.Helper()
 	fset := gotoken.NewFileSet()
-	var out []source
+	var out []goFile
 	err := fs.WalkDir(os.DirFS(root), ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -56,7 +56,7 @@ func sources(t *testing.T) (*gotoken.FileSet, []source) {
 		if err != nil {
 			return err
 		}
-		out = append(out, source{path, filepath.ToSlash(filepath.Dir(path)), strings.HasSuffix(path, "_test.go"), text, f})
+		out = append(out, goFile{path, filepath.ToSlash(filepath.Dir(path)), strings.HasSuffix(path, "_test.go"), text, f})
 		return nil
 	})
 	if err != nil {
@@ -74,16 +74,16 @@ func sources(t *testing.T) (*gotoken.FileSet, []source) {
 func ownImports() map[string][]string {
 	return map[string][]string{
 		"cmd/rideau": {"cmd/rideau/internal/reason", "cmd/rideau/internal/server", "cmd/rideau/internal/setup", "cmd/rideau/internal/text",
-			"config", "blocklists", "blocklists/compare", "blocklists/compile", "blocklists/egress", "blocklists/lint", "blocklists/pack", "blocklists/querylog", "blocklists/simulate",
+			"config", "blocklists", "blocklists/compare", "blocklists/compile", "blocklists/egress", "blocklists/lint", "blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source",
 			"resolver/ops", "resolver/wire", "resolver/ops/metrics"},
 		"cmd/rideau/internal/reason": {"cmd/rideau/internal/setup", "cmd/rideau/internal/text",
 			"config", "blocklists", "blocklists/egress", "blocklists/format", "blocklists/input", "blocklists/lint", "blocklists/pack", "blocklists/querylog", "blocklists/simulate",
 			"resolver", "resolver/cache", "resolver/wire"},
 		"cmd/rideau/internal/auditlog": {"cmd/rideau/internal/text", "resolver", "resolver/audit", "resolver/wire"},
 		"cmd/rideau/internal/server": {"cmd/rideau/internal/auditlog", "cmd/rideau/internal/setup", "cmd/rideau/internal/text",
-			"config", "blocklists", "blocklists/compare", "blocklists/compile", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/pack",
+			"config", "blocklists", "blocklists/compare", "blocklists/compile", "blocklists/format", "blocklists/source",
 			"resolver", "resolver/audit", "resolver/cache", "resolver/cookie", "resolver/device", "resolver/limit", "resolver/listener", "resolver/ops", "resolver/upstream", "resolver/wire", "resolver/ops/metrics"},
-		"cmd/rideau/internal/setup": {"config", "blocklists",
+		"cmd/rideau/internal/setup": {"config", "blocklists", "blocklists/compile", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/pack", "blocklists/source",
 			"resolver", "resolver/cache", "resolver/cookie", "resolver/upstream", "resolver/upstream/do53", "resolver/upstream/encrypted", "resolver/wire"},
 		"cmd/rideau/internal/text": {"blocklists/format", "resolver/wire"},
 		"config":                   {"config/key", "config/node", "config/server", "config/value"},
@@ -193,7 +193,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-func mayImport(table map[string][2][]string, path string, s source) bool {
+func mayImport(table map[string][2][]string, path string, s goFile) bool {
 	for module, who := range table {
 		if path != module && !strings.HasPrefix(path, module+"/") {
 			continue
@@ -204,7 +204,7 @@ func mayImport(table map[string][2][]string, path string, s source) bool {
 }
 
 // unusedImports returns what the tables allow and no file does.
-func unusedImports(own map[string][]string, other map[string][2][]string, all []source) []string {
+func unusedImports(own map[string][]string, other map[string][2][]string, all []goFile) []string {
 	type pair struct{ dir, path string }
 	used, inTests := map[pair]bool{}, map[pair]bool{}
 	for _, s := range all {
@@ -250,17 +250,17 @@ func unusedImports(own map[string][]string, other map[string][2][]string, all []
 
 // TestUnusedImportsBites: what the tables allow is found where nobody uses it.
 func TestUnusedImportsBites(t *testing.T) {
-	file := func(path, text string) source {
+	file := func(path, text string) goFile {
 		f, err := parser.ParseFile(gotoken.NewFileSet(), path, text, parser.ImportsOnly)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return source{path: path, dir: filepath.Dir(path), test: strings.HasSuffix(path, "_test.go"), file: f}
+		return goFile{path: path, dir: filepath.Dir(path), test: strings.HasSuffix(path, "_test.go"), file: f}
 	}
 	got := unusedImports(
 		map[string][]string{"a": {"b", "c"}, "b": nil, "gone": nil},
 		map[string][2][]string{"x.example/m": {{"a", "b"}, {"*"}}, "y.example/m": {{"b"}, {"a", "b"}}},
-		[]source{
+		[]goFile{
 			file("a/a.go", `package a; import ("rideau/b"; "x.example/m/sub"; "strings")`),
 			file("a/a_test.go", `package a; import ("rideau/c"; "y.example/m")`),
 			file("b/b.go", `package b; import "y.example/m"`),

@@ -6,11 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"rideau/blocklists"
 	"rideau/blocklists/lint"
 	"rideau/blocklists/querylog"
 	"rideau/cmd/rideau/internal/reason"
-	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/setup"
 )
 
@@ -33,7 +31,7 @@ func rules(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	snap, _, err := server.LoadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false)
+	snap, _, err := setup.LoadPolicy(c.ctx, cfg, nil, false)
 	if err != nil {
 		return c.fail(err)
 	}

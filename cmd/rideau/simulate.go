@@ -11,11 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"rideau/blocklists"
 	"rideau/blocklists/querylog"
 	"rideau/blocklists/simulate"
 	"rideau/cmd/rideau/internal/reason"
-	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/setup"
 )
 
@@ -117,7 +115,7 @@ func loaded(c *call, path string) (reason.Policy, error) {
 	if err != nil {
 		return reason.Policy{}, err
 	}
-	snap, _, err := server.LoadPolicy(c.ctx, cfg, nil, new(blocklists.Slots), false)
+	snap, _, err := setup.LoadPolicy(c.ctx, cfg, nil, false)
 	if err != nil {
 		return reason.Policy{}, fmt.Errorf("%s: %w", setup.Name(cfg), err)
 	}

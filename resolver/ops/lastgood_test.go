@@ -64,13 +64,12 @@ func TestReloadFetches(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, order := healthy(t), ""
-			o.Fetch = func(_ context.Context, force bool) []ops.Problem {
-				order += map[bool]string{true: "fetch(true) ", false: "fetch(false) "}[force]
-				return c.fails
-			}
-			o.Reload = func(context.Context, bool) (ops.ReloadResult, error) {
+			o.Reload = func(_ context.Context, r ops.ReloadOptions) (ops.ReloadResult, error) {
+				if r.Fetch {
+					order += map[bool]string{true: "fetch(true) ", false: "fetch(false) "}[r.Force]
+				}
 				order += "reload "
-				return ops.ReloadResult{Policy: o.Sources.Policy(), Refused: c.refused}, c.err
+				return ops.ReloadResult{Policy: o.Sources.Policy(), Refused: c.refused, Unfetched: c.fails}, c.err
 			}
 			w := ask(ops.New(o), request("POST", "/reload"+c.query))
 			if w.Code != c.status || !strings.HasPrefix(w.Body.String(), c.text) || order != c.order {

@@ -35,16 +35,14 @@ type Options struct {
 	// minute. Something must ask the upstreams more often than that when
 	// clients do not.
 	ReadyWithin time.Duration
-	// Reload reads the policy anew and puts it to use, whole or not at all, and
-	// gives up when the context ends. With force it accepts lists that became
-	// empty or shrank. Problems are told with an error too. One call is made
-	// at a time. nil: there is no such endpoint.
-	Reload func(ctx context.Context, force bool) (ReloadResult, error)
+	// Reload reads the policy again and puts it in force as a whole, or
+	// changes nothing. It gives up when the context ends. The result has
+	// Problems with an error, too. One call is made at a time. nil: there is
+	// no such endpoint.
+	Reload func(ctx context.Context, o ReloadOptions) (ReloadResult, error)
 	// DryRun says what Reload would change, and changes nothing; nil if there
 	// is no such thing.
 	DryRun func(ctx context.Context, force bool) (DryRun, error)
-	// Fetch looks at all lists with a URL before a reload that asks for it, and says what failed; nil for none. With force it fetches what did not change, too.
-	Fetch func(ctx context.Context, force bool) []Problem
 	// Flush forgets cached answers, and returns how many; its error wraps
 	// ErrName where the name is none. nil: there is no such endpoint.
 	Flush func(Flush) (entries int, err error)

@@ -127,7 +127,7 @@ func TestVersionWithoutPolicy(t *testing.T) {
 
 func TestRoutes(t *testing.T) {
 	o := healthy(t)
-	o.Reload = func(context.Context, bool) (ops.ReloadResult, error) { return ops.ReloadResult{}, nil }
+	o.Reload = func(context.Context, ops.ReloadOptions) (ops.ReloadResult, error) { return ops.ReloadResult{}, nil }
 	plain := ops.New(o)
 	o.Pprof = true
 	profiled := ops.New(o)

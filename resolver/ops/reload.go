@@ -99,6 +99,14 @@ func listProblem(e *compile.ListError) Problem {
 	return p
 }
 
+// ReloadOptions say how to reload.
+type ReloadOptions struct {
+	// Force accepts what guards against mistakes refuse, such as lists that became empty or shrank.
+	Force bool
+	// Fetch downloads all lists with a URL first; with Force those that did not change, too.
+	Fetch bool
+}
+
 // ReloadResult is what a reload came to.
 type ReloadResult struct {
 	// Policy is what serves after the reload: the new one or, if the reload
@@ -106,9 +114,10 @@ type ReloadResult struct {
 	Policy *blocklists.Snapshot
 	// Changed reports whether anything differs from before.
 	Changed bool
-	// Problems are, with an error, what led to it; otherwise, what was passed
-	// over.
+	// Problems are why there is an error, or else what was skipped.
 	Problems []Problem
+	// Unfetched says why lists that were to be fetched were not.
+	Unfetched []Problem
 	// Refused are lists whose new version from elsewhere was put aside, so that what they had goes on serving.
 	Refused []string
 	// Restart are the changed configuration keys that count from the next
@@ -152,13 +161,9 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 		s.dryRun(w, r, q.force)
 		return
 	}
-	var unfetched []Problem
-	if q.fetch && s.o.Fetch != nil {
-		unfetched = s.o.Fetch(r.Context(), q.force)
-	}
-	result, err := s.o.Reload(r.Context(), q.force)
-	result.Problems = append(unfetched, result.Problems...)
-	if q.fetch && err == nil && len(unfetched)+len(result.Refused) > 0 {
+	result, err := s.o.Reload(r.Context(), ReloadOptions{Force: q.force, Fetch: q.fetch})
+	result.Problems = append(result.Unfetched, result.Problems...)
+	if q.fetch && err == nil && len(result.Unfetched)+len(result.Refused) > 0 {
 		err = errUnfetched
 	}
 	// It may have taken longer than requests are given; the reply's own time

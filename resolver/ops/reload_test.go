@@ -70,7 +70,7 @@ func TestReloadAccess(t *testing.T) {
 			o := healthy(t)
 			calls := 0
 			o.Token = tt.token
-			o.Reload = func(context.Context, bool) (ops.ReloadResult, error) {
+			o.Reload = func(context.Context, ops.ReloadOptions) (ops.ReloadResult, error) {
 				calls++
 				return ops.ReloadResult{}, nil
 			}
@@ -119,8 +119,8 @@ func TestReloadForce(t *testing.T) {
 	} {
 		o := healthy(t)
 		got := ""
-		o.Reload = func(_ context.Context, force bool) (ops.ReloadResult, error) {
-			got = fmt.Sprintf("force=%v", force)
+		o.Reload = func(_ context.Context, r ops.ReloadOptions) (ops.ReloadResult, error) {
+			got = fmt.Sprintf("force=%v", r.Force)
 			return ops.ReloadResult{}, nil
 		}
 		w := ask(ops.New(o), request("POST", "/reload"+query))
@@ -202,7 +202,7 @@ func TestReloadReplies(t *testing.T) {
 	for _, tt := range replyCases(t) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := healthy(t)
-			o.Reload = func(context.Context, bool) (ops.ReloadResult, error) { return tt.result, tt.err }
+			o.Reload = func(context.Context, ops.ReloadOptions) (ops.ReloadResult, error) { return tt.result, tt.err }
 			s := ops.New(o)
 			expect(t, ask(s, request("POST", "/reload")), tt.status, tt.text)
 			w := ask(s, request("POST", "/reload", "Accept", "application/json"))
@@ -285,7 +285,7 @@ func TestReloadOneAtATime(t *testing.T) {
 	o := healthy(t)
 	o.Timeout = 200 * time.Millisecond
 	var running, calls atomic.Int32
-	o.Reload = func(ctx context.Context, _ bool) (ops.ReloadResult, error) {
+	o.Reload = func(ctx context.Context, _ ops.ReloadOptions) (ops.ReloadResult, error) {
 		if running.Add(1) > 1 {
 			t.Error("two at a time")
 		}
@@ -322,7 +322,7 @@ func TestReloadAbandoned(t *testing.T) {
 	o := healthy(t)
 	entered, leave := make(chan struct{}), make(chan struct{})
 	var calls atomic.Int32
-	o.Reload = func(context.Context, bool) (ops.ReloadResult, error) {
+	o.Reload = func(context.Context, ops.ReloadOptions) (ops.ReloadResult, error) {
 		calls.Add(1)
 		close(entered)
 		<-leave

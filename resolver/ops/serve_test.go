@@ -83,7 +83,7 @@ func TestGracefulStop(t *testing.T) {
 	o := healthy(t)
 	o.Grace = 10 * time.Second
 	entered, leave := make(chan struct{}), make(chan struct{})
-	o.Reload = func(ctx context.Context, _ bool) (ops.ReloadResult, error) {
+	o.Reload = func(ctx context.Context, _ ops.ReloadOptions) (ops.ReloadResult, error) {
 		close(entered)
 		<-leave
 		return ops.ReloadResult{Changed: true}, ctx.Err()
@@ -122,7 +122,7 @@ func TestStopEndsRequests(t *testing.T) {
 	o := healthy(t)
 	o.Grace = time.Millisecond
 	entered, told := make(chan struct{}), make(chan struct{})
-	o.Reload = func(ctx context.Context, _ bool) (ops.ReloadResult, error) {
+	o.Reload = func(ctx context.Context, _ ops.ReloadOptions) (ops.ReloadResult, error) {
 		close(entered)
 		<-ctx.Done()
 		close(told)

@@ -7,6 +7,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/cmd/rideau/internal/setup"
+	"rideau/config"
 	"rideau/resolver/limit"
 	"rideau/resolver/ops"
 	"rideau/resolver/ops/metrics"
@@ -18,11 +19,11 @@ import (
 const readyWithin = time.Minute
 
 // listenOps binds the operators' HTTP; nil without one.
-func (s *Server) listenOps() (*ops.Server, error) {
-	if s.cfg.Ops.Listen == "" {
+func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
+	if cfg.Ops.Listen == "" {
 		return nil, nil
 	}
-	secret, err := setup.Token(s.cfg)
+	secret, err := setup.Token(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -45,27 +46,29 @@ func (s *Server) listenOps() (*ops.Server, error) {
 		},
 		Ready:       s.notServing,
 		ReadyWithin: readyWithin,
-		Reload: func(ctx context.Context, force bool) (ops.ReloadResult, error) {
-			result, err := s.reload(ctx, force)
+		Reload: func(ctx context.Context, o ops.ReloadOptions) (ops.ReloadResult, error) {
+			result, err := s.reload(ctx, o)
 			s.logReload("POST /reload", result, err)
 			return result, err
 		},
 		DryRun: s.dryRun,
-		Fetch:  s.fetchNow,
 		Flush:  s.flush,
 		Token:  secret,
-		Pprof:  s.cfg.Ops.Pprof,
+		Pprof:  cfg.Ops.Pprof,
 		Logger: s.log,
 	})
-	if err := web.Listen(s.cfg.Ops.Listen); err != nil {
+	if err := web.Listen(cfg.Ops.Listen); err != nil {
 		return nil, err
 	}
 	return web, nil
 }
 
 func (s *Server) listFacts() []metrics.ListSource {
-	cfg, _ := s.now()
-	return s.sources.facts(cfg)
+	var out []metrics.ListSource
+	for _, x := range s.sources.Status() {
+		out = append(out, metrics.ListSource{List: x.List, URL: x.Remote, Fetches: x.Fetches, LastFetch: x.LastFetch, LastGood: x.LastGood})
+	}
+	return out
 }
 
 // notServing says which configured addresses nobody listens on, and if only

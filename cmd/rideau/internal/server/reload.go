@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -12,35 +14,255 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
 	"rideau/blocklists/format"
+	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
+	"rideau/resolver"
 	"rideau/resolver/ops"
 	"rideau/resolver/ops/metrics"
 )
 
-// reload reads the configuration and all lists, and puts them to use whole,
-// or changes nothing and says why. force accepts lists that became empty or
-// shrank.
-func (s *Server) reload(ctx context.Context, force bool) (ops.ReloadResult, error) {
-	if cfg, err := setup.Load(s.path); err == nil {
-		// New lists are fetched before anything waits for this reload. What fails is said again below.
-		_, ups := s.now()
-		_ = s.sources.ensure(ctx, cfg, ups.System, 0)
-	}
-	s.mu.Lock()
+// change is a configuration on its way into force. Its steps make what is to serve, one after the other, and each may fail. Nothing that
+// serves, and no file, differs before Server.commit, which cannot fail. close undoes a change that is not committed.
+type change struct {
+	s     *Server
+	order uint64 // the place of this reading of the configuration among all
+	cfg   *config.Config
+	plan  setup.UpstreamPlan
+	lists *source.Acquisition // nil before the configuration is known to be good
+	// options of the lists; Previous and SamePolicy are set by makePolicy.
+	options   source.PrepareOptions
+	unfetched []ops.Problem
+
+	readLists bool // the report is about the configuration's lists
+	report    compile.Report
+	policy    *blocklists.Snapshot
+	slots     blocklists.Slots
+	ups       *setup.Upstreams
+	state     *resolver.State
+	sockets   *binding
+	queries   *os.File
+	committed bool
+}
+
+// reload puts the configuration and the lists that are there now in force as a whole, or changes nothing and says why.
+func (s *Server) reload(ctx context.Context, o ops.ReloadOptions) (ops.ReloadResult, error) {
+	c, err := s.begin(ctx, o)
 	defer s.mu.Unlock()
-	result, report, read, err := s.swap(ctx, force)
-	for _, e := range report.Failed {
-		if err == nil {
+	defer c.close()
+	if s.ctx.Err() != nil {
+		err = errStopping
+	}
+	if err == nil {
+		err = c.prepare(ctx)
+	}
+	var result ops.ReloadResult
+	if err == nil {
+		result = s.commit(c)
+		for _, e := range c.report.Failed {
 			result.Refused = append(result.Refused, e.List)
 		}
 	}
-	result.Policy = s.resolver.State().Policy()
-	result.Problems = append(result.Problems, problems(err, report)...)
+	result.Policy, result.Unfetched = s.resolver.State().Policy(), c.unfetched
+	result.Problems = problems(err, c.report)
 	if ctx.Err() == nil {
-		s.reloads.Record(time.Now(), err == nil, listResults(read, report))
+		s.reloads.Record(time.Now(), err == nil, c.listResults())
 	}
 	return result, err
+}
+
+// begin reads the configuration and downloads the lists that it needs first, which blocks nobody. Then it locks mu. If another reload has
+// meanwhile put a later reading in force, begin starts over, so that an old configuration never replaces a new one.
+func (s *Server) begin(ctx context.Context, o ops.ReloadOptions) (*change, error) {
+	for {
+		c, err := s.read()
+		if err == nil {
+			c.options.Force = o.Force
+			if o.Fetch {
+				c.fetch(ctx, o.Force)
+			}
+			_ = c.lists.Ensure(ctx, 0) // makePolicy reports what is missing
+		}
+		s.mu.Lock()
+		if c.order > s.order {
+			return c, err
+		}
+		s.mu.Unlock()
+		c.close()
+	}
+}
+
+// read reads the configuration and plans its upstream servers, which downloads need.
+func (s *Server) read() (*change, error) {
+	s.reading.Lock()
+	s.readings++
+	c := &change{s: s, order: s.readings}
+	var err error
+	c.cfg, err = setup.Load(s.path)
+	s.reading.Unlock()
+	if err != nil {
+		return c, err
+	}
+	return c, c.planLists()
+}
+
+// planLists plans the upstream servers and what lists to acquire.
+func (c *change) planLists() error {
+	var known []netip.AddrPort
+	if _, ups := c.s.now(); ups != nil {
+		known = ups.System
+	}
+	var err error
+	if c.plan, err = setup.PlanUpstreams(c.cfg, known); err != nil {
+		return err
+	}
+	c.lists = c.s.sources.Begin(c.s.listPlan(c.cfg, c.plan))
+	return nil
+}
+
+// listPlan returns what lists a configuration has, and how they are downloaded.
+func (s *Server) listPlan(cfg *config.Config, p setup.UpstreamPlan) *source.Plan {
+	out := setup.Lists(cfg)
+	out.Fetch = setup.Downloads(cfg, p, "rideau/"+s.o.Build.Version)
+	return out
+}
+
+// prepare makes everything that the change puts in force. s.mu is held, or nothing serves yet.
+func (c *change) prepare(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{c.makePolicy, c.makeUpstreams, c.makeState, c.bindSockets, c.openQueryLog} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *change) makePolicy(ctx context.Context) (err error) {
+	o := c.options
+	if c.s.resolver != nil {
+		before, _ := c.s.now()
+		o.Previous, o.SamePolicy = c.s.resolver.State().Policy(), samePolicy(before, c.cfg)
+	}
+	c.slots, c.readLists = c.s.slots, true
+	o.Slots = &c.slots
+	background(func() { c.policy, c.report, err = c.lists.Prepare(ctx, o) })
+	return err
+}
+
+// samePolicy reports whether two configurations make the same policy of the same lists.
+func samePolicy(a, b *config.Config) bool {
+	return a.File == b.File && !slices.ContainsFunc(config.Changed(a, b), func(k string) bool { return config.Applies(k) == config.Lists })
+}
+
+func (c *change) makeUpstreams(context.Context) (err error) {
+	_, old := c.s.now()
+	c.ups, err = setup.NewUpstreams(c.cfg, c.plan, old, c.s.log)
+	return err
+}
+
+func (c *change) makeState(context.Context) error {
+	cookies, err := setup.Jar(c.cfg, c.s.secret)
+	if err != nil {
+		return err
+	}
+	c.state, err = resolver.NewState(resolver.StateOptions{Policy: c.policy, Clients: c.cfg.Clients.Allow,
+		Upstream: c.ups.Fallback(c.plan), Routes: c.ups.Routes, UDPSize: uint16(c.cfg.Listen.UDPSize),
+		Cookies: cookies, NSID: c.cfg.Listen.NSID, Amplification: c.cfg.Limits.Amplification})
+	if err == nil && c.s.resolver == nil {
+		c.s.assemble(c)
+	}
+	return err
+}
+
+func (c *change) bindSockets(context.Context) (err error) {
+	c.sockets, err = c.s.sockets.bind(c.cfg, c.s.resolver, c.s.room)
+	return err
+}
+
+// openQueryLog is the last step: it may make a file, which a failure of a later step would leave behind.
+func (c *change) openQueryLog(context.Context) (err error) {
+	c.queries, err = setup.OpenQueryLog(c.cfg)
+	return err
+}
+
+// commit puts a change in force. It cannot fail: a last good copy that cannot be written is a warning. s.mu is held, or nothing serves yet.
+func (s *Server) commit(c *change) ops.ReloadResult {
+	c.committed = true
+	before, ups := s.now()
+	old := s.resolver.State().Policy()
+	result := c.result(before, ups, old)
+	s.order, s.slots = c.order, c.slots
+	s.resolver.SetState(c.state)
+	s.level.Set(c.cfg.Log.Level)
+	s.queries.Use(c.queries)
+	s.view.Lock()
+	s.cfg, s.ups = c.cfg, c.ups
+	s.view.Unlock()
+	if c.ups != ups {
+		c.ups.Start(s.ctx)
+		if ups != nil {
+			ups.End()
+			s.cache.Flush() // other servers may give other answers
+		}
+	}
+	s.gate.LimitClients(c.cfg.Limits.QueriesPerSecond, c.cfg.Limits.Burst)
+	s.limitMemory(c.cfg)
+	s.cache.Resize(c.cfg.Cache.MaxEntries, c.cfg.Cache.MaxBytes)
+	s.sockets.open(c.sockets)
+	s.sockets.retain(c.cfg)
+	s.arm(c.policy)
+	if before == nil || c.policy.Generation() != old.Generation() {
+		s.warn(c.cfg, c.plan, c.report)
+		giveBack(c.policy)
+	}
+	background(c.lists.Commit)
+	return result
+}
+
+// result compares a change with the configuration, the upstream servers and the policy that serve. before is nil at the start.
+func (c *change) result(before *config.Config, ups *setup.Upstreams, old *blocklists.Snapshot) ops.ReloadResult {
+	if before == nil {
+		return ops.ReloadResult{Changed: true}
+	}
+	var out ops.ReloadResult
+	keys := config.Changed(before, c.cfg)
+	out.Changed = len(keys) > 0 || c.ups != ups || c.policy.Fingerprint() != old.Fingerprint()
+	for _, k := range keys {
+		if config.Applies(k) == config.Restart {
+			out.Restart = append(out.Restart, k)
+		}
+	}
+	return out
+}
+
+// close undoes a change that was not committed.
+func (c *change) close() {
+	if c.lists != nil {
+		c.lists.Close()
+	}
+	if c.committed {
+		return
+	}
+	c.sockets.close()
+	if c.queries != nil {
+		c.queries.Close()
+	}
+	if _, ups := c.s.now(); c.ups != nil && c.ups != ups {
+		c.ups.Discard()
+	}
+}
+
+// listResults says of each list of the configuration whether it could be read; it is empty if no list was read.
+func (c *change) listResults() []metrics.ListResult {
+	if !c.readLists {
+		return nil
+	}
+	var out []metrics.ListResult
+	for _, l := range c.cfg.Lists {
+		failed := slices.ContainsFunc(c.report.Failed, func(e *compile.ListError) bool { return e.List == l.ID })
+		out = append(out, metrics.ListResult{List: l.ID, OK: !failed})
+	}
+	return out
 }
 
 // problems takes apart what went wrong, or else what was passed over. Lines that were passed over in lists with which nothing is wrong
@@ -67,85 +289,6 @@ func isOf(file, source string) bool {
 	return file == source || fits && err == nil
 }
 
-// swap does the work of reload. Everything that can fail comes before the
-// first change. read is the configuration whose lists were read; nil if it did
-// not come to that.
-func (s *Server) swap(ctx context.Context, force bool) (result ops.ReloadResult, report compile.Report, read *config.Config, err error) {
-	if s.ctx.Err() != nil {
-		return result, report, nil, errStopping
-	}
-	before, ups := s.now()
-	cfg, err := setup.Load(s.path)
-	if err != nil {
-		return result, report, nil, err
-	}
-	plan, err := setup.PlanUpstreams(cfg, ups.System)
-	if err != nil {
-		return result, report, nil, err
-	}
-	old := s.resolver.State().Policy()
-	var snap *blocklists.Snapshot
-	o := LoadOptions{Force: force, Same: samePolicy(before, cfg), Report: s.report}
-	background(func() { snap, report, err = s.sources.Load(ctx, cfg, old, &s.slots, o) })
-	if err != nil {
-		return result, report, cfg, err
-	}
-	rebuilt := snap.Generation() != old.Generation()
-	next, err := setup.NewUpstreams(cfg, plan, ups, s.log)
-	if err != nil {
-		return result, report, cfg, err
-	}
-	st, err := s.newState(cfg, snap, next, plan)
-	if err != nil {
-		return result, report, cfg, err
-	}
-	queries, err := setup.OpenQueryLog(cfg)
-	if err != nil {
-		return result, report, cfg, err
-	}
-	fresh, err := s.sockets.bind(cfg, s.resolver, s.room)
-	if err != nil {
-		if queries != nil {
-			queries.Close()
-		}
-		return result, report, cfg, err
-	}
-
-	changed := config.Changed(before, cfg)
-	result.Changed = len(changed) > 0 || next != ups || snap.Fingerprint() != old.Fingerprint()
-	for _, k := range changed {
-		if config.Applies(k) == config.Restart {
-			result.Restart = append(result.Restart, k)
-		}
-	}
-	if rebuilt {
-		s.warn(cfg, plan, report)
-	}
-	s.report = compile.Report{Problems: report.Problems}
-	s.resolver.SetState(st)
-	s.level.Set(cfg.Log.Level)
-	s.queries.Use(queries)
-	s.view.Lock()
-	s.cfg, s.ups = cfg, next
-	s.view.Unlock()
-	if next != ups {
-		next.Start(s.ctx)
-		ups.End()
-		s.cache.Flush() // other servers may say other things
-	}
-	s.gate.LimitClients(cfg.Limits.QueriesPerSecond, cfg.Limits.Burst)
-	s.limitMemory(cfg)
-	s.cache.Resize(cfg.Cache.MaxEntries, cfg.Cache.MaxBytes)
-	s.sockets.open(fresh)
-	s.sockets.retain(cfg)
-	s.arm(snap)
-	if rebuilt {
-		giveBack(snap)
-	}
-	s.sources.nudge()
-	return result, report, cfg, nil
-}
-
 // giveBack gives the memory that making a large policy took back to the
 // system, where the runtime would keep it for a while. The serving goroutines
 // go on meanwhile.
@@ -158,7 +301,7 @@ func giveBack(snap *blocklists.Snapshot) {
 
 // reloadAndLog reloads because of something that nobody waits for.
 func (s *Server) reloadAndLog(ctx context.Context, why string) {
-	result, err := s.reload(ctx, false)
+	result, err := s.reload(ctx, ops.ReloadOptions{})
 	s.logReload(why, result, err)
 }
 
@@ -193,66 +336,4 @@ func (s *Server) logReload(why string, result ops.ReloadResult, err error) {
 	for _, k := range result.Restart {
 		s.log.Warn("this change takes effect at the next start", "key", k)
 	}
-}
-
-// listResults says of each list whether it could be read; of none if cfg is
-// nil.
-func listResults(cfg *config.Config, report compile.Report) []metrics.ListResult {
-	if cfg == nil {
-		return nil
-	}
-	var out []metrics.ListResult
-	for _, l := range cfg.Lists {
-		failed := slices.ContainsFunc(report.Failed, func(e *compile.ListError) bool { return e.List == l.ID })
-		out = append(out, metrics.ListResult{List: l.ID, OK: !failed})
-	}
-	return out
-}
-
-// watched are the files whose change calls for a reload.
-func (s *Server) watched() []string {
-	cfg, _ := s.now()
-	if !cfg.Reload.Watch {
-		return nil
-	}
-	out := s.files(cfg)
-	snap := s.resolver.State().Policy()
-	for i := range snap.Lists() {
-		l := &snap.Policy().Lists[i]
-		files, _ := l.AllFiles(snap.Lists()[i].Included)
-		for _, f := range files[max(len(files)-len(snap.Lists()[i].Included), 0):] {
-			out = append(out, f.Name)
-		}
-	}
-	return out
-}
-
-func (s *Server) files(cfg *config.Config) []string {
-	var out []string
-	if s.path != "" {
-		out = append(out, s.path)
-	}
-	if cfg == nil {
-		return out
-	}
-	for i := range cfg.Lists {
-		out = append(out, watchedFiles(&cfg.Lists[i])...)
-	}
-	if f := cfg.Listen.Cookies.SecretsFile; f != "" {
-		out = append(out, f)
-	}
-	for _, u := range cfg.Upstream.Servers {
-		if u.Transport == config.System {
-			out = append(out, setup.ResolvConf)
-		}
-		if u.CAFile != "" {
-			out = append(out, u.CAFile)
-		}
-	}
-	return out
-}
-
-func (s *Server) interval() time.Duration {
-	cfg, _ := s.now()
-	return cfg.Reload.Interval
 }

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"rideau/blocklists"
-	"rideau/blocklists/compile"
+	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/auditlog"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
@@ -72,7 +72,7 @@ type Server struct {
 	log      *slog.Logger
 	level    *slog.LevelVar
 	seen     map[string]fileState // the watched files, from before they were read
-	sources  *Sources
+	sources  *source.Sources
 	secret   cookie.Secret // for cookies, if the configuration has none
 	cache    *cache.Cache
 	saved    savedCache
@@ -88,11 +88,15 @@ type Server struct {
 	reloads  metrics.ReloadLog
 	faults   atomic.Uint64 // panics in tasks beside answering
 
+	// reading is held while the configuration is read.
+	reading  sync.Mutex
+	readings uint64 // how often that was done; guarded by reading
+
 	// mu lets one reload run at a time, and guards what only reloads use.
-	mu     sync.Mutex
-	slots  blocklists.Slots
-	report compile.Report // what the loading of the lists that serve reported
-	timer  *time.Timer    // for the next ban that begins or ends
+	mu    sync.Mutex
+	order uint64 // which reading of the configuration serves
+	slots blocklists.Slots
+	timer *time.Timer // for the next ban that begins or ends
 
 	// view guards what a reload changes and others read. It is held for a
 	// moment only, so that a health check never waits for a list to be read.
@@ -129,7 +133,7 @@ func (s *Server) Reload(ctx context.Context, why string) (ops.ReloadResult, erro
 	case <-ctx.Done():
 		return ops.ReloadResult{}, ctx.Err()
 	}
-	result, err := s.reload(ctx, false)
+	result, err := s.reload(ctx, ops.ReloadOptions{})
 	s.logReload(why, result, err)
 	return result, err
 }

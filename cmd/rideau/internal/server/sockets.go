@@ -59,9 +59,24 @@ func newSockets(log *slog.Logger, workers int) *sockets {
 	return &sockets{log: log, workers: workers, live: map[place]*socket{}, leaving: map[*socket]place{}, absent: map[place]bool{}}
 }
 
-// bind binds the addresses that are not bound yet, all or none.
-func (s *sockets) bind(cfg *config.Config, r *resolver.Resolver, room *limit.WaitLimit) (map[place]*socket, error) {
-	fresh := map[place]*socket{}
+// binding is the addresses that a configuration binds beside those that are bound already.
+type binding struct {
+	fresh  map[place]*socket
+	absent []place // IPv6 where the system has none
+}
+
+// close closes what is bound. b may be nil.
+func (b *binding) close() {
+	if b != nil {
+		for _, k := range b.fresh {
+			k.Close()
+		}
+	}
+}
+
+// bind binds the addresses that are not bound yet, all or none. Nothing is served there before open.
+func (s *sockets) bind(cfg *config.Config, r *resolver.Resolver, room *limit.WaitLimit) (*binding, error) {
+	b := &binding{fresh: map[place]*socket{}}
 	for _, p := range places(cfg) {
 		if s.at(p) != nil {
 			continue
@@ -73,26 +88,16 @@ func (s *sockets) bind(cfg *config.Config, r *resolver.Resolver, room *limit.Wai
 			Logger: s.log, Stats: r.Stats(),
 		})
 		if err != nil && optional(cfg, p) && noIPv6(err) {
-			s.log.Info("this system has no IPv6; serving IPv4 alone", "address", p.AddrPort)
-			s.mu.Lock()
-			s.absent[p] = true
-			s.mu.Unlock()
+			b.absent = append(b.absent, p)
 			continue
 		}
 		if err != nil {
-			closeAll(fresh)
+			b.close()
 			return nil, fmt.Errorf("%s: listen.addresses: %w", setup.Name(cfg), err)
 		}
-		fresh[p] = &socket{Listener: l, done: make(chan struct{})}
+		b.fresh[p] = &socket{Listener: l, done: make(chan struct{})}
 	}
-	return fresh, nil
-}
-
-// closeAll gives up sockets that were bound and are not served.
-func closeAll(fresh map[place]*socket) {
-	for _, f := range fresh {
-		f.Close()
-	}
+	return b, nil
 }
 
 // overlaps reports whether a socket of ours holds an address that would be in
@@ -141,9 +146,15 @@ func (s *sockets) at(p place) *socket {
 	return s.live[p]
 }
 
-// open serves sockets that were bound.
-func (s *sockets) open(fresh map[place]*socket) {
-	for p, k := range fresh {
+// open serves addresses that were bound.
+func (s *sockets) open(b *binding) {
+	for _, p := range b.absent {
+		s.log.Info("this system has no IPv6; serving IPv4 alone", "address", p.AddrPort)
+		s.mu.Lock()
+		s.absent[p] = true
+		s.mu.Unlock()
+	}
+	for p, k := range b.fresh {
 		ctx, stop := context.WithCancel(context.Background())
 		k.stop = stop
 		go func() {

@@ -5,6 +5,9 @@ import (
 	"maps"
 	"os"
 	"time"
+
+	"rideau/cmd/rideau/internal/setup"
+	"rideau/config"
 )
 
 // stillness is how long files that are written in place have to stand still
@@ -87,4 +90,53 @@ func look(paths []string) map[string]fileState {
 		states[p] = s
 	}
 	return states
+}
+
+// watched are the files whose change calls for a reload.
+func (s *Server) watched() []string {
+	cfg, _ := s.now()
+	if !cfg.Reload.Watch {
+		return nil
+	}
+	out := s.files(cfg)
+	snap := s.resolver.State().Policy()
+	for i := range snap.Lists() {
+		l := &snap.Policy().Lists[i]
+		files, _ := l.AllFiles(snap.Lists()[i].Included)
+		for _, f := range files[max(len(files)-len(snap.Lists()[i].Included), 0):] {
+			out = append(out, f.Name)
+		}
+	}
+	return out
+}
+
+func (s *Server) files(cfg *config.Config) []string {
+	var out []string
+	if s.path != "" {
+		out = append(out, s.path)
+	}
+	if cfg == nil {
+		return out
+	}
+	lists := setup.Lists(cfg).Lists
+	for i := range lists {
+		out = append(out, lists[i].Watched()...)
+	}
+	if f := cfg.Listen.Cookies.SecretsFile; f != "" {
+		out = append(out, f)
+	}
+	for _, u := range cfg.Upstream.Servers {
+		if u.Transport == config.System {
+			out = append(out, setup.ResolvConf)
+		}
+		if u.CAFile != "" {
+			out = append(out, u.CAFile)
+		}
+	}
+	return out
+}
+
+func (s *Server) interval() time.Duration {
+	cfg, _ := s.now()
+	return cfg.Reload.Interval
 }

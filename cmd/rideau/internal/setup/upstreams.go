@@ -256,6 +256,13 @@ func (u *Upstreams) End() {
 // Wait returns when the probes have ended, after End.
 func (u *Upstreams) Wait() { u.probes.Wait() }
 
+// Discard closes groups that were never started and will not be.
+func (u *Upstreams) Discard() {
+	for _, g := range u.Groups {
+		g.Close()
+	}
+}
+
 // UpstreamNames describes, for explain, where each route of a State goes; the
 // routes have no upstreams.
 func UpstreamNames(cfg *config.Config) ([]string, []resolver.Route) {

@@ -1,4 +1,4 @@
-package server
+package setup
 
 import (
 	"bufio"
@@ -18,7 +18,7 @@ import (
 // blocks by default does, for its ban, with every name below a suffix row,
 // and rows that are shared do not.
 func TestDefaultConfigurationHoldsThePacks(t *testing.T) {
-	snap, _, err := LoadPolicy(context.Background(), config.Default(), nil, new(blocklists.Slots), false)
+	snap, _, err := LoadPolicy(context.Background(), config.Default(), nil, false)
 	if err != nil {
 		t.Fatal(err)
 	}
