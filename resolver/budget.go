@@ -2,15 +2,16 @@ package resolver
 
 import "sync/atomic"
 
-// budget lets so many things through in each second. It is safe for
-// concurrent use.
+// budget allows a number of events in each second. It is safe for concurrent
+// use.
 type budget struct {
 	perSecond uint32
-	window    atomic.Uint64 // the second's low 32 bits, and what was taken in it
+	window    atomic.Uint64 // the second's low 32 bits, then the number spent in it
 }
 
-// take reports whether there is anything left in this second.
-func (b *budget) take(second int64) bool {
+// spend takes one event from the budget of a second, and reports whether one
+// was left.
+func (b *budget) spend(second int64) bool {
 	for {
 		old := b.window.Load()
 		now := uint64(uint32(second)) << 32

@@ -10,9 +10,10 @@ import (
 	"rideau/resolver/wire/response"
 )
 
-// local answers with the records that a policy zone, or a ban, holds for the
-// question. Where they are an alias, what that leads to is asked for and added, as if the
-// name had been an alias all along (draft-vixie-dnsop-dns-rpz-00 section 3.6).
+// local answers with the records that a policy zone or a ban has for the
+// question. If they are an alias, the query is left pending with q.target set:
+// follow resolves the target, as if the name were an alias in the DNS
+// (draft-vixie-dnsop-dns-rpz-00 section 3.6).
 func (r *Resolver) local(dst []byte, q *Query, verdict blocklists.Verdict, o Outcome) ([]byte, Outcome) {
 	p := q.state.policy
 	v := &q.view
@@ -53,8 +54,8 @@ func (r *Resolver) local(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 	return q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban), o)
 }
 
-// stopped is the name that a policy zone stopped: the question's, or what that
-// is an alias of.
+// stopped is the name that a policy zone stopped: the question's, or one that
+// this is an alias of.
 func (q *Query) stopped(verdict blocklists.Verdict) *wire.Name {
 	name := q.view.Name
 	for range verdict.Links {
@@ -65,7 +66,8 @@ func (q *Query) stopped(verdict blocklists.Verdict) *wire.Name {
 	return &name
 }
 
-// appendEmpty appends a negative answer by a ban.
+// appendEmpty appends a negative response by a ban: rcode, and no records for
+// the question.
 func (r *Resolver) appendEmpty(dst []byte, q *Query, verdict blocklists.Verdict, rcode wire.Rcode, o Outcome) ([]byte, Outcome) {
 	p := q.state.policy
 	base := len(dst)
@@ -75,9 +77,9 @@ func (r *Resolver) appendEmpty(dst []byte, q *Query, verdict blocklists.Verdict,
 	return q.seal(dst, base, rcode, p.BanOption(verdict.Ban), o)
 }
 
-// aliasTarget is what local data makes a name an alias of: the target, or if
-// its first label is an asterisk, the name itself below the rest. ok is false if
-// that is too long for a name.
+// aliasTarget is the name that local data makes name an alias of: target, or,
+// if target begins with an asterisk, name below the rest of target. ok is false
+// if the result is too long for a name.
 func aliasTarget(target []byte, name *wire.Name) (*wire.Name, bool) {
 	out := new(wire.Name)
 	if len(target) > 2 && target[0] == 1 && target[1] == '*' {
@@ -88,8 +90,8 @@ func aliasTarget(target []byte, name *wire.Name) (*wire.Name, bool) {
 	return out, out.Set(target) == nil
 }
 
-// follow finishes a query whose answer is an alias by local data. Policy
-// zones have said what the answer is; bans hold for what the alias leads to all the same.
+// follow finishes a query whose answer is an alias by local data. No other
+// policy zone applies to the target, but bans do.
 func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	verdict, target := q.verdict, q.target
 	p := q.state.policy
@@ -103,8 +105,8 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 	if !ok {
 		return r.fail(dst, q, edeNoReachable, false, o)
 	}
-	// What the answer is stays as it was when the query came. Bans hold as they
-	// are now.
+	// The local data is that of when the query was answered first. The bans are
+	// those of now.
 	now := r.state.Load().policy
 	ask.Group = q.findGroup(now)
 	var scratch wire.Name
@@ -130,8 +132,8 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 	return q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban), o)
 }
 
-// fetch returns the answer to q's question for another name, from the cache
-// or from upstream.
+// fetch returns the response to q's question for another name, from the cache
+// or from upstream. It reports false if there is none.
 func (r *Resolver) fetch(ctx context.Context, q *Query, name *wire.Name) ([]byte, bool) {
 	special, labels, route := q.state.zone(name, q.view.Type)
 	if special != notSpecial {
@@ -159,6 +161,6 @@ func (r *Resolver) fetch(ctx context.Context, q *Query, name *wire.Name) ([]byte
 	return nil, false
 }
 
-// maxFollow is how long local data waits for what it leads to; the upstream
-// ends by itself before.
+// maxFollow bounds how long a query waits for the target of an alias. The
+// upstream's own timeout is shorter.
 const maxFollow = 10 * time.Second

@@ -209,7 +209,7 @@ func (ms *Misses) answer(m *miss, msg []byte) (ok bool) {
 	dst := ms.to.Buffer()
 	res := r.store(&m.pending, msg, &resp, dst, &ms.name, q.Received.Add(took).UnixNano())
 	ms.arrive(m, res, true)
-	out, o, blocked := r.again(dst, q, o)
+	out, o, blocked := r.recheck(dst, q, o)
 	if !blocked {
 		o.Kind = Forwarded
 		out, o = r.finish(res.msg, len(dst), q, cache.Hit{Generation: res.generation, EDE: res.ede}, o)

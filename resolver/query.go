@@ -9,7 +9,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// Transport is how a query came.
+// Transport is the transport that a query came over.
 type Transport uint8
 
 // Transports.
@@ -39,43 +39,42 @@ func (t Transport) IsTCP() bool { return t == TCP }
 
 // Query is one client's query on its way. A listener owns it, fills the
 // exported fields, and may use it again as soon as the call it was given to
-// has returned. To let a query wait, copy the Query and point Msg of the copy
-// at a copy of the message: what Answer found in it holds offsets only.
+// has returned. To let a query wait, copy the Query, and set Msg of the copy to
+// a copy of the message: what Answer learned from it is offsets, not slices.
 type Query struct {
 	// Msg is the message as received. It is borrowed and never written.
 	Msg []byte
 	// Client is the address the query came from, without zone, and IPv4 as
 	// IPv4 (netip.Addr.Unmap).
-	Client netip.Addr
-	// Transport is how it came.
+	Client    netip.Addr
 	Transport Transport
-	// Received is when it was read. A listener that reads in batches
+	// Received is when the query was read. A listener that reads in batches
 	// reads the clock once for each batch.
 	Received time.Time
 	// Keepalive is the idle timeout of the connection in units of 100
-	// milliseconds, told to clients of streams that ask (RFC 7828); 0 says
-	// nothing.
+	// milliseconds, for clients that request it (RFC 7828); 0: it is not sent.
 	Keepalive uint16
 
 	view wire.Query
-	// verified: the client is known to receive what is sent to its address,
-	// by its server cookie. fresh: and that is good for some time yet.
+	// verified: the query has a valid server cookie, so that the client is
+	// known to receive what is sent to its address. fresh: the cookie is not to
+	// be replaced yet.
 	verified, fresh bool
-	// What Answer learned, for Resolve to go on with.
+	// What Answer learned, for Resolve and for records.
 	state      *State
 	group      blocklists.GroupID
-	route      uint16 // of State.routes
-	zoneLabels int    // labels of the route's zone
-	// verdict is policy's on the question, and once the query has ended, the
-	// one that decided. inAnswer: it is about what the response holds.
+	route      uint16 // index in State.upstreams
+	zoneLabels int    // number of labels of the route's zone
+	// verdict is that on the question; once the query has ended, the one that
+	// decided. inAnswer: it is about a name or an address in the response.
 	verdict  blocklists.Verdict
 	inAnswer bool
-	shared   *sharedResult // of the pending query that it waits for, if that has begun
-	// target is what local data says the name is an alias of; nil unless
-	// the answer waits for what that is.
+	shared   *sharedResult // of the pending query to wait for; nil: there is none yet
+	// target is the name that local data makes the question's name an alias of,
+	// while that is to be resolved; nil otherwise.
 	target *wire.Name
-	// chain is the message whose aliases lead to what a policy zone stopped;
-	// nil if it was the question.
+	// chain is the message whose aliases lead to the name that a policy zone
+	// stopped; nil if that is the question's.
 	chain []byte
 }
 
@@ -86,11 +85,11 @@ func (q *Query) AcquirePermit(w *limit.WaitLimit, p *limit.Permit) bool {
 	return ok
 }
 
-// findGroup returns the group of the client that sent q. It is the one place
-// that knows how a client is told.
+// findGroup returns the group of the client that sent q. No other code decides
+// which group a client belongs to.
 func (q *Query) findGroup(p *blocklists.Snapshot) blocklists.GroupID { return p.Group(q.Client) }
 
-// verify looks at the cookie.
+// verify checks the server cookie, if there is one.
 func (q *Query) verify() {
 	v := &q.view
 	q.verified, q.fresh = false, false
@@ -99,7 +98,7 @@ func (q *Query) verify() {
 	}
 }
 
-// ask is what policy is asked. It borrows q.
+// ask is the question for policy. It borrows q's name.
 func (q *Query) ask() blocklists.Ask {
 	v := &q.view
 	return blocklists.Ask{Name: &v.Name, Type: v.Type, Client: q.Client, TCP: q.Transport.IsTCP(), Group: q.group}
@@ -110,22 +109,21 @@ type Kind uint8
 
 // Kinds.
 const (
-	// Pending is no end: Answer had nothing without waiting, and Resolve
-	// is to be called.
+	// Pending: the query has not ended, and Resolve is to be called.
 	Pending Kind = iota
 	Malformed
 	NotImplemented
-	Denied  // a client that is not served: REFUSED
-	Refused // a kind of query that is not answered: REFUSED
+	Denied  // a client that is not allowed: REFUSED
+	Refused // a kind of query that no client gets an answer to: REFUSED
 	Special // a special-use name, answered here
 	Blocked
 	Cached
 	Stale
 	Forwarded
-	Failed  // SERVFAIL: no upstream gave an answer
+	Failed  // SERVFAIL: no upstream gave a usable response
 	Shed    // SERVFAIL: too many queries wait already
-	Dropped // nothing is sent
-	Limited // the client asks too much: nothing is sent, or an empty answer
+	Dropped // no response is sent
+	Limited // the client exceeds its rate: no response, or an empty one
 	kinds
 )
 
@@ -135,7 +133,7 @@ func (k Kind) String() string {
 		"blocked", "cached", "stale", "forwarded", "servfail", "shed", "dropped", "limited"}[k]
 }
 
-// QtypeClass is a query type, or the class of types, that metrics tell apart.
+// QtypeClass is a query type, or a class of them, that metrics distinguish.
 type QtypeClass uint8
 
 // QtypeClasses.
@@ -191,21 +189,21 @@ func qtypeClass(t wire.Type) QtypeClass {
 	return QtypeOther
 }
 
-// Outcome is what became of a query, as a small value for whoever counts.
+// Outcome says how a query ended. It is a small value, since every query
+// returns one by value; the verdict that decided stays in the Query.
 type Outcome struct {
 	Kind  Kind
 	Qtype QtypeClass
-	// Ban is the slot of the ban that decided or, in monitor mode, would
-	// have; NoBan if none.
+	// Ban is the slot of the ban that decided or, in monitor mode, would have
+	// decided; NoBan if there is none.
 	Ban blocklists.Slot
-	// Action is what the ban asked for; meaningful with Blocked, and with
-	// Dropped where Ban is set.
+	// Action is what the ban demands; meaningful if Ban is set.
 	Action blocklists.Action
-	// Monitored is set where Ban is in monitor mode: the answer was the usual
-	// one.
+	// Monitored means that Ban is in monitor mode, and the query was answered
+	// as if there were no ban.
 	Monitored bool
-	// Overruled is 1 and the slot of the ban that would have decided but for
-	// an exception; 0 is none.
+	// Overruled is 1 plus the slot of the ban that would have decided without
+	// an exception; 0 if there is none.
 	Overruled uint8
 	// Marks are all but Finished.
 	Marks Marks
@@ -213,6 +211,6 @@ type Outcome struct {
 	Rcode wire.Rcode
 }
 
-// Decided reports whether a ban decided, or would have but for its mode or an
-// exception.
+// Decided reports whether a ban decided, or would have decided without its mode
+// or an exception.
 func (o *Outcome) Decided() bool { return o.Ban != blocklists.NoBan || o.Overruled != 0 }

@@ -2,17 +2,21 @@
 // upstream, in that order.
 //
 // A query's way is the body of two methods, from top to bottom.
-// [Resolver.Answer] settles whatever needs no waiting, on the listener's own
+// [Resolver.Answer] answers what needs no waiting, on the listener's own
 // goroutine, without blocking and without allocating. What it leaves pending,
-// [Resolver.Resolve] finishes: one pending query for each question, upstream, policy
-// on what came back, cache, answer. Bytes go in and bytes come out; the
-// caller owns both. A listener that has a loop of its own lets such queries
-// wait there, in [Misses]: the same steps without a goroutine for each, and
-// Resolve for what turns out to need one.
+// [Resolver.Resolve] finishes: one exchange with an upstream for all queries
+// with the same question, policy on the response, cache, answer. Bytes go in
+// and bytes come out; the caller owns both. A listener with an event loop lets
+// such queries wait in [Misses] instead: the same steps without a goroutine for
+// each query, and Resolve for those that need one after all.
 //
-// What a reload may change lies in one immutable [State] behind one atomic
-// pointer. A query takes it once; one that waited takes it again, so that a
-// ban which came into force meanwhile holds for it too.
+// Everything that a reload may change is in one immutable [State] behind one
+// atomic pointer. A query loads it once. A query that waited loads it again, so
+// that a ban that came into force meanwhile holds for it too.
+//
+// Where a query ends, the listener passes it with its [Outcome] to
+// [Counters.Observe], which counts it for metrics and records it for package
+// audit.
 package resolver
 
 import (
@@ -28,26 +32,27 @@ import (
 	"rideau/resolver/wire"
 )
 
-// Options go with [New].
+// Options configure a Resolver.
 type Options struct {
 	Cache *cache.Cache
 	State *State
-	// RefusedPerSecond bounds the REFUSED answers to clients that are not
-	// served: beyond it they hear nothing, so that forged addresses make no reflector.
+	// RefusedPerSecond bounds the REFUSED responses to clients that are not
+	// allowed. Beyond it they get no response, so that queries with forged
+	// addresses cannot use the server as a reflector.
 	RefusedPerSecond int
-	// StaleAfter is how long a query waits for upstream before it takes a
-	// stale answer, if there is one (RFC 8767 section 5: 1.8 seconds).
+	// StaleAfter is how long a query waits for upstream before it is answered
+	// with a stale entry, if there is one (RFC 8767 section 5: 1.8 seconds).
 	StaleAfter time.Duration
-	// Gate turns away who asks too much; nil for nobody.
+	// Gate limits the rate of clients; nil: there is no limit.
 	Gate *limit.Gate
 	// Devices counts the devices that try to go round this resolver; nil: they
 	// are not counted.
 	Devices *device.Table
 	// Audit records the queries that ended; nil: nothing is recorded.
 	Audit Audit
-	// Logger hears of panics; nil for none.
+	// Logger logs panics; nil: nothing is logged.
 	Logger *slog.Logger
-	// Clock is the time of answers that waited; nil for time.Now.
+	// Clock is the time of queries that waited; nil: time.Now.
 	Clock func() time.Time
 }
 
@@ -62,7 +67,7 @@ type Resolver struct {
 	unrelated  atomic.Uint64
 	refusals   budget
 	gate       *limit.Gate
-	born       time.Time // what the gate counts from
+	started    time.Time // the gate counts from here
 	staleAfter time.Duration
 	stats      Stats
 	devices    *device.Table
@@ -73,7 +78,7 @@ type Resolver struct {
 
 // New makes a Resolver. It starts nothing.
 func New(o Options) *Resolver {
-	r := &Resolver{cache: o.Cache, staleAfter: o.StaleAfter, gate: o.Gate, born: time.Now(), devices: o.Devices, logger: o.Logger, clock: o.Clock}
+	r := &Resolver{cache: o.Cache, staleAfter: o.StaleAfter, gate: o.Gate, started: time.Now(), devices: o.Devices, logger: o.Logger, clock: o.Clock}
 	if r.logger == nil {
 		r.logger = slog.New(slog.DiscardHandler)
 	}
@@ -91,31 +96,34 @@ func New(o Options) *Resolver {
 	return r
 }
 
-// State is what serves now.
+// State returns the State in use.
 func (r *Resolver) State() *State { return r.state.Load() }
 
-// SetState swaps what serves. Queries under way finish with what they
-// have, except that whoever waited for upstream is examined anew.
+// SetState replaces the State in use. A query that is being answered keeps the
+// old one; a query that waits for upstream is checked against the new policy
+// before it is answered.
 func (r *Resolver) SetState(s *State) { r.state.Store(s) }
 
-// Stats are the counters.
+// Stats returns what makes and sums the counters of workers.
 func (r *Resolver) Stats() *Stats { return &r.stats }
 
-// Panics counts the exchanges that ended in a panic, each of which became a
-// SERVFAIL.
+// Panics counts the exchanges that ended in a panic. Their queries are answered
+// with SERVFAIL.
 func (r *Resolver) Panics() uint64 { return r.panics.Load() }
 
-// Answer answers q if that needs no waiting, and appends the answer to dst.
-// It never blocks and never allocates, beyond dst if that is too small. With
-// Outcome.Kind Pending nothing is appended and Resolve is to be called; with
-// Dropped nothing is to be sent.
+// Answer answers q if that needs no waiting, and appends the response to dst.
+// It never blocks, and allocates nothing unless dst is too small. With the kind
+// Pending nothing is appended, and Resolve is to be called. With Dropped, and
+// whenever nothing is appended otherwise, no response is to be sent.
 func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	st := r.state.Load()
 	q.state, q.shared, q.target, q.chain, q.inAnswer = st, nil, nil, nil, false
 	v := &q.view
 	o := Outcome{Ban: blocklists.NoBan}
 
-	// What is no query, or comes from a stranger, is settled first.
+	// A message that is no query gets no response, which could start a loop. A
+	// client that is not allowed, or exceeds its rate, learns nothing else, not
+	// even what is wrong with its message.
 	fault := v.Parse(q.Msg)
 	if fault == wire.FaultDrop {
 		o.Kind = Dropped
@@ -138,7 +146,7 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 		return appendRefused(dst, q, o)
 	}
 
-	// Names that stay here.
+	// Special-use names are answered here (RFC 6761), unless a route takes them.
 	special, labels, route := st.zone(&v.Name, v.Type)
 	q.route, q.zoneLabels = route, labels
 	if special != notSpecial {
@@ -148,7 +156,7 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 		}
 	}
 
-	// Policy on the name.
+	// Policy on the question. A verdict with Wait depends on the response.
 	q.group = q.findGroup(st.policy)
 	ask := q.ask()
 	q.verdict = st.policy.Question(&ask)
@@ -159,16 +167,16 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 		return appendAny(dst, q, o)
 	}
 
-	// The cache, with policy on what it holds.
+	// The cache, and policy on the stored response.
 	return r.cached(dst, q, o)
 }
 
-// GateClock is an instant as the gate counts: by a clock that nobody sets.
-func (r *Resolver) GateClock(t time.Time) int64 { return int64(t.Sub(r.born)) }
+// GateClock converts a time to that of the gate: monotonic, in nanoseconds.
+func (r *Resolver) GateClock(t time.Time) int64 { return int64(t.Sub(r.started)) }
 
-// Resolve finishes a query that Answer left pending. It may wait for as long
-// as the upstreams are given, or until ctx ends. Where nothing is appended
-// nothing is to be sent.
+// Resolve finishes a query that Answer left pending, and appends the response
+// to dst. It waits for upstream until the upstream's timeout or until ctx ends.
+// If nothing is appended, no response is to be sent.
 func (r *Resolver) Resolve(ctx context.Context, dst []byte, q *Query) ([]byte, Outcome) {
 	o := Outcome{Qtype: qtypeClass(q.view.Type), Ban: blocklists.NoBan}
 	if q.target == nil {
@@ -180,7 +188,8 @@ func (r *Resolver) Resolve(ctx context.Context, dst []byte, q *Query) ([]byte, O
 	return dst, o
 }
 
-// resolve is Resolve but for what local data leads to.
+// resolve is Resolve, but returns the kind Pending, with q.target set, if the
+// answer is an alias whose target has to be resolved.
 func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	l := q.shared
 	if l == nil {
@@ -188,8 +197,8 @@ func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome)
 	}
 	q.shared = nil
 
-	// Nobody waits for longer than that, the time before included, and who
-	// comes later than others waits no longer than they do.
+	// staleAfter counts from when the query was received, or from when the
+	// exchange began if that was earlier.
 	since := time.Unix(0, min(l.since, q.Received.UnixNano()))
 	stale := time.NewTimer(r.staleAfter - r.clock().Sub(since))
 	defer stale.Stop()
@@ -198,7 +207,7 @@ func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome)
 		case <-l.done:
 			waiting = false
 		case <-stale.C:
-			if out, so, blocked := r.again(dst, q, o); blocked {
+			if out, so, blocked := r.recheck(dst, q, o); blocked {
 				return out, so
 			}
 			if out, so, ok := r.stale(dst, q, o); ok {
@@ -208,7 +217,7 @@ func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome)
 			return r.fail(dst, q, edeNoReachable, false, o)
 		}
 	}
-	if out, so, blocked := r.again(dst, q, o); blocked {
+	if out, so, blocked := r.recheck(dst, q, o); blocked {
 		return out, so
 	}
 	if l.failed {
@@ -223,8 +232,8 @@ func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome)
 	return r.finish(dst, base, q, cache.Hit{Generation: l.generation, EDE: l.ede}, o)
 }
 
-// join returns where to wait for a pending query that asks the same as f, which
-// begins if there is none.
+// join returns the result to wait for: that of the pending query with f's
+// question, or of f, whose exchange it begins, if there is none.
 func (r *Resolver) join(f pendingQuery) *sharedResult {
 	name := *f.name // the pending query may outlive the query
 	f.name = &name
@@ -235,15 +244,16 @@ func (r *Resolver) join(f pendingQuery) *sharedResult {
 	return l
 }
 
-// again has policy look at a question that waited, since it may have changed
-// meanwhile, and reports whether it is banned now.
-func (r *Resolver) again(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bool) {
+// recheck applies the policy in use now to a query that waited. It reports true
+// if that bans the question and the query is answered or, where the answer is an
+// alias, left pending.
+func (r *Resolver) recheck(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bool) {
 	st := r.state.Load()
 	if st == q.state {
 		return dst, o, false
 	}
 	q.state = st
-	_, _, q.route = st.zone(&q.view.Name, q.view.Type) // an index of st's
+	_, _, q.route = st.zone(&q.view.Name, q.view.Type) // an index into st's routes
 	q.group = q.findGroup(st.policy)
 	ask := q.ask()
 	q.verdict = st.policy.Question(&ask)
@@ -254,13 +264,13 @@ func (r *Resolver) again(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bool
 	return dst, o, true
 }
 
-// Shed answers a query that Answer left pending and that nobody has room
-// for: with what is stale, as where upstream fails (RFC 8767 section 5), or else
-// that too many wait. It does not block.
+// Shed answers a query that Answer left pending and that may not wait, since
+// too many do: with a stale entry, as where upstream fails (RFC 8767 section 5),
+// or else with SERVFAIL. It does not block.
 func (r *Resolver) Shed(dst []byte, q *Query) ([]byte, Outcome) {
 	o := Outcome{Kind: Shed, Qtype: qtypeClass(q.view.Type), Ban: blocklists.NoBan}
 	if q.target == nil {
-		if out, so, blocked := r.again(dst, q, o); blocked {
+		if out, so, blocked := r.recheck(dst, q, o); blocked {
 			return out, so
 		}
 		if out, so, ok := r.stale(dst, q, o); ok && so.Kind != Pending {

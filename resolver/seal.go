@@ -30,24 +30,24 @@ func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte, o Ou
 	return wire.AppendOption(dst, off, fixed), o
 }
 
-// limit is how many octets the answer may have.
+// limit is how many octets the response may have.
 func (q *Query) limit() int {
 	if q.Transport.LargeAnswers() {
 		return wire.MaxMessage
 	}
 	n := int(min(q.view.UDPSize, q.state.udpSize))
 	if a := q.state.amplification; a > 0 && !q.verified {
-		// Room for the header, the question and the options there is always: what
-		// they come to is no more than the query and a little.
+		// Header, question and options always fit: together they are hardly
+		// longer than the query.
 		n = min(n, max(a*len(q.Msg), len(q.Msg)+maxOptions+wire.OPTLen))
 	}
 	return n
 }
 
-// maxOptions is the room for what appendOptions appends.
+// maxOptions is the most that appendOptions appends.
 const maxOptions = 4 + cookie.ClientLen + cookie.ServerLen + 6 + 4 + MaxNSID
 
-// appendOptions appends the options that are the same whatever the answer is.
+// appendOptions appends the options that do not depend on the answer.
 func (q *Query) appendOptions(dst []byte) []byte {
 	v := &q.view
 	if v.Cookie != wire.CookieNone && q.state.cookies != nil {
@@ -62,8 +62,8 @@ func (q *Query) appendOptions(dst []byte) []byte {
 	return dst
 }
 
-// appendCookie appends the client's cookie and ours, which stays the same while
-// it is good for some time yet (RFC 9018 section 4.3).
+// appendCookie appends the client's cookie and the server's, which is the one
+// that the client sent if that is fresh (RFC 9018 section 4.3).
 func (q *Query) appendCookie(dst []byte) []byte {
 	v := &q.view
 	now := q.Received.Unix()

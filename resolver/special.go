@@ -12,13 +12,13 @@ const (
 	absent    specialKind = iota // nothing exists, not even the zone: NXDOMAIN
 	empty                        // the zone exists, nothing is in it (RFC 6303 section 3)
 	localhost                    // loopback addresses (RFC 6761 section 6.3)
-	loopback4                    // as empty, with a PTR for 127.0.0.1
+	loopback4                    // as empty, with a PTR record for 127.0.0.1
 	loopback6                    // the same for ::1; the zone is the name
 	noData                       // all names exist, without data (RFC 9462 section 6.4)
 )
 
-// specials are the zones that are answered here and never forwarded. The
-// first is a placeholder: index 0 means none.
+// specials are the zones that are answered here and not forwarded, unless a
+// route takes them. The first is a placeholder: index 0 means none.
 var specials = []struct {
 	zone string
 	kind specialKind
@@ -62,11 +62,12 @@ var specials = []struct {
 	{"124.100.in-addr.arpa", empty}, {"125.100.in-addr.arpa", empty}, {"126.100.in-addr.arpa", empty}, {"127.100.in-addr.arpa", empty},
 }
 
-// specialTTL is the TTL of answers about special-use names, in seconds: RFC
-// 6303's SOA says 10800, and an operator who adds a forward for the zone
-// should not wait for three hours.
+// specialTTL is the TTL of answers about special-use names, in seconds. The SOA
+// record of RFC 6303 has 10800, but an operator who adds a forward for the zone
+// should not have to wait for three hours.
 const specialTTL = 600
 
+// addSpecial adds the special-use zones to b, by their index in specials.
 func addSpecial(b *suffix.Builder) error {
 	for i := 1; i < len(specials); i++ {
 		w, err := wire.AppendName(nil, []byte(specials[i].zone))
@@ -80,10 +81,10 @@ func addSpecial(b *suffix.Builder) error {
 	return nil
 }
 
-// appendSpecial answers a special-use name. labels is the length of the
-// zone's name. ok is false for what is to be forwarded all the same: the DS
-// records of the zones below arpa, which prove that they are insecure
-// (RFC 8375 section 7).
+// appendSpecial answers a query for a special-use name. labels is the number of
+// labels of the zone. ok is false for queries that are forwarded nevertheless:
+// those for the DS records of the zones below arpa, which prove that the zones
+// are insecure (RFC 8375 section 7).
 func appendSpecial(dst []byte, q *Query, special uint16, labels int, o Outcome) (out []byte, _ Outcome, ok bool) {
 	v := &q.view
 	kind := specials[special].kind

@@ -49,8 +49,8 @@ func (t *HistogramTotal) add(h *Histogram) {
 	t.Sum += time.Duration(h.nanos.Load())
 }
 
-// Counters count what one worker answered. Each worker has its own, so that
-// no two cores write one cache line; a scrape sums them.
+// Counters count the queries of one worker that ended. Each worker has its own,
+// so that no two cores write the same cache line; a scrape sums them.
 type Counters struct {
 	_        [64]byte
 	queries  [transports][qtypes][kinds]atomic.Uint64
@@ -123,7 +123,7 @@ type Stats struct {
 	all     []*Counters // guarded by mu
 }
 
-// NewCounters returns new counters that Totals will include for good.
+// NewCounters returns new counters, which Totals includes from now on.
 func (s *Stats) NewCounters() *Counters {
 	c := &Counters{wanted: &s.nothing}
 	if s.audit != nil {

@@ -59,6 +59,7 @@ const interval = 25 * time.Millisecond
 // concurrent use. It implements [resolver.Audit].
 type Log struct {
 	wanted atomic.Uint32 // the union of what readers want
+	_      [60]byte      // all workers load wanted; keep what changes off its cache line
 	wake   chan struct{} // a ring has records; holds one
 	pool   pool
 
