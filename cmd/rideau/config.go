@@ -7,9 +7,9 @@ import (
 	"rideau/config"
 )
 
-const configHelp = `Prints the configuration that rideau runs with when it is given none: save it to a file,
-change it, and start rideau with --config FILE. The ban packs inside the program can be
-printed, too, to be read, compared, or changed and used as a list with format: pack.`
+const configHelp = `Prints the configuration that rideau uses when you give it none. Save it to a file,
+change it, and start rideau with --config FILE. It also prints the ban packs inside the
+program: read them, compare them, or change one and use it as a list with format: pack.`
 
 func printConfig(c *call) int {
 	text := config.DefaultText()

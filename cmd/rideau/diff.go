@@ -7,14 +7,14 @@ import (
 	"rideau/cmd/rideau/internal/setup"
 )
 
-const diffHelp = `Says what changes from one configuration to another, or from one state of its lists to another: bans,
-exceptions and groups; what lists gain and lose; and for which listed names the verdict becomes another, for
-whom, with file and line. Nothing is asked, fetched or changed; lists with a url are read as they were
-last fetched.
+const diffHelp = `Says what changes from one configuration to another: bans, exceptions and groups; the entries that lists
+gain and lose; and the listed names whose verdict changes, for which groups, with file and line. No query
+is sent, and nothing is fetched or changed; lists with a url are read as they were last fetched.
 
-To compare a configuration with what a running rideau serves: POST /reload?dry-run=true.
+To compare a configuration with the policy of a running rideau, send it POST /reload?dry-run=true.
 
-Exit code 0: no difference. 3: differences. 1: a configuration or a list cannot be read. 2: wrong use.`
+Exit code 0: no difference. 3: differences. 1: a configuration or a list cannot be read. 2: the command
+line is wrong.`
 
 func diff(c *call) int {
 	var sides [2]compare.Side

@@ -13,19 +13,19 @@ import (
 	"rideau/cmd/rideau/internal/setup"
 )
 
-const egressHelp = `Prints the firewall rules that the network needs beside DNS, so that nobody goes around
-Rideau: clients reach Rideau's addresses on ports 53 and 853, Rideau its upstreams; everybody
-is refused ports 53 and 853 elsewhere, 784 and 8853, and 443 at the addresses of public
-resolvers. Nothing is changed on this machine. blocklists/EGRESS.md explains each rule.
+const egressHelp = `Prints the firewall rules that the network needs in addition to DNS, so that no device goes
+around Rideau. Clients reach Rideau's addresses on ports 53 and 853, and Rideau reaches its
+upstreams. All else is refused: ports 53 and 853 elsewhere, 784 and 8853, and 443 at the
+addresses of public resolvers. Nothing is changed on this machine. blocklists/EGRESS.md
+explains each rule.
 
-Rideau's addresses are those of listen.addresses, unless that is all addresses of the
-machine or loopback: then name them, and those of other Rideau hosts, with --resolvers. The
+Rideau's addresses are those of listen.addresses. If these are all addresses of the machine
+or loopback, name the real ones, and those of other Rideau hosts, with --resolvers. The
 clients are the ranges of clients.allow, unless --clients names others. The word system among
-the upstreams stands for the servers of this machine's resolv.conf.
+the upstreams stands for the servers in this machine's resolv.conf.
 
-A name that is banned is no obstacle to a device that has the address. With --banned-networks,
-the networks that the packs of bans in force have (of the built-in ones, Kaspersky's) are
-refused altogether.`
+A ban on a name does not stop a device that knows the address. --banned-networks also refuses
+the networks in the packs of bans in force (of the built-in packs, Kaspersky's has some).`
 
 func printEgress(c *call) int {
 	format := egress.Format(c.string("format"))
@@ -81,7 +81,7 @@ func printEgress(c *call) int {
 	return exitOK
 }
 
-// egressFormats are the formats for people to read.
+// egressFormats returns the names of the formats, for people.
 func egressFormats() string {
 	var names []string
 	for _, f := range egress.Formats() {
@@ -90,6 +90,7 @@ func egressFormats() string {
 	return strings.Join(names, ", ")
 }
 
+// addresses parses addresses that clients could use.
 func addresses(texts []string) ([]netip.Addr, error) {
 	var out []netip.Addr
 	for _, s := range texts {
@@ -105,7 +106,7 @@ func addresses(texts []string) ([]netip.Addr, error) {
 	return out, nil
 }
 
-// prefixes reads blocks and single addresses.
+// prefixes parses CIDR blocks and single addresses.
 func prefixes(texts []string) ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for _, s := range texts {

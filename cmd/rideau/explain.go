@@ -14,13 +14,13 @@ import (
 
 const explainHelp = `Says what a client would be answered for a name, and why: the ban and its legal
 basis, the list, the file and the line that decide. It reads the configuration and the
-lists as they are on disk now, and asks nobody.
+lists as they are on disk now, and sends no query.
 
-A name that no list holds can still be stopped by what its answer contains, such as an alias
-of a banned name; explain cannot know that, since it does not ask upstream.
+A name that is in no list can still be blocked because of its answer, for example an alias
+of a banned name. explain does not show that, since it does not ask an upstream.
 
 Exit code 0: not banned. 3: banned. 1: the configuration or a list cannot be read.
-2: wrong use.`
+2: the command line is wrong.`
 
 func explain(c *call) int {
 	name, err := text.ParseName(c.args[0])

@@ -11,18 +11,17 @@ import (
 	"rideau/cmd/rideau/internal/setup"
 )
 
-const flushHelp = `Has the running rideau on this machine forget the cached answers of one name or more,
-so that the next who asks gets what upstream says now. With --tree also those of all
-names below, with --all everything. Answers under way, asked for before, are not kept.
+const flushHelp = `Removes the cached answers of one or more names from the running rideau on this machine,
+so that the next query for them is forwarded. --tree removes the names below them, too,
+--all everything. Answers to queries that were forwarded before are not cached.
 
-What an alias leads to is flushed with the name that it leads to. The token in
-ops.token_file is sent, where there is one.
+The answers for the target of an alias belong to the target: flush that name. If there is
+an ops.token_file, its token is sent.
 
-Exit code 0: flushed, and how many entries went is printed. 1: not done, or no answer.`
+Exit code 0: done; the number of removed entries is printed. 1: not done, or no answer.`
 
 const defaultFlushTimeout = 10 * time.Second
 
-// flush carries out the command.
 func flush(c *call) int {
 	all, tree := c.bool("all"), c.bool("tree")
 	if all == (len(c.args) > 0) || all && tree {
@@ -64,7 +63,7 @@ func flush(c *call) int {
 	return exitOK
 }
 
-// post sends a request that changes something, and prints the answer.
+// post sends a POST request, and prints the response.
 func (c *call) post(to, secret string) error {
 	client := directly()
 	client.Timeout, _ = c.GetDuration("timeout")

@@ -17,8 +17,9 @@ import (
 	"rideau/config"
 )
 
-const healthcheckHelp = `Asks a running rideau on this machine whether it is ready to serve: policy loaded,
-sockets bound, an upstream answered lately. Made for a container's health check.
+const healthcheckHelp = `Asks a running rideau on this machine whether it is ready: its policy is loaded, its
+sockets are bound, and an upstream has answered lately. Use it as a container's health
+check.
 
 Exit code 0: ready. 1: not ready, or no answer; the reason is printed.`
 
@@ -56,14 +57,14 @@ func healthcheck(c *call) int {
 	return exitOK
 }
 
-// opsURL is the address of the running rideau's HTTP, by option or by
-// configuration; empty with the exit code if there is none.
+// opsURL returns the address of the running rideau's HTTP, from the option or the
+// configuration. If there is none, base is empty, and code is the exit code.
 func opsURL(c *call) (base string, code int) {
 	base = strings.TrimSuffix(c.string("url"), "/")
 	if base == "" {
 		listen := opsAddress(c)
 		if listen == "" {
-			return "", c.fail(errors.New("ops.listen is empty, so there is nobody to ask; set it, or give --url"))
+			return "", c.fail(errors.New("ops.listen is empty, so there is no address to ask; set it, or give --url"))
 		}
 		base = "http://" + reachable(listen)
 	}
@@ -74,13 +75,13 @@ func opsURL(c *call) (base string, code int) {
 	return base, exitOK
 }
 
-// directly asks without any proxy that the environment names: that would be
-// asked for this machine's loopback.
+// directly returns a client that uses no proxy: a proxy in the environment could
+// not reach this machine's loopback.
 func directly() *http.Client { return &http.Client{Transport: &http.Transport{Proxy: nil}} }
 
-// opsAddress is where the running rideau's HTTP is. A mistake in the
-// configuration must not make a rideau look ill that refused it and serves on: the
-// address is then read by itself, and is the default's if that fails too.
+// opsAddress returns the address of the running rideau's HTTP. A rideau that
+// refused a configuration serves on, and is healthy: if the configuration has an
+// error, the address alone is read from it, and the default is used if that fails.
 func opsAddress(c *call) string {
 	path := c.string("config")
 	cfg, err := setup.Load(path)

@@ -1,8 +1,9 @@
 // Command rideau is a caching DNS forwarder that enforces bans.
 //
-// The work is in the packages under resolver and blocklists; here they are
-// wired together, in one place and in order (internal/server), and the operator's
-// commands are read.
+// The work is in the packages under resolver and blocklists. internal/server
+// joins them to a server, internal/reason answers the questions of the other
+// commands, and this package has what a command line is: options, printing and
+// exit codes.
 package main
 
 import (
@@ -20,11 +21,11 @@ import (
 	"rideau/blocklists/querylog"
 )
 
-// Exit codes that scripts can use.
+// Exit codes for scripts.
 const (
 	exitOK      = 0
-	exitFailure = 1 // the command could not do its work, or found fault
-	exitUsage   = 2 // it was called wrongly
+	exitFailure = 1 // the command could not do its work, or found an error
+	exitUsage   = 2 // the command line is wrong
 	exitBanned  = 3 // explain: the name is banned for that client
 )
 
@@ -33,16 +34,16 @@ func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stder
 // command is one of the operator's commands.
 type command struct {
 	name    string
-	args    string // what follows the options
+	args    string // the arguments after the options
 	summary string
 	help    string
 	run     func(c *call) int
 }
 
-// call is one use of a command.
+// call is one call of a command.
 type call struct {
 	*pflag.FlagSet
-	ctx            context.Context // of everything the command does
+	ctx            context.Context // ends what the command does
 	args           []string
 	stdout, stderr io.Writer
 }
@@ -58,21 +59,21 @@ func (c *call) fail(err error) int {
 func commands() []command {
 	return []command{
 		{"serve", "", "answer queries (what rideau does when no command is given)", serveHelp, serve},
-		{"check", "", "read the configuration and its lists, and name what is wrong with them", checkHelp, check},
+		{"check", "", "read the configuration and its lists, and print their errors", checkHelp, check},
 		{"explain", "NAME", "say what would be answered, and which ban, list and line decide", explainHelp, explain},
-		{"simulate", "[FILE...]", "say what a configuration would change for what clients asked, by their query logs", simulateHelp, simulatePolicy},
-		{"rules", "[FILE...]", "say which entries of lists are idle, repeated or too wide, and what is asked beside them", rulesHelp, rules},
+		{"simulate", "[FILE...]", "say what a configuration would change for the queries in query logs", simulateHelp, simulatePolicy},
+		{"rules", "[FILE...]", "say which entries of lists are idle, repeated or too wide", rulesHelp, rules},
 		{"diff", "OLD NEW", "say what changes from one configuration to another", diffHelp, diff},
-		{"fetch", "", "fetch the lists that have a url into the state folder, and look whether they are good", fetchHelp, fetchLists},
-		{"config", "", "print the configuration or a ban pack inside the program, to start your own from", configHelp, printConfig},
-		{"egress", "", "print the firewall rules that the network needs beside DNS", egressHelp, printEgress},
-		{"flush", "[NAME...]", "have a running rideau forget cached answers of names, or all of them", flushHelp, flush},
+		{"fetch", "", "fetch the lists that have a url into the state folder, and check them", fetchHelp, fetchLists},
+		{"config", "", "print the configuration or a ban pack inside the program, as a start for your own", configHelp, printConfig},
+		{"egress", "", "print the firewall rules that the network needs in addition to DNS", egressHelp, printEgress},
+		{"flush", "[NAME...]", "remove names, or everything, from the cache of a running rideau", flushHelp, flush},
 		{"healthcheck", "", "ask a running rideau whether it is ready; for containers", healthcheckHelp, healthcheck},
 		{"version", "", "print the version", "Prints the version, the revision and what it was built with.", version},
 	}
 }
 
-// run carries out a command line and returns the exit code.
+// run runs a command line and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	name, rest := "serve", args
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
@@ -147,11 +148,11 @@ Commands:
 	fmt.Fprint(w, `
 Without --config, the configuration inside the program is used: it bans WeChat
 and Kaspersky, listens on 127.0.0.1:5300, and forwards to the system's resolvers.
-"rideau help COMMAND" tells more about a command.
+"rideau help COMMAND" explains a command.
 `)
 }
 
-// defineFlags declares a command's options.
+// defineFlags defines a command's options.
 func defineFlags(c *call, name string) {
 	if name != "version" && name != "config" && name != "diff" {
 		c.StringP("config", "c", "", "configuration `file`; without it the one inside the program is used")
@@ -162,27 +163,27 @@ func defineFlags(c *call, name string) {
 	}
 	switch name {
 	case "check":
-		c.Bool("fetch", false, "fetch the lists that have a url, to look at what is there now")
-		c.Bool("strict", false, "let warnings and skipped lines fail, too")
+		c.Bool("fetch", false, "fetch the lists that have a url, and check what is there now")
+		c.Bool("strict", false, "fail for warnings and skipped lines, too")
 	case "simulate":
 		c.String("against", "", "configuration `file` to compare with, such as the one in use; without it, with no policy")
 		c.StringArray("log", nil, "query log or capture, a `file` or -; may be given again, and more files may follow")
-		c.String("log-format", "", "the logs' `format`, if it is found out wrong: "+strings.Join(querylog.Formats(), ", "))
+		c.String("log-format", "", "the logs' `format`, if it is detected wrongly: "+strings.Join(querylog.Formats(), ", "))
 		c.StringSlice("not-from", nil, "`ranges` whose queries are left out, such as the resolver itself in a capture")
 		c.String("now", "", "the `instant` (RFC 3339) that decides which bans are in force; by default now")
-		c.Int("top", 20, "how many names to print for each kind of change; 0 is all")
+		c.Int("top", 20, "how many names to print for each kind of change; 0 prints all")
 	case "rules":
 		c.StringArray("log", nil, "query log or capture, a `file` or -; may be given again, and more files may follow")
-		c.String("log-format", "", "the logs' `format`, if it is found out wrong: "+strings.Join(querylog.Formats(), ", "))
-		c.Int("top", 10, "how many to print of each kind; 0 is all")
+		c.String("log-format", "", "the logs' `format`, if it is detected wrongly: "+strings.Join(querylog.Formats(), ", "))
+		c.Int("top", 10, "how many to print of each kind; 0 prints all")
 	case "diff":
-		c.Bool("all", false, "tell all names, not the first alone")
-		c.Int("examples", 10, "how many names to tell of each kind")
+		c.Bool("all", false, "print all names, not only the first")
+		c.Int("examples", 10, "how many names to print of each kind")
 	case "fetch":
-		c.Bool("force", false, "take versions that emptied, shrank, grew or went back")
+		c.Bool("force", false, "accept versions that are empty, shrank or grew too much, or are older")
 	case "config":
-		c.Bool("example", false, "print the example that explains every key instead")
-		c.String("pack", "", "print the ban pack of that `name` instead: "+strings.Join(pack.Names(), ", "))
+		c.Bool("example", false, "print the example that explains every key")
+		c.String("pack", "", "print the ban pack of this `name`: "+strings.Join(pack.Names(), ", "))
 	case "explain":
 		c.String("client", "127.0.0.1", "the client's `address`")
 		c.StringP("type", "t", "A", "the query's `type`")
@@ -194,13 +195,13 @@ func defineFlags(c *call, name string) {
 		c.Bool("banned-networks", false, "also refuse the networks in the packs of bans in force")
 		c.Bool("kaspersky-console", false, "also refuse the ports of Kaspersky's cloud console")
 	case "flush":
-		c.Bool("tree", false, "forget all names below NAME, too")
-		c.Bool("all", false, "forget everything")
+		c.Bool("tree", false, "remove all names below NAME, too")
+		c.Bool("all", false, "remove everything")
 		c.String("url", "", "`address` of the operators' HTTP, such as http://127.0.0.1:5380; by default from the configuration")
 		c.Duration("timeout", defaultFlushTimeout, "how long to wait")
 	case "healthcheck":
 		c.String("url", "", "`address` of the operators' HTTP, such as http://127.0.0.1:5380; by default from the configuration")
-		c.Bool("live", false, "ask only whether the process lives, not whether it is ready")
+		c.Bool("live", false, "ask only whether the process runs, not whether it is ready")
 		c.Duration("timeout", defaultHealthTimeout, "how long to wait")
 	}
 }

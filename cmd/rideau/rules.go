@@ -12,15 +12,15 @@ import (
 	"rideau/cmd/rideau/internal/setup"
 )
 
-const rulesHelp = `Says what makes the lists of bans worse than they could be: entries that another of the same ban
-covers, entries that stand there twice, and suffixes under which anybody can have a name. With --log, also entries
-that nobody's query met, and names that were asked beside banned ones, in the same registrable domain,
-and may belong to them. Logs are those that simulate reads, and more files can follow.
+const rulesHelp = `Says what could be better in the lists of bans: entries that another entry of the same ban covers,
+entries that are there twice, and suffixes under which anybody can register a name. With --log, also
+entries that no query matched, and names that were queried and are in the same registrable domain as
+banned ones, and may belong to them. It reads the same logs as simulate, and more files may follow.
 
-An entry without a query is no reason to take it out: a ban is for the day on which somebody tries.
+Do not remove an entry only because no query matched it: the ban is for the day when one does.
 
-Exit code 0: the report is printed, whatever it says. 1: the configuration, a list or a log cannot be
-read. 2: wrong use.`
+Exit code 0: the report is printed. 1: the configuration, a list or a log cannot be read. 2: the
+command line is wrong.`
 
 func rules(c *call) int {
 	if f := c.string("log-format"); f != "" && !slices.Contains(querylog.Formats(), f) {

@@ -19,11 +19,11 @@ import (
 )
 
 const serveHelp = `Answers queries until it gets SIGINT or SIGTERM. Banned names are answered by policy,
-all else from the cache or an upstream.
+all other names from the cache or an upstream.
 
-Saving the configuration or a list takes effect within a second, as do SIGHUP and a
-POST to /reload. What cannot be used is refused as a whole and logged, and what
-serves goes on serving.`
+A change of the configuration or a list takes effect within a second after it is saved;
+SIGHUP and a POST to /reload have the same effect. A configuration or a list with errors
+is refused as a whole and logged, and the old policy stays in force.`
 
 // serve runs a server until a signal ends it. A second signal ends the process
 // at once.

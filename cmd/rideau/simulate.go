@@ -17,25 +17,25 @@ import (
 	"rideau/cmd/rideau/internal/setup"
 )
 
-const simulateHelp = `Says what a configuration would do before it does it: which names, of how many clients, would be
-newly blocked, and which no longer, if what was asked on a day were asked again. Compare the
-configuration that you mean to use with the one in use:
+const simulateHelp = `Says what a configuration would change before you use it: which names, for how many clients, would
+be newly blocked, and which no longer, if the queries in a log came again. Compare the
+configuration that you want to use with the one in use:
 
   rideau simulate --config new.yaml --against rideau.yaml --log /var/log/rideau/queries.log
 
-Without --against it is compared with no policy at all. Logs are those that log.queries of Rideau
-writes, query logs of dnsmasq, BIND and Unbound, with or without what syslog puts in front, and
-captures (pcap, pcapng; UDP, and queries over TCP that lie in one segment). They may be compressed by gzip; "-" is the standard
-input, and more files can follow. The format is found out for each line.
+Without --against it is compared with no policy. It reads the log of queries that Rideau writes
+(log.queries), query logs of dnsmasq, BIND and Unbound, with or without a syslog header, and
+captures (pcap, pcapng; UDP, and queries over TCP in one segment). They may be compressed with gzip;
+"-" is the standard input, and more files may follow. The format is detected for each line.
 
-Questions alone are judged. What only an answer shows, such as an alias of a banned name, is not in
-a log, so that more can be blocked than is printed here. Names, clients and queries are counted
-exactly up to 2,097,152 names, 1,048,576 clients and 524,288 names that change, and the report says if there were more;
-with all of them that takes 600 MB, and a usual day 50.
-Nothing is asked, fetched or changed; lists with a url are read as they were last fetched.
+It judges the questions alone. A log does not show what is in an answer, such as an alias of a banned
+name, so that more can be blocked than is printed here. Names, clients and queries are counted
+exactly up to 2,097,152 names, 1,048,576 clients and 524,288 names that change, and the report says
+if there were more. Counting that many takes 600 MB, a usual day 50 MB.
+No query is sent, and nothing is fetched or changed; lists with a url are read as they were last fetched.
 
-Exit code 0: the report is printed, whatever it says. 1: a configuration, a list or a log cannot be
-read, or a log holds no query. 2: wrong use.`
+Exit code 0: the report is printed. 1: a configuration, a list or a log cannot be read, or the logs
+hold no query. 2: the command line is wrong.`
 
 func simulatePolicy(c *call) int {
 	logs := c.logs()
@@ -96,7 +96,7 @@ func simulatePolicy(c *call) int {
 	return exitOK
 }
 
-// parseRange reads an address or a prefix.
+// parseRange parses a prefix, or an address as a prefix.
 func parseRange(text string) (netip.Prefix, error) {
 	if p, err := netip.ParsePrefix(text); err == nil {
 		return p.Masked(), nil

@@ -10,7 +10,7 @@ import (
 // -ldflags "-X main.release=1.2.3".
 var release string
 
-// build is what is known about this program.
+// build describes this program.
 type build struct {
 	Version  string `json:"version"`
 	Revision string `json:"revision"`
