@@ -6,18 +6,18 @@
 #     -p 53:53/udp -p 53:53/tcp -p 127.0.0.1:5380:5380 rideau
 #
 # The program carries NET_BIND_SERVICE as a file capability, so that the
-# kernel will not start it ("operation not permitted") where the container may
-# not have that capability. Under no-new-privileges (in Kubernetes,
-# allowPrivilegeEscalation: false) file capabilities do not count: let the
-# container have the sysctl net.ipv4.ip_unprivileged_port_start=0, which Docker
+# kernel refuses to start it ("operation not permitted") in a container without
+# that capability. Under no-new-privileges (in Kubernetes,
+# allowPrivilegeEscalation: false) file capabilities have no effect: give the
+# container the sysctl net.ipv4.ip_unprivileged_port_start=0, which Docker
 # sets by itself, and keep NET_BIND_SERVICE.
 #
-# Nothing is written to the file system. To configure it, mount a directory
-# with your rideau.yaml at /etc/rideau; a single file that is mounted does not
-# follow an editor that saves by renaming.
+# Rideau writes nothing to the file system. To configure it, mount a directory
+# with your rideau.yaml at /etc/rideau. Do not mount the file alone: when an
+# editor saves it by renaming, the container keeps the old one.
 #
-# The base is pinned by version and by digest. Who builds where it cannot be
-# pulled names another with --build-arg GO_IMAGE=...
+# The base is pinned by version and by digest. Where it cannot be pulled, name
+# another with --build-arg GO_IMAGE=...
 ARG GO_IMAGE=docker.io/library/golang:1.26.8-bookworm@sha256:a688600ca24f8a4d3ca77f95b0dd40704a9fc787c826660eb7ba0b641b8b175d
 
 FROM ${GO_IMAGE} AS build
