@@ -8,29 +8,15 @@ import (
 	"rideau/resolver/wire/svcb"
 )
 
-// Info codes of RFC 8914 section 4.
-const (
-	edeStale            = 3
-	edeStaleNXDomain    = 19
-	edeCachedError      = 13
-	edeNotReady         = 14
-	edeProhibited       = 18
-	edeNotAuthoritative = 20
-	edeNotSupported     = 21
-	edeNoReachable      = 22
-	edeNetwork          = 23
-	edeInvalidData      = 24
-)
-
 // EDNS options of responses that are always the same. Nothing writes to them.
 var (
-	staleOption       = wire.AppendEDE(nil, edeStale, "")
-	staleDenialOption = wire.AppendEDE(nil, edeStaleNXDomain, "")
-	deniedOption      = wire.AppendEDE(nil, edeProhibited, "")
-	notSupported      = wire.AppendEDE(nil, edeNotSupported, "")
-	noRecursionOption = wire.AppendEDE(nil, edeNotAuthoritative, "recursion not asked for, and not in the cache")
-	limitedOption     = wire.AppendEDE(nil, edeProhibited, "too many queries")
-	shedOption        = wire.AppendEDE(nil, edeNoReachable, "too many queries are waiting")
+	staleOption       = wire.AppendEDE(nil, wire.EDEStale, "")
+	staleDenialOption = wire.AppendEDE(nil, wire.EDEStaleNXDomain, "")
+	deniedOption      = wire.AppendEDE(nil, wire.EDEProhibited, "")
+	notSupported      = wire.AppendEDE(nil, wire.EDENotSupported, "")
+	noRecursionOption = wire.AppendEDE(nil, wire.EDENotAuthoritative, "recursion not asked for, and not in the cache")
+	limitedOption     = wire.AppendEDE(nil, wire.EDEProhibited, "too many queries")
+	shedOption        = wire.AppendEDE(nil, wire.EDENoReachable, "too many queries are waiting")
 )
 
 // key is the cache's key of the response to q. It borrows q's name.
@@ -55,7 +41,7 @@ func (r *Resolver) cached(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 			out, o = r.finish(out, base, q, hit, o)
 		}
 		if hit.Refresh && v.RD && (o.Kind == Cached || o.Kind == Stale || o.Kind == Failed) {
-			r.refresh(q, hit.Failure)
+			r.exchanges.Refresh(r.newPending(q), hit.Failure)
 		}
 		return out, o
 	}
@@ -91,7 +77,7 @@ func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outco
 	if q.state.policy.StripECH(q.group) {
 		var err error
 		if dst, err = withoutECH(dst, base); err != nil {
-			return r.fail(dst[:base], q, edeNetwork, false, o)
+			return r.fail(dst[:base], q, wire.EDENetwork, false, o)
 		}
 	}
 	return relay(dst, base, q, hit, o)
@@ -180,7 +166,7 @@ func (r *Resolver) examine(msg []byte, q *Query, hit cache.Hit) (v blocklists.Ve
 	ask.Group = p.Everyone()
 	v, trim = p.Response(msg, &ask, blocklists.Verdict{}, &scratch)
 	clean := v.Kind == blocklists.Pass && !trim
-	suspect := hasRelatedTypes(ask.Type) && r.unclean.has(ask.Name)
+	suspect := r.exchanges.Unclean(ask.Name, ask.Type)
 	switch {
 	case clean && !suspect:
 		r.cache.MarkClean(q.key(), hit, p.Generation())
@@ -188,12 +174,12 @@ func (r *Resolver) examine(msg []byte, q *Query, hit cache.Hit) (v blocklists.Ve
 			return v, false
 		}
 	case v.Kind != blocklists.Pass && !suspect && !v.ByZone():
-		r.markUnclean(ask.Name, ask.Type)
+		r.exchanges.MarkUnclean(ask.Name, ask.Type)
 	}
 	ask.Group = q.group
 	v, trim = p.Response(msg, &ask, q.verdict, &scratch)
 	if suspect && v.Kind != blocklists.Block {
-		if w, found := r.byRelatedTypes(q); found {
+		if w, found := r.exchanges.ByRelatedTypes(p, q.ask(), q.Received.UnixNano()); found {
 			return w, false
 		}
 	}
@@ -242,7 +228,7 @@ func (r *Resolver) fail(dst []byte, q *Query, ede int, cached bool, o Outcome) (
 		option = wire.AppendEDE(option, uint16(ede), "")
 	}
 	if cached {
-		option = wire.AppendEDE(option, edeCachedError, "")
+		option = wire.AppendEDE(option, wire.EDECachedError, "")
 	}
 	return q.seal(dst, base, wire.ServFail, option, o)
 }

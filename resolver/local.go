@@ -6,6 +6,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/resolver/cache"
+	"rideau/resolver/forward"
 	"rideau/resolver/wire"
 	"rideau/resolver/wire/response"
 )
@@ -103,7 +104,7 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 	}
 	msg, ok := r.fetch(ctx, q, target)
 	if !ok {
-		return r.fail(dst, q, edeNoReachable, false, o)
+		return r.fail(dst, q, wire.EDENoReachable, false, o)
 	}
 	// The local data is that of when the query was answered first. The bans are
 	// those of now.
@@ -135,27 +136,27 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 // fetch returns the response to q's question for another name, from the cache
 // or from upstream. It reports false if there is none.
 func (r *Resolver) fetch(ctx context.Context, q *Query, name *wire.Name) ([]byte, bool) {
-	special, labels, route := q.state.zone(name, q.view.Type)
-	if special != notSpecial {
+	special, labels, route := q.state.routing.Zone(name, q.view.Type)
+	if special != forward.NotSpecial {
 		return nil, false
 	}
-	f := r.newPending(q)
-	f.name, f.upstream, f.zoneLabels = name, q.state.upstreams[route], labels
-	f.hash = r.pending.hash(&f, route)
+	v := &q.view
+	question := forward.Question{Name: name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD, Route: route, ZoneLabels: labels}
 	now := r.clock()
-	if msg, hit := r.cache.Get(nil, f.key(), now.UnixNano()); hit.Freshness != cache.Miss {
+	if msg, hit := r.cache.Get(nil, question.Key(), now.UnixNano()); hit.Freshness != cache.Miss {
 		return msg, !hit.Failure
 	}
-	l := r.join(f)
+	shared := r.exchanges.Join(r.exchanges.Pending(q.state.routing, question, q.Received.UnixNano()))
 	patience := time.NewTimer(maxFollow)
 	defer patience.Stop()
 	select {
-	case <-l.done:
-		return l.msg, !l.failed
+	case <-shared.Done():
+		res := shared.Result()
+		return res.Msg, !res.Failed
 	case <-patience.C:
 	case <-ctx.Done():
 	}
-	if msg, hit := r.cache.GetStale(nil, f.key(), now.UnixNano()); hit.Freshness != cache.Miss {
+	if msg, hit := r.cache.GetStale(nil, question.Key(), now.UnixNano()); hit.Freshness != cache.Miss {
 		return msg, true
 	}
 	return nil, false

@@ -18,7 +18,7 @@ type Waiters struct {
 // for sockets by p. Those of upstreams have tags from firstTag on.
 func (r *Resolver) Waiters(to Responder, p *batch.Poller, firstTag uint32) *Waiters {
 	ms := r.NewMisses(to)
-	x := mux.New(p, firstTag, ms)
+	x := mux.New(p, firstTag, ms.loop)
 	ms.SetMultiplexer(x)
 	return &Waiters{Misses: ms, mux: x}
 }

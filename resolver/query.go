@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/resolver/forward"
 	"rideau/resolver/limit"
 	"rideau/resolver/wire"
 )
@@ -69,7 +70,7 @@ type Query struct {
 	// decided. inAnswer: it is about a name or an address in the response.
 	verdict  blocklists.Verdict
 	inAnswer bool
-	shared   *sharedResult // of the pending query to wait for; nil: there is none yet
+	shared   *forward.Shared // of the pending query to wait for; nil: there is none yet
 	// target is the name that local data makes the question's name an alias of,
 	// while that is to be resolved; nil otherwise.
 	target *wire.Name

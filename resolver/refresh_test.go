@@ -127,17 +127,17 @@ func TestRefreshBounds(t *testing.T) {
 			}
 		}
 	}
-	bound := r.Refreshing()
-	ahead, again := r.Refreshes()
+	bound := r.Exchanges().Refreshing()
+	ahead, again := r.Exchanges().Refreshes()
 	if bound == 0 || bound >= names || ahead != uint64(bound) || again != 0 {
 		t.Errorf("%d under way; %d ahead, %d again", bound, ahead, again)
 	}
 	close(hold)
-	for deadline := time.Now().Add(10 * time.Second); r.Refreshing() > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(10 * time.Second); r.Exchanges().Refreshing() > 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
-	if n := background.Load(); r.Refreshing() != 0 || n != int32(bound) || asked.Load() != names+n {
-		t.Errorf("%d still under way, %d asked in the background", r.Refreshing(), n)
+	if n := background.Load(); r.Exchanges().Refreshing() != 0 || n != int32(bound) || asked.Load() != names+n {
+		t.Errorf("%d still under way, %d asked in the background", r.Exchanges().Refreshing(), n)
 	}
 	// A popular answer that does not expire soon costs nothing.
 	q := queries[0]

@@ -22,12 +22,14 @@ package resolver
 import (
 	"context"
 	"log/slog"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
 	"rideau/blocklists"
 	"rideau/resolver/cache"
 	"rideau/resolver/device"
+	"rideau/resolver/forward"
 	"rideau/resolver/limit"
 	"rideau/resolver/wire"
 )
@@ -60,11 +62,7 @@ type Options struct {
 type Resolver struct {
 	state      atomic.Pointer[State]
 	cache      *cache.Cache
-	pending    pendingQueries
-	unclean    uncleanNames
-	refreshing atomic.Int32 // pending queries that nobody waited for at first
-	refreshes  [2]atomic.Uint64
-	unrelated  atomic.Uint64
+	exchanges  *forward.Exchanges
 	refusals   budget
 	gate       *limit.Gate
 	started    time.Time // the gate counts from here
@@ -89,10 +87,9 @@ func New(o Options) *Resolver {
 		r.staleAfter = 1800 * time.Millisecond
 	}
 	r.refusals.perSecond = uint32(max(o.RefusedPerSecond, 0))
-	r.pending.init()
-	r.unclean.init(r.pending.seed)
+	r.exchanges = forward.New(o.Cache, r.clock, r.panicked)
 	r.stats.audit = o.Audit
-	r.state.Store(o.State)
+	r.SetState(o.State)
 	return r
 }
 
@@ -102,7 +99,13 @@ func (r *Resolver) State() *State { return r.state.Load() }
 // SetState replaces the State in use. A query that is being answered keeps the
 // old one; a query that waits for upstream is checked against the new policy
 // before it is answered.
-func (r *Resolver) SetState(s *State) { r.state.Store(s) }
+func (r *Resolver) SetState(s *State) {
+	r.exchanges.SetRouting(s.routing)
+	r.state.Store(s)
+}
+
+// Exchanges returns the exchanges with upstreams.
+func (r *Resolver) Exchanges() *forward.Exchanges { return r.exchanges }
 
 // Stats returns what makes and sums the counters of workers.
 func (r *Resolver) Stats() *Stats { return &r.stats }
@@ -147,9 +150,9 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	}
 
 	// Special-use names are answered here (RFC 6761), unless a route takes them.
-	special, labels, route := st.zone(&v.Name, v.Type)
+	special, labels, route := st.routing.Zone(&v.Name, v.Type)
 	q.route, q.zoneLabels = route, labels
-	if special != notSpecial {
+	if special != forward.NotSpecial {
 		q.zoneLabels = 0
 		if out, so, ok := appendSpecial(dst, q, special, labels, o); ok {
 			return out, so
@@ -191,20 +194,20 @@ func (r *Resolver) Resolve(ctx context.Context, dst []byte, q *Query) ([]byte, O
 // resolve is Resolve, but returns the kind Pending, with q.target set, if the
 // answer is an alias whose target has to be resolved.
 func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
-	l := q.shared
-	if l == nil {
-		l = r.join(r.newPending(q))
+	shared := q.shared
+	if shared == nil {
+		shared = r.exchanges.Join(r.newPending(q))
 	}
 	q.shared = nil
 
 	// staleAfter counts from when the query was received, or from when the
 	// exchange began if that was earlier.
-	since := time.Unix(0, min(l.since, q.Received.UnixNano()))
+	since := time.Unix(0, min(shared.Since(), q.Received.UnixNano()))
 	stale := time.NewTimer(r.staleAfter - r.clock().Sub(since))
 	defer stale.Stop()
 	for waiting := true; waiting; {
 		select {
-		case <-l.done:
+		case <-shared.Done():
 			waiting = false
 		case <-stale.C:
 			if out, so, blocked := r.recheck(dst, q, o); blocked {
@@ -214,34 +217,36 @@ func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome)
 				return out, so
 			}
 		case <-ctx.Done():
-			return r.fail(dst, q, edeNoReachable, false, o)
+			return r.fail(dst, q, wire.EDENoReachable, false, o)
 		}
 	}
 	if out, so, blocked := r.recheck(dst, q, o); blocked {
 		return out, so
 	}
-	if l.failed {
+	res := shared.Result()
+	if res.Failed {
 		if out, so, ok := r.stale(dst, q, o); ok {
 			return out, so
 		}
-		return r.fail(dst, q, l.ede, false, o)
+		return r.fail(dst, q, res.EDE, false, o)
 	}
 	base := len(dst)
-	dst = append(dst, l.msg...)
+	dst = append(dst, res.Msg...)
 	o.Kind = Forwarded
-	return r.finish(dst, base, q, cache.Hit{Generation: l.generation, EDE: l.ede}, o)
+	return r.finish(dst, base, q, cache.Hit{Generation: res.Generation, EDE: res.EDE}, o)
 }
 
-// join returns the result to wait for: that of the pending query with f's
-// question, or of f, whose exchange it begins, if there is none.
-func (r *Resolver) join(f pendingQuery) *sharedResult {
-	name := *f.name // the pending query may outlive the query
-	f.name = &name
-	l, mine := r.pending.join(&f)
-	if mine {
-		r.launch(&f)
-	}
-	return l
+// newPending is the pending query for q's question, whose name it borrows.
+func (r *Resolver) newPending(q *Query) forward.Pending {
+	v := &q.view
+	return r.exchanges.Pending(q.state.routing, forward.Question{Name: &v.Name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD,
+		Route: q.route, ZoneLabels: q.zoneLabels}, q.Received.UnixNano())
+}
+
+// panicked counts and logs a panic that was recovered.
+func (r *Resolver) panicked(p any) {
+	r.panics.Add(1)
+	r.logger.Error("query failed by a fault in the program", "panic", p, "stack", string(debug.Stack()))
 }
 
 // recheck applies the policy in use now to a query that waited. It reports true
@@ -253,7 +258,7 @@ func (r *Resolver) recheck(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bo
 		return dst, o, false
 	}
 	q.state = st
-	_, _, q.route = st.zone(&q.view.Name, q.view.Type) // an index into st's routes
+	_, _, q.route = st.routing.Zone(&q.view.Name, q.view.Type) // an index into st's routes
 	q.group = q.findGroup(st.policy)
 	ask := q.ask()
 	q.verdict = st.policy.Question(&ask)

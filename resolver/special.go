@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"rideau/blocklists/suffix"
+	"rideau/resolver/forward"
 	"rideau/resolver/wire"
 )
 
@@ -23,7 +24,7 @@ var specials = []struct {
 	zone string
 	kind specialKind
 }{
-	notSpecial: {},
+	forward.NotSpecial: {},
 	// RFC 6761, RFC 7686, RFC 9476
 	{"localhost", localhost}, {"invalid", absent}, {"test", absent}, {"onion", absent}, {"alt", absent},
 	{"home.arpa", empty},      // RFC 8375

@@ -36,7 +36,7 @@ func fault(n *atomic.Int32) {
 	}
 }
 
-// Start implements resolver.Multiplexer: it leaves everything to Resolve.
+// Start implements forward.Multiplexer: it leaves everything to Resolve.
 func (f *faulty) Start(*mux.Call, upstream.Upstream, []byte, time.Time) bool {
 	fault(&f.asks)
 	return false

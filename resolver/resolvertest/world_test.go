@@ -176,7 +176,7 @@ func (r *run) expectCount(words []string, count func(blocklists.Slot) uint64) er
 // expectSettled is "settled": what is asked in the background has ended.
 func (r *run) expectSettled([]string) error {
 	for range 500 {
-		if r.resolver.Refreshing() == 0 {
+		if r.resolver.Exchanges().Refreshing() == 0 {
 			return nil
 		}
 		time.Sleep(10 * time.Millisecond)

@@ -1,0 +1,144 @@
+package forward
+
+import (
+	"rideau/blocklists"
+	"rideau/resolver/upstream/acceptance"
+	"rideau/resolver/wire"
+	"rideau/resolver/wire/response"
+)
+
+// fault is why a response is not stored as it is.
+type fault uint8
+
+const (
+	none      fault = iota
+	malformed       // it cannot be parsed
+	unusable        // it is no answer
+	unrelated       // all its records are for other names
+	breaksOff       // it ends at an alias, and what that leads to is to be asked for
+)
+
+// incoming is an upstream's response on its way into the cache. It is scratch
+// memory: one value serves one response after another.
+type incoming struct {
+	msg  []byte
+	resp wire.Response
+	end  wire.Name // where an alias leads, with breaksOff
+	name wire.Name // scratch
+}
+
+// accept is the one way of an upstream's response to p: it is parsed, checked
+// to be an answer, freed of unrelated records, examined by policy, stored, and
+// appended to dst as the next client will get it, with its TTLs bounded. msg is
+// written to. now is in nanoseconds. With a fault nothing is stored, and r has
+// what was found so far.
+func (x *Exchanges) accept(p *Pending, msg, dst []byte, r *incoming, now int64) (Result, fault) {
+	if f := x.examine(p, msg, r); f != none {
+		return Result{}, f
+	}
+	return x.store(p, dst, r, now), none
+}
+
+// examine is accept without policy and cache.
+func (x *Exchanges) examine(p *Pending, msg []byte, r *incoming) fault {
+	if err := r.resp.Parse(msg, &r.name); err != nil {
+		return malformed
+	}
+	if !acceptance.Usable(&r.resp) {
+		return unusable
+	}
+	r.msg = msg
+	if !x.dropUnrelated(p, r) {
+		return unrelated
+	}
+	if p.breaksOff(r) {
+		return breaksOff
+	}
+	return none
+}
+
+// dropUnrelated removes the records of a response that do not belong to its
+// question, so that neither an upstream nor a forger is believed about
+// anything else, and puts the answer section in order. It reports false if
+// nothing of the answer section is left. The response is parsed anew if it has
+// changed.
+func (x *Exchanges) dropUnrelated(p *Pending, r *incoming) bool {
+	out, dropped, moved, ok := response.AppendRelated(nil, r.msg[:r.resp.End], p.DO)
+	if dropped > 0 {
+		x.unrelated.Add(uint64(dropped))
+	}
+	if !ok || dropped == 0 && !moved {
+		r.msg = out
+		return ok
+	}
+	ede := r.resp.EDE // it was in the OPT record
+	if err := r.resp.Parse(out, &r.name); err != nil {
+		return false
+	}
+	r.resp.EDE = ede
+	r.msg = out[:r.resp.End]
+	return true
+}
+
+// Unrelated counts the records of responses that did not belong to the question
+// and were dropped.
+func (x *Exchanges) Unrelated() uint64 { return x.unrelated.Load() }
+
+// store has policy examine a whole answer and stores it, as accept does.
+func (x *Exchanges) store(p *Pending, dst []byte, r *incoming, now int64) Result {
+	res := Result{EDE: r.resp.EDE}
+	p.target.noteAnswer(now)
+	policy := x.routing.Load().policy
+	ask := blocklists.Ask{Name: p.Name, Type: p.Type, Group: policy.Everyone()}
+	if v, trim := policy.Response(r.msg, &ask, blocklists.Verdict{}, &r.name); v.Kind != blocklists.Pass {
+		if !v.ByZone() {
+			x.MarkUnclean(p.Name, p.Type)
+		}
+	} else if !trim && !x.Unclean(p.Name, p.Type) {
+		res.Generation = policy.Generation()
+	}
+	var stored bool
+	if res.Msg, stored = x.put(p, dst, r, res.Generation, now); stored {
+		return res
+	}
+	wire.CapTTLs(r.msg, x.cache.MaxTTL())
+	res.Msg = append(dst, r.msg...)
+	return res
+}
+
+// put puts an answer into the cache, unless its question goes to another
+// upstream since a reload, whose answer may be another, or the cache was
+// flushed since the exchange began. That is checked before and after, since a
+// flush comes after the reload that wants it, and is counted first.
+func (x *Exchanges) put(p *Pending, dst []byte, r *incoming, generation uint64, now int64) ([]byte, bool) {
+	if !x.current(p) {
+		return dst, false
+	}
+	out, stored := x.cache.Put(dst, p.Key(), r.msg, &r.resp, generation, now)
+	if !stored || x.current(p) {
+		return out, stored
+	}
+	x.cache.Remove(p.Key())
+	return dst, false
+}
+
+// putFailure is put for an exchange that brought no answer.
+func (x *Exchanges) putFailure(p *Pending, ede int, backOff bool) {
+	if x.current(p) {
+		x.cache.PutFailure(p.Key(), wire.ServFail, ede, backOff, x.clock().UnixNano())
+	}
+}
+
+// current reports whether p's question would still go to p's upstream, and the
+// cache has not been flushed since p began.
+func (x *Exchanges) current(p *Pending) bool {
+	if x.cache.Epoch() != p.epoch {
+		return false
+	}
+	now := x.routing.Load()
+	if now == p.routing {
+		return true
+	}
+	_, _, route := now.Zone(p.Name, p.Type)
+	return now.targets[route].same(p.target)
+}

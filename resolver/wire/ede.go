@@ -1,0 +1,15 @@
+package wire
+
+// Info codes of extended errors (RFC 8914 section 4).
+const (
+	EDEStale            = 3
+	EDECachedError      = 13
+	EDENotReady         = 14
+	EDEProhibited       = 18
+	EDEStaleNXDomain    = 19
+	EDENotAuthoritative = 20
+	EDENotSupported     = 21
+	EDENoReachable      = 22
+	EDENetwork          = 23
+	EDEInvalidData      = 24
+)
