@@ -1,15 +1,15 @@
-// Package cache keeps responses as they came from upstream: packed, with
-// their TTLs counted down on the way out. It holds what upstream said and
-// never a verdict; beside each message it notes the generation of the policy
-// under which the message was last found clean, so that whoever serves it
-// knows when to look again.
+// Package cache stores responses as they came from upstream, in wire form, and
+// counts their TTLs down when it returns them. It stores what upstream said and
+// never a verdict. Beside each message it stores the generation of the policy
+// under which the message was last found clean, so that the caller knows when
+// to examine it again.
 //
-// The cache is split into shards, each with its own lock, its own order of
-// eviction and its own share of the bounds. Messages lie in pages, records in an
-// array, and neither has pointers, so that the garbage collector has next to
-// nothing to look at; and once a shard is full, what comes takes the place of
-// what goes, without garbage. So a look-up copies while it holds the lock, which
-// costs some ten nanoseconds and lets nothing that is kept be lent.
+// The cache is split into shards. Each has its own lock, its own order of
+// eviction and an equal share of the bounds. Messages are stored in slabs and
+// records in an array; neither has pointers, so that the garbage collector has
+// almost nothing to scan. A full shard reuses memory and makes no garbage. A
+// look-up therefore copies the message while it holds the lock, which costs
+// some ten nanoseconds: no caller ever holds octets that the cache owns.
 package cache
 
 import (
@@ -24,61 +24,61 @@ import (
 	"rideau/resolver/wire"
 )
 
-// Key is what tells one cached response from another: the question, and the
-// two flags that change what upstream answers (RFC 6840 section 5.9 for CD,
-// RFC 4035 section 3.2.1 for DO). Name is borrowed for the call only.
+// Key identifies a cached response: the question, and the two flags that change
+// what upstream answers (RFC 6840 section 5.9 for CD, RFC 4035 section 3.2.1
+// for DO). The cache uses Name during the call only.
 type Key struct {
 	Name   *wire.Name
 	Type   wire.Type
 	Class  wire.Class
 	DO, CD bool
-	// ZoneLabels is how many labels the zone has whose upstream is asked: what is
-	// known of names above it comes from elsewhere, and says nothing about k. With
-	// more than Name has, nothing that is known of other types does (RFC 4035
-	// section 3.1.4.1), nor is an NXDOMAIN kept for them.
-	// It does not tell responses apart.
+	// ZoneLabels is the number of labels of the zone whose upstream is asked.
+	// What is stored about names above it came from other upstreams, and is not
+	// used for k. If it is more than Name has, nothing that is stored for other
+	// types is used (RFC 4035 section 3.1.4.1), and an NXDOMAIN is not stored
+	// for them. It is not part of a response's identity.
 	ZoneLabels int
 }
 
-// Options bound a cache. Times count in whole seconds except MaxStale; what
-// is zero means the default that is named.
+// Options bound a cache. Times are rounded down to whole seconds, except
+// MaxStale. Zero means the default named at the field.
 type Options struct {
-	// Entries and Bytes bound what is kept. Zero or less of either keeps
-	// nothing. Bytes are the memory that is held, whatever of it is in use at
-	// the moment. Each shard has an equal share of both, and a message that
-	// does not fit a shard's share of Bytes is not kept.
+	// Entries and Bytes bound what is stored. If either is zero or less,
+	// nothing is. Bytes counts the memory held, whether in use at the moment or
+	// not. Each shard has an equal share of both; a message that does not fit
+	// into a shard's share of Bytes is not stored.
 	Entries int
 	Bytes   int64
 
-	// MinTTL and MaxTTL clamp each record's TTL; MaxTTL wins. A TTL of 0 is
-	// not raised: such a response is not kept. MaxTTL is 7 days by default
+	// MinTTL and MaxTTL clamp the TTL of each record; MaxTTL wins. A TTL of 0
+	// is not raised: such a response is not stored. MaxTTL is 7 days by default
 	// (RFC 8767 section 4).
 	MinTTL, MaxTTL time.Duration
 	// MaxNegativeTTL bounds negative answers; 3 hours by default (RFC 2308
 	// section 5). MinTTL does not raise them.
 	MaxNegativeTTL time.Duration
-	// FailureTTL is how long a failure is kept: 5 seconds by default, and
-	// between 1 second and 5 minutes (RFC 9520 section 3.2). Each further one
-	// in a row may be kept for twice as long as the one before, up to
+	// FailureTTL is how long a failure is stored: 5 seconds by default, and
+	// between 1 second and 5 minutes (RFC 9520 section 3.2). Each further
+	// failure in a row may be stored for twice as long as the one before, up to
 	// FailureMaxTTL; that is 1 minute by default, and never less than
 	// FailureTTL.
 	FailureTTL, FailureMaxTTL time.Duration
-	// MaxStale is how long after its TTL an answer may be served stale; zero
-	// is not at all.
+	// MaxStale is for how long after its TTL an answer may be served stale;
+	// zero means never.
 	MaxStale time.Duration
 	// StaleTTL is the TTL of records served stale; 30 seconds by default
 	// (RFC 8767 section 4).
 	StaleTTL time.Duration
 
-	// PrefetchAfter is how often an answer has to be asked for, in the time
-	// that it is kept, for a look-up to wish that it be fetched anew when little of
-	// that time is left; zero is never.
+	// PrefetchAfter is the number of look-ups after which an answer counts as
+	// popular. Shortly before a popular answer expires, one look-up reports
+	// [Hit.Refresh]. Zero means never.
 	PrefetchAfter int
-	// NoCut keeps an NXDOMAIN from answering for names below (RFC 8020).
+	// NoCut turns off answering from the NXDOMAIN of a name above (RFC 8020).
 	NoCut bool
 
-	// Shards is rounded up to a power of two, and down so that each shard
-	// has an entry; zero chooses by processors and size.
+	// Shards is rounded up to a power of two, and then down so that each shard
+	// has an entry. Zero chooses by processors and size.
 	Shards int
 }
 
@@ -91,10 +91,10 @@ const (
 	maxFailureTTL         = 5 * time.Minute
 	defaultStaleTTL       = 30 * time.Second
 
-	// maxShards keeps a misread setting from costing memory.
+	// maxShards limits what a wrong setting costs in memory.
 	maxShards = 1 << 12
-	// An automatic shard is big enough that the longest message fits and
-	// that one shard is rarely much fuller than the others.
+	// The automatic number of shards leaves each so large that the longest
+	// message fits and that no shard is much fuller than the others.
 	minShardEntries = 256
 	minShardBytes   = 1 << 20
 )
@@ -104,22 +104,21 @@ type Freshness uint8
 
 // Values of Freshness.
 const (
-	Miss    Freshness = iota
-	Fresh             // within its TTL
-	Expired           // beyond it and served stale; only GetStale finds it
+	Miss    Freshness = iota // nothing
+	Fresh                    // a response within its TTL
+	Expired                  // a response past its TTL, served stale; only GetStale finds it
 )
 
-// Hit is what a look-up found beside the message. The zero Hit but for EDE,
-// which is -1, comes with a miss.
+// Hit describes what a look-up found. A miss has the zero Hit, except that EDE
+// is -1.
 type Hit struct {
 	Freshness Freshness
-	// Failure is set where the message is a failure's bare header and
-	// question: GetStale may have better.
+	// Failure reports that the message is the bare header and question of a
+	// failure. GetStale may have an answer.
 	Failure bool
-	// Refresh is the wish that somebody ask upstream in the background, who
-	// need not wait for what comes of it: the answer is popular and expires
-	// soon or, with Failure, it is time for another attempt. It is told to
-	// one look-up and not to the next.
+	// Refresh asks the caller to query upstream in the background: the answer
+	// is popular and expires soon or, with Failure, another attempt is due. One
+	// look-up reports it, the next does not.
 	Refresh bool
 	// Generation is the policy generation under which the message was last
 	// found clean.
@@ -127,23 +126,24 @@ type Hit struct {
 	// EDE is the info code that came with the response, or -1 (RFC 8914).
 	EDE int
 
-	// denied is how many labels the name has whose NXDOMAIN this is, whatever
-	// the type it came for; 0 if it is kept for the question itself.
+	// denied is the number of labels of the name whose NXDOMAIN this is,
+	// whatever type it came for; 0 if the response is stored for the question
+	// itself.
 	denied uint8
-	// serial names the very message that was handed out; 0 is none.
+	// serial identifies the message that was returned; 0 is none.
 	serial uint32
 }
 
-// Cache keeps responses. It is safe for concurrent use; look-ups, puts and
-// all else may overlap. It reads no clock: now is Unix time in nanoseconds, as
-// the caller has it.
+// Cache stores responses. It is safe for concurrent use; look-ups, puts and all
+// other calls may overlap. It reads no clock: now is the caller's Unix time in
+// nanoseconds.
 type Cache struct {
 	seed     maphash.Seed
-	mask     uint64 // all ones; tests make questions collide with less
-	shift    uint   // of a hash, for the index of its shard
+	mask     uint64 // all ones; tests clear bits to make questions collide
+	shift    uint   // a hash shifted right by it is the index of the shard
 	shards   []shard
-	epoch    atomic.Uint64 // flushes
-	renumber sync.Mutex    // held by what gives records other numbers, and by what goes through them by number
+	epoch    atomic.Uint64 // number of flushes
+	renumber sync.Mutex    // held while records get other numbers, and while they are visited by number
 
 	denials denials
 	noCut   bool
@@ -157,7 +157,7 @@ type Cache struct {
 	maxStale       int64 // nanoseconds
 }
 
-// New makes an empty cache. It starts no goroutine.
+// New returns an empty cache. It starts no goroutine.
 func New(o Options) *Cache {
 	n := shardCount(o)
 	c := &Cache{
@@ -202,8 +202,8 @@ func shardCount(o Options) int {
 	return 1 << (bits.Len(uint(n)) - 1)
 }
 
-// seconds is d in whole seconds, bounded to what a TTL can say (RFC 2181
-// section 8).
+// seconds returns d, or otherwise if d is not positive, in whole seconds,
+// bounded to the largest TTL (RFC 2181 section 8).
 func seconds(d, otherwise time.Duration) uint32 {
 	if d <= 0 {
 		d = otherwise
@@ -211,26 +211,26 @@ func seconds(d, otherwise time.Duration) uint32 {
 	return uint32(min(int64(d/time.Second), 1<<31-1))
 }
 
-// locate returns the hash of k and the shard it belongs to. Questions for one
-// name never share a hash, as only the name's part of it can collide.
-func (c *Cache) locate(k *want) (uint64, *shard) {
+// locate returns the hash of k and its shard. Two questions for the same name
+// never have the same hash: only the hash of the name can collide.
+func (c *Cache) locate(k *entryKey) (uint64, *shard) {
 	rest := uint64(k.typ)<<32 | uint64(k.class)<<16 | uint64(k.flags)
 	h := (maphash.Bytes(c.seed, k.name) ^ rest) * 0x9E3779B97F4A7C15 & c.mask
 	return h, &c.shards[h>>c.shift]
 }
 
-// Get appends the response kept for k, with TTLs counted down by the whole
-// seconds it was kept, and says what it is. That there is no such name is also
-// known from another type's NXDOMAIN (RFC 2308 section 5) and from one of a name
-// above (RFC 8020). A failure that is still remembered is appended as bare
-// header and question. On a miss dst comes back as it was.
+// Get appends the response stored for k, its TTLs counted down by the whole
+// seconds since it was stored, and describes it. That the name does not exist
+// may also be known from the NXDOMAIN of another type (RFC 2308 section 5) or
+// of a name above (RFC 8020). A failure that is still remembered is appended as
+// a bare header and question. On a miss dst is returned unchanged.
 //
 // The appended message has id 0 and its question in lower case. Get does not
-// allocate where dst has the room.
+// allocate if dst has the capacity.
 func (c *Cache) Get(dst []byte, k Key, now int64) ([]byte, Hit) {
-	w := k.want()
-	out, hit, sure := c.get(dst, &k, &w, false, now)
-	if !sure {
+	w := k.entryKey()
+	out, hit, decided := c.get(dst, &k, &w, false, now)
+	if !decided {
 		if out, hit = c.getDenial(dst, &k, now); hit.Freshness == Miss {
 			out, hit, _ = c.get(dst, &k, &w, true, now)
 		}
@@ -238,9 +238,10 @@ func (c *Cache) Get(dst []byte, k Key, now int64) ([]byte, Hit) {
 	return out, hit
 }
 
-// get is Get by what is kept for the question itself. It is not sure if it finds
-// nothing, or a failure, and the name may be denied; with undenied it is not.
-func (c *Cache) get(dst []byte, k *Key, w *want, undenied bool, now int64) (out []byte, hit Hit, sure bool) {
+// get looks up what is stored for the question itself. decided is false if it
+// finds nothing or only a failure, and a denial may be stored for the name;
+// with denialsChecked it is always true.
+func (c *Cache) get(dst []byte, k *Key, w *entryKey, denialsChecked bool, now int64) (out []byte, hit Hit, decided bool) {
 	h, s := c.locate(w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -250,31 +251,32 @@ func (c *Cache) get(dst []byte, k *Key, w *want, undenied bool, now int64) (out 
 	case fresh && e.flags&flagFailure == 0:
 		s.hits++
 		hit = e.hit(Fresh)
-		hit.Refresh = c.soon(e, now)
+		hit.Refresh = c.prefetchDue(e, now)
 		return s.appendFresh(dst, e, now), hit, true
-	case !undenied && c.denials.any(k):
+	case !denialsChecked && c.denials.any(k):
 		return dst, Hit{EDE: -1}, false
 	case fresh:
 		s.hits++
 		return s.appendFresh(dst, e, now), e.hit(Fresh), true
-	case e != nil && c.failing(e, now):
+	case e != nil && c.failureHolds(e, now):
 		s.hits++
-		// No serial: whoever examines this has not seen the message behind it.
-		return e.appendNoted(dst, w), Hit{Freshness: Fresh, Failure: true, Refresh: c.retry(e, now),
-			Generation: e.generation, EDE: infoCode(e.notedEDE)}, true
+		// No serial: the caller does not see the answer on which the failure is
+		// noted.
+		return e.appendNotedFailure(dst, w), Hit{Freshness: Fresh, Failure: true, Refresh: c.retryDue(e, now),
+			Generation: e.generation, EDE: decodeEDE(e.notedEDE)}, true
 	}
 	s.misses++
 	return dst, Hit{EDE: -1}, true
 }
 
-// GetStale is for when upstream failed: it appends an answer, positive or
-// negative, that expired no more than MaxStale ago, each TTL set to StaleTTL (RFC
-// 8767 sections 4 and 5), or like Get one that has not expired. Failures are
-// passed over. It does not count as a look-up in Stats, as a Get came before.
+// GetStale serves the case that upstream failed: it appends an answer, positive
+// or negative, that expired no more than MaxStale ago, each TTL set to StaleTTL
+// (RFC 8767 sections 4 and 5), or, like Get, one that has not expired. It
+// ignores failures. Stats counts no look-up for it, as a Get came before.
 func (c *Cache) GetStale(dst []byte, k Key, now int64) ([]byte, Hit) {
-	w := k.want()
+	w := k.entryKey()
 	if c.denials.any(&k) {
-		if out, hit := c.getStaleDenial(dst, &k, c.since(&w), now); hit.Freshness != Miss {
+		if out, hit := c.getStaleDenial(dst, &k, c.storedAt(&w), now); hit.Freshness != Miss {
 			return out, hit
 		}
 	}
@@ -286,32 +288,33 @@ func (c *Cache) GetStale(dst []byte, k Key, now int64) ([]byte, Hit) {
 	case e == nil || e.flags&flagFailure != 0:
 	case e.fresh(now):
 		return s.appendFresh(dst, e, now), e.hit(Fresh)
-	case e.usable(now, c.maxStale):
+	case e.servableStale(now, c.maxStale):
 		s.stale++
 		return s.appendStale(dst, e, c.staleTTL), e.hit(Expired)
 	}
 	return dst, Hit{EDE: -1}
 }
 
-// since is when the answer came that is kept for w; long ago if there is none.
-func (c *Cache) since(w *want) int64 {
+// storedAt returns when the answer stored for w came; the distant past if there
+// is none.
+func (c *Cache) storedAt(w *entryKey) int64 {
 	h, s := c.locate(w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n, ok := s.look(h, w); ok && s.record(n).flags&flagFailure == 0 {
+	if n, ok := s.lookup(h, w); ok && s.record(n).flags&flagFailure == 0 {
 		return s.record(n).stored
 	}
 	return math.MinInt64
 }
 
-// Peek appends the response kept for k itself as Get does if it is fresh and no
-// failure, and counts nothing: it is for those who compare answers.
+// Peek appends the response stored for k itself, as Get does, if it is fresh
+// and no failure. It counts nothing, and serves comparisons of answers.
 func (c *Cache) Peek(dst []byte, k Key, now int64) (out []byte, ok bool) {
-	w := k.want()
+	w := k.entryKey()
 	h, s := c.locate(&w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n, found := s.look(h, &w); found {
+	if n, found := s.lookup(h, &w); found {
 		if e := s.record(n); e.flags&flagFailure == 0 && e.fresh(now) {
 			return s.appendFresh(dst, e, now), true
 		}
@@ -319,57 +322,58 @@ func (c *Cache) Peek(dst []byte, k Key, now int64) (out []byte, ok bool) {
 	return dst, false
 }
 
-// Unmark takes back that what is kept for k was found clean.
+// Unmark clears the generation under which the response stored for k was found
+// clean.
 func (c *Cache) Unmark(k Key) {
-	for _, w := range []want{k.want(), k.denial(k.Name.Labels())} {
+	for _, w := range []entryKey{k.entryKey(), k.denialKey(k.Name.Labels())} {
 		c.mark(&w, 0, 0)
 	}
 }
 
-// MarkClean notes that the message that came with h was examined and found
-// clean under a policy generation. If another has taken its place meanwhile,
-// that one was not examined, and nothing is noted. It does not allocate.
+// MarkClean records that the message returned with h was examined and found
+// clean under a policy generation. If another message has replaced it since,
+// that one was not examined, and nothing is recorded. It does not allocate.
 func (c *Cache) MarkClean(k Key, h Hit, generation uint64) {
 	if h.serial == 0 {
 		return
 	}
-	w := k.want()
+	w := k.entryKey()
 	if h.denied > 0 {
-		w = k.denial(int(h.denied))
+		w = k.denialKey(int(h.denied))
 	}
 	c.mark(&w, h.serial, generation)
 }
 
-// mark sets the generation of an entry, of that one alone which has the serial
-// if that is not 0.
-func (c *Cache) mark(w *want, serial uint32, generation uint64) {
+// mark sets the generation of an entry. If serial is not 0, the entry must have
+// it.
+func (c *Cache) mark(w *entryKey, serial uint32, generation uint64) {
 	h, s := c.locate(w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n, ok := s.look(h, w); ok && (serial == 0 || s.record(n).serial == serial) {
+	if n, ok := s.lookup(h, w); ok && (serial == 0 || s.record(n).serial == serial) {
 		s.record(n).generation = generation
 	}
 }
 
-// Remove forgets what is kept for k, or for the name as a whole.
+// Remove removes what is stored for k, and for the name as a whole.
 func (c *Cache) Remove(k Key) {
-	for _, w := range []want{k.want(), k.denial(k.Name.Labels())} {
-		c.forget(&w)
+	for _, w := range []entryKey{k.entryKey(), k.denialKey(k.Name.Labels())} {
+		c.removeKey(&w)
 	}
 }
 
-func (c *Cache) forget(w *want) {
+func (c *Cache) removeKey(w *entryKey) {
 	h, s := c.locate(w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.forget(h, w)
+	s.removeKey(h, w)
 }
 
-// MaxTTL is the longest TTL that is handed out, in seconds.
+// MaxTTL returns the longest TTL that the cache returns, in seconds.
 func (c *Cache) MaxTTL() uint32 { return c.maxTTL }
 
-// Resize sets new bounds (see [Options]) and evicts the oldest until they
-// hold. The number of shards stays; each keeps at least one entry unless
+// Resize sets new bounds (see [Options]) and evicts the oldest entries until
+// they hold. The number of shards stays; each has at least one entry unless
 // entries is zero.
 func (c *Cache) Resize(entries int, bytes int64) {
 	c.renumber.Lock()
@@ -384,24 +388,24 @@ func (c *Cache) Resize(entries int, bytes int64) {
 	}
 }
 
-// Stats counts what happened since New, and what is kept at the moment.
+// Stats counts what happened since New, and what is stored at the moment.
 type Stats struct {
 	Hits       uint64 // of Get, failures included
 	Misses     uint64 // of Get
-	Stale      uint64 // answers handed out by GetStale after their TTL
-	Evictions  uint64 // entries that went to keep to the bounds
+	Stale      uint64 // answers that GetStale returned after their TTL
+	Evictions  uint64 // entries removed to keep within the bounds
 	Collisions uint64 // look-ups that found another question with the same hash
 	Entries    int    // expired ones included, until evicted or replaced
 	Bytes      int64  // memory held
 	Cuts       uint64 // of Hits, those by the NXDOMAIN of a name above
 }
 
-// Stats sums the shards, one after another: the sum is of no single moment
-// while others write.
+// Stats adds up the shards one after another, so that the sum is of no single
+// moment while others write.
 func (c *Cache) Stats() Stats {
 	var t Stats
 	for i := range c.shards {
-		c.shards[i].sum(&t)
+		c.shards[i].addTo(&t)
 	}
 	return t
 }

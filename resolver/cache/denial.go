@@ -7,15 +7,15 @@ import (
 	"rideau/resolver/wire"
 )
 
-// That a name does not exist is known for all types at once (RFC 2308 section
-// 5), and nothing is below it (RFC 8020 section 2). So an NXDOMAIN is kept by
-// the name alone, with all names in it written out: whoever asks for another type
-// or a name below gets the same records behind a question of another length.
-// With DO they would not prove what was asked, so that such an NXDOMAIN is
-// kept for its own question only.
+// That a name does not exist holds for all types (RFC 2308 section 5) and for
+// all names below it (RFC 8020 section 2). So an NXDOMAIN is stored under the
+// name alone, as a denial, with the names in its records uncompressed: a query
+// for another type, or for a name below, gets the same records after a question
+// of another length. With DO the records would not prove what was asked, so
+// such an NXDOMAIN is stored for its own question only.
 
-// denials counts the denials kept by the labels of their names, so that a
-// look-up that missed looks for none where there is none.
+// denials counts the stored denials by the number of labels of their names, so
+// that a look-up that missed does not search for what is not there.
 type denials struct {
 	all    atomic.Int32
 	labels [maxLabels + 1]atomic.Int32
@@ -23,7 +23,7 @@ type denials struct {
 
 const maxLabels = 127 // of a name (RFC 1035 section 2.3.4)
 
-// count adds n to those of the name that msg asks for.
+// count adds n to the count for the name in msg's question.
 func (d *denials) count(msg []byte, n int32) {
 	labels := 0
 	for at := wire.HeaderLen; at < len(msg) && msg[at] != 0; at += 1 + int(msg[at]) {
@@ -33,7 +33,7 @@ func (d *denials) count(msg []byte, n int32) {
 	d.all.Add(n)
 }
 
-// any reports whether there may be a denial of k's name or one above it.
+// any reports whether a denial of k's name, or of one above it, may be stored.
 func (d *denials) any(k *Key) bool {
 	if k.DO || d.all.Load() == 0 {
 		return false
@@ -46,18 +46,18 @@ func (d *denials) any(k *Key) bool {
 	return false
 }
 
-// denial is what the denial of the name of that many labels above k, or of k's
-// own, is kept under.
-func (k *Key) denial(labels int) want {
-	w := want{name: k.Name.Suffix(labels), class: k.Class, flags: flagDenial}
+// denialKey returns the key under which the denial is stored of the name made
+// of k's last labels, which may be k's own name.
+func (k *Key) denialKey(labels int) entryKey {
+	w := entryKey{name: k.Name.Suffix(labels), class: k.Class, flags: flagDenial}
 	if k.CD {
 		w.flags |= flagCD
 	}
 	return w
 }
 
-// getDenial is Get for a name that is denied, or that is below one which is.
-// The closest to k is taken.
+// getDenial looks up a denial of k's name or of a name above, the nearest
+// first.
 func (c *Cache) getDenial(dst []byte, k *Key, now int64) ([]byte, Hit) {
 	own := k.Name.Labels()
 	for n := own; n >= max(k.ZoneLabels, 1) && (n == own || !c.noCut); n-- {
@@ -71,9 +71,9 @@ func (c *Cache) getDenial(dst []byte, k *Key, now int64) ([]byte, Hit) {
 	return dst, Hit{EDE: -1}
 }
 
-// getDenialOf is getDenial by the name of so many labels alone.
+// getDenialOf looks up the denial of the name made of k's last n labels.
 func (c *Cache) getDenialOf(dst []byte, k *Key, n int, now int64) ([]byte, Hit) {
-	w := k.denial(n)
+	w := k.denialKey(n)
 	h, s := c.locate(&w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,7 +85,7 @@ func (c *Cache) getDenialOf(dst []byte, k *Key, n int, now int64) ([]byte, Hit) 
 	hit := e.hit(Fresh)
 	hit.denied = uint8(n)
 	if n == k.Name.Labels() {
-		hit.Refresh = c.soon(e, now)
+		hit.Refresh = c.prefetchDue(e, now)
 	} else {
 		s.cuts++
 	}
@@ -95,10 +95,10 @@ func (c *Cache) getDenialOf(dst []byte, k *Key, n int, now int64) ([]byte, Hit) 
 	return dst, hit
 }
 
-// getStaleDenial is GetStale for a name that was denied later than since. A
-// name below is not denied by what has expired.
+// getStaleDenial looks up a denial of k's own name that came later than since.
+// An expired denial does not hold for names below.
 func (c *Cache) getStaleDenial(dst []byte, k *Key, since, now int64) ([]byte, Hit) {
-	w := k.denial(k.Name.Labels())
+	w := k.denialKey(k.Name.Labels())
 	h, s := c.locate(&w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,7 +112,7 @@ func (c *Cache) getStaleDenial(dst []byte, k *Key, since, now int64) ([]byte, Hi
 	case e.fresh(now):
 		dst = s.appendDenial(dst, e, k)
 		s.countDown(dst[len(dst)-int(e.size):], e, 0, now)
-	case e.usable(now, c.maxStale):
+	case e.servableStale(now, c.maxStale):
 		s.stale++
 		hit.Freshness = Expired
 		dst = s.appendDenial(dst, e, k)
@@ -126,13 +126,14 @@ func (c *Cache) getStaleDenial(dst []byte, k *Key, since, now int64) ([]byte, Hi
 	return dst, hit
 }
 
-// offsets is where e's message has its TTLs.
+// offsets returns the offsets of the TTLs in e's message, two octets each.
 func (s *shard) offsets(e *entry) []byte {
 	return s.octets.At(e.data, int(e.length))[e.size:]
 }
 
-// appendDenial appends e's message with k's question. That a name above is
-// denied with AD does not say that this was validated for k.
+// appendDenial appends e's message with k's question. It clears AD unless the
+// question is for e's own name: that the name above was validated says nothing
+// about k.
 func (s *shard) appendDenial(dst []byte, e *entry, k *Key) []byte {
 	msg := s.octets.At(e.data, int(e.size))
 	end := wire.HeaderLen
@@ -151,8 +152,8 @@ func (s *shard) appendDenial(dst []byte, e *entry, k *Key) []byte {
 	return append(dst, msg[end+4:]...)
 }
 
-// countDown takes e's age off the TTLs of msg, which are shift octets further
-// on than e has them.
+// countDown subtracts e's age from the TTLs of msg, which stand shift octets
+// later than in e's message.
 func (s *shard) countDown(msg []byte, e *entry, shift int, now int64) {
 	age := uint32(min(e.age(now)/1e9, 1<<31-1))
 	if age == 0 {
@@ -165,10 +166,10 @@ func (s *shard) countDown(msg []byte, e *entry, shift int, now int64) {
 	}
 }
 
-// denies reports whether a response that may be kept denies k's name. An alias
-// before it means that another name is denied. The zone whose SOA record is there
-// has to be above: those who make an NXDOMAIN up, to block a name, may have
-// something else below, and have no such record or one of the name itself.
+// denies reports whether a response that may be stored denies k's name. With an
+// alias before it, it denies another name. The zone of the SOA record must be
+// above k's name: a filter that answers NXDOMAIN to block a name may have other
+// names below, and sends no SOA record, or one of the name itself.
 func denies(msg []byte, k *Key, r *wire.Response) bool {
 	if r.Rcode != wire.NXDomain || r.Answers > 0 || k.DO || k.Name.Labels() < max(k.ZoneLabels, 1) {
 		return false
@@ -185,16 +186,16 @@ func denies(msg []byte, k *Key, r *wire.Response) bool {
 	return false
 }
 
-// maxDenial is how long the message of a denial may be with its names written
-// out. One with more in it than the usual SOA record is kept for its question.
+// maxDenial is the longest message of a denial, names uncompressed. One with
+// more in it than the usual SOA record is stored for its question.
 const maxDenial = 1024
 
-// putDenial keeps a message, packed for k, as the denial of k's name, and
+// putDenial stores a message, encoded for k, as the denial of k's name, and
 // reports whether it did.
 func (c *Cache) putDenial(msg []byte, k *Key, e entry) bool {
 	var plain [maxDenial]byte
 	var tmp [2 * wire.UsualRecords]byte
-	w := k.denial(k.Name.Labels())
+	w := k.denialKey(k.Name.Labels())
 	out := append(plain[:0], msg[:wire.HeaderLen]...)
 	for _, s := range []wire.Section{wire.Answer, wire.Authority, wire.Additional} {
 		wire.SetCount(out, s, 0)
@@ -214,17 +215,17 @@ func (c *Cache) putDenial(msg []byte, k *Key, e entry) bool {
 	}
 	e.flags = w.flags
 
-	own := k.want()
-	c.forget(&own) // what it contradicts
+	own := k.entryKey()
+	c.removeKey(&own) // the denial contradicts it
 	h, s := c.locate(&w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.add(h, &w, e, out, offsets)
+	return s.store(h, &w, e, out, offsets)
 }
 
-// undeny forgets denials of k's name and of those above, since there is such
-// a name.
-func (c *Cache) undeny(k *Key) {
+// removeDenials removes denials of k's name and of the names above, since k's
+// name exists.
+func (c *Cache) removeDenials(k *Key) {
 	if c.denials.all.Load() == 0 {
 		return
 	}
@@ -233,10 +234,10 @@ func (c *Cache) undeny(k *Key) {
 		if c.denials.labels[n].Load() == 0 {
 			continue
 		}
-		w := k.denial(n)
+		w := k.denialKey(n)
 		for _, cd := range []uint8{0, flagCD} {
 			w.flags = flagDenial | cd
-			c.forget(&w)
+			c.removeKey(&w)
 		}
 	}
 }

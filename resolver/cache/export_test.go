@@ -11,8 +11,8 @@ func (c *Cache) ShardCount() int { return len(c.shards) }
 // Bounds are the sums of the shards' bounds.
 func (c *Cache) Bounds() (entries int, bytes int64) {
 	for i := range c.shards {
-		entries += c.shards[i].limit
-		bytes += c.shards[i].budget
+		entries += c.shards[i].maxEntries
+		bytes += c.shards[i].maxBytes
 	}
 	return entries, bytes
 }

@@ -6,12 +6,13 @@ import (
 	"rideau/resolver/wire"
 )
 
-// Epoch counts the flushes, begun ones included. Whoever asked upstream before
-// the count changed has what a flush was to get rid of: to store it, compare
-// before and after Put, and Remove what should not be there.
+// Epoch returns the number of flushes, including those that have begun. A
+// caller that asked upstream before the number changed holds an answer that the
+// flush was to remove: compare it before and after Put, and call Remove if it
+// changed.
 func (c *Cache) Epoch() uint64 { return c.epoch.Load() }
 
-// Flush empties the cache and returns how many entries went. Counters stay.
+// Flush removes all entries and returns how many there were. Counters stay.
 func (c *Cache) Flush() (n int) {
 	c.epoch.Add(1)
 	for i := range c.shards {
@@ -20,13 +21,13 @@ func (c *Cache) Flush() (n int) {
 	return n
 }
 
-// FlushName forgets everything about a name, whatever the type, and returns
-// how many entries went: its own, those that came to it by aliases, and those
-// that say of a name above it that nothing is below. Look-ups are held up for
-// some dozen microseconds at a time at the most.
+// FlushName removes everything about a name, whatever the type, and returns how
+// many entries there were: those of the name, those that reach it by aliases,
+// and denials of names above. It holds up look-ups for some dozen microseconds
+// at a time at the most.
 func (c *Cache) FlushName(name *wire.Name) (n int) { return c.flushIf(name, false) }
 
-// FlushTree is FlushName for a name and all names below it.
+// FlushTree does the same for a name and all names below it.
 func (c *Cache) FlushTree(name *wire.Name) (n int) {
 	if name.Labels() == 0 {
 		return c.Flush()
@@ -34,7 +35,7 @@ func (c *Cache) FlushTree(name *wire.Name) (n int) {
 	return c.flushIf(name, true)
 }
 
-// flushStep is how many records are looked at under one lock.
+// flushStep is the number of records visited while holding a lock once.
 const flushStep = 256
 
 func (c *Cache) flushIf(name *wire.Name, tree bool) (n int) {
@@ -43,7 +44,7 @@ func (c *Cache) flushIf(name *wire.Name, tree bool) (n int) {
 	defer c.renumber.Unlock()
 	for i := range c.shards {
 		s := &c.shards[i]
-		// What comes into a place that was looked at already is newer than
+		// A record stored behind this position during the flush is newer than
 		// the flush.
 		for from, more := uint32(0), true; more; from += flushStep {
 			var went int
@@ -54,8 +55,8 @@ func (c *Cache) flushIf(name *wire.Name, tree bool) (n int) {
 	return n
 }
 
-// flushIf looks at some records of the shard, and reports whether there are
-// more.
+// flushIf visits up to flushStep of the shard's records, and reports whether
+// there are more.
 func (s *shard) flushIf(from uint32, name *wire.Name, tree bool) (n int, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,8 +74,8 @@ func (s *shard) flushIf(from uint32, name *wire.Name, tree bool) (n int, more bo
 	return n, false
 }
 
-// concerns reports whether a message says something of a name, or with tree of
-// one below it: in its question, by an alias, or by that nothing is there.
+// concerns reports whether a message is about a name, or with tree about one
+// below it: by its question, by an alias, or as the denial of a name above.
 func concerns(msg []byte, name *wire.Name, tree bool, scratch *wire.Name) bool {
 	is := func(off int) bool {
 		if _, err := scratch.Parse(msg, off); err != nil {

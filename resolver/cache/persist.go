@@ -11,43 +11,44 @@ import (
 	"rideau/resolver/wire"
 )
 
-// A snapshot is a header, records, and an end:
+// A saved cache is a header, records, and an end:
 //
 //	header  magic, version (1 octet), fingerprint (32)
 //	record  length (2 octets) of the message, when it was stored (8, Unix
 //	        time in nanoseconds), flags (1), info code (2), the message
-//	end     length 0, how many records there were (4), and a checksum of all
-//	        before (CRC-32C, 4)
+//	end     length 0, number of records (4), and a checksum of all octets
+//	        before it (CRC-32C, 4)
 //
-// in network order. A message is as it was when it was stored. A denial has the
-// question for A.
+// in network byte order. A message is as it was when it was stored. A denial
+// has type A in its question. Texts for operators call the file the cache's
+// snapshot, as the configuration does.
 const (
-	magic         = "rideau cache"
-	version       = 1
-	recordHead    = 2 + 8 + 1 + 2
-	snapshotFlags = flagDO | flagCD
+	magic      = "rideau cache"
+	version    = 1
+	recordHead = 2 + 8 + 1 + 2
+	savedFlags = flagDO | flagCD
 )
 
-// Fingerprint says what a snapshot's answers depend on beside the cache, such
-// as who was asked.
+// Fingerprint identifies what the saved answers depend on beside the cache
+// itself, such as the upstreams.
 type Fingerprint [32]byte
 
 // Errors of Restore, beside those of its reader.
 var (
-	// ErrForeign means that the answers came from others than those that are
-	// asked now. It is no fault.
+	// ErrForeign means that the answers came from other upstreams than those in
+	// use now. The file is intact.
 	ErrForeign = errors.New("cache snapshot: its answers come from other upstreams")
-	// ErrUnusable means that it is no snapshot, or of another version, or
-	// damaged.
+	// ErrUnusable means that the file is no saved cache, or of another version,
+	// or damaged.
 	ErrUnusable = errors.New("cache snapshot: unusable")
 )
 
-// Save writes what is kept, failures and what is of no use any more aside, and
-// returns how many answers that are. Look-ups go on meanwhile.
+// Save writes the stored answers, except failures and answers that can no
+// longer be served, and returns how many it wrote. Look-ups go on meanwhile.
 func (c *Cache) Save(w io.Writer, f Fingerprint, now int64) (n int, err error) {
 	sum := crc32.New(castagnoli())
 	out := bufio.NewWriterSize(io.MultiWriter(w, sum), 1<<16)
-	out.WriteString(magic) // errors stay until Flush
+	out.WriteString(magic) // Flush returns the error
 	out.WriteByte(version)
 	out.Write(f[:])
 	var buf []byte
@@ -71,8 +72,8 @@ func (c *Cache) Save(w io.Writer, f Fingerprint, now int64) (n int, err error) {
 	return n, err
 }
 
-// save appends some of the shard's records as they are written, and reports
-// whether there are more.
+// save appends up to flushStep of the shard's records, and reports whether
+// there are more.
 func (s *shard) save(dst []byte, from uint32, maxStale, now int64) (out []byte, n int, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,12 +82,12 @@ func (s *shard) save(dst []byte, from uint32, maxStale, now int64) (out []byte, 
 			return dst, n, true
 		}
 		e := s.record(i)
-		if e.length == 0 || e.flags&flagFailure != 0 || !e.fresh(now) && !e.usable(now, maxStale) {
+		if e.length == 0 || e.flags&flagFailure != 0 || !e.fresh(now) && !e.servableStale(now, maxStale) {
 			continue
 		}
 		dst = binary.BigEndian.AppendUint16(dst, e.size)
 		dst = binary.BigEndian.AppendUint64(dst, uint64(e.stored))
-		dst = append(dst, e.flags&snapshotFlags)
+		dst = append(dst, e.flags&savedFlags)
 		dst = binary.BigEndian.AppendUint16(dst, e.ede)
 		base := len(dst)
 		dst = append(dst, s.octets.At(e.data, int(e.size))...)
@@ -103,11 +104,11 @@ func (s *shard) save(dst []byte, from uint32, maxStale, now int64) (out []byte, 
 	return dst, n, false
 }
 
-// Restore puts the answers of a snapshot into an empty cache, as if each had
-// come when it was stored, and returns how many it took. What has expired for
-// too long, or is said to come from the future, is passed over; so is what
-// would not be kept if it came now. No generation of policy has examined any.
-// On error the cache is empty.
+// Restore stores saved answers in an empty cache, as if each had come when it
+// was stored, and returns how many it stored. It skips answers that expired too
+// long ago, answers from the future, and answers that Put would not store. All
+// are stored with generation 0, so that the caller examines them before use.
+// After an error the cache is empty.
 func (c *Cache) Restore(r io.Reader, f Fingerprint, now int64) (n int, err error) {
 	if n, err = c.restore(r, f, now); err != nil {
 		c.Flush()
@@ -136,9 +137,9 @@ func (c *Cache) restore(r io.Reader, f Fingerprint, now int64) (n int, err error
 	case err != nil:
 		return 0, err
 	case string(head[:len(magic)]) != magic:
-		return 0, fmt.Errorf("%w: it is something else", ErrUnusable)
+		return 0, fmt.Errorf("%w: it is no cache snapshot", ErrUnusable)
 	case head[len(magic)] != version:
-		return 0, fmt.Errorf("%w: it is of version %d, and %d is known", ErrUnusable, head[len(magic)], version)
+		return 0, fmt.Errorf("%w: it has version %d, and this program reads version %d", ErrUnusable, head[len(magic)], version)
 	}
 	if head, err = read(len(f)); err != nil {
 		return 0, err
@@ -153,30 +154,30 @@ func (c *Cache) restore(r io.Reader, f Fingerprint, now int64) (n int, err error
 		}
 		size := int(binary.BigEndian.Uint16(length))
 		if size == 0 {
-			return n, c.ended(read, in, records, sum.Sum32)
+			return n, c.checkEnd(read, in, records, sum.Sum32)
 		}
 		record, err := read(recordHead - 2 + size)
 		if err != nil {
 			return 0, err
 		}
-		took, err := c.take(record, now)
+		stored, err := c.restoreRecord(record, now)
 		if err != nil {
 			return 0, err
 		}
-		if took {
+		if stored {
 			n++
 		}
 	}
 }
 
-// ended checks what comes behind the records.
-func (c *Cache) ended(read func(int) ([]byte, error), in io.Reader, records uint32, sum func() uint32) error {
+// checkEnd checks what follows the records.
+func (c *Cache) checkEnd(read func(int) ([]byte, error), in io.Reader, records uint32, sum func() uint32) error {
 	b, err := read(4)
 	if err != nil {
 		return err
 	}
 	if n := binary.BigEndian.Uint32(b); n != records {
-		return fmt.Errorf("%w: it has %d answers, and says %d", ErrUnusable, records, n)
+		return fmt.Errorf("%w: it has %d answers, and its end says %d", ErrUnusable, records, n)
 	}
 	want := sum()
 	if b, err = read(4); err != nil {
@@ -186,13 +187,13 @@ func (c *Cache) ended(read func(int) ([]byte, error), in io.Reader, records uint
 		return fmt.Errorf("%w: its checksum is wrong", ErrUnusable)
 	}
 	if n, _ := in.Read(b[:1]); n > 0 {
-		return fmt.Errorf("%w: there is more behind its end", ErrUnusable)
+		return fmt.Errorf("%w: there are more octets after its end", ErrUnusable)
 	}
 	return nil
 }
 
-// take puts what a record has, and reports whether it is kept.
-func (c *Cache) take(record []byte, now int64) (bool, error) {
+// restoreRecord stores the answer of a record, and reports whether it did.
+func (c *Cache) restoreRecord(record []byte, now int64) (bool, error) {
 	const head = recordHead - 2
 	stored, flags, msg := int64(binary.BigEndian.Uint64(record)), record[8], record[head:]
 	var name, scratch wire.Name
@@ -202,13 +203,13 @@ func (c *Cache) take(record []byte, now int64) (bool, error) {
 	if err == nil {
 		end, err = name.Parse(msg, wire.HeaderLen)
 	}
-	if err != nil || flags&^snapshotFlags != 0 || r.End != len(msg) {
-		return false, fmt.Errorf("%w: it has what is no answer", ErrUnusable)
+	if err != nil || flags&^savedFlags != 0 || r.End != len(msg) {
+		return false, fmt.Errorf("%w: a record in it is no answer", ErrUnusable)
 	}
 	if stored > now || now-stored > int64(r.MinTTL)*1e9+c.maxStale {
 		return false, nil
 	}
-	r.EDE = infoCode(binary.BigEndian.Uint16(record[9:]))
+	r.EDE = decodeEDE(binary.BigEndian.Uint16(record[9:]))
 	k := Key{Name: &name, Type: wire.Type(binary.BigEndian.Uint16(msg[end:])), Class: wire.Class(binary.BigEndian.Uint16(msg[end+2:])),
 		DO: flags&flagDO != 0, CD: flags&flagCD != 0}
 	if classify(msg, &k, &r) == failure {

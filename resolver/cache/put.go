@@ -6,7 +6,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// kind is what a response is to the cache.
+// kind classifies a response for the cache.
 type kind uint8
 
 const (
@@ -16,7 +16,7 @@ const (
 	failure
 )
 
-// classify reads what msg is as a response to k.
+// classify returns the kind of msg as a response to k.
 func classify(msg []byte, k *Key, r *wire.Response) kind {
 	switch {
 	case r.TC:
@@ -32,13 +32,13 @@ func classify(msg []byte, k *Key, r *wire.Response) kind {
 	case r.HasSOA:
 		return negative // NODATA, with or without a CNAME chain (RFC 2308 section 2.2)
 	}
-	// A referral or something lame: without SOA the two look alike, and
-	// neither says for how long (RFC 2308 section 5).
+	// A referral or a lame answer: without an SOA record the two look alike,
+	// and neither says for how long it holds (RFC 2308 section 5).
 	return uncacheable
 }
 
 // hasAnswer reports whether the answer section has a record of the type and
-// class asked. A CNAME chain alone is no answer but to those who ask for it.
+// class asked for. A CNAME chain alone is an answer only to a query for CNAME.
 func hasAnswer(msg []byte, k *Key) bool {
 	w := wire.NewWalk(msg)
 	var rec wire.Record
@@ -50,24 +50,24 @@ func hasAnswer(msg []byte, k *Key) bool {
 	return false
 }
 
-// Put keeps a response, and reports whether it did. If so, it appends it to dst
-// as a [Cache.Get] of this moment would but for the compression of names, with
-// TTLs as they count from here;
-// else, and of a failure, dst comes back as it was. msg was read into r by [wire.Response.Parse]
-// and is the response to k; it is neither written nor kept. generation is that
-// of the policy under which it was found clean. Once the cache is full, Put
-// does not allocate where dst has the room.
+// Put stores a response, and reports whether it did. If so, it appends to dst
+// what a [Cache.Get] at this moment would append, but for the compression of
+// names. If not, and for a failure, dst is returned unchanged. msg was parsed
+// into r by [wire.Response.Parse] and is the response to k; Put neither writes
+// nor retains it. generation is that of the policy under which it was found
+// clean. Once the cache is full, Put does not allocate if dst has the capacity.
 //
-// A positive answer is kept for the smallest TTL of its records. A negative
-// one is kept for the smallest of its SOA's TTL and minimum and its other
-// records' TTLs, and not without SOA (RFC 2308 section 5); its SOA's TTL
-// becomes that of the answer, and no other record of its authority section
-// stays longer. An NXDOMAIN holds for all types, and for all names below (see
-// [Options.NoCut]). A failure is kept like one of [Cache.PutFailure]. Truncated
-// responses, referrals, YXDOMAIN, and what has a TTL of 0 are not kept.
+// A positive answer is stored for the smallest TTL of its records. A negative
+// one is stored for the smallest of its SOA record's TTL and minimum and the
+// TTLs of its other records, and not without an SOA record (RFC 2308 section
+// 5). The TTL of its SOA record becomes that of the answer, and no other record
+// of its authority section keeps a longer one. An NXDOMAIN holds for all types,
+// and for all names below (see [Options.NoCut]). A failure is stored as by
+// [Cache.PutFailure]. Truncated responses, referrals, YXDOMAIN, and responses
+// with a TTL of 0 are not stored.
 //
-// A response takes the place of what was kept for k. So does a complete answer
-// that may not be kept: what it contradicts is gone.
+// A response replaces what was stored for k. A complete answer that may not be
+// stored removes it: it contradicts what was stored.
 func (c *Cache) Put(dst []byte, k Key, msg []byte, r *wire.Response, generation uint64, now int64) (out []byte, stored bool) {
 	if r.End > len(msg) || !echoes(msg[:r.End], &k) {
 		return dst, false
@@ -79,39 +79,39 @@ func (c *Cache) Put(dst []byte, k Key, msg []byte, r *wire.Response, generation 
 	case uncacheable:
 		return dst, false
 	case failure:
-		w := k.want()
+		w := k.entryKey()
 		return dst, c.putFailure(&w, r.Rcode, r.EDE, true, generation, now)
 	}
-	e := entry{stored: now, generation: generation, ede: packEDE(r.EDE), flags: k.want().flags}
+	e := entry{stored: now, generation: generation, ede: encodeEDE(r.EDE), flags: k.entryKey().flags}
 	if what == positive {
 		e.flags |= flagPositive
 	}
 	var tmp [2 * wire.UsualRecords]byte
-	out, offsets := c.pack(dst, tmp[:0], &e, msg, &k, r, what)
+	out, offsets := c.encode(dst, tmp[:0], &e, msg, &k, r, what)
 
 	if r.Rcode == wire.NoError || r.Answers > 0 {
-		c.undeny(&k)
+		c.removeDenials(&k)
 	}
 	if e.lifetime > 0 && denies(out[base:], &k, r) {
 		if c.putDenial(out[base:], &k, e) {
 			return out, true
 		}
 	}
-	w := k.want()
+	w := k.entryKey()
 	h, s := c.locate(&w)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.lifetime == 0 {
-		s.forget(h, &w)
+		s.removeKey(h, &w)
 		return dst, false
 	}
-	if !s.add(h, &w, e, out[base:], offsets) {
+	if !s.store(h, &w, e, out[base:], offsets) {
 		return dst, false
 	}
 	return out, true
 }
 
-// echoes reports whether msg has k's question in any letter case.
+// echoes reports whether msg has k's question, in any letter case.
 func echoes(msg []byte, k *Key) bool {
 	n := wire.HeaderLen + k.Name.Len()
 	return len(msg) >= n+4 && wire.EqualFold(msg[wire.HeaderLen:n], k.Name.Bytes()) &&
@@ -119,14 +119,14 @@ func echoes(msg []byte, k *Key) bool {
 		binary.BigEndian.Uint16(msg[n+2:]) == uint16(k.Class)
 }
 
-// pack appends msg to dst with id 0, the question in lower case (so that a
-// look-up compares octets), and the TTLs as they count from here, and the place
-// of each TTL to offsets. The lifetime stays 0 where msg may not be kept.
-func (c *Cache) pack(dst, offsets []byte, e *entry, msg []byte, k *Key, r *wire.Response, what kind) (out, offs []byte) {
+// encode appends msg to dst with id 0, the question in lower case, so that a
+// look-up compares octets, and the TTLs clamped; and the offset of each TTL to
+// offsets. e.lifetime stays 0 if msg may not be stored.
+func (c *Cache) encode(dst, offsets []byte, e *entry, msg []byte, k *Key, r *wire.Response, what kind) (out, offs []byte) {
 	if r.MinTTL == 0 || what == negative && r.NegativeTTL == 0 {
 		return dst, offsets
 	}
-	limit := c.maxTTL // of the authority section
+	limit := c.maxTTL // for the TTLs of the authority section
 	if what == negative {
 		limit = min(r.NegativeTTL, c.maxNegativeTTL)
 	}
@@ -157,7 +157,9 @@ func (c *Cache) pack(dst, offsets []byte, e *entry, msg []byte, k *Key, r *wire.
 	return dst, offsets
 }
 
-func packEDE(ede int) uint16 {
+// encodeEDE returns an info code, or -1, as an entry stores it; decodeEDE is the
+// reverse.
+func encodeEDE(ede int) uint16 {
 	if ede < 0 || ede > noEDE {
 		return noEDE
 	}
