@@ -281,7 +281,6 @@ func largePackages() map[string]int {
 		"cmd/rideau/internal/server": 3200,
 		"resolver":                   2900,
 		"resolver/listener":          2950,
-		"resolver/upstream":          1850,
 	}
 }
 

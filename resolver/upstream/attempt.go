@@ -39,8 +39,8 @@ func (a *Attempt) Endpoint() *acceptance.Endpoint { return a.m.endpoint }
 // Sent counts the request.
 func (a *Attempt) Sent() { a.m.requests.Add(1) }
 
-// SentAt is when the attempt began.
-func (a *Attempt) SentAt() time.Time { return a.sent }
+// Age is how long ago the attempt began.
+func (a *Attempt) Age(now time.Time) time.Duration { return now.Sub(a.sent) }
 
 // Leave notes that the request is not under way any more. It may be called
 // again.

@@ -2,35 +2,35 @@ package upstream
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 )
 
-// Strategy is how a group chooses whom to ask first. Whoever that is, the
-// others are asked if it does not answer.
+// Strategy is how a group chooses the server to ask first. If that one does not
+// answer, the others are asked, whatever the strategy.
 type Strategy uint8
 
 // Strategies.
 const (
-	// Ordered takes the first that is up.
+	// Ordered chooses the first that is up.
 	Ordered Strategy = iota
-	// Weighted takes each in its turn, as often as its weight says.
+	// Weighted chooses them in turn, each as often as its weight says.
 	Weighted
-	// Fastest takes the one that has answered fastest lately, and now and then
-	// another, to see whether it has become faster.
+	// Fastest chooses the one that has answered fastest lately, and now and
+	// then another, to measure whether it has become faster.
 	Fastest
 )
 
-// exploreEvery is how many requests there are, with Fastest, for one that
-// goes to another than the fastest.
+// exploreEvery: with Fastest, one of so many requests goes to another server
+// than the fastest.
 const exploreEvery = 32
 
-// schedule is the order in which upstreams of these weights take turns: each
-// as often as its weight says, and as evenly spread as can be.
+// schedule is the order in which n servers of these weights take turns: each as
+// often as its weight says, and as evenly spread as possible. With nil all
+// weights are 1.
 func schedule(weights []int, n int) []uint8 {
 	if weights == nil {
-		for range n {
-			weights = append(weights, 1)
-		}
+		weights = slices.Repeat([]int{1}, n)
 	}
 	if len(weights) != n {
 		panic(fmt.Sprintf("upstream: %d weights for %d upstreams", len(weights), n))
@@ -56,9 +56,9 @@ func schedule(weights []int, n int) []uint8 {
 	return turns
 }
 
-// choose returns who is to be asked first, by the group's strategy, of those
-// who are up and have room, and has entered there for the caller; nil if there
-// is none.
+// choose returns the server to ask first by the group's strategy, of those that
+// are up and may have one more request under way. That request has been
+// entered. It returns nil if there is none.
 func (g *Group) choose() *member {
 	switch g.strategy {
 	case Weighted:
@@ -74,8 +74,8 @@ func (g *Group) choose() *member {
 	return nil
 }
 
-// chooseWeighted takes the next turn. That of one that is down goes to whoever
-// comes next, so that all others get their part of it.
+// chooseWeighted chooses by the next turn. The turn of a server that is down
+// goes to the one that comes next, so that the others share it.
 func (g *Group) chooseWeighted() *member {
 	turn, n := g.turns.Add(1), uint32(len(g.schedule))
 	var seen memberSet
@@ -99,8 +99,7 @@ func (g *Group) chooseFastest() *member {
 			return m
 		}
 	}
-	// Nobody knows yet how fast one is without samples: that is found out by
-	// one request at a time.
+	// A server without samples is measured by one request at a time.
 	for _, m := range g.members {
 		if (m.rtt.Cost() == 0 || m.is(Trial)) && !m.is(Down) && m.claim() && m.enter(g.maxInFlight) {
 			return m
@@ -123,17 +122,16 @@ func (g *Group) chooseFastest() *member {
 	}
 }
 
-// maxMembers is how many upstreams a group may have.
+// maxMembers is how many servers a group may have.
 const maxMembers = 256
 
-// memberSet is a set of a group's members.
+// memberSet is a set of a group's members, by their indexes.
 type memberSet [maxMembers / 64]uint64
 
 func (s *memberSet) has(i int) bool { return s[i/64]>>(i%64)&1 != 0 }
+func (s *memberSet) add(i int)      { s[i/64] |= 1 << (i % 64) }
 
-func (s *memberSet) add(i int) { s[i/64] |= 1 << (i % 64) }
-
-// explore takes another than the fastest, each in its turn.
+// explore chooses by turns, whatever the speed.
 func (g *Group) explore(turn int) *member {
 	for i := range g.members {
 		if m := g.members[(turn+i)%len(g.members)]; m.ready() && m.enter(g.maxInFlight) {
@@ -150,28 +148,28 @@ func (m *member) faster(o *member) bool {
 }
 
 const (
-	// A hedge costs as much as hedgePrice requests bring in, and no more than
-	// hedgeSaved hedges can be saved up: what is asked for twice is a tenth
-	// more, and a server that becomes slow under load is not made slower.
+	// Every hedgePrice requests pay for one hedge, and no more than hedgeSaved
+	// hedges can be saved up: hedges add a tenth of all requests at most, and do
+	// not make a server slower that is slow under load.
 	hedgePrice = 10
 	hedgeSaved = 16
 )
 
-// hedgeBudget bounds hedges. Its lower 16 bits are what is spent and not yet
-// brought in again, the others the number of requests that this takes account
-// of. It is safe for concurrent use and never locks.
+// hedgeBudget bounds hedges. The lower 16 bits of the account are what has been
+// spent and not been paid for yet, the others the number of requests that are
+// included in that. It is safe for concurrent use and never locks.
 type hedgeBudget struct{ account atomic.Uint64 }
 
-// affordsHedge reports whether there may be a hedge now.
+// affordsHedge reports whether the budget has a hedge left.
 func (g *Group) affordsHedge() bool {
 	_, spent := g.budget.settle(g.sent())
 	return spent <= hedgePrice*(hedgeSaved-1)
 }
 
-// takeHedge is affordsHedge for who means to.
+// takeHedge pays for a hedge, and reports whether the budget had one left.
 func (g *Group) takeHedge() bool { return g.budget.take(g.sent()) }
 
-// sent is how many requests there were.
+// sent is the number of requests so far.
 func (g *Group) sent() (n uint64) {
 	for _, m := range g.members {
 		n += m.requests.Load()
@@ -192,7 +190,7 @@ func (b *hedgeBudget) take(requests uint64) bool {
 	}
 }
 
-// settle is what is spent after so many requests in all.
+// settle returns what is spent after so many requests in all.
 func (b *hedgeBudget) settle(requests uint64) (now, spent uint64) {
 	was := b.account.Load()
 	then := was >> 16

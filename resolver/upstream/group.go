@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"sync/atomic"
@@ -36,35 +37,36 @@ const probeUDPSize = 1232
 
 // Options go with [NewGroup]. The zero value is good.
 type Options struct {
-	// Strategy is who is asked first.
+	// Strategy is which server is asked first.
 	Strategy Strategy
-	// Weights are the shares of the upstreams with [Weighted], in their
-	// order, each from 1 to 100; nil for equal ones. It is not kept.
+	// Weights are the shares of the servers with [Weighted], in their order,
+	// each from 1 to 100; nil for equal ones. It is not kept.
 	Weights []int
-	// NoHedge leaves out the second request to who is slower than usual.
+	// NoHedge leaves out the second request where a server is slower than
+	// usual.
 	NoHedge bool
-	// MaxInFlight is how many requests to one upstream may be under way; 0
-	// for 2000.
+	// MaxInFlight is how many requests to one server may be under way; 0 for
+	// 2000.
 	MaxInFlight int
-	// AttemptTimeout is how long an upstream has at most before the next is
-	// asked too; 0 for 2 seconds. Once it is known how long it takes, that is
-	// less. The first may still answer.
+	// AttemptTimeout is how long a server has at most before the next is asked
+	// too; 0 for 2 seconds. It has less once it is known how long it takes. The
+	// first may still answer.
 	AttemptTimeout time.Duration
-	// Timeout is the time for an exchange in all; 0 for 5 seconds.
+	// Timeout is the time for an exchange in all; 0 for 4.5 seconds.
 	Timeout time.Duration
-	// ProbeInterval is how long an upstream may be silent before it is
-	// probed; 0 for 10 seconds.
+	// ProbeInterval is how long a server may be silent before it is probed; 0
+	// for 10 seconds.
 	ProbeInterval time.Duration
 	// ProbeName is the name whose SOA probes ask for; nil for the root. It
 	// is not kept. Any response will do.
 	ProbeName *wire.Name
-	// Logger hears when an upstream goes down and when it comes back; nil
+	// Logger gets a message when a server goes down and when it comes back; nil
 	// for none.
 	Logger *slog.Logger
 }
 
-// Group is several upstreams that can stand in for one another. It is safe
-// for concurrent use, except for [Group.Inherit].
+// Group is several servers that can stand in for one another. It is safe for
+// concurrent use, except for [Group.Inherit].
 type Group struct {
 	name           string
 	members        []*member
@@ -83,7 +85,7 @@ type Group struct {
 	budget   hedgeBudget
 }
 
-// member is an upstream in a group.
+// member is a server in a group.
 type member struct {
 	server Server
 	*record
@@ -94,25 +96,22 @@ type member struct {
 }
 
 // NewGroup makes a group of servers. It starts nothing: without [Group.Run] a
-// group works, but hears that an upstream is back only when all others fail.
-// name is for the log and for Inherit. More than 256 upstreams,
-// or weights that are not as many, are a mistake in the program.
+// group works, but notices that a server is back only when all others fail.
+// name is for the log and for Inherit. More than 256 servers, or a number of
+// weights that is not theirs, is a mistake in the program, and panics.
 func NewGroup(name string, o Options, servers ...Server) *Group {
 	g := &Group{
 		name:           name,
 		strategy:       o.Strategy,
 		hedge:          !o.NoHedge,
-		maxInFlight:    int64(o.MaxInFlight),
-		attemptTimeout: positive(o.AttemptTimeout, 2*time.Second),
-		timeout:        positive(o.Timeout, 4500*time.Millisecond),
-		probeInterval:  positive(o.ProbeInterval, 10*time.Second),
+		maxInFlight:    cmp.Or(int64(max(o.MaxInFlight, 0)), 2000),
+		attemptTimeout: cmp.Or(max(o.AttemptTimeout, 0), 2*time.Second),
+		timeout:        cmp.Or(max(o.Timeout, 0), 4500*time.Millisecond),
+		probeInterval:  cmp.Or(max(o.ProbeInterval, 0), 10*time.Second),
 		logger:         o.Logger,
 	}
 	if len(servers) > maxMembers {
 		panic("upstream: too many upstreams in a group")
-	}
-	if g.maxInFlight <= 0 {
-		g.maxInFlight = 2000
 	}
 	g.attemptTimeout = min(g.attemptTimeout, g.timeout)
 	if g.logger == nil {
@@ -135,21 +134,14 @@ func NewGroup(name string, o Options, servers ...Server) *Group {
 	return g
 }
 
-func positive(d, otherwise time.Duration) time.Duration {
-	if d > 0 {
-		return d
-	}
-	return otherwise
-}
-
 // Identity implements [Upstream].
 func (g *Group) Identity() *Identity { return &g.identity }
 
-// Inherit takes over what old knows of upstreams that both have, by their
-// addresses. From a group of the same name that is health, last answer and
-// counters, on which both then go on; from any other it is health and last
-// answer. Call it before the group is used. nil changes nothing; old may be
-// in use, and is not changed.
+// Inherit makes g continue what old has measured of the servers that both have,
+// by their addresses. With a group of the same name it shares health, last
+// answer and counters; of any other it copies health and last answer. It must be
+// called before g is used. nil changes nothing; old may be in use, and is not
+// changed.
 func (g *Group) Inherit(old *Group) {
 	if old == nil {
 		return
@@ -171,16 +163,15 @@ func (g *Group) Inherit(old *Group) {
 	}
 }
 
-// Close lets go of idle connections, and from now on none is kept. Exchanges
-// go on.
+// Close closes idle connections, and from now on none is kept. Exchanges go on.
 func (g *Group) Close() {
 	for _, m := range g.members {
 		m.server.Close()
 	}
 }
 
-// LastAnswer is when an upstream last gave a response, to a query or a probe,
-// whatever it said; zero if none ever did.
+// LastAnswer is when a server last gave any response, to a query or a probe;
+// zero if none ever did.
 func (g *Group) LastAnswer() time.Time {
 	var last time.Time
 	for _, m := range g.members {
@@ -191,7 +182,7 @@ func (g *Group) LastAnswer() time.Time {
 	return last
 }
 
-// Stats returns the upstreams' state, in their order.
+// Stats returns one Stat for each server, in their order.
 func (g *Group) Stats() []Stat {
 	stats := make([]Stat, len(g.members))
 	for i, m := range g.members {
@@ -223,27 +214,20 @@ func (g *Group) Stats() []Stat {
 // countMismatches counts those of predecessors too.
 func (m *member) countMismatches() uint64 { return m.mismatches + m.server.Mismatches() }
 
-// heardOf notes that m has answered, at last.
+// heardOf notes that m has answered a request of sent after took. With sample
+// that tells how long it takes.
 func (g *Group) heardOf(m *member, sent time.Time, took time.Duration, sample bool) {
 	if sample {
 		m.rtt.Observe(took)
 	}
 	if took > g.attemptTimeout {
 		m.answeredLate()
-	} else {
-		g.heard(m, sent)
-	}
-}
-
-// heard notes that m answered in time what was sent at sent.
-func (g *Group) heard(m *member, sent time.Time) {
-	if m.answered(sent, !m.is(Up) && g.noneUp()) {
+	} else if m.answered(sent, !m.is(Up) && g.noneUp()) {
 		g.logger.Info("upstream answers again", "group", g.name, "upstream", m.server.Addr())
 	}
 }
 
-// noneUp reports whether there is nobody to ask but those who are down or on
-// trial.
+// noneUp reports whether all servers are down or on trial.
 func (g *Group) noneUp() bool {
 	for _, m := range g.members {
 		if m.is(Up) {
@@ -253,7 +237,7 @@ func (g *Group) noneUp() bool {
 	return true
 }
 
-// missed notes that what was sent to m at sent was not answered.
+// missed notes that m did not answer a request of sent.
 func (g *Group) missed(m *member, sent time.Time, why error) {
 	var silence time.Duration
 	if errors.Is(why, ErrTimeout) {
@@ -270,8 +254,8 @@ func (g *Group) missed(m *member, sent time.Time, why error) {
 	}
 }
 
-// hasBetter reports whether there is one that is known to lose less than half
-// of what m loses.
+// hasBetter reports whether another server is known to lose less than half of
+// what m loses.
 func (g *Group) hasBetter(m *member) bool {
 	for _, o := range g.members {
 		last := o.lastAnswer.Load()
@@ -283,8 +267,7 @@ func (g *Group) hasBetter(m *member) bool {
 	return false
 }
 
-// limit is how long an answer of m is waited for before others are asked, or
-// the same again.
+// limit is how long m is waited for before others are asked, or m again.
 func (g *Group) limit(m *member) time.Duration {
 	switch {
 	case m.endpoint != nil && len(g.members) == 1:
@@ -295,8 +278,8 @@ func (g *Group) limit(m *member) time.Duration {
 	return min(m.rtt.Limit(minStreamLimit, g.attemptTimeout), g.attemptTimeout)
 }
 
-// hedgeAfter is how long an answer of m is waited for before another is asked
-// beside it; 0 if nobody is, or there is nobody else.
+// hedgeAfter is how long m is waited for before another server is asked beside
+// it; 0 if there is to be none, or there is no other.
 func (g *Group) hedgeAfter(m *member) time.Duration {
 	p95 := m.rtt.P95()
 	if !g.hedge || p95 == 0 || len(g.members) == 1 {

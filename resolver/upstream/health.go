@@ -10,55 +10,55 @@ import (
 )
 
 const (
-	// unhealthyAfter is how many requests in a row must stay unanswered
-	// before an upstream is no longer asked first. One may just have been lost,
-	// or be for a name that takes long.
+	// unhealthyAfter is how many requests in a row must stay unanswered before
+	// a server goes down. A single one may have been lost, or be for a name that
+	// takes long.
 	unhealthyAfter = 2
-	// trials is how many requests or probes in a row must be answered before
-	// one that was down is as good as the others.
+	// trials is how many requests or probes in a row must be answered before a
+	// server that was down is up again.
 	trials = 3
-	// trialEvery is when another request may be a trial though nothing is
-	// known of the last one.
+	// trialEvery is how long after a trial the next may be sent though the last
+	// has not ended.
 	trialEvery = time.Second
-	// An upstream that goes down on trial, or within so many probe intervals
-	// after it came back, is kept waiting for one interval, then two, four and
+	// A server that goes down on trial, or within steadyAfter probe intervals
+	// after it came back, gets no trial for one interval, then two, four and
 	// eight.
 	steadyAfter = 6
 	maxFlaps    = 4
 	// lossy is the share of requests, of lossUnit, that may be unanswered in
-	// their time: beyond it one that loses less is asked in the first place. It
-	// is what the last 32 requests say, more or less: names that take long look
-	// lost too.
+	// their time. Beyond it the server goes down if another loses less. It is
+	// measured over about the last 32 requests; requests for names that take long
+	// count as lost too.
 	lossUnit  = 1 << 16
 	lossy     = lossUnit / 4
-	lossyBack = lossUnit / 8 // what one begins with that is back
+	lossyBack = lossUnit / 8 // that of a server that has come back
 	lossSpan  = 32
 )
 
-// Health is what a group believes of an upstream.
+// Health is whether a group counts on a server.
 type Health uint8
 
 // States.
 const (
 	// Up: it answers.
 	Up Health = iota
-	// Trial: it was down and has answered. One request at a time goes there,
-	// or all if nobody else is up.
+	// Trial: it was down and has answered. One request at a time goes there, or
+	// all if no other is up.
 	Trial
-	// Down: it is asked when nobody else answers, and probed.
+	// Down: it is asked when no other answers, and probed.
 	Down
 )
 
-// String is the state in a word.
+// String is the health in a word.
 func (s Health) String() string { return [...]string{"up", "trying", "down"}[s] }
 
 // never is an instant before all others.
 const never = math.MinInt64
 
-// record is what a group knows of an upstream. It outlives the group: a
-// successor of the same name with the same server goes on with it. Instants
-// are nanoseconds since born, on the monotonic clock. It is safe for
-// concurrent use.
+// record is what a group has measured of a server. It outlives the group: a
+// successor of the same name with the same server continues it. Instants are
+// nanoseconds since born, on the monotonic clock. It is safe for concurrent
+// use.
 type record struct {
 	born time.Time
 
@@ -80,8 +80,8 @@ type record struct {
 	lastTrial  atomic.Int64  // never, if the next may be sent at once
 	health     atomic.Uint32 // a Health, written under mu only
 
-	// mu lets one change happen at a time. An answer takes it only where
-	// there is a failure to forget: answers are many.
+	// mu is held for a change of health. An answer locks it only if there was a
+	// failure before: answers are many.
 	mu       sync.Mutex
 	fails    atomic.Int32 // in a row
 	row      int64        // when the first of them was sent; guarded by mu
@@ -90,10 +90,10 @@ type record struct {
 	history
 }
 
-// history is how an upstream came to its state.
+// history is how a server came to its health.
 type history struct {
 	good    int    // answers in a row on trial
-	changed int64  // when it came to its state
+	changed int64  // when it came to its health
 	before  Health // what it was in before it went down
 	lossy   bool   // it went down for what it lost
 	since   int64  // when it came back for good
@@ -118,7 +118,7 @@ func (r *record) at(t time.Time) int64 { return int64(t.Sub(r.born)) }
 
 func (r *record) is(s Health) bool { return Health(r.health.Load()) == s }
 
-// become changes the state. mu is held.
+// become changes the health. mu is held.
 func (r *record) become(s Health, now int64) {
 	r.changed = now
 	r.good = 0
@@ -126,9 +126,9 @@ func (r *record) become(s Health, now int64) {
 	r.health.Store(uint32(s))
 }
 
-// answered notes that a response to what was sent at sent came in time, and
-// reports whether the upstream is no longer down by that. alone is whether it
-// is needed at once, as nobody else is up.
+// answered notes that a response to a request of sent came in time, and reports
+// whether the server is not down any more since then. alone is whether it is
+// needed at once, since no other is up.
 func (r *record) answered(sent time.Time, alone bool) (back bool) {
 	now := r.now()
 	r.lastAnswer.Store(now)
@@ -149,7 +149,7 @@ func (r *record) answered(sent time.Time, alone bool) (back bool) {
 			return false
 		}
 		if asked < r.changed {
-			// It was slower than it used to be, and that looked like silence.
+			// It is slower than it used to be, and so seemed not to answer.
 			r.become(r.before, now)
 			r.flaps = max(r.flaps-1, 0)
 			return true
@@ -185,8 +185,8 @@ func (r *record) lost() bool {
 	return l > lossy && r.is(Up)
 }
 
-// demote takes down an upstream that is up and loses too much, and reports
-// whether it has.
+// demote makes a server go down that is up and loses too much, and reports
+// whether it was up.
 func (r *record) demote(interval time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -200,16 +200,16 @@ func (r *record) demote(interval time.Duration) bool {
 	return true
 }
 
-// answeredLate notes that a response came after the attempt's time. It says
-// that somebody is there, but not that they should be asked first.
+// answeredLate notes that a response came after the attempt timeout. The server
+// is there, but that is no reason to ask it first.
 func (r *record) answeredLate() { r.lastAnswer.Store(r.now()) }
 
-// unanswered notes that a request sent at sent came to nothing, and reports
-// whether the upstream has gone down by that. If there has been an answer to
-// a later request, the failure is old news: else those that were under way
-// when a server came back would take it down again. silence is how long there
-// must have been none, or a burst of questions that take long would look like
-// failures in a row. interval is that of probes.
+// unanswered notes that a request of sent was not answered, and reports whether
+// the server has gone down by that. A failure does not count if a later request
+// has been answered; otherwise the requests that were under way when a server
+// came back would make it go down again. silence is how long there must have
+// been no response at all; otherwise a burst of questions that take long would
+// count as failures in a row. interval is that of probes.
 func (r *record) unanswered(sent time.Time, silence, interval time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -233,7 +233,7 @@ func (r *record) unanswered(sent time.Time, silence, interval time.Duration) boo
 	return true
 }
 
-// fall takes it down. mu is held.
+// fall makes the server go down. mu is held.
 func (r *record) fall(now int64, interval time.Duration) {
 	r.before = Health(r.health.Load())
 	r.become(Down, now)
@@ -246,8 +246,8 @@ func (r *record) fall(now int64, interval time.Duration) {
 	r.hold += int64(interval) << (r.flaps - 1)
 }
 
-// ready reports whether it may be asked in its turn. On trial, that is one
-// request at a time, which is then this one.
+// ready reports whether the server may be asked in its turn. On trial it may for
+// one request at a time, which is then the caller's.
 func (r *record) ready() bool {
 	switch Health(r.health.Load()) {
 	case Up:
@@ -258,8 +258,7 @@ func (r *record) ready() bool {
 	return r.claim()
 }
 
-// claim reports whether there is nobody on the way to find out how it does,
-// and then it is the caller who is.
+// claim reports whether no trial is under way. The caller's request is then one.
 func (r *record) claim() bool {
 	last, now := r.lastTrial.Load(), r.now()
 	return (last == never || now-last >= int64(trialEvery)) && r.lastTrial.CompareAndSwap(last, now)
@@ -277,9 +276,9 @@ func (r *record) enter(limit int64) bool {
 
 func (r *record) leave() { r.inFlight.Add(-1) }
 
-// silent reports whether it is time for a probe: no probe for that long, and
-// no answer either. Who is down may answer late all the time, and is probed
-// nevertheless; who is on trial soon needs another chance.
+// silent reports whether it is time for a probe: there was none for interval,
+// and no answer either. A server that is down is probed even if it answers
+// late; one on trial is probed four times as often.
 func (r *record) silent(interval time.Duration) bool {
 	last := r.lastProbe.Load()
 	switch Health(r.health.Load()) {
@@ -300,7 +299,7 @@ func (r *record) lastAnswerTime() time.Time {
 	return r.born.Add(time.Duration(at))
 }
 
-// learn takes over what o says about the server, but not what it counted.
+// learn copies what o has measured of the server, but not its counters.
 func (r *record) learn(o *record) {
 	shift := int64(o.born.Sub(r.born))
 	since := func(at int64) int64 {

@@ -47,13 +47,12 @@ func judge(resp []byte) (Reason, int) {
 	if !acceptance.Readable(resp) {
 		return Malformed, 0
 	}
-	code := wire.HeaderRcode(resp)
-	switch result := acceptance.Judge(resp); {
+	switch code, result := wire.HeaderRcode(resp), acceptance.Judge(resp); {
 	case code == wire.ServFail:
 		return ServFail, 3
 	case code == wire.Refused:
 		return Refused, 2
-	case result == acceptance.RefusesEDNS && code == wire.NotImp:
+	case code == wire.NotImp:
 		return NotImp, 1
 	case result == acceptance.RefusesEDNS:
 		return FormErr, 1

@@ -235,7 +235,7 @@ func (x *Mux) handOver(c *Call) {
 	c.s.waiting.remove(c)
 	x.late.append(c)
 	c.attempt.Leave()
-	c.took = x.now.Sub(c.attempt.SentAt())
+	c.took = c.attempt.Age(x.now)
 	x.receiver.Ended(c, nil, upstream.Late)
 	if c.handedOver == nil { // the receiver has no use for the response
 		x.over(c)
@@ -331,7 +331,7 @@ func (x *Mux) abandon(p *port, how upstream.Ending, err error) {
 // end removes a call from the table and tells the receiver, or, if the call has
 // been handed over, the race that goes on with it.
 func (x *Mux) end(c *Call, resp []byte, how upstream.Ending) {
-	c.took = x.now.Sub(c.attempt.SentAt())
+	c.took = c.attempt.Age(x.now)
 	if c.handedOver == nil {
 		x.drop(c, &c.s.waiting)
 		c.attempt.Leave()
