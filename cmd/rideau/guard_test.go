@@ -277,10 +277,9 @@ func TestUnusedImportsBites(t *testing.T) {
 // allows, with their limits for now. The table only shrinks.
 func largePackages() map[string]int {
 	return map[string]int{
-		"blocklists/format":          2500,
-		"cmd/rideau/internal/server": 3200,
-		"resolver":                   2900,
-		"resolver/listener":          2950,
+		"blocklists/format": 2500,
+		"resolver":          2050,
+		"resolver/listener": 2950,
 	}
 }
 
