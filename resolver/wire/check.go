@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// AppendQuery appends a query for the question as it goes upstream: RD and
-// AD set (AD: the answer's AD bit is understood, RFC 6840 section 5.7), CD
-// as given, the name in lower case, and an OPT record with nothing of the
-// client's in it unless edns is false.
+// AppendQuery appends a query as Rideau sends it upstream: RD and AD set (AD
+// means that the AD bit of the answer is understood, RFC 6840 section 5.7), CD
+// as given, the name in lower case, and, if edns, an OPT record with nothing of
+// the client's in it.
 func AppendQuery(dst []byte, id uint16, name *Name, t Type, c Class, do, cd, edns bool, udpSize uint16) []byte {
 	base := len(dst)
 	flags := FlagRD | FlagAD
@@ -27,9 +27,9 @@ func AppendQuery(dst []byte, id uint16, name *Name, t Type, c Class, do, cd, edn
 	return dst
 }
 
-// Matches reports whether resp can be the response to query: id, QR, opcode
-// and the question are as they must be (RFC 5452 section 9.1). Both are whole
-// messages; query has one uncompressed question.
+// Matches reports whether resp can be the response to query: id, QR, opcode and
+// question agree (RFC 5452 section 9.1). Both are whole messages; query has one
+// uncompressed question.
 func Matches(query, resp []byte) bool {
 	if len(query) < HeaderLen || len(resp) < HeaderLen || ID(query) != ID(resp) {
 		return false
@@ -49,25 +49,26 @@ func Matches(query, resp []byte) bool {
 		string(query[end:end+4]) == string(resp[end:end+4])
 }
 
-// Response is what a response says, read once by [Response.Parse].
+// Response holds what the cache and policy need to know of a response.
+// [Response.Parse] fills it.
 type Response struct {
-	Rcode       Rcode // with the upper bits of its OPT record
+	Rcode       Rcode // with the upper bits from its OPT record
 	TC          bool
 	EDNS        bool
-	EDE         int    // info code of the first extended error, or -1
-	End         int    // offset after the last record that is kept
-	MinTTL      uint32 // smallest TTL of the records that are kept; 0 without records
-	NegativeTTL uint32 // RFC 2308 section 5; 0 without SOA
-	HasSOA      bool   // an SOA in the authority section
-	Answers     int    // records in the answer section
+	EDE         int    // info code of the first extended DNS error, or -1 (RFC 8914)
+	End         int    // offset after the last record that Parse kept
+	MinTTL      uint32 // smallest TTL of the records that Parse kept; 0 without records
+	NegativeTTL uint32 // RFC 2308 section 5; 0 without an SOA record
+	HasSOA      bool   // whether the authority section has an SOA record
+	Answers     int    // number of records in the answer section
 }
 
-// Parse checks a response from end to end: one question, every record within
-// bounds, every name in them that may be compressed readable, and no name made of octets
-// of a TTL, which count down. It takes the OPT record
-// out of the message in place, since it is valid for one hop only (RFC 6891
-// section 6.2.1), and additional records that nothing before them points to,
-// each with any record behind it; what is kept of msg is msg[:End].
+// Parse checks a response from end to end: it has one question, every record
+// lies within the message, every name that may be compressed can be read, and
+// no name is made of octets of a TTL, which change as TTLs count down. It
+// removes in place the OPT record, which is valid for one hop only (RFC 6891
+// section 6.2.1), and any additional record to which nothing before it points,
+// each with all records behind it. What remains of msg is msg[:End].
 func (r *Response) Parse(msg []byte, scratch *Name) error {
 	*r = Response{EDE: -1}
 	if len(msg) < HeaderLen || Count(msg, Question) != 1 {
@@ -97,7 +98,7 @@ func (r *Response) Parse(msg []byte, scratch *Name) error {
 			continue
 		}
 		if over {
-			continue // behind the OPT record, or one that does not belong: let go with it
+			continue // removed with the OPT record, or with an unrelated record, before it
 		}
 		if err := checkNames(msg, &rec, ttls, scratch); err != nil {
 			return err
@@ -129,12 +130,13 @@ func (r *Response) Parse(msg []byte, scratch *Name) error {
 	return nil
 }
 
-// UsualRecords is how many records a response may have for whoever notes
-// something about each, as [Response.Parse] does, not to allocate.
+// UsualRecords is the number of records up to which a caller that notes
+// something about each, as [Response.Parse] does, need not allocate.
 const UsualRecords = 64
 
-// checkNames reads the names of a record that policy, a cache or a client would read
-// later, so that later nothing can fail. ttls is where the TTLs stand, up to the record's.
+// checkNames reads the names of a record that policy, the cache or a client
+// will read later, so that nothing fails then. ttls holds the offsets of the
+// TTLs up to the record's own.
 func checkNames(msg []byte, rec *Record, ttls []uint16, scratch *Name) error {
 	if _, err := scratch.Parse(msg, rec.Off); err != nil {
 		return err
@@ -152,7 +154,7 @@ func checkNames(msg []byte, rec *Record, ttls []uint16, scratch *Name) error {
 			return ErrMessage
 		}
 	case TypeRRSIG, TypeNSEC:
-		return nil // names that are signed are never compressed (RFC 4034 sections 3.1.7 and 4.1.1)
+		return nil // their names are never compressed (RFC 4034 sections 3.1.7 and 4.1.1)
 	case TypeNAPTR:
 		if _, ok := TargetOffset(msg, rec); !ok {
 			return ErrMessage
@@ -179,9 +181,9 @@ func checkNames(msg []byte, rec *Record, ttls []uint16, scratch *Name) error {
 	return nil
 }
 
-// settled reports whether the name at off, which can be read, stays what it is
-// while TTLs count down: whether none of its pointers leads to where an octet of a
-// TTL belongs to it. What was looked at once would be another name a second later.
+// settled reports whether the name at off, which can be read, stays the same
+// while TTLs count down: none of its pointers leads to an octet of a TTL.
+// Otherwise the name that was examined would be another name a second later.
 func settled(msg []byte, off int, ttls []uint16) bool {
 	for {
 		start := off
@@ -201,6 +203,8 @@ func settled(msg []byte, off int, ttls []uint16) bool {
 	}
 }
 
+// findEDE returns the info code of the first extended DNS error among the options
+// of an OPT record, or -1.
 func findEDE(data []byte) int {
 	for len(data) >= 4 {
 		code, n := binary.BigEndian.Uint16(data), int(binary.BigEndian.Uint16(data[2:]))
@@ -215,7 +219,7 @@ func findEDE(data []byte) int {
 	return -1
 }
 
-// TTL is a TTL as RFC 2181 section 8 reads it: with the top bit set it is
+// TTL returns a TTL as RFC 2181 section 8 reads it: with the top bit set it is
 // zero.
 func TTL(raw uint32) uint32 {
 	if raw > 1<<31-1 {

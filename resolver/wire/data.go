@@ -2,10 +2,10 @@ package wire
 
 import "encoding/binary"
 
-// DataNames says where the RDATA of r has names that a sender may have
-// compressed, though RFC 3597 section 4 allows that in the types of RFC 1035
-// alone: after how many octets, how many names, and whether the copy may
-// compress them.
+// DataNames tells where the RDATA of r has names that a sender may have
+// compressed, though RFC 3597 section 4 allows that only for the types of RFC
+// 1035: the number of octets before them, the number of names, and whether a
+// copy may compress them.
 func DataNames(msg []byte, r *Record) (head, names int, compress bool) {
 	const (
 		md, mf, mb, mg, mr, minfo, rp, afsdb, rt, sig, px, nxt, kx = 3, 4, 7, 8, 9, 14, 17, 18, 21, 24, 26, 30, 36
@@ -37,10 +37,10 @@ func DataNames(msg []byte, r *Record) (head, names int, compress bool) {
 	return 0, 0, false
 }
 
-// AppendRecords appends all records of msg to the message that begins at base,
-// with their names written out, so that nothing in them depends on where they
-// stand. Where a record is malformed, or the message would be longer than max
-// octets, ok is false and dst comes back as it was, but for the counts.
+// AppendRecords appends all records of msg, uncompressed, to the message that
+// begins at base, so that they no longer depend on msg. If a record is
+// malformed, or the message would be longer than max octets, ok is false and
+// dst is returned unchanged but for its counts.
 func AppendRecords(dst []byte, base int, msg []byte, max int) (out []byte, ok bool) {
 	var name Name
 	w := NewWalk(msg)
@@ -55,8 +55,9 @@ func AppendRecords(dst []byte, base int, msg []byte, max int) (out []byte, ok bo
 	return out, w.Err() == nil
 }
 
-// AppendUncompressed appends a record with its names written out; ok is false if it
-// is malformed.
+// AppendUncompressed appends a record of msg with its names uncompressed, and
+// does not count it. ok is false if the record is malformed. It overwrites
+// name.
 func AppendUncompressed(dst, msg []byte, r *Record, name *Name) (out []byte, ok bool) {
 	if _, err := name.Parse(msg, r.Off); err != nil {
 		return dst, false
@@ -67,7 +68,7 @@ func AppendUncompressed(dst, msg []byte, r *Record, name *Name) (out []byte, ok 
 	dst = append(dst, 0, 0)
 	head, names, _ := DataNames(msg, r)
 	if r.Type == TypeRRSIG || r.Type == TypeNSEC {
-		head, names = 0, 0 // Parse looks at no name in them, and case is signed
+		head, names = 0, 0 // Parse checks no name in them, and their case is signed
 	}
 	off := r.DataOff + head
 	if off > r.End {

@@ -1,16 +1,17 @@
 // Package wire reads and edits DNS messages in place.
 //
-// It is the part of Rideau that touches bytes from the network, so it holds
-// three promises. It never panics, whatever the bytes. It allocates nothing:
-// views borrow the caller's message and die with it, and everything written
-// is appended to a slice that the caller owns. And it decides no policy: it
-// says what a message contains, and others say what to do about it.
+// It is the part of Rideau that handles octets from the network, so it keeps
+// three promises. It never panics, whatever the octets. It allocates nothing: a
+// view borrows the caller's message, and what is written is appended to a slice
+// that the caller owns. It decides no policy: it reports what a message
+// contains.
 //
-// A query is read with [Query.Parse]. A response that came from elsewhere is
-// read record by record with [Walk], and copied without what a policy does
-// not want in it. Answers are put together with the Append functions, always
-// in the order header and question, answer, authority, OPT.
+// [Query.Parse] reads a query. [Response.Parse] checks a response from
+// upstream, and [Walk] reads its records one by one. The Append functions build
+// answers in the order header and question, answer, authority, OPT. The package
+// response edits whole responses; the package svcb edits SVCB and HTTPS
+// records.
 //
-// Only the standard library is imported. Tests hold every function against
+// Only the standard library is imported. Tests compare the functions with
 // github.com/miekg/dns.
 package wire

@@ -8,7 +8,8 @@ import (
 const (
 	// HeaderLen is the length of a message's header (RFC 1035 section 4.1.1).
 	HeaderLen = 12
-	// MinUDP is the UDP payload every client takes (RFC 1035 section 4.2.1).
+	// MinUDP is the UDP payload size that every client accepts (RFC 1035
+	// section 4.2.1).
 	MinUDP = 512
 	// MaxMessage is the longest message (RFC 1035 section 4.2.2).
 	MaxMessage = 65535
@@ -17,7 +18,7 @@ const (
 // Type is a resource record's type, or a query's.
 type Type uint16
 
-// Types that Rideau treats in a way of their own.
+// Types that Rideau treats specially.
 const (
 	TypeA     Type = 1
 	TypeNS    Type = 2
@@ -59,8 +60,8 @@ const (
 	ClassANY  Class = 255
 )
 
-// Rcode is a response code with the upper bits that an OPT record carries
-// (RFC 6891 section 6.1.3): 12 bits.
+// Rcode is a response code of 12 bits, the upper eight of which an OPT record
+// carries (RFC 6891 section 6.1.3).
 type Rcode uint16
 
 // Response codes.
@@ -76,7 +77,7 @@ const (
 	BadCookie Rcode = 23
 )
 
-// Opcode is a query's kind.
+// Opcode is the kind of a query.
 type Opcode uint8
 
 // Opcodes.
@@ -86,7 +87,7 @@ const (
 	OpUpdate Opcode = 5
 )
 
-// Bits of the header's second pair of octets.
+// Flags of the header, as bits of what [Flags] returns.
 const (
 	FlagQR uint16 = 1 << 15
 	FlagAA uint16 = 1 << 10
@@ -97,29 +98,29 @@ const (
 	FlagCD uint16 = 1 << 4
 )
 
-// ErrMessage is what a message that cannot be read gives.
+// ErrMessage is the error of a message that cannot be read.
 var ErrMessage = errors.New("message: malformed")
 
-// ID is the message's id. msg holds at least a header, here and in the
+// ID returns the message's id. msg holds at least a header, here and in the
 // functions below.
 func ID(msg []byte) uint16 { return binary.BigEndian.Uint16(msg) }
 
-// SetID writes the message's id.
+// SetID sets the message's id.
 func SetID(msg []byte, id uint16) { binary.BigEndian.PutUint16(msg, id) }
 
-// Flags is the header's second pair of octets: flags, opcode and rcode.
+// Flags returns the header's second pair of octets: flags, opcode and rcode.
 func Flags(msg []byte) uint16 { return binary.BigEndian.Uint16(msg[2:]) }
 
-// SetFlags writes what Flags reads.
+// SetFlags sets what Flags returns.
 func SetFlags(msg []byte, f uint16) { binary.BigEndian.PutUint16(msg[2:], f) }
 
-// HeaderRcode is the four bits of the response code that the header holds.
+// HeaderRcode returns the four bits of the response code that the header holds.
 func HeaderRcode(msg []byte) Rcode { return Rcode(msg[3] & 0x0F) }
 
 // Section is a part of a message.
 type Section uint8
 
-// Sections, in the order in which a message holds them. The values index the
+// Sections, in the order in which they stand in a message. The values index the
 // header's counts.
 const (
 	Question Section = iota
@@ -128,18 +129,18 @@ const (
 	Additional
 )
 
-// Count is how many records the header claims for a section.
+// Count returns the number of records that the header claims for a section.
 func Count(msg []byte, s Section) int {
 	return int(binary.BigEndian.Uint16(msg[4+2*int(s):]))
 }
 
-// SetCount writes what Count reads.
+// SetCount sets what Count returns.
 func SetCount(msg []byte, s Section, n int) {
 	binary.BigEndian.PutUint16(msg[4+2*int(s):], uint16(n))
 }
 
-// SkipName returns the offset after the name at off without following
-// pointers, or -1.
+// SkipName returns the offset after the name at off, or -1 if the name cannot
+// be read. It does not follow pointers.
 func SkipName(msg []byte, off int) int {
 	for uint(off) < uint(len(msg)) {
 		c := int(msg[off])
@@ -160,8 +161,8 @@ func SkipName(msg []byte, off int) int {
 	return -1
 }
 
-// Record is one resource record's place in a message. All offsets are from
-// the start of the message; the record borrows nothing.
+// Record describes one resource record's place in a message. All offsets count
+// from the start of the message; the record borrows nothing.
 type Record struct {
 	Section Section
 	Type    Type
@@ -173,8 +174,8 @@ type Record struct {
 	End     int // just after the record
 }
 
-// Walk reads a message's records one after another. The zero Walk is not
-// useful; get one from [NewWalk]. A Walk borrows the message.
+// Walk reads a message's records one after another, beginning with the answer
+// section. Make one with [NewWalk]. It borrows the message.
 type Walk struct {
 	msg     []byte
 	off     int
@@ -183,7 +184,8 @@ type Walk struct {
 	err     error
 }
 
-// NewWalk begins at the first record after the question section.
+// NewWalk returns a Walk that stands before the first record after the question
+// section.
 func NewWalk(msg []byte) Walk {
 	w := Walk{msg: msg, off: HeaderLen}
 	if len(msg) < HeaderLen {
@@ -202,9 +204,9 @@ func NewWalk(msg []byte) Walk {
 	return w
 }
 
-// Next reads the next record into r and reports whether there was one. At
-// the end, and at the first octet that makes no sense, it returns false;
-// [Walk.Err] tells the two apart.
+// Next reads the next record into r and reports whether there was one. It
+// returns false at the end and at the first malformed record; [Walk.Err] tells
+// which.
 func (w *Walk) Next(r *Record) bool {
 	if w.err != nil {
 		return false
@@ -237,16 +239,16 @@ func (w *Walk) Next(r *Record) bool {
 	return true
 }
 
-// Err is ErrMessage if the walk ended early, else nil.
+// Err returns ErrMessage if the walk ended at a malformed record, else nil.
 func (w *Walk) Err() error { return w.err }
 
-// Offset is where the walk stands: after the last record that Next read.
+// Offset returns the offset after the last record that Next read.
 func (w *Walk) Offset() int { return w.off }
 
-// TargetOffset is where the RDATA of r has the name that the record points
-// to, for the types whose target policy looks at: CNAME, DNAME, NS, PTR, MX,
-// SRV (RFC 2782), SVCB and HTTPS (RFC 9460), NAPTR (RFC 3403). ok is false for the others
-// and where the RDATA is too short.
+// TargetOffset returns the offset of the name in the RDATA of r that the record
+// points to, for the types whose target policy examines: CNAME, DNAME, NS, PTR,
+// MX, SRV (RFC 2782), SVCB and HTTPS (RFC 9460), NAPTR (RFC 3403). ok is false
+// for other types and if the RDATA is too short.
 func TargetOffset(msg []byte, r *Record) (off int, ok bool) {
 	switch r.Type {
 	case TypeCNAME, TypeDNAME, TypeNS, TypePTR:

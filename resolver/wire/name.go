@@ -13,11 +13,12 @@ const (
 	MaxName = 255
 	// MaxLabel is the longest label, in octets.
 	MaxLabel = 63
-	// maxLabels is how many labels, the root aside, a name of MaxName octets can have.
+	// maxLabels is the number of labels, without the root, that a name of
+	// MaxName octets can have.
 	maxLabels = 127
-	// maxPointers bounds the compression pointers followed for one name. A
-	// name has at most 127 labels, and a pointer that adds no label is
-	// legal but useless, so honest messages stay far below it.
+	// maxPointers bounds the compression pointers followed for one name. A name
+	// has at most 127 labels, and a pointer to a pointer is legal but useless,
+	// so well-formed messages stay far below it.
 	maxPointers = 128
 )
 
@@ -27,10 +28,10 @@ var (
 	ErrLongName = errors.New("name: longer than 255 octets")
 )
 
-// Name is a domain name in wire form, uncompressed, with its ASCII letters in
-// lower case (RFC 4343), and with the place of each label. The zero Name holds
-// nothing; [Name.Parse] and [Name.Set] fill it. A Name is large (about 400
-// octets): pass pointers, and reuse it.
+// Name is a domain name in wire form, uncompressed, its ASCII letters in lower
+// case (RFC 4343), with the offset of each label. The zero Name holds nothing;
+// [Name.Parse] and [Name.Set] fill it. A Name is large (about 400 octets): pass
+// pointers, and reuse it.
 type Name struct {
 	buf  [MaxName]byte
 	len  uint8
@@ -39,12 +40,12 @@ type Name struct {
 }
 
 // Parse reads the name that starts at off in msg, following compression
-// pointers, and returns the offset just after it in the record that holds it.
-// Pointers must point backwards (RFC 1035 section 4.1.4), which also bounds
-// the work. On error the Name's contents are unspecified.
+// pointers, and returns the offset after it in the record that holds it.
+// Pointers must point backwards (RFC 1035 section 4.1.4), which also bounds the
+// work. After an error the content of n is undefined.
 func (n *Name) Parse(msg []byte, off int) (next int, err error) {
 	w, labels, pointers := 0, 0, 0
-	limit := off // pointers must go before this
+	limit := off // pointers must point before it
 	next = -1
 	for {
 		if uint(off) >= uint(len(msg)) {
@@ -92,13 +93,13 @@ func (n *Name) Parse(msg []byte, off int) (next int, err error) {
 			}
 			off, limit = to, to
 		default:
-			return 0, ErrName // RFC 6891 section 5: the other label types are gone
+			return 0, ErrName // RFC 6891 section 5: there are no other label types
 		}
 	}
 }
 
-// Set makes n the name whose wire form is w: uncompressed, the root label
-// included, letters in any case.
+// Set makes n the name with the wire form w: uncompressed, with the root label,
+// letters in any case.
 func (n *Name) Set(w []byte) error {
 	i, labels := 0, 0
 	for {
@@ -129,7 +130,7 @@ func (n *Name) Set(w []byte) error {
 	return nil
 }
 
-// SetText makes n the name written as text (see [AppendName]).
+// SetText makes n the name that text spells (see [AppendName]).
 func (n *Name) SetText(text string) error {
 	var tmp [MaxName]byte
 	w, err := AppendName(tmp[:0], unsafe.Slice(unsafe.StringData(text), len(text)))
@@ -142,10 +143,10 @@ func (n *Name) SetText(text string) error {
 // Bytes returns the wire form. It borrows n.
 func (n *Name) Bytes() []byte { return n.buf[:n.len] }
 
-// Len is the length of the wire form in octets; 0 if n was never filled.
+// Len returns the length of the wire form in octets; 0 if n was never filled.
 func (n *Name) Len() int { return int(n.len) }
 
-// Labels counts the labels, the root aside.
+// Labels returns the number of labels, without the root.
 func (n *Name) Labels() int { return int(n.n) }
 
 // Label returns the text of label i without its length octet; label 0 is the
@@ -161,7 +162,7 @@ func (n *Name) Suffix(k int) []byte {
 	return n.buf[n.SuffixOffset(k):n.len]
 }
 
-// SuffixOffset is where Suffix(k) starts in the wire form, in octets.
+// SuffixOffset returns the offset of Suffix(k) in the wire form, in octets.
 func (n *Name) SuffixOffset(k int) int {
 	if k <= 0 {
 		return int(n.len) - 1
@@ -187,8 +188,9 @@ func (n *Name) IsSubdomain(zone []byte) bool {
 	return len(zone) == 1
 }
 
-// Compare is below, at or above 0 as n comes before o in canonical order, is
-// o, or comes after it (RFC 4034 section 6.1).
+// Compare returns a negative number if n sorts before o in canonical order, 0
+// if they are equal, and a positive number if n sorts after o (RFC 4034 section
+// 6.1).
 func (n *Name) Compare(o *Name) int {
 	for i := 1; i <= min(n.Labels(), o.Labels()); i++ {
 		if c := bytes.Compare(n.Label(n.Labels()-i), o.Label(o.Labels()-i)); c != 0 {
@@ -198,12 +200,12 @@ func (n *Name) Compare(o *Name) int {
 	return n.Labels() - o.Labels()
 }
 
-// String is the name in presentation form, with a final dot.
+// String returns the name in presentation form, with a final dot.
 func (n *Name) String() string { return NameString(n.Bytes()) }
 
-// NameString is the presentation form of an uncompressed wire-form name, with
-// a final dot and with the escapes of RFC 1035 section 5.1. What is no name
-// becomes "?".
+// NameString returns the presentation form of an uncompressed name in wire
+// form, with a final dot and the escapes of RFC 1035 section 5.1. For what is
+// no name it returns "?".
 func NameString(w []byte) string {
 	if len(w) == 1 && w[0] == 0 {
 		return "."
@@ -235,11 +237,10 @@ func NameString(w []byte) string {
 	}
 }
 
-// AppendName appends the wire form of a name written as text, in lower case.
-// A final dot may be there or not; "." is the root. The escapes \X and \DDD
-// of RFC 1035 section 5.1 are understood; any octet is taken as it is, so
-// that whoever wants host names only must look before. On error dst is
-// returned as it came.
+// AppendName appends the wire form, in lower case, of a name written as text.
+// The final dot is optional; "." is the root. It accepts the escapes \X and
+// \DDD of RFC 1035 section 5.1, and any octet: a caller that wants host names
+// only must check first. On an error dst is returned unchanged.
 func AppendName(dst, text []byte) ([]byte, error) {
 	if len(text) == 1 && text[0] == '.' {
 		return append(dst, 0), nil
@@ -252,7 +253,7 @@ func AppendName(dst, text []byte) ([]byte, error) {
 	}
 	base := len(dst)
 	out := append(dst, 0)
-	start := base // where the current label's length octet is
+	start := base // offset of the current label's length octet
 	for i := 0; i < len(text); i++ {
 		b := text[i]
 		switch b {
@@ -300,11 +301,11 @@ func AppendName(dst, text []byte) ([]byte, error) {
 	return out, nil
 }
 
-// appendPlainName is AppendName for a text without escapes: each of its dots
-// stands where the length of the next label belongs.
+// appendPlainName does the same for a text without escapes: the length of each
+// label goes where the dot before it stands.
 func appendPlainName(dst, text []byte) ([]byte, error) {
 	if len(text) > MaxName {
-		// Whatever else is wrong with it is told first.
+		// Report a wrong label rather than the length.
 		for label := range bytes.SplitSeq(bytes.TrimSuffix(text, []byte{'.'}), []byte{'.'}) {
 			if err := labelFault(len(label)); err != nil {
 				return dst, err
@@ -341,7 +342,7 @@ func appendPlainName(dst, text []byte) ([]byte, error) {
 	return out, nil
 }
 
-// labelFault says what is wrong with a label of that length.
+// labelFault returns what is wrong with a label of n octets, or nil.
 func labelFault(n int) error {
 	switch {
 	case n == 0:
@@ -353,7 +354,7 @@ func labelFault(n int) error {
 }
 
 // lower copies src to dst with ASCII letters in lower case, eight octets at a
-// step. The two have the same length, and may be the same.
+// time. Both have the same length, and may be the same slice.
 func lower(dst, src []byte) {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	_ = dst[:len(src)]
@@ -361,8 +362,8 @@ func lower(dst, src []byte) {
 	for ; i+8 <= len(src); i += 8 {
 		x := binary.LittleEndian.Uint64(src[i:])
 		low := x &^ highs
-		// The high bit of each octet says whether that is at least 'A', and
-		// whether it is more than 'Z'.
+		// The high bit of each octet tells whether the octet is at least 'A',
+		// and whether it is above 'Z'.
 		upper := (low + (0x80-'A')*ones) &^ (low + (0x7F-'Z')*ones) &^ x & highs
 		binary.LittleEndian.PutUint64(dst[i:], x|upper>>2)
 	}
@@ -371,7 +372,8 @@ func lower(dst, src []byte) {
 	}
 }
 
-// EqualFold compares two octet strings with ASCII letters folded (RFC 4343).
+// EqualFold reports whether two octet strings are equal but for the case of
+// ASCII letters (RFC 4343).
 func EqualFold(a, b []byte) bool {
 	if len(a) != len(b) {
 		return false

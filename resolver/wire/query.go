@@ -2,24 +2,24 @@ package wire
 
 import "encoding/binary"
 
-// Fault says what is wrong with a query, in the order in which it is looked
-// for. The zero Fault is none.
+// Fault is what is wrong with a query. The checks run in the order of the
+// values. The zero Fault is none.
 type Fault uint8
 
 // Faults.
 const (
 	FaultNone    Fault = iota
-	FaultDrop          // no query at all: shorter than a header, or a response. Answering could start a loop.
+	FaultDrop          // no query: shorter than a header, or a response. Answering could start a loop.
 	FaultFormErr       // answer FORMERR (RFC 1035 section 4.1.1)
-	FaultNotImp        // an opcode that nobody here knows: NOTIMP
-	FaultRefused       // an opcode that is known and not wanted: NOTIFY, UPDATE
+	FaultNotImp        // an unknown opcode: answer NOTIMP
+	FaultRefused       // NOTIFY or UPDATE: answer REFUSED
 	FaultBadVers       // an EDNS version above 0 (RFC 6891 section 6.1.3)
-	FaultCookie        // nothing is asked but for a cookie: no fault, but no question either (RFC 7873 section 5.4)
+	FaultCookie        // no question, only a request for a cookie: no error (RFC 7873 section 5.4)
 )
 
-// Query is the view of a query: what the answer depends on, read once. It
-// holds offsets and copies, not slices, so that it stays good when the
-// message is moved to another buffer.
+// Query is the parsed view of a query: what the answer depends on. It holds
+// offsets and copies, no slices, so that it stays valid when the message moves
+// to another buffer.
 type Query struct {
 	ID     uint16
 	Opcode Opcode
@@ -27,7 +27,8 @@ type Query struct {
 	AD     bool
 	CD     bool
 
-	// Whether the question could be read, and so can be echoed.
+	// HasQuestion reports whether the question could be read, and so can be
+	// echoed.
 	HasQuestion bool
 	Type        Type
 	Class       Class
@@ -38,25 +39,25 @@ type Query struct {
 	EDNS      bool
 	Version   uint8
 	DO        bool
-	UDPSize   uint16 // as the client said it, not below MinUDP
+	UDPSize   uint16 // as the client sent it, but not below MinUDP
 	Keepalive bool   // the client sent edns-tcp-keepalive (RFC 7828)
-	NSID      bool   // the client asks which server this is (RFC 5001)
-	// Cookies (RFC 7873 section 4). A server cookie of another length than
-	// those made here counts as CookieOther, and is not kept.
+	NSID      bool   // the client asks for the server's identifier (RFC 5001)
+	// Cookies (RFC 7873 section 4). A server cookie of another length than ours
+	// counts as CookieOther, and is not stored.
 	Cookie       CookieKind
 	ClientCookie [8]byte
 	ServerCookie [16]byte
 }
 
-// CookieKind is what a query has of cookies.
+// CookieKind tells which cookies a query has.
 type CookieKind uint8
 
 // CookieKinds.
 const (
 	CookieNone   CookieKind = iota
-	CookieClient            // the client's alone
-	CookieBoth              // the client's, and one of the form that servers here make
-	CookieOther             // the client's, and one that was not made here
+	CookieClient            // a client cookie only
+	CookieBoth              // a client cookie, and a server cookie of our length
+	CookieOther             // a client cookie, and a server cookie that is not ours
 )
 
 // EDNS options.
@@ -69,7 +70,7 @@ const (
 	OptionEDE       = 15
 )
 
-// Parse reads msg. The guards stand in the protocol's order, cheap ones
+// Parse reads msg. The guards stand in the order of the protocol, cheap ones
 // first. Whatever the fault, the header's fields are right unless it is
 // FaultDrop, and HasQuestion tells whether the question is.
 func (q *Query) Parse(msg []byte) Fault {
@@ -87,8 +88,8 @@ func (q *Query) Parse(msg []byte) Fault {
 	q.Version, q.UDPSize, q.QuestionEnd = 0, MinUDP, HeaderLen
 
 	if q.Opcode != OpQuery {
-		// NOTIFY and UPDATE have the shape of a query, and OPT's rules hold
-		// for them too; what the others carry is not known, and nothing of
+		// NOTIFY and UPDATE have the shape of a query, and the rules for OPT
+		// hold for them too. What other opcodes carry is unknown, so nothing of
 		// it is echoed.
 		if q.Opcode != OpNotify && q.Opcode != OpUpdate {
 			return FaultNotImp
@@ -116,7 +117,7 @@ func (q *Query) question(msg []byte) bool {
 	}
 	end, err := q.Name.Parse(msg, HeaderLen)
 	if err != nil || end+4 > len(msg) || end-HeaderLen != q.Name.Len() {
-		return false // the last: compressed, though nothing stands before it
+		return false // the last condition: compressed, though no name stands before it
 	}
 	q.Type = Type(binary.BigEndian.Uint16(msg[end:]))
 	q.Class = Class(binary.BigEndian.Uint16(msg[end+2:]))
@@ -125,36 +126,36 @@ func (q *Query) question(msg []byte) bool {
 	return true
 }
 
-// unasked is for a query without a question, or with several: an error,
-// unless it is about a cookie alone.
+// unasked handles a query without a question, or with several: an error, unless
+// it only asks for a cookie.
 func (q *Query) unasked(msg []byte) Fault {
 	w := NewWalk(msg)
 	if w.Err() != nil {
 		return FaultFormErr
 	}
-	fault := q.read(msg, w)
+	fault := q.readOPT(msg, w)
 	if fault == FaultNone && q.Cookie != CookieNone && string(msg[4:10]) == "\x00\x00\x00\x00\x00\x00" {
 		return FaultCookie
 	}
 	return FaultFormErr
 }
 
-// records looks for the OPT record among what follows the question. Whoever
-// sent one gets one back, whatever else is wrong (RFC 6891 section 6.1.1).
+// records reads the OPT record among the records behind the question. A client
+// that sent one gets one back, whatever else is wrong (RFC 6891 section 6.1.1).
 func (q *Query) records(msg []byte) Fault {
 	if string(msg[6:HeaderLen]) == "\x00\x00\x00\x00\x00\x00" {
 		return FaultNone
 	}
-	return q.read(msg, Walk{msg: msg, off: q.QuestionEnd, section: Answer, left: Count(msg, Answer)})
+	return q.readOPT(msg, Walk{msg: msg, off: q.QuestionEnd, section: Answer, left: Count(msg, Answer)})
 }
 
-func (q *Query) read(msg []byte, w Walk) Fault {
+func (q *Query) readOPT(msg []byte, w Walk) Fault {
 	var r Record
 	for w.Next(&r) {
 		if r.Type != TypeOPT {
 			continue
 		}
-		// RFC 6891 section 6.1.1: one, in the additional section, owned by the root.
+		// RFC 6891 section 6.1.1: one, in the additional section, with the root as owner.
 		if r.Section != Additional {
 			return FaultFormErr
 		}
@@ -179,7 +180,8 @@ func (q *Query) read(msg []byte, w Walk) Fault {
 	return FaultNone
 }
 
-// options walks the OPT record's options; unknown ones are passed over.
+// options reads the options of the OPT record and ignores unknown ones. It
+// reports whether they are well formed.
 func (q *Query) options(data []byte) bool {
 	for len(data) > 0 {
 		if len(data) < 4 {
@@ -205,8 +207,8 @@ func (q *Query) options(data []byte) bool {
 	return true
 }
 
-// cookie reads a COOKIE option, of which the first counts (RFC 7873 section
-// 5.2), and reports whether it has one of the lengths that there are.
+// cookie reads a COOKIE option and reports whether its length is valid. The
+// first option counts (RFC 7873 section 5.2).
 func (q *Query) cookie(value []byte) bool {
 	kind := CookieOther
 	switch n := len(value) - len(q.ClientCookie); {
@@ -224,8 +226,8 @@ func (q *Query) cookie(value []byte) bool {
 	return true
 }
 
-// RawName is the question's name as the client wrote it. msg is the message
-// that was parsed, or a copy; HasQuestion must hold.
+// RawName returns the question's name as the client wrote it. msg is the parsed
+// message or a copy; HasQuestion must be true.
 func (q *Query) RawName(msg []byte) []byte {
 	return msg[HeaderLen : HeaderLen+q.Name.Len()]
 }

@@ -2,15 +2,14 @@ package wire
 
 import "encoding/binary"
 
-// Reply begins an answer to q: it appends the header and, where the question
-// could be read, the question as the client wrote it (RFC 4343: the case is
-// kept). msg is q's message. rcode's upper bits belong into the OPT record
-// (see [AppendOPT]). The answer has QR and RA set, echoes the opcode, RD and
-// CD, and claims no records: the caller counts what it appends.
+// Reply begins an answer to q: it appends the header and, if the question could
+// be read, the question as the client wrote it (RFC 4343: case is preserved).
+// msg is q's message. The upper bits of rcode belong into the OPT record (see
+// [AppendOPT]). The answer has QR and RA set, echoes opcode, RD and CD, and
+// counts no records: the functions that append records count them.
 //
-// The functions of this file write to the end of dst and take base, the
-// offset in dst at which the message begins, since compression pointers count
-// from there.
+// The functions of this file append to dst. base is the offset in dst at which
+// the message begins; compression pointers count from it.
 func Reply(dst []byte, q *Query, msg []byte, rcode Rcode) []byte {
 	flags := FlagQR | FlagRA | uint16(q.Opcode)<<11 | uint16(rcode&0xF)
 	if q.RD {
@@ -28,13 +27,13 @@ func Reply(dst []byte, q *Query, msg []byte, rcode Rcode) []byte {
 	return append(dst, msg[HeaderLen:q.QuestionEnd]...)
 }
 
-// AddCount raises the count of a section of the message that begins at base.
+// AddCount adds n to the count of a section of the message that begins at base.
 func AddCount(dst []byte, base int, s Section, n int) {
 	SetCount(dst[base:], s, Count(dst[base:], s)+n)
 }
 
-// AppendRecord appends a record whose owner is a compression pointer to
-// owner, an offset within the message, and raises the section's count.
+// AppendRecord appends a record whose owner name is a compression pointer to
+// owner, an offset within the message, and counts it.
 func AppendRecord(dst []byte, base int, s Section, owner int, t Type, ttl uint32, rdata []byte) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, 0xC000|uint16(owner))
 	dst = binary.BigEndian.AppendUint16(dst, uint16(t))
@@ -46,14 +45,14 @@ func AppendRecord(dst []byte, base int, s Section, owner int, t Type, ttl uint32
 	return dst
 }
 
-// soaData is the RDATA of the SOA that answers made here carry: mname
-// rideau.invalid, rname nobody.invalid as in RFC 6303 section 3, serial 1,
-// refresh 3600, retry 1200, expire 604800; the minimum follows.
+// soaData is the RDATA of the SOA record in answers made here, without the
+// minimum: mname rideau.invalid, rname nobody.invalid as in RFC 6303 section 3,
+// serial 1, refresh 3600, retry 1200, expire 604800.
 var soaData = []byte("\x06rideau\x07invalid\x00" + "\x06nobody\x07invalid\x00" +
 	"\x00\x00\x00\x01" + "\x00\x00\x0e\x10" + "\x00\x00\x04\xb0" + "\x00\x09\x3a\x80")
 
-// AppendSOA appends the SOA record that lets a negative answer be cached for
-// ttl seconds (RFC 2308 sections 3 and 5) to the section s.
+// AppendSOA appends to the section s the SOA record that allows a negative
+// answer to be cached for ttl seconds (RFC 2308 sections 3 and 5).
 func AppendSOA(dst []byte, base int, s Section, owner int, ttl uint32) []byte {
 	var tmp [64]byte
 	rdata := append(tmp[:0], soaData...)
@@ -61,18 +60,18 @@ func AppendSOA(dst []byte, base int, s Section, owner int, ttl uint32) []byte {
 	return AppendRecord(dst, base, s, owner, TypeSOA, ttl, rdata)
 }
 
-// OPT is what an OPT record says (RFC 6891 section 6.1).
+// OPT is the content of an OPT record (RFC 6891 section 6.1).
 type OPT struct {
 	UDPSize uint16
 	DO      bool
-	Rcode   Rcode // only its upper eight bits go here
+	Rcode   Rcode // only its upper eight bits are written
 	Options []byte
 }
 
 // OPTLen is the length of an OPT record without options.
 const OPTLen = 11
 
-// AppendOPT appends an OPT record of version 0 and raises the count.
+// AppendOPT appends an OPT record of version 0 and counts it.
 func AppendOPT(dst []byte, base int, o OPT) []byte {
 	var flags uint16
 	if o.DO {
@@ -88,8 +87,8 @@ func AppendOPT(dst []byte, base int, o OPT) []byte {
 	return dst
 }
 
-// AppendOption appends options to the OPT record at off, which must be the
-// last of the message.
+// AppendOption appends options to the OPT record at off, which must be the last
+// record of the message.
 func AppendOption(dst []byte, off int, options []byte) []byte {
 	dst = append(dst, options...)
 	n := binary.BigEndian.Uint16(dst[off+9:]) + uint16(len(options))
@@ -112,9 +111,9 @@ func AppendOptionBytes(dst []byte, code uint16, data []byte) []byte {
 	return append(dst, data...)
 }
 
-// Pad pads a message whose last record is an OPT record without options, as
-// AppendQuery makes them, to a multiple of block octets (RFC 7830, RFC 8467 section
-// 4.1). Any other message comes back as it is.
+// Pad pads a message that ends with an OPT record without options, as
+// AppendQuery makes it, to a multiple of block octets (RFC 7830, RFC 8467
+// section 4.1). It returns any other message unchanged.
 func Pad(msg []byte, block int) []byte {
 	off := len(msg) - OPTLen
 	if len(msg) < HeaderLen+OPTLen || Count(msg, Additional) != 1 || msg[off] != 0 || Type(binary.BigEndian.Uint16(msg[off+1:])) != TypeOPT {
@@ -136,8 +135,8 @@ func AppendKeepalive(dst []byte, timeout uint16) []byte {
 	return binary.BigEndian.AppendUint16(dst, timeout)
 }
 
-// CapTTLs lowers the TTLs of a message's records to limit, and those that RFC
-// 2181 section 8 calls zero to that.
+// CapTTLs lowers the TTLs of a message's records to limit, and sets those to
+// zero that RFC 2181 section 8 reads as zero.
 func CapTTLs(msg []byte, limit uint32) {
 	w := NewWalk(msg)
 	var r Record

@@ -1,7 +1,7 @@
 package wire
 
-// SameName reports whether the names at a and b are the same, wherever their
-// pointers lead, in any letter case.
+// SameName reports whether the names at offsets a and b are equal in any letter
+// case. It follows pointers.
 func SameName(m []byte, a, b int) bool {
 	for range MaxName {
 		a, b = follow(m, a), follow(m, b)
@@ -33,8 +33,8 @@ func Parent(m []byte, off int) int {
 	return off + 1 + int(m[off])
 }
 
-// follow returns where the label that begins at off, or that pointers there
-// lead to, is; -1 if that is nowhere.
+// follow returns the offset of the label at off, or of the label to which
+// pointers there lead; -1 if there is none.
 func follow(m []byte, off int) int {
 	for range MaxName {
 		if uint(off) >= uint(len(m)) {

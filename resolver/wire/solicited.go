@@ -1,13 +1,13 @@
 package wire
 
-// MaxAdditional is how many records of the additional section are looked at:
-// each is held against all that stands before it.
+// MaxAdditional is the number of additional records that are examined: each is
+// compared with all records before it.
 const MaxAdditional = 64
 
-// solicited reports whether an additional record belongs to the response
-// (RFC 2181 section 5.4.1): its owner is the question's name, or one that a
-// record before it answers for or points to. Anything else is what somebody
-// would have us believe. The names have been read before. owner is written to.
+// solicited reports whether an additional record belongs to the response (RFC
+// 2181 section 5.4.1): its owner is the question's name, an owner of the answer
+// section, or a name that a record before it points to. Any other record may be
+// a forgery. The names were checked before. It overwrites owner.
 func solicited(msg []byte, rec *Record, owner *Name) bool {
 	var name Name
 	if _, err := owner.Parse(msg, rec.Off); err != nil {

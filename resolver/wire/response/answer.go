@@ -2,9 +2,9 @@ package response
 
 import "rideau/resolver/wire"
 
-// Trim returns the message with nothing but its answer section and, where
-// there is one, the first SOA record of its authority section, without which
-// a negative answer cannot be cached. It writes to msg and what lies behind it.
+// Trim returns the message with only its answer section and, if there is one,
+// the first SOA record of its authority section, without which a negative
+// answer cannot be cached. It overwrites msg and the capacity behind it.
 func Trim(msg []byte) []byte {
 	w := wire.NewWalk(msg)
 	var r wire.Record
@@ -22,15 +22,15 @@ func Trim(msg []byte) []byte {
 			}
 		}
 	}
-	// Nothing of the answer section can depend on what goes, since
-	// compression pointers point backwards; the SOA's names are written out.
+	// Compression pointers point backwards, so the answer section depends on
+	// nothing behind it. The SOA record is uncompressed.
 	wire.SetCount(msg, wire.Authority, min(len(soa), 1))
 	wire.SetCount(msg, wire.Additional, 0)
 	return append(msg[:end], soa...)
 }
 
-// Alias makes name what the answer section of msg says that it is an alias of
-// (CNAME), and reports whether it says so.
+// Alias sets name to the target of its CNAME record in the answer section of
+// msg, and reports whether there is one.
 func Alias(msg []byte, name *wire.Name) bool {
 	var r wire.Record
 	return findAlias(msg, name, &r)
@@ -56,14 +56,14 @@ func findAlias(msg []byte, name *wire.Name, r *wire.Record) bool {
 }
 
 // AppendAliases appends the first links of the chain of aliases that msg has
-// for name to the message that begins at base, makes name what they lead to, and returns
-// the offset at which that name stands in the message.
+// for name to the message that begins at base, sets name to the last target,
+// and returns the offset of that name in the message.
 func AppendAliases(dst []byte, base int, msg []byte, name *wire.Name, links int) (out []byte, owner int) {
 	owner = wire.HeaderLen
 	for range links {
 		var r wire.Record
 		if !findAlias(msg, name, &r) || len(dst)-base > 1<<14-2*wire.MaxName {
-			break // a pointer reaches no further
+			break // a compression pointer cannot reach further
 		}
 		dst = wire.AppendRecord(dst, base, wire.Answer, owner, wire.TypeCNAME, r.TTL, name.Bytes())
 		owner = len(dst) - base - name.Len()
@@ -72,9 +72,9 @@ func AppendAliases(dst []byte, base int, msg []byte, name *wire.Name, links int)
 }
 
 // AppendAnswer appends the records of msg's answer section to that of the
-// message that begins at base, with their names written out,
-// and the SOA records of its authority section to that. It stops at what would make the
-// message longer than max octets.
+// message that begins at base, and the SOA records of its authority section to
+// that, all uncompressed. It stops before a record that is malformed or would
+// make the message longer than max octets.
 func AppendAnswer(dst []byte, base int, msg []byte, max int) []byte {
 	var name wire.Name
 	w := wire.NewWalk(msg)

@@ -2,12 +2,12 @@ package response
 
 import "rideau/resolver/wire"
 
-// Fit cuts the message that begins at base down to limit octets, of which the
-// header and the question must be less, by leaving out records from the end:
-// whole RRsets always, never part of one (RFC 2181 section 9). TC is set if
-// the answer or the authority section has lost any, so that the client asks
-// again by TCP; what the additional section loses is no loss. There may be no
-// OPT record yet.
+// Fit cuts the message that begins at base down to limit octets, which must be
+// enough for the header and the question, by removing records from the end:
+// whole RRsets, never part of one (RFC 2181 section 9). It sets TC if the
+// answer or the authority section lost any, so that the client asks again over
+// TCP; additional records are not essential. The message must not have an OPT
+// record yet.
 func Fit(dst []byte, base, limit int) []byte {
 	m := dst[base:]
 	if len(m) <= limit {
@@ -16,7 +16,7 @@ func Fit(dst []byte, base, limit int) []byte {
 	var f fitter
 	end := f.fill(m, limit)
 	for again := true; again; {
-		end, again = f.tear(m, end)
+		end, again = f.trimTorn(m, end)
 	}
 	counts, lost := f.count(m, end)
 	for i, n := range counts {
@@ -28,20 +28,21 @@ func Fit(dst []byte, base, limit int) []byte {
 	return dst[:base+end]
 }
 
-// fitter knows the RRsets that fit.
+// fitter holds the RRsets that fit.
 type fitter struct {
 	sets [16]rrset
 	n    int
 }
 
-// rrset is where an RRset begins in a message.
+// rrset is an RRset, by its first record.
 type rrset struct {
 	first   wire.Record
 	section wire.Section
 }
 
-// fill notes the RRsets of the records that fit, and returns where those end:
-// before the first that does not fit, or that there is no room to note.
+// fill notes the RRsets of the records that fit, and returns where these
+// records end: before the first record that does not fit, or whose RRset is one
+// more than fitter can hold.
 func (f *fitter) fill(m []byte, limit int) int {
 	w := wire.NewWalk(m)
 	end := w.Offset()
@@ -59,8 +60,8 @@ func (f *fitter) fill(m []byte, limit int) int {
 	return end
 }
 
-// find returns the index of r's RRset among those noted, or -1. Most records
-// stand next to their like.
+// find returns the index of r's RRset among those noted, or -1. It searches
+// backwards, as the records of an RRset usually stand together.
 func (f *fitter) find(m []byte, r *wire.Record) int {
 	for i := f.n - 1; i >= 0; i-- {
 		s := &f.sets[i]
@@ -71,10 +72,10 @@ func (f *fitter) find(m []byte, r *wire.Record) int {
 	return -1
 }
 
-// tear looks whether a record from end on belongs to an RRset that has begun
-// before: that is cut off too, with what follows it, and again reports that
-// this may have torn others.
-func (f *fitter) tear(m []byte, end int) (_ int, again bool) {
+// trimTorn finds RRsets that are cut at end: with records both before and after
+// it. It moves end before such an RRset, and returns the new end; again reports
+// that this may have cut others.
+func (f *fitter) trimTorn(m []byte, end int) (_ int, again bool) {
 	w := wire.NewWalk(m)
 	var r wire.Record
 	was := end
@@ -90,8 +91,8 @@ func (f *fitter) tear(m []byte, end int) (_ int, again bool) {
 	return end, end < was
 }
 
-// count counts the records before end, and reports whether the sections that
-// matter have others.
+// count counts the records before end by section, and reports whether the
+// answer or authority section has others.
 func (f *fitter) count(m []byte, end int) (counts [3]int, lost bool) {
 	w := wire.NewWalk(m)
 	var r wire.Record

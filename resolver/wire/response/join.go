@@ -2,9 +2,10 @@ package response
 
 import "rideau/resolver/wire"
 
-// Join returns one response out of two: the answers of first, which ends with an
-// alias, and all that next says of what that leads to, under its response code. AD
-// holds if it does for both. ok is false if they are too long, or malformed.
+// Join returns one response made of two: the answers of first, which end with
+// an alias, and all that next says about its target, with the response code of
+// next. AD is set if both have it. ok is false if the result is too long or a
+// response is malformed.
 func Join(first, next []byte) (out []byte, ok bool) {
 	w := wire.NewWalk(first)
 	if w.Err() != nil || len(next) < wire.HeaderLen {

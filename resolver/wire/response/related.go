@@ -7,15 +7,15 @@ import (
 	"rideau/resolver/wire"
 )
 
-// What a response has that does not belong to its question is nobody's business
-// and could be anybody's word: a forwarder keeps and passes on what was asked
-// for. Nothing of this allocates unless something has to go.
+// A response may contain records that do not belong to its question, and a
+// forger may have put them there. Rideau caches and passes on only what was
+// asked for. Nothing here allocates unless a record has to be removed or moved.
 
 const (
-	// maxRelated is how many records a response may have, which is more than
-	// fit into one.
+	// maxRelated is the number of records that are examined, which is more than
+	// fit into a message.
 	maxRelated = wire.MaxMessage / 11
-	// maxChain is how long a chain of aliases is followed.
+	// maxChain is the number of names of a chain of aliases that are followed.
 	maxChain = 32
 	// maxCompared bounds the comparisons of names for one response.
 	maxCompared = 20_000
@@ -26,30 +26,31 @@ type relation struct {
 	msg      []byte
 	qtype    wire.Type
 	qclass   wire.Class
-	names    [maxChain]int // where names stand that were asked for or are led to
+	names    [maxChain]int // offsets of the name asked for and of those that CNAME records lead to
 	n        int
-	below    [maxChain]int // targets of DNAME records: names below may be led to
+	below    [maxChain]int // offsets of the targets of DNAME records: names below them may be reached
 	nBelow   int
-	keep     [(maxRelated + 63) / 64]uint64
+	keep     [(maxRelated + 63) / 64]uint64 // a bit for each record
 	compared int
 }
 
-// AppendRelated takes out of a response what does not belong to its question,
-// and puts its answer section in order: there are resolvers that follow a chain of
-// aliases from the top to the bottom and look at no record twice. Where there is nothing to do
-// it returns msg, 0 and false. Otherwise the rest is appended to
-// dst, with names written out, and the number of records that went is returned, and moved tells
-// whether others have another place; ok is false if
-// that cannot be done, or if no answer is left where there was one for other names.
+// AppendRelated removes from a response the records that do not belong to its
+// question, and puts its answer section in the order of the chain of aliases:
+// some resolvers follow a chain from top to bottom and read each record once.
+// If there is nothing to do, it returns msg itself, 0 and false. Otherwise it
+// appends the remaining records to dst, uncompressed, and returns how many it
+// removed and whether others moved. ok is false if the result would be too
+// long, or if no answer remains of answers that were all for other names.
 //
-// There belong, in the question's class: of the answer section, the records of the question's
-// type, aliases (CNAME, and DNAME above) and signatures, of the question's name and of
-// those that aliases lead to; of the authority section
-// SOA records and what proves a denial, and records of names that are at or above
-// those. Signatures and proofs of denial belong with do alone, the query's bit, unless
-// they are of the type that was asked for (RFC 4035 section 3.2.1). msg was accepted by [Response.Parse],
-// which looks at the additional section, and has to be again if anything went that records
-// there belonged to.
+// These records belong, in the question's class. In the answer section: records
+// of the question's type, aliases (CNAME, and DNAME above) and signatures, of
+// the question's name and of the names that aliases lead to. In the authority
+// section: SOA records, proofs of denial, and records of names at or above
+// those names. Signatures and proofs of denial belong only with do, the query's
+// bit, unless they are of the type that was asked for (RFC 4035 section 3.2.1).
+// msg was accepted by [wire.Response.Parse], which examines the additional
+// section. If a record was removed, the caller parses the result again, as
+// additional records may have belonged to it.
 func AppendRelated(dst, msg []byte, do bool) (out []byte, dropped int, moved, ok bool) {
 	r := relation{msg: msg, n: 1}
 	w := wire.NewWalk(msg)
@@ -90,23 +91,23 @@ func AppendRelated(dst, msg []byte, do bool) (out []byte, dropped int, moved, ok
 	return out, dropped, moved, ok
 }
 
-// proves reports whether records of the type are there to prove others, or
-// that there are none.
+// proves reports whether records of the type prove others, or prove that there
+// are none.
 func proves(t wire.Type) bool {
 	return t == wire.TypeRRSIG || t == wire.TypeNSEC || t == wire.TypeNSEC3
 }
 
-// follow finds the names that aliases lead to, in whatever order they stand,
-// from one to the next. What DNAME records alone lead to comes last, since it
-// may be what a CNAME record further on leads to.
+// follow finds the names that aliases lead to, in whatever order the aliases
+// stand. Names that only DNAME records lead to come last, since a later CNAME
+// record may lead to them too.
 func (r *relation) follow() {
 	for r.step(false) || r.nBelow > 0 && r.step(true) {
 	}
 }
 
-// step looks through the answer section for aliases of names that are known, with below
-// of those that DNAME records alone lead to, too; there it ends with the
-// first. It reports whether there were any.
+// step searches the answer section once for aliases of known names, and reports
+// whether it found new ones. With below it also follows aliases of names that
+// only DNAME records lead to, and stops at the first.
 func (r *relation) step(below bool) bool {
 	more := false
 	w := wire.NewWalk(r.msg)
@@ -136,7 +137,7 @@ func (r *relation) step(below bool) bool {
 	return more
 }
 
-// wanted reports whether the question asks for records such as rec.
+// wanted reports whether the question asks for records of rec's type and class.
 func (r *relation) wanted(rec *wire.Record, do bool) bool {
 	if rec.Type == wire.TypeOPT {
 		return true // it is about the message
@@ -154,21 +155,21 @@ func (r *relation) wanted(rec *wire.Record, do bool) bool {
 	return r.qtype == wire.TypeANY
 }
 
-// placeLast is that of what DNAME records alone lead to. The names that aliases
-// lead to have two places each before it.
+// placeLast is the place of records of names that only DNAME records lead to.
+// Each name that CNAME records lead to has two places before it.
 const placeLast = 2 * maxChain
 
-// place reports whether a record is of a name that belongs to the question,
-// and where in the answer section it is to stand: the further down the chain its
-// name is, the later, and what makes a name an alias from above before it.
+// place reports whether a record's name belongs to the question, and its place
+// in the answer section: the later in the chain its name is, the later the
+// place, and the DNAME record that explains a name stands before it.
 func (r *relation) place(rec *wire.Record) (place int, ok bool) {
 	switch rec.Section {
 	case wire.Answer:
 		if i := r.named(rec.Off); i >= 0 {
 			return 2*i + 1, true
 		}
-		// A DNAME record's name is above one that was asked for, and so is
-		// that of its signature.
+		// The owner of a DNAME record, and of its signature, is above a name
+		// that was asked for.
 		if rec.Type == wire.TypeDNAME || rec.Type == wire.TypeRRSIG {
 			if i := r.above(rec.Off); i >= 0 {
 				return 2 * i, true
@@ -185,8 +186,8 @@ func (r *relation) place(rec *wire.Record) (place int, ok bool) {
 	return 0, true
 }
 
-// named returns which of the names that were asked for or that CNAME records
-// lead to stands at off, or -1.
+// named returns the index of the name at off among those that were asked for or
+// that CNAME records lead to, or -1.
 func (r *relation) named(off int) int {
 	for i, n := range r.names[:r.n] {
 		if r.same(off, n) {
@@ -196,7 +197,8 @@ func (r *relation) named(off int) int {
 	return -1
 }
 
-// isBelow reports whether the name at off is at or below a DNAME's target.
+// isBelow reports whether the name at off is at or below a DNAME record's
+// target.
 func (r *relation) isBelow(off int) bool {
 	for _, t := range r.below[:r.nBelow] {
 		if r.within(off, t) {
@@ -206,8 +208,9 @@ func (r *relation) isBelow(off int) bool {
 	return false
 }
 
-// above returns which is the first of the names that named knows that is the
-// one at off or below it: maxChain for one that DNAME records alone lead to, and -1 for none.
+// above returns the index of the first of those names that is at or below the
+// name at off: maxChain for a name that only DNAME records lead to, and -1 for
+// none.
 func (r *relation) above(off int) int {
 	for i, n := range r.names[:r.n] {
 		if r.within(n, off) {
@@ -220,8 +223,8 @@ func (r *relation) above(off int) int {
 	return -1
 }
 
-// rebuild appends the message with what is kept, its answer section in order
-// if anything has to move.
+// rebuild appends the message with the records that are kept; with move, its
+// answer section in order.
 func (r *relation) rebuild(dst []byte, move bool) ([]byte, bool) {
 	w := wire.NewWalk(r.msg)
 	base := len(dst)
@@ -259,7 +262,7 @@ func (r *relation) rebuild(dst []byte, move bool) ([]byte, bool) {
 	return out, true
 }
 
-// placed are records that are to be put in order.
+// placed are records to be put in order.
 type placed []placedRecord
 
 type placedRecord struct {
@@ -267,7 +270,7 @@ type placedRecord struct {
 	place int
 }
 
-// each calls do for each of them, in order.
+// each calls do for each record, in order.
 func (p placed) each(do func(*wire.Record)) {
 	slices.SortStableFunc(p, func(a, b placedRecord) int { return a.place - b.place })
 	for i := range p {
@@ -275,8 +278,8 @@ func (p placed) each(do func(*wire.Record)) {
 	}
 }
 
-// same reports whether the names at two offsets are the same in any letter
-// case. Once too much was compared, none are.
+// same reports whether the names at two offsets are equal in any letter case.
+// After maxCompared comparisons it reports false.
 func (r *relation) same(a, b int) bool {
 	if r.compared++; r.compared > maxCompared {
 		return false
@@ -284,7 +287,7 @@ func (r *relation) same(a, b int) bool {
 	return wire.SameName(r.msg, a, b)
 }
 
-// within reports whether the name at off is that of the zone's, or below it.
+// within reports whether the name at off is the zone's, or below it.
 func (r *relation) within(off, zone int) bool {
 	for range wire.MaxName / 2 {
 		if r.same(off, zone) {

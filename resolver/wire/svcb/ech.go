@@ -6,32 +6,32 @@ import (
 	"rideau/resolver/wire"
 )
 
-// Parameters of SVCB and HTTPS records (RFC 9460 section 14.3.2).
+// Keys of parameters of SVCB and HTTPS records (RFC 9460 section 14.3.2).
 const (
 	paramMandatory = 0
 	paramECH       = 5
 )
 
-// AppendWithoutECH appends msg to dst as if nobody offered Encrypted Client
-// Hello: without the parameter ech of its SVCB and HTTPS records (RFC 9848
-// section 3), in whichever section, and without the mention of it in their
-// parameter mandatory (RFC 9460 section 8). changed is false, and dst comes back as it
-// was, where there is nothing to take away; that is found out in one walk.
-// msg was accepted by [Response.Parse]; it is neither written nor kept. What
-// is malformed in a record's parameters stays as it is: who reads them has to
-// refuse the record in either form (RFC 9460 section 2.2). The error is
-// ErrMessage, and dst comes back as it was, where the names that have to be
-// written out make the message longer than MaxMessage.
+// AppendWithoutECH appends msg to dst without Encrypted Client Hello: without
+// the parameter ech of its SVCB and HTTPS records (RFC 9848 section 3), in
+// every section, and without ech in their parameter mandatory (RFC 9460 section
+// 8). If msg has no ech, changed is false and dst is returned unchanged; one
+// walk through the records finds that out. msg was accepted by
+// [wire.Response.Parse]; it is neither written nor retained. Malformed
+// parameters are copied as they are: every reader must refuse such a record in
+// either form (RFC 9460 section 2.2). If uncompressed names make the message
+// longer than MaxMessage, the error is ErrMessage and dst is returned
+// unchanged.
 //
-// A signature over an RRset that lost something fits it no longer. So the
-// RRSIG records that cover it go too, and AD is cleared (RFC 4035 section
-// 3.2.3: no longer is everything here authentic). A client that validates by itself refuses
-// the RRset in either form, bogus with the signature and bogus without, and
-// goes on without it; that is what removing ech costs in signed zones. A
-// client that relies on its resolver uses the rest of the record.
+// A signature over a changed RRset is no longer valid. So the RRSIG records
+// that cover it are left out, and AD is cleared: not all of the message is
+// authentic any more (RFC 4035 section 3.2.3). A client that validates by
+// itself refuses the RRset with or without the signature, and continues without
+// it; that is the price of removing ech in signed zones. A client that relies
+// on its resolver uses the rest of the record.
 //
-// It does not allocate where dst has the room: len(msg) is enough for
-// messages that compress no more than owner names.
+// It does not allocate if dst has the capacity: len(msg) suffices for messages
+// that compress no more than owner names.
 func AppendWithoutECH(dst, msg []byte, scratch *wire.Name) (out []byte, changed bool, err error) {
 	var e echRemoval
 	if !e.find(msg, scratch) {
@@ -62,27 +62,27 @@ func AppendWithoutECH(dst, msg []byte, scratch *wire.Name) (out []byte, changed 
 	return out, true, nil
 }
 
-// echRemoval is one call of AppendWithoutECH.
+// echRemoval is the state of one call of AppendWithoutECH.
 type echRemoval struct {
 	msg  []byte
 	base int
 
-	// rrsets are the RRsets that lose something, as hashes of owner and type.
-	// Should two share a hash, one more signature goes. Where there are more
-	// than fit, which no answer needs, all are taken to lose something.
+	// rrsets are hashes of the owner and type of the RRsets that lose a
+	// parameter. If two RRsets have the same hash, one signature more is left
+	// out. If there are more RRsets than fit, which no answer needs, all count
+	// as changed.
 	rrsets [16]uint64
 	n      int
 	all    bool
 
-	// moved says where names of msg are written in full in the copy, for
-	// pointers to them: a ring of pairs, the older overwritten. An offset of 0
-	// is none.
+	// moved maps offsets of names in msg to offsets at which the copy has them
+	// in full, so that the copy can use pointers to them. It is a ring, newer
+	// pairs overwrite older ones. An offset of 0 is none.
 	moved [16]struct{ from, to uint16 }
 	next  int
 }
 
-// find collects the RRsets that have an ech, and reports whether there are
-// any.
+// find collects the RRsets that have an ech, and reports whether there are any.
 func (e *echRemoval) find(msg []byte, scratch *wire.Name) bool {
 	w := wire.NewWalk(msg)
 	var r wire.Record
@@ -107,7 +107,8 @@ func (e *echRemoval) find(msg []byte, scratch *wire.Name) bool {
 	return e.n > 0
 }
 
-// signs reports whether r, an RRSIG, covers an RRset that loses something.
+// signs reports whether r, an RRSIG record, covers an RRset that loses a
+// parameter.
 func (e *echRemoval) signs(r *wire.Record, scratch *wire.Name) bool {
 	if r.End-r.DataOff < 2 {
 		return false
@@ -131,7 +132,8 @@ func (e *echRemoval) signs(r *wire.Record, scratch *wire.Name) bool {
 	return false
 }
 
-// hashRRset is FNV-1a over the owner name in lower case and the type.
+// hashRRset returns the FNV-1a hash of the owner name in lower case and the
+// type.
 func hashRRset(owner *wire.Name, t wire.Type) uint64 {
 	h := uint64(14695981039346656037)
 	for _, b := range owner.Bytes() {
@@ -140,8 +142,8 @@ func hashRRset(owner *wire.Name, t wire.Type) uint64 {
 	return (h ^ uint64(t)) * 1099511628211
 }
 
-// targetEnd is the offset after the target name of an SVCB or HTTPS record:
-// that of its parameters.
+// targetEnd returns the offset after the target name of an SVCB or HTTPS
+// record, where its parameters begin.
 func targetEnd(msg []byte, r *wire.Record) (off int, ok bool) {
 	off, ok = wire.TargetOffset(msg, r)
 	if !ok {
@@ -151,8 +153,8 @@ func targetEnd(msg []byte, r *wire.Record) (off int, ok bool) {
 	return off, off >= 0 && off <= r.End
 }
 
-// nextParam splits the first parameter off params: its key, and all of it,
-// head included. ok is false at the end and at what is malformed.
+// nextParam returns the key of the first parameter and all of its octets, the
+// head included. ok is false at the end and if it is malformed.
 func nextParam(params []byte) (key uint16, whole []byte, ok bool) {
 	if len(params) < 4 {
 		return 0, nil, false
@@ -177,13 +179,13 @@ func hasParam(params []byte, want uint16) bool {
 	}
 }
 
-// appendRecord appends r's copy. Offsets differ in the copy, so that no
-// pointer can be taken over but one to the question's name, which stays where
-// it was: names are written out, or point to one that was.
+// appendRecord appends a copy of r. Offsets differ in the copy, so no pointer
+// can be copied except one to the question's name, which stays in its place:
+// names are uncompressed, or point to one that is.
 func (e *echRemoval) appendRecord(dst []byte, r *wire.Record, scratch *wire.Name) []byte {
 	dst, ok := e.appendName(dst, r.Off, true, scratch)
 	if !ok {
-		return dst // unheard of: Parse read it
+		return dst // cannot happen: Parse read it
 	}
 	dst = append(dst, e.msg[r.TTLOff-4:r.TTLOff+4]...) // type, class, TTL
 	length := len(dst)
@@ -219,17 +221,17 @@ func (e *echRemoval) appendData(dst []byte, r *wire.Record, scratch *wire.Name) 
 	return append(dst, e.msg[off:r.End]...)
 }
 
-// appendName appends the name at off: as a pointer, if compress and if it was
-// one to a name that the copy has; else in full, in its own letters unless it
-// was compressed.
+// appendName appends the name at off. With compress, a pointer to a name that
+// the copy has in full becomes a pointer to it there. Otherwise the name is
+// appended in full: in its own letters, or in lower case if it was compressed.
 func (e *echRemoval) appendName(dst []byte, off int, compress bool, scratch *wire.Name) (out []byte, ok bool) {
 	const maxPointer = 0x3FFF
-	from := off // where the name begins, at one pointer's distance at most
+	from := off // where the name begins, after at most one pointer
 	if c := e.msg[off]; c >= 0xC0 && off+1 < len(e.msg) {
 		from = int(c&0x3F)<<8 | int(e.msg[off+1])
 		to := 0
 		if from == wire.HeaderLen {
-			to = wire.HeaderLen // the question's name stays where it was
+			to = wire.HeaderLen // the question's name stays in its place
 		}
 		for i := range e.moved {
 			if m := &e.moved[i]; m.from != 0 && int(m.from) == from {
@@ -253,8 +255,8 @@ func (e *echRemoval) appendName(dst []byte, off int, compress bool, scratch *wir
 	return append(dst, scratch.Bytes()...), true
 }
 
-// appendParams appends parameters without ech. Where there is no ech,
-// mandatory may name it in vain: then the record is malformed (RFC 9460
+// appendParams appends parameters without ech. If there is no ech, they are
+// copied even if mandatory lists it: the record is then malformed (RFC 9460
 // section 8), and stays so.
 func appendParams(dst, params []byte) []byte {
 	if !hasParam(params, paramECH) {
@@ -276,8 +278,8 @@ func appendParams(dst, params []byte) []byte {
 	}
 }
 
-// appendMandatory appends the parameter mandatory without ech; nothing if
-// that was all.
+// appendMandatory appends the parameter mandatory without ech, or nothing if it
+// listed only ech.
 func appendMandatory(dst, whole []byte) []byte {
 	keys := whole[4:]
 	if len(keys)%2 != 0 {

@@ -6,8 +6,8 @@ import (
 	"rideau/resolver/wire"
 )
 
-// Hints reads the addresses in an SVCB or HTTPS record's ipv4hint and
-// ipv6hint parameters (RFC 9460 section 7.3). It borrows the message.
+// Hints reads the addresses of an SVCB or HTTPS record's parameters ipv4hint
+// and ipv6hint (RFC 9460 section 7.3). It borrows the message.
 type Hints struct {
 	msg       []byte
 	off, end  int // of the parameters not yet read
@@ -15,8 +15,8 @@ type Hints struct {
 	size      int
 }
 
-// NewHints begins at r's parameters; next is the offset after its target
-// name. What is malformed yields nothing.
+// NewHints returns the Hints of r; next is the offset after its target name.
+// Malformed parameters yield no address.
 func NewHints(msg []byte, r *wire.Record, next int) Hints {
 	return Hints{msg: msg, off: next, end: r.End}
 }
