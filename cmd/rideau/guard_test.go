@@ -94,7 +94,7 @@ func ownImports() map[string][]string {
 		"resolver/audit":           {"blocklists", "blocklists/format", "resolver", "resolver/wire"},
 		"resolver/batch":           nil,
 		"resolver/limit":           {"resolver/wire"},
-		"resolver/listener":        {"resolver", "resolver/batch", "resolver/limit"},
+		"resolver/listener":        {"resolver", "resolver/batch", "resolver/limit", "resolver/listener/datagram", "resolver/listener/session", "resolver/listener/stream"},
 		"resolver/ops":             {"blocklists", "blocklists/compile", "blocklists/format", "blocklists/input", "resolver/ops/metrics"},
 		"resolver/resolvertest":    nil,
 		"resolver": {"blocklists", "blocklists/prefix", "blocklists/suffix", "resolver/batch",
@@ -119,6 +119,9 @@ func ownImports() map[string][]string {
 		"resolver/cache":               {"resolver/wire", "resolver/cache/slab"},
 		"resolver/cookie":              nil,
 		"resolver/device":              nil,
+		"resolver/listener/datagram":   {"resolver", "resolver/batch", "resolver/limit", "resolver/listener/session"},
+		"resolver/listener/session":    {"resolver", "resolver/limit"},
+		"resolver/listener/stream":     {"resolver", "resolver/batch", "resolver/listener/session"},
 		"resolver/upstream":            {"resolver/upstream/acceptance", "resolver/upstream/latency", "resolver/wire"},
 		"resolver/upstream/acceptance": {"resolver/wire"},
 		"resolver/upstream/do53":       {"resolver/upstream", "resolver/upstream/acceptance", "resolver/wire"},
@@ -148,10 +151,10 @@ func otherModules() map[string][2][]string {
 		"github.com/spf13/pflag":          {{"cmd/rideau"}},
 		"golang.org/x/net/idna":           {{"blocklists/format"}},
 		"golang.org/x/net/publicsuffix":   {{"blocklists/format", "blocklists/lint"}},
-		"golang.org/x/net/ipv4":           {{"resolver/listener"}},
-		"golang.org/x/net/ipv6":           {{"resolver/listener"}},
+		"golang.org/x/net/ipv4":           {{"resolver/listener/datagram"}},
+		"golang.org/x/net/ipv6":           {{"resolver/listener/datagram"}},
 		"golang.org/x/net/quic":           {nil, {"resolver/upstream/encrypted"}},
-		"golang.org/x/sys":                {{"cmd/rideau/internal/server", "resolver/batch", "resolver/listener", "resolver/upstream/mux"}, {"cmd/rideau"}},
+		"golang.org/x/sys":                {{"cmd/rideau/internal/server", "resolver/batch", "resolver/listener", "resolver/listener/datagram", "resolver/listener/stream", "resolver/upstream/mux"}, {"cmd/rideau"}},
 		"gopkg.in/yaml.v3":                {{"config/node"}, {"config"}},
 	}
 }
@@ -279,7 +282,6 @@ func largePackages() map[string]int {
 	return map[string]int{
 		"blocklists/format": 2500,
 		"resolver":          2050,
-		"resolver/listener": 2950,
 	}
 }
 

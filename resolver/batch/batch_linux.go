@@ -152,3 +152,12 @@ func (p *Poller) Close() {
 	unix.Close(p.wake)
 	unix.Close(p.fd)
 }
+
+// Control calls f with the descriptor of c, which stays open meanwhile.
+func Control(c syscall.RawConn, f func(fd int) error) error {
+	var err error
+	if e := c.Control(func(fd uintptr) { err = f(int(fd)) }); e != nil {
+		return e
+	}
+	return err
+}

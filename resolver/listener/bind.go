@@ -8,10 +8,12 @@ import (
 	"net/netip"
 	"strings"
 	"syscall"
+
+	"rideau/resolver/listener/datagram"
 )
 
-// bind opens the sockets of all addresses. What it has opened when it fails
-// is in l for the caller to close.
+// bind opens the sockets of all addresses. If it fails, the caller closes those
+// that are in l.
 func (l *Listener) bind() error {
 	if len(l.o.Addrs) == 0 {
 		return errors.New("listener: no address to listen on")
@@ -24,8 +26,8 @@ func (l *Listener) bind() error {
 	return nil
 }
 
-// bindAddr opens the sockets of one of Options.Addrs. Where the kernel chose
-// a port for one that another socket cannot have, it tries again.
+// bindAddr opens the sockets of one of Options.Addrs. If the kernel chose a port
+// that is not free for all of them, it tries again.
 func (l *Listener) bindAddr(s string) error {
 	targets, err := parseAddr(s)
 	if err != nil {
@@ -50,7 +52,7 @@ func (l *Listener) bindAddr(s string) error {
 // target is an address to bind.
 type target struct {
 	addr netip.AddrPort
-	// optional: the host may lack the address's family.
+	// optional: the host may have no address of this family.
 	optional bool
 }
 
@@ -80,7 +82,7 @@ func parseAddr(s string) ([]target, error) {
 // group is the sockets of one address of the configuration.
 type group struct {
 	l     *Listener
-	udp   []packetConn
+	udp   []*datagram.Worker
 	tcp   []*net.TCPListener
 	addrs []netip.AddrPort
 }
@@ -117,8 +119,8 @@ func noFamily(err error) bool {
 		errors.Is(err, syscall.EPROTONOSUPPORT)
 }
 
-// openTarget opens TCP first: only one process can have that, unless told to
-// share, so that it settles who has the address.
+// openTarget opens TCP first: only one process can have the address for TCP,
+// unless told to share it, so that this decides who has it.
 func (g *group) openTarget(t target) (netip.AddrPort, error) {
 	lc := net.ListenConfig{
 		Control:   func(_, _ string, c syscall.RawConn) error { return prepareTCP(c, g.l.o.ReusePort) },
@@ -136,16 +138,17 @@ func (g *group) openTarget(t target) (netip.AddrPort, error) {
 	}
 	t.addr = netip.AddrPortFrom(t.addr.Addr(), tcp.Addr().(*net.TCPAddr).AddrPort().Port())
 
-	conns, err := openUDP(t, &g.l.o, &g.l.log)
-	g.udp = append(g.udp, conns...)
+	workers, err := g.l.openUDP(t)
+	g.udp = append(g.udp, workers...)
 	if err != nil {
 		return t.addr, bindError(err, "udp", t.addr)
 	}
 	return t.addr, nil
 }
 
-func openPortable(t target, o *Options, log *throttle) ([]packetConn, error) {
-	if o.ReusePort {
+// openPortable opens one socket for all workers at one address.
+func (l *Listener) openPortable(t target) ([]*datagram.Worker, error) {
+	if l.o.ReusePort {
 		return nil, errors.New("addresses cannot be shared (reuse port) with portable sockets")
 	}
 	c, err := listenUDP(t, nil)
@@ -155,12 +158,7 @@ func openPortable(t target, o *Options, log *throttle) ([]packetConn, error) {
 	// Best effort: the system has its own limits.
 	c.SetReadBuffer(socketBuffer)
 	c.SetWriteBuffer(socketBuffer)
-	p := newPortableConn(c, log)
-	all := make([]packetConn, o.Workers)
-	for i := range all {
-		all[i] = p
-	}
-	return all, nil
+	return datagram.NewPortable(c, l.o.Workers, l.core, l.o.Logger), nil
 }
 
 func listenUDP(t target, control func(network, address string, c syscall.RawConn) error) (*net.UDPConn, error) {
@@ -172,8 +170,8 @@ func listenUDP(t target, control func(network, address string, c syscall.RawConn
 	return c.(*net.UDPConn), nil
 }
 
-// socketBuffer is what bursts are to find room in: some 5,000 queries, as the
-// kernel counts.
+// socketBuffer is the size of a socket's buffer: it holds a burst of some 5,000
+// queries, as the kernel counts.
 const socketBuffer = 4 << 20
 
 // bindError says what to do about the usual failures of starting.
@@ -189,7 +187,7 @@ func bindError(err error, transport string, addr netip.AddrPort) error {
 	}
 	var op *net.OpError
 	if errors.As(err, &op) {
-		err = op.Err // the rest says again what is said here
+		err = op.Err // the rest repeats what is said here
 	}
 	return fmt.Errorf("listen on %s %s: %w%s", transport, addr, err, remedy)
 }

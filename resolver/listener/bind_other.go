@@ -4,13 +4,12 @@ package listener
 
 import (
 	"errors"
-	"net"
 	"syscall"
+
+	"rideau/resolver/listener/datagram"
 )
 
-func openUDP(t target, o *Options, log *throttle) ([]packetConn, error) {
-	return openPortable(t, o, log)
-}
+func (l *Listener) openUDP(t target) ([]*datagram.Worker, error) { return l.openPortable(t) }
 
 func prepareTCP(_ syscall.RawConn, share bool) error {
 	if share {
@@ -20,9 +19,3 @@ func prepareTCP(_ syscall.RawConn, share bool) error {
 }
 
 func openToSharing(syscall.Conn) error { return nil }
-
-// detachTCP cannot be had here.
-func detachTCP(*net.TCPListener) error { return errors.ErrUnsupported }
-
-// hasQueued cannot be told here.
-func hasQueued(*net.TCPListener) bool { return false }

@@ -16,6 +16,7 @@ import (
 
 	"rideau/resolver"
 	"rideau/resolver/listener"
+	"rideau/resolver/listener/session"
 )
 
 // fake answers what a message's 13th octet says; see query. The answer is the
@@ -148,7 +149,7 @@ func needs(t testing.TB, addr string) {
 	}
 }
 
-func serve(t testing.TB, h listener.Handler, o listener.Options) *server {
+func serve(t testing.TB, h session.Handler, o listener.Options) *server {
 	t.Helper()
 	s := &server{log: new(bytes.Buffer), stats: new(resolver.Stats)}
 	if o.Addrs == nil {
@@ -254,7 +255,7 @@ func noLeak(t *testing.T) {
 		b := make([]byte, 1<<20)
 		for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 			stacks := string(b[:runtime.Stack(b, true)])
-			if !strings.Contains(stacks, "rideau/resolver/listener.(") {
+			if !strings.Contains(stacks, "rideau/resolver/listener.(") && !strings.Contains(stacks, "rideau/resolver/listener/") {
 				return
 			}
 			if time.Now().After(end) {

@@ -9,27 +9,14 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"rideau/resolver"
 	"rideau/resolver/limit"
+	"rideau/resolver/listener/datagram"
+	"rideau/resolver/listener/session"
+	"rideau/resolver/listener/stream"
 )
-
-// Handler answers queries. It is safe for concurrent use. What it is given it
-// does not keep, and what it appends it does not keep either.
-type Handler interface {
-	// Answer appends the answer to dst if that needs no waiting. It says
-	// resolver.Pending if Resolve is to be called, with the same query or a
-	// copy of it whose Msg may have moved.
-	Answer(dst []byte, q *resolver.Query) ([]byte, resolver.Outcome)
-	// Resolve appends the answer to a query that Answer left pending, or
-	// nothing if none is to be sent. It returns soon after ctx has ended.
-	Resolve(ctx context.Context, dst []byte, q *resolver.Query) ([]byte, resolver.Outcome)
-	// Shed appends the answer to a query that Answer left pending and that
-	// there is no room for.
-	Shed(dst []byte, q *resolver.Query) ([]byte, resolver.Outcome)
-}
 
 // Defaults of Options.
 const (
@@ -40,6 +27,9 @@ const (
 	DefaultIdleTimeout             = 10 * time.Second
 	DefaultMessageTimeout          = 5 * time.Second
 	DefaultWriteTimeout            = 5 * time.Second
+	// DefaultMaxPending is how many queries may wait if no WaitLimit is given.
+	// A query that waits costs a goroutine and its buffers, in all some 10 KiB.
+	DefaultMaxPending = 4096
 )
 
 // Options are fixed when a Listener is made. A zero field has the default.
@@ -52,42 +42,33 @@ type Options struct {
 	// Workers is the number of UDP goroutines for each address, each with a
 	// socket of its own; GOMAXPROCS if 0.
 	Workers int
-	// Portable uses the system's plain UDP calls, one for each datagram,
-	// where batches of them would be had: for sandboxes that forbid those.
+	// Portable uses the system's plain UDP calls, one for each datagram, also
+	// where datagrams could be read in batches: for sandboxes that forbid that.
 	Portable bool
 	// ReusePort lets the addresses be shared with a Listener of this process
 	// or user that has them already, so that one can take over from another
 	// without a gap. Without it, Listen fails if anyone has them. Linux only.
 	ReusePort bool
-	// Room bounds the queries that wait. If nil the Listener has one of
+	// WaitLimit bounds the queries that wait. If nil the Listener has one of
 	// its own, for DefaultMaxPending.
 	WaitLimit *limit.WaitLimit
-	// Drain is how long the queries that wait may take when Serve is to end.
+	// Drain is how long queries may still wait after the context of Serve has
+	// ended.
 	Drain time.Duration
 
-	// MaxConnections bounds the open TCP connections. To admit one more, the
-	// one that has been idle for longest is closed (RFC 7766, section 6.2.3
-	// lets a server do so); if all are busy the new one is refused.
-	MaxConnections int
-	// MaxConnectionsPerClient bounds those of one client: an IPv4 address or
-	// an IPv6 /64. More are refused.
+	// MaxConnections, MaxConnectionsPerClient, MaxPendingPerConnection and the
+	// timeouts are those of stream.Options.
+	MaxConnections          int
 	MaxConnectionsPerClient int
-	// MaxPendingPerConnection bounds the queries of one connection that
-	// wait. Beyond it the connection is not read until one has its answer.
 	MaxPendingPerConnection int
-	// IdleTimeout closes a connection that has sent no whole message for so
-	// long and waits for no answer. Clients that ask are told of it.
-	IdleTimeout time.Duration
-	// MessageTimeout is how long a message may take from its first octet
-	// to its last.
-	MessageTimeout time.Duration
-	// WriteTimeout closes a connection whose client does not take its answers.
-	WriteTimeout time.Duration
+	IdleTimeout             time.Duration
+	MessageTimeout          time.Duration
+	WriteTimeout            time.Duration
 
-	// Logger is told of what an operator should know, each kind of trouble
-	// once a second at most; slog.Default() if nil.
+	// Logger gets what an operator should know, each kind of trouble once a
+	// second at most; slog.Default() if nil.
 	Logger *slog.Logger
-	// Stats counts the queries; nil counts them for nobody.
+	// Stats counts the queries. If nil nobody can read the counts.
 	Stats *resolver.Stats
 }
 
@@ -122,90 +103,33 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Stats are a Listener's own figures at one moment; totals count from its start.
+// Stats are a Listener's figures at one moment; totals count from its start.
+// See session.Stats, stream.Stats and datagram.Stats for what they say.
 type Stats struct {
-	Pending     int    // queries that wait now
-	Connections int    // TCP connections open now
-	Accepted    uint64 // TCP connections admitted
-	Refused     uint64 // TCP connections closed at once, for a limit
-	Evicted     uint64 // idle TCP connections closed in favour of new ones
-	TimedOut    uint64 // TCP connections closed because a message or an answer took too long
-	Shed        uint64 // queries that found no room to wait
-	Oversized   uint64 // UDP queries of more than 4096 octets
-	SendErrors  uint64 // answers that the system would not send
-	ReadErrors  uint64 // errors of UDP sockets and of accepting connections
-	Panics      uint64 // queries given up because the handler panicked
-	Lost        uint64 // datagrams that the system let go because they were not read in time; 0 where it does not tell
-	Shielded    uint64 // datagrams that it has let go since there was a Shield
-	// Backlog is how full the fullest UDP socket is, from 0 to 1; 0 where the
-	// system does not tell.
-	Backlog float64
+	Pending, Connections                 int // now
+	Shed, SendErrors, ReadErrors, Panics uint64
+	Accepted, Refused, Evicted, TimedOut uint64
+	Oversized, Lost, Shielded            uint64
+	Backlog                              float64 // of the fullest UDP socket
 }
-
-type counts struct {
-	accepted, refused, evicted, timedOut, shed, oversized, sendErrors, readErrors, panics atomic.Uint64
-}
-
-// The phases of a Listener's life, in order.
-const (
-	bound    int32 = iota
-	serving        // until the context ends
-	draining       // connections are read no more; UDP sockets are, see Serve
-	sweeping       // UDP sockets are read until they are empty, for the last time
-	closed
-)
 
 // Listener serves DNS over UDP and TCP on some addresses.
 type Listener struct {
-	h     Handler
-	o     Options
-	log   throttle
-	phase atomic.Int32
-	// drainBegan is when draining began, in Unix nanoseconds.
-	drainBegan atomic.Int64
-	count      counts
+	core *session.Core
+	o    Options
 
-	addrs []netip.AddrPort
-	udp   []packetConn
-	tcp   []*net.TCPListener
-	conns connTable
-	jobs  jobPool
-	pages pages
-
-	workers []*worker // one for each of udp
+	addrs   []netip.AddrPort
+	udp     []*datagram.Worker
+	tcp     []*net.TCPListener
+	streams *stream.Server
 }
 
-// packetConn is a UDP socket that answers what it reads.
-type packetConn interface {
-	// serve reads and answers on behalf of w until l.phase is sweeping and
-	// nothing is left to read, or l.phase is closed.
-	serve(w *worker)
-	// detach has the kernel bring no more queries, where it can: what it
-	// brought is still read, and answers are still sent.
-	detach() error
-	// losses says what datagrams the system has let go.
-	losses() losses
-	// shield has the system let go of datagrams; nil has it take all.
-	shield(s *limit.Shield) error
-	// interrupt wakes serve to look at l.phase.
-	interrupt()
-	Close() error
-}
-
-// losses are datagrams that the system has let go.
-type losses struct {
-	room    uint64  // for want of room
-	shield  uint64  // while there was a shield, which the system counts alike
-	backlog float64 // how full the socket is
-}
-
-// Shield has the system let go of some datagrams of networks that flood, before
-// they cost anything; nil has it take all again. It is
-// safe for concurrent use.
+// Shield has the system drop some datagrams of networks that flood, before
+// they cost anything; nil has it drop none. It is safe for concurrent use.
 func (l *Listener) Shield(s *limit.Shield) error {
 	var err error
-	for _, u := range l.udp {
-		err = cmp.Or(err, u.shield(s))
+	for _, w := range l.udp {
+		err = cmp.Or(err, w.Shield(s))
 	}
 	return err
 }
@@ -214,26 +138,27 @@ func (l *Listener) Shield(s *limit.Shield) error {
 var ErrServed = errors.New("listener: served or closed before")
 
 // Listen binds all addresses of o, or none.
-func Listen(h Handler, o Options) (*Listener, error) {
-	l := &Listener{h: h, o: o.withDefaults()}
-	l.log.to = l.o.Logger
-	l.conns.init(&l.o)
-	l.jobs.init(l)
+func Listen(h session.Handler, o Options) (*Listener, error) {
+	o = o.withDefaults()
+	l := &Listener{core: session.New(h, o.WaitLimit, session.NewLog(o.Logger)), o: o}
+	l.streams = stream.NewServer(l.core, stream.Options{
+		Transport:      resolver.TCP,
+		MaxConnections: o.MaxConnections, MaxConnectionsPerClient: o.MaxConnectionsPerClient, MaxPending: o.MaxPendingPerConnection,
+		IdleTimeout: o.IdleTimeout, MessageTimeout: o.MessageTimeout, WriteTimeout: o.WriteTimeout,
+		Drain: o.Drain,
+	})
 	if err := l.bind(); err != nil {
 		l.closeSockets()
 		return nil, err
 	}
-	for range l.udp {
-		l.workers = append(l.workers, &worker{l: l})
-	}
 	return l, nil
 }
 
-// waiting is how many queries wait, wherever they do.
+// waiting is how many queries wait, as jobs or on workers' goroutines.
 func (l *Listener) waiting() int {
-	n := l.jobs.active()
-	for _, w := range l.workers {
-		n += int(w.waiting.Load())
+	n := l.core.Waiting()
+	for _, w := range l.udp {
+		n += w.Waiting()
 	}
 	return n
 }
@@ -246,34 +171,26 @@ func (l *Listener) Addr() netip.AddrPort { return l.addrs[0] }
 
 // Stats returns the figures of this moment.
 func (l *Listener) Stats() Stats {
-	c := &l.count
-	var lost losses
-	for _, u := range l.udp {
-		n := u.losses()
-		lost.room, lost.shield, lost.backlog = lost.room+n.room, lost.shield+n.shield, max(lost.backlog, n.backlog)
+	c, t := l.core.Stats(), l.streams.Stats()
+	s := Stats{
+		Pending: l.waiting(), Connections: t.Connections,
+		Shed: c.Shed, SendErrors: c.SendErrors, ReadErrors: c.ReadErrors, Panics: c.Panics,
+		Accepted: t.Accepted, Refused: t.Refused, Evicted: t.Evicted, TimedOut: t.TimedOut,
 	}
-	return Stats{
-		Lost:        lost.room,
-		Shielded:    lost.shield,
-		Backlog:     lost.backlog,
-		Pending:     l.waiting(),
-		Connections: l.conns.len(),
-		Accepted:    c.accepted.Load(),
-		Refused:     c.refused.Load(),
-		Evicted:     c.evicted.Load(),
-		TimedOut:    c.timedOut.Load(),
-		Shed:        c.shed.Load(),
-		Oversized:   c.oversized.Load(),
-		SendErrors:  c.sendErrors.Load(),
-		ReadErrors:  c.readErrors.Load(),
-		Panics:      c.panics.Load(),
+	for _, w := range l.udp {
+		n := w.Stats()
+		s.Oversized += n.Oversized
+		s.Lost += n.Lost
+		s.Shielded += n.Shielded
+		s.Backlog = max(s.Backlog, n.Backlog)
 	}
+	return s
 }
 
-// Close gives up the sockets of a Listener that is not served.
+// Close closes the sockets of a Listener that is not served.
 // One that is served ends with its context, and Close does nothing.
 func (l *Listener) Close() {
-	if l.phase.CompareAndSwap(bound, closed) {
+	if l.core.Abandon() {
 		l.closeSockets()
 	}
 }
@@ -282,39 +199,33 @@ func (l *Listener) closeSockets() {
 	for _, t := range l.tcp {
 		t.Close()
 	}
-	for _, u := range l.udp {
-		u.Close()
+	for _, w := range l.udp {
+		w.Close()
 	}
 }
 
 // Serve answers queries until ctx ends; then it drains and closes the sockets.
 //
-// Draining lets the queries that wait have their answers, for as long as
-// Options.Drain. Connections are read no more, but for what has come on them
-// and for the first query of the newest. UDP sockets are taken out of
-// the kernel's sight at once, so that new queries go to the Listener that
-// takes over (Options.ReusePort), if any; but what has reached them is
-// answered. Where the system cannot do that, they are served to the end.
+// While it drains, queries that wait get their responses, for as long as
+// Options.Drain. Connections are read no more, except for what has come on them
+// and for the first query of the newest. UDP sockets are detached at once, so
+// that new queries go to the Listener that takes over (Options.ReusePort), if
+// there is one; but what has reached them is answered. Where the system cannot
+// detach them, they are served to the end.
 func (l *Listener) Serve(ctx context.Context) error {
-	if !l.phase.CompareAndSwap(bound, serving) {
+	if !l.core.Begin(ctx) {
 		return ErrServed
 	}
-	jobsCtx, cancelJobs := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancelJobs()
-	l.jobs.ctx = jobsCtx
-
-	var workers, streams, accepting sync.WaitGroup
+	var workers, accepting sync.WaitGroup
 	counters := make([]*resolver.Counters, l.o.Workers)
 	for i := range counters {
 		counters[i] = l.o.Stats.NewCounters()
 	}
-	for i, u := range l.udp {
-		w := l.workers[i]
-		w.counters = counters[i%len(counters)]
-		workers.Go(func() { u.serve(w) })
+	for i, w := range l.udp {
+		workers.Go(func() { w.Serve(counters[i%len(counters)]) })
 	}
 	for _, t := range l.tcp {
-		accepting.Go(func() { l.accept(t, counters, &streams) })
+		accepting.Go(func() { l.streams.Accept(t, counters) })
 	}
 
 	trim := time.NewTicker(trimInterval)
@@ -323,20 +234,19 @@ func (l *Listener) Serve(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-trim.C:
-			l.jobs.trim()
+			l.core.Trim()
 		}
 	}
-	l.drain(cancelJobs, &workers, &streams, &accepting)
+	l.drain(&workers, &accepting)
 	return nil
 }
 
-// closeGrace is how long sockets are swept, and how long a handler may take
-// to heed the end of its context.
-const closeGrace = 100 * time.Millisecond
+// trimInterval is how long a job is idle before its goroutine ends.
+const trimInterval = 30 * time.Second
 
-// kernelGrace is for datagrams that the kernel was about to queue for a
-// socket when that was detached.
-const kernelGrace = 5 * time.Millisecond
+// closeGrace is how long sockets are swept, and how long a handler may take
+// to return when its context has ended.
+const closeGrace = 100 * time.Millisecond
 
 // handshakeGrace is for clients that were about to connect when their
 // listening socket was detached.
@@ -345,72 +255,78 @@ const handshakeGrace = 50 * time.Millisecond
 // acceptGrace is for accepting those, on a machine that has much to do.
 const acceptGrace = time.Second
 
-func (l *Listener) drain(cancelJobs func(), workers, streams, accepting *sync.WaitGroup) {
+// drain ends what Serve has started, in the order that Serve promises.
+func (l *Listener) drain(workers, accepting *sync.WaitGroup) {
 	end := time.Now().Add(l.o.Drain)
-	quiet := func() bool { return l.waiting() == 0 && l.conns.len() == 0 }
+	quiet := func() bool { return l.waiting() == 0 && l.streams.Connections() == 0 }
 
-	l.drainBegan.Store(time.Now().UnixNano())
-	l.phase.Store(draining)
-	grace := handshakeGrace
-	for _, t := range l.tcp {
-		if detachTCP(t) != nil {
-			grace = 0 // who connects meanwhile would only come too late
-		}
-	}
-	for _, t := range l.tcp {
-		t.SetDeadline(time.Now().Add(max(grace, kernelGrace)))
-	}
-	for _, u := range l.udp {
-		if err := u.detach(); err != nil {
-			l.o.Logger.Warn("a socket could not be detached; queries may be lost as it is closed", "error", err)
-		}
-	}
-	if !awaitGroup(accepting, acceptGrace) { // one may sleep, see accept
+	l.core.Drain()
+	l.detach()
+	if !awaitGroup(accepting.Wait, acceptGrace) { // one may sleep, see stream.Server.Accept
 		for _, t := range l.tcp {
 			t.Close()
 		}
 	}
-	l.conns.stopReading()
+	l.streams.StopReading()
 	// Half of the time at most: new queries may keep coming, and those that
-	// wait by then shall have time as well.
+	// wait then are to have time as well.
 	await(time.Now().Add(l.o.Drain/2), quiet)
 
-	l.phase.Store(sweeping)
-	for _, u := range l.udp {
-		u.interrupt()
-	}
-	if !awaitGroup(workers, max(time.Until(end), closeGrace)) {
-		l.phase.Store(closed)
-		for _, u := range l.udp {
-			u.interrupt()
-		}
+	l.core.Sweep()
+	l.interrupt()
+	if !awaitGroup(workers.Wait, max(time.Until(end), closeGrace)) {
+		l.core.Close()
+		l.interrupt()
 		workers.Wait()
 	}
 	await(end, quiet)
 
-	l.phase.Store(closed)
-	cancelJobs()
-	await(time.Now().Add(closeGrace), func() bool { return l.jobs.active() == 0 })
-	l.jobs.close()
-	l.conns.closeAll()
-	awaitGroup(streams, 10*closeGrace)
+	l.core.Close()
+	l.core.Cancel(closeGrace)
+	l.streams.CloseAll()
+	awaitGroup(l.streams.Wait, 10*closeGrace)
 	l.closeSockets()
-	awaitGroup(&l.jobs.running, 10*closeGrace)
+	awaitGroup(l.core.Wait, 10*closeGrace)
 }
 
-// await looks until done says so or the time has come.
+// detach has the kernel deliver no more queries and connections. It sets the
+// time until which connections that are being made are accepted.
+func (l *Listener) detach() {
+	grace := handshakeGrace
+	for _, t := range l.tcp {
+		if stream.Detach(t) != nil {
+			grace = 0 // clients that connect meanwhile would be too late
+		}
+	}
+	for _, t := range l.tcp {
+		t.SetDeadline(time.Now().Add(max(grace, session.KernelGrace)))
+	}
+	for _, w := range l.udp {
+		if err := w.Detach(); err != nil {
+			l.o.Logger.Warn("a socket could not be detached; queries may be lost as it is closed", "error", err)
+		}
+	}
+}
+
+func (l *Listener) interrupt() {
+	for _, w := range l.udp {
+		w.Interrupt()
+	}
+}
+
+// await polls until done reports true, or until that time.
 func await(until time.Time, done func() bool) {
 	for !done() && time.Now().Before(until) {
 		time.Sleep(2 * time.Millisecond)
 	}
 }
 
-// awaitGroup reports whether g was done in time. If not, a goroutine goes on
-// waiting with it.
-func awaitGroup(g *sync.WaitGroup, limit time.Duration) bool {
+// awaitGroup reports whether wait returned in time. If it did not, a goroutine
+// goes on waiting.
+func awaitGroup(wait func(), limit time.Duration) bool {
 	done := make(chan struct{})
 	go func() {
-		g.Wait()
+		wait()
 		close(done)
 	}()
 	select {

@@ -1,4 +1,4 @@
-package listener
+package datagram
 
 import (
 	"math"
@@ -12,15 +12,15 @@ import (
 	"rideau/resolver/limit"
 )
 
-// shielded is what is known of the datagrams that a socket has not taken.
-type shielded struct {
-	mu    sync.Mutex
-	last  uint32 // as the kernel counted; guarded by mu
-	lost  losses // guarded by mu
-	under bool   // there is a shield; guarded by mu
+// drops is what is known of the datagrams that the kernel has dropped.
+type drops struct {
+	mu       sync.Mutex
+	last     uint32 // the kernel's count when it was last read; guarded by mu
+	lost     losses // guarded by mu
+	shielded bool   // there is a shield; guarded by mu
 }
 
-// losses implements packetConn. What a closed socket has lost is still known.
+// losses implements socket. The losses of a closed socket are still known.
 func (c *batchConn) losses() losses {
 	d := &c.drops
 	d.mu.Lock()
@@ -29,14 +29,14 @@ func (c *batchConn) losses() losses {
 	return d.lost
 }
 
-// count adds what was lost since the last time. It is called with drops.mu
+// count adds what was lost since the last call. It is called with drops.mu
 // held.
 func (c *batchConn) count() {
 	d := &c.drops
 	d.lost.backlog = 0
 	c.use(func(fd int) error {
 		// The kernel's struct is an array: SO_MEMINFO of socket(7).
-		const queued, room, drops = 0, 1, 8
+		const queued, capacity, drops = 0, 1, 8
 		var info [drops + 1]uint32
 		n := uint32(unsafe.Sizeof(info))
 		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
@@ -46,24 +46,24 @@ func (c *batchConn) count() {
 		}
 		more := uint64(info[drops] - d.last)
 		d.last = info[drops]
-		if d.under {
+		if d.shielded {
 			d.lost.shield += more
 		} else {
-			d.lost.room += more
+			d.lost.full += more
 		}
-		if info[room] > 0 {
-			d.lost.backlog = min(float64(info[queued])/float64(info[room]), 1)
+		if info[capacity] > 0 {
+			d.lost.backlog = min(float64(info[queued])/float64(info[capacity]), 1)
 		}
 		return nil
 	})
 }
 
-// shield implements packetConn.
+// shield implements socket.
 func (c *batchConn) shield(s *limit.Shield) error {
 	d := &c.drops
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if s == nil && !d.under {
+	if s == nil && !d.shielded {
 		return nil
 	}
 	c.count()
@@ -75,18 +75,18 @@ func (c *batchConn) shield(s *limit.Shield) error {
 		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(p)), Filter: &p[0]})
 	})
 	if err == nil {
-		d.under = s != nil
+		d.shielded = s != nil
 	}
 	return err
 }
 
-// program is the shield as a program of classic BPF, for a socket of one family: it
-// looks for the network that a datagram comes from by halves, and lets what it finds pass by the
-// throw of a die.
+// program is the shield as a program of classic BPF, for a socket of one
+// family: a binary search for the network that a datagram comes from. Of a
+// network that is found, datagrams pass at random.
 //
-// A word of the machine is half of an IPv6 network. There it looks for a sum of
-// products that has another result in each program, so that nobody can choose to have the one
-// of somebody else.
+// The machine's word holds half of an IPv6 network. The program searches for a
+// hash of both halves instead, with factors that are random in each program, so
+// that nobody can choose an address that has the hash of another network.
 func program(s *limit.Shield, v6 bool) []unix.SockFilter {
 	const netOff, adOff, adRandom = 0xfff00000, 0xfffff000, 56
 	const source, source6 = 12, 8 // in an IPv4 header, and an IPv6 one
@@ -128,10 +128,10 @@ func program(s *limit.Shield, v6 bool) []unix.SockFilter {
 	return b.p
 }
 
-// builder makes a program.
+// builder builds a program.
 type builder struct {
 	p     []unix.SockFilter
-	found []int // jumps to what is done with a network that was found
+	found []int // jumps to the code for a network that was found
 }
 
 func (b *builder) add(code uint16, k uint32) { b.p = append(b.p, unix.SockFilter{Code: code, K: k}) }
@@ -140,15 +140,15 @@ func (b *builder) jump(how uint16, k uint32, yes, no uint8) {
 	b.p = append(b.p, unix.SockFilter{Code: unix.BPF_JMP | how | unix.BPF_K, K: k, Jt: yes, Jf: no})
 }
 
-// far adds a jump whose goal is set later: conditional ones reach 255
+// far adds a jump whose target is set later. Conditional jumps reach 255
 // instructions only.
 func (b *builder) far() int {
 	b.add(unix.BPF_JMP|unix.BPF_JA, 0)
 	return len(b.p) - 1
 }
 
-// search looks for the accumulator among keys, which are in order. What is not
-// there passes.
+// search adds a search for the accumulator among keys, which are in ascending
+// order. A datagram whose key is not among them passes.
 func (b *builder) search(keys []uint32) {
 	const few = 6
 	if len(keys) <= few {

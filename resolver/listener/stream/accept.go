@@ -1,4 +1,4 @@
-package listener
+package stream
 
 import (
 	"errors"
@@ -11,59 +11,74 @@ import (
 	"time"
 
 	"rideau/resolver"
+	"rideau/resolver/listener/session"
 )
 
-// accept admits connections until t is closed. As the Listener drains, t has
-// a deadline, and what the kernel has accepted until then is admitted still,
-// however late this goroutine comes to it: who has connected to an address
-// must not find that nobody is there.
-func (l *Listener) accept(t *net.TCPListener, counters []*resolver.Counters, streams *sync.WaitGroup) {
+// Accept admits connections until t is closed, and serves each on a goroutine
+// of its own. They count their queries in counters, in turn.
+//
+// When the Core drains, t has a deadline. What the kernel has accepted by then
+// is still admitted, however late this goroutine gets to it: a client that has
+// connected must get responses.
+func (s *Server) Accept(t *net.TCPListener, counters []*resolver.Counters) {
 	const maxBackoff = time.Second
-	const now = time.Second // for what is there already
+	const queued = time.Second // for connections that are in the queue already
 	backoff := time.Duration(0)
 	over := false // the deadline has passed
 	for n := 0; ; n++ {
 		if over && !hasQueued(t) {
-			t.Close() // at once: who connects now would wait for nothing
+			t.Close() // at once: nobody would accept a client that connects now
 			return
 		}
 		tc, err := t.AcceptTCP()
 		if err != nil {
-			if l.phase.Load() != serving {
+			if s.core.Phase() != session.Serving {
 				if over || !errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Close()
 					return
 				}
 				over = true
-				t.SetDeadline(time.Now().Add(now))
+				t.SetDeadline(time.Now().Add(queued))
 				continue
 			}
 			if errors.Is(err, syscall.ECONNABORTED) {
 				continue
 			}
-			l.count.readErrors.Add(1)
-			l.log.warn(&l.log.accepts, "accepting connections failed; going on", err)
+			s.core.AcceptFailed(err)
 			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-				l.evict()
+				s.evict()
 			}
 			backoff = min(max(2*backoff, 5*time.Millisecond), maxBackoff)
 			time.Sleep(backoff)
 			continue
 		}
 		backoff = 0
-		c := newConn(l, tc, counters[n%len(counters)])
-		if !l.admit(c) {
-			// Without lingering: under a flood there shall be no memory of
-			// connections that never were.
+		c := s.newConn(fromTCP(tc, s.o.WriteTimeout), counters[n%len(counters)])
+		if !s.admit(c) {
+			// Without lingering, so that a flood of connections leaves no state
+			// in the kernel.
 			tc.SetLinger(0)
 			tc.Close()
 			continue
 		}
-		streams.Go(c.serve)
+		s.serving.Go(c.serve)
 	}
 }
 
-// connTable is the open connections. It is safe for concurrent use.
+// Serve admits a connection and answers its queries, until the client or the
+// server ends it. It closes st.
+func (s *Server) Serve(st Stream, counters *resolver.Counters) {
+	c := s.newConn(st, counters)
+	if !s.admit(c) {
+		st.Close()
+		return
+	}
+	s.serving.Add(1)
+	defer s.serving.Done()
+	c.serve()
+}
+
+// connTable is the table of open connections. It is safe for concurrent use.
 type connTable struct {
 	max, maxPerClient int
 	open              atomic.Int64 // connections whose goroutines have not ended
@@ -81,8 +96,8 @@ func (t *connTable) init(o *Options) {
 
 func (t *connTable) len() int { return int(t.open.Load()) }
 
-// clientKey is what one client's connections are counted under. Whoever has
-// an IPv6 address has the /64 around it.
+// clientKey is what one client's connections are counted under: an IPv4 address,
+// or the /64 of an IPv6 address, all of which is usually one client's.
 func clientKey(a netip.Addr) netip.Addr {
 	if a.Is4() {
 		return a
@@ -91,12 +106,13 @@ func clientKey(a netip.Addr) netip.Addr {
 	return p.Addr()
 }
 
-// admit makes room for c, or says that there is none.
-func (l *Listener) admit(c *conn) bool {
-	t := &l.conns
-	key := clientKey(c.client)
-	t.mu.Lock()
+// admit adds c to the table, in place of another that is idle if need be. It
+// reports false if c is refused.
+func (s *Server) admit(c *conn) bool {
+	t := &s.conns
+	key := clientKey(c.client.Addr)
 	reason := error(nil)
+	t.mu.Lock()
 	var victim *conn
 	switch {
 	case t.stopped:
@@ -118,15 +134,15 @@ func (l *Listener) admit(c *conn) bool {
 	}
 	t.mu.Unlock()
 	if victim != nil {
-		l.count.evicted.Add(1)
-		victim.tc.Close()
+		s.count.evicted.Add(1)
+		victim.sock.Close()
 	}
 	if reason != nil {
-		l.count.refused.Add(1)
-		l.log.warn(&l.log.refusals, "a connection was refused", &net.AddrError{Err: reason.Error(), Addr: c.client.String()})
+		s.count.refused.Add(1)
+		s.core.Log.Warn(session.LogRefusal, "a connection was refused", &net.AddrError{Err: reason.Error(), Addr: c.client.Addr.String()})
 		return false
 	}
-	l.count.accepted.Add(1)
+	s.count.accepted.Add(1)
 	return true
 }
 
@@ -135,9 +151,9 @@ var (
 	errTotalLimit  = errors.New("too many connections, none of them idle")
 )
 
-// evict closes the connection that has been idle for longest, if any is.
-func (l *Listener) evict() {
-	t := &l.conns
+// evict closes the connection that has been idle for longest, if one is idle.
+func (s *Server) evict() {
+	t := &s.conns
 	t.mu.Lock()
 	victim := t.longestIdle()
 	if victim != nil {
@@ -145,37 +161,38 @@ func (l *Listener) evict() {
 	}
 	t.mu.Unlock()
 	if victim != nil {
-		l.count.evicted.Add(1)
-		victim.tc.Close()
+		s.count.evicted.Add(1)
+		victim.sock.Close()
 	}
 }
 
-// longestIdle is called with mu held. It looks at all connections: that is
-// some microseconds, at the limit only, and costs connections nothing before.
+// longestIdle returns the connection that has been idle for longest, or nil. It
+// is called with mu held. It compares all connections, which takes some
+// microseconds at the limit, and costs connections nothing below it.
 func (t *connTable) longestIdle() *conn {
 	var found *conn
 	var since int64
 	for c := range t.conns {
-		if s, idle := c.idle(); idle && (found == nil || s < since) {
-			found, since = c, s
+		if at, idle := c.idle(); idle && (found == nil || at < since) {
+			found, since = c, at
 		}
 	}
 	return found
 }
 
-// forget is called with mu held.
+// forget takes c out of the table. It is called with mu held.
 func (t *connTable) forget(c *conn) {
 	if _, ok := t.conns[c]; !ok {
 		return
 	}
 	delete(t.conns, c)
-	key := clientKey(c.client)
+	key := clientKey(c.client.Addr)
 	if t.clients[key]--; t.clients[key] == 0 {
 		delete(t.clients, key)
 	}
 }
 
-// left notes that c's goroutine ends.
+// left is called when c's goroutine ends.
 func (t *connTable) left(c *conn) {
 	t.mu.Lock()
 	t.forget(c)
@@ -183,15 +200,14 @@ func (t *connTable) left(c *conn) {
 	t.open.Add(-1)
 }
 
-// stopReading ends all connections as soon as their queries have answers.
-// Connections of which no query has come yet are waited for as in
-// conn.lastRead.
+// stopReading ends all connections as soon as their queries have responses.
+// Those that have sent no query yet have the time of conn.lastRead to do so.
 func (t *connTable) stopReading() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stopped = true
 	for c := range t.conns {
-		c.tc.SetReadDeadline(c.lastRead())
+		c.sock.SetReadDeadline(c.lastRead())
 	}
 }
 
@@ -200,6 +216,6 @@ func (t *connTable) closeAll() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for c := range t.conns {
-		c.tc.Close()
+		c.sock.Close()
 	}
 }

@@ -1,22 +1,23 @@
-package listener
+package stream
 
 import (
 	"encoding/binary"
 	"sync"
+
+	"rideau/resolver/listener/session"
 )
 
 const (
-	// smallInput is what a connection always has to read into: the usual
-	// query, and a few more that follow it.
+	// smallInput is the capacity that a connection always has for what it
+	// reads: the usual query, and a few more that follow it.
 	smallInput = 512
 	pageSize   = 8 << 10
-	// maxPages is the number of pages kept for later.
+	// maxPages is the number of free pages that are kept.
 	maxPages = 256
-	maxFrame = 2 + 65535
 )
 
-// pages are buffers for connections while they are busy. It is safe for
-// concurrent use. The page that was used last is the next to be taken.
+// pages are buffers for connections that are busy. It is safe for concurrent
+// use. The page that was used last is used next.
 type pages struct {
 	mu   sync.Mutex
 	free [][]byte // guarded by mu
@@ -34,7 +35,7 @@ func (p *pages) take() []byte {
 	return b
 }
 
-// put takes back a page. Other buffers are left to the garbage collector.
+// put frees a page. It ignores other buffers.
 func (p *pages) put(b []byte) {
 	if cap(b) != pageSize {
 		return
@@ -48,8 +49,8 @@ func (p *pages) put(b []byte) {
 
 // input is what was read from a connection and not yet answered:
 // buf[start:end]. Its buffer is the small one inside, a page, or a larger one
-// for a large message, which grows as the message comes: to promise a large
-// message costs a client as much as it costs us.
+// for a large message. That grows as the message arrives, so that a client that
+// announces a large message costs no memory before it sends one.
 type input struct {
 	small      [smallInput]byte
 	buf        []byte
@@ -57,15 +58,18 @@ type input struct {
 	burst      bool // the last read filled the small buffer, or more
 }
 
-func (in *input) empty() bool  { return in.start == in.end }
-func (in *input) room() []byte { return in.buf[in.end:] }
+func (in *input) empty() bool { return in.start == in.end }
 
-func (in *input) add(n int) {
+// space is where to read into; it is not empty after makeSpace.
+func (in *input) space() []byte { return in.buf[in.end:] }
+
+// extend adds the n octets that were read into space.
+func (in *input) extend(n int) {
 	in.end += n
 	in.burst = n >= smallInput
 }
 
-// next returns the next message if it is whole. It is valid until makeRoom.
+// next returns the next message if it is whole. It is valid until makeSpace.
 func (in *input) next() ([]byte, bool) {
 	b := in.buf[in.start:in.end]
 	if len(b) < 2 {
@@ -79,8 +83,9 @@ func (in *input) next() ([]byte, bool) {
 	return b[2:n:n], true
 }
 
-// makeRoom makes room to read into.
-func (in *input) makeRoom(p *pages) {
+// makeSpace makes sure that there is space to read into. It may move what is
+// there.
+func (in *input) makeSpace(p *pages) {
 	if in.empty() {
 		in.start, in.end = 0, 0
 		if in.buf == nil || len(in.buf) > smallInput && !in.burst || len(in.buf) > pageSize {
@@ -101,7 +106,7 @@ func (in *input) makeRoom(p *pages) {
 		if len(in.buf) < pageSize {
 			to = p.take()
 		} else {
-			to = make([]byte, min(2*len(in.buf), maxFrame))
+			to = make([]byte, min(2*len(in.buf), session.MaxFrame))
 		}
 	}
 	n := copy(to, rest)
@@ -112,29 +117,8 @@ func (in *input) makeRoom(p *pages) {
 	in.start, in.end = 0, n
 }
 
-// release gives up the buffer.
+// release frees the buffer.
 func (in *input) release(p *pages) {
 	p.put(in.buf)
 	in.buf = nil
-}
-
-// sendable reports whether there is an answer that a frame can hold.
-func sendable(ans []byte) bool { return len(ans) > 0 && len(ans) <= maxFrame-2 }
-
-// frame puts ans, with its length before it (RFC 1035, section 4.2.2), into
-// buf at at, and returns buf or what had to take its place. An answer that was
-// appended there, two octets on, is left where it is.
-func frame(buf []byte, at int, ans []byte) []byte {
-	end := at + 2 + len(ans)
-	if end > cap(buf) {
-		grown := make([]byte, end)
-		copy(grown, buf[:at])
-		buf = grown
-	}
-	buf = buf[:end]
-	binary.BigEndian.PutUint16(buf[at:], uint16(len(ans)))
-	if &buf[at+2] != &ans[0] {
-		copy(buf[at+2:], ans)
-	}
-	return buf
 }

@@ -1,4 +1,4 @@
-package listener
+package datagram
 
 import (
 	"syscall"
@@ -8,37 +8,46 @@ import (
 
 	"rideau/resolver/batch"
 	"rideau/resolver/limit"
+	"rideau/resolver/listener/session"
 )
 
-// back is the way back to the sender of a datagram that waits.
-type back struct {
+// wayBack is where the response to a datagram goes, and from which address.
+type wayBack struct {
 	name    unix.RawSockaddrInet6
 	control [controlLen]uint64
 	namelen uint32
 	ctllen  int
-	claim   limit.Permit // what waits holds
+	permit  limit.Permit // of a query that waits on the worker's own goroutine
 }
 
-// leave keeps the way back of query i by its ticket, and what it holds.
-func (b *loop) leave(ticket uint32, i int, claim limit.Permit) {
-	for int(ticket) >= len(b.backs) {
-		b.backs = append(b.backs, back{})
+// leave keeps the way back and the permit of query i by its ticket.
+func (b *loop) leave(ticket uint32, i int, permit limit.Permit) {
+	for int(ticket) >= len(b.ways) {
+		b.ways = append(b.ways, wayBack{})
 	}
-	b.wayBack(&b.backs[ticket], i)
-	b.backs[ticket].claim = claim
+	b.setWay(&b.ways[ticket], i)
+	b.ways[ticket].permit = permit
 }
 
-func (b *loop) wayBack(w *back, i int) {
+// setWay sets w to the way back of query i.
+func (b *loop) setWay(w *wayBack, i int) {
 	w.name, w.namelen = b.name[i], b.rx[i].Hdr.Namelen
 	if w.ctllen = b.source(i); w.ctllen > 0 {
 		w.control = b.control[i]
 	}
 }
 
+// queueBack has a response sent with the batch, by a way back.
+func (b *loop) queueBack(ans []byte, w *wayBack) {
+	if len(ans) > 0 {
+		b.queue(ans, (*byte)(unsafe.Pointer(&w.name)), w.namelen, (*byte)(unsafe.Pointer(&w.control)), w.ctllen)
+	}
+}
+
 // source turns the control message that came with query i into the one that
-// sends the answer from the address asked, and returns its length; 0 leaves
-// the choice to the kernel. The interface is left to the routes but for
-// link-local addresses, which mean nothing without.
+// sends the response from the address that was asked, and returns its length; 0
+// leaves the choice to the kernel. The choice of the interface is left to the
+// routes, except for link-local addresses, which mean nothing without one.
 func (b *loop) source(i int) int {
 	if !b.sock.wildcard {
 		return 0
@@ -63,10 +72,10 @@ func (b *loop) source(i int) int {
 	return 0
 }
 
-// batchPath sends one answer from a job.
+// batchPath is the way back for a job.
 type batchPath struct {
 	sock *batchConn
-	way  back
+	way  wayBack
 	msg  [1]batch.Message
 	iov  unix.Iovec
 	err  error
@@ -74,15 +83,15 @@ type batchPath struct {
 	try  func(fd int) error
 }
 
-// start starts j, which has been filled with a query, with a copy of its way
-// back.
-func (b *loop) start(j *job, w *back) {
-	p, ok := j.path.(*batchPath)
+// path returns the way back for j, a copy of w in the memory that j keeps for
+// it.
+func (b *loop) path(j *session.Job, w *wayBack) *batchPath {
+	p, ok := j.Kept.(*batchPath)
 	if !ok {
 		p = new(batchPath)
 		p.fail = func(_ int, err syscall.Errno) { p.err = err }
 		p.try = func(fd int) error { batch.SendAll(fd, p.msg[:], p.fail); return p.err }
-		j.path = p
+		j.Kept = p
 	}
 	p.sock, p.way = b.sock, *w
 	h := &p.msg[0].Hdr
@@ -92,11 +101,21 @@ func (b *loop) start(j *job, w *back) {
 		h.Control = (*byte)(unsafe.Pointer(&p.way.control))
 		h.SetControllen(w.ctllen)
 	}
-	b.l.jobs.start(j)
+	return p
+}
+
+// start has a job wait.
+func (b *loop) start(j *session.Job, w *wayBack) {
+	j.Start(b.path(j, w))
 	b.started = true
 }
 
-func (p *batchPath) reply(ans []byte) error {
+// Reply implements session.Path.
+func (p *batchPath) Reply(framed []byte) error {
+	if framed == nil {
+		return nil
+	}
+	ans := framed[session.LengthLen:]
 	p.err = nil
 	p.iov.Base = &ans[0]
 	p.iov.SetLen(len(ans))

@@ -1,0 +1,255 @@
+package stream
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rideau/resolver"
+	"rideau/resolver/listener/session"
+)
+
+// Ownership: in and out belong to the goroutine that reads. Jobs bring buffers
+// of their own; wmu decides who writes to the stream.
+
+// errFraming is a message that is shorter than a header.
+var errFraming = errors.New("a message is shorter than its header")
+
+// conn is a connection. One goroutine reads it and answers what needs no
+// waiting; the responses to all queries of one read go out with one write. Jobs
+// write the others, in the order in which they are ready.
+type conn struct {
+	srv    *Server
+	sock   Stream // the reading side is the reader's, the writing side wmu's
+	client session.Client
+
+	queries session.Session
+	in      input
+	out     []byte // responses to write, framed; nil while there are none
+	read    deadline
+	last    time.Time // when the last whole message came, or the connection
+	partial time.Time // when the first octet came of the message that is not whole yet
+
+	pending atomic.Int32
+	freed   chan struct{} // holds a token after pending went down
+	// idleSince is when the reader began to wait with nothing read, in Unix
+	// nanoseconds; 0 while it does not wait.
+	idleSince atomic.Int64
+	asked     atomic.Bool // a whole message has come
+
+	wmu    sync.Mutex
+	broken bool // guarded by wmu: nothing more is written
+}
+
+// batchSize is how many queries of one read are counted at a time.
+const batchSize = 8
+
+func (s *Server) newConn(st Stream, counters *resolver.Counters) *conn {
+	c := &conn{srv: s, sock: st, queries: *s.core.NewSession(counters, batchSize), freed: make(chan struct{}, 1)}
+	c.client = session.Client{Transport: s.o.Transport, Keepalive: uint16(min(s.o.IdleTimeout/(100*time.Millisecond), 65535))}
+	if a, ok := st.RemoteAddr().(*net.TCPAddr); ok {
+		c.client.Addr = a.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return c
+}
+
+// idle returns since when the connection is idle; ok is false if it is not.
+func (c *conn) idle() (since int64, ok bool) {
+	since = c.idleSince.Load()
+	return since, since != 0 && c.pending.Load() == 0
+}
+
+// serve answers the connection's queries until the client or the server ends
+// that, and closes it when all queries have their responses. So a client that
+// closes only its sending side loses none.
+func (c *conn) serve() {
+	defer c.srv.conns.left(c)
+	defer c.sock.Close()
+	c.last = time.Now()
+	for {
+		c.queries.Forget()
+		received, err := c.fill()
+		if err == nil {
+			err = c.answerAll(received)
+		}
+		c.flush()
+		if err != nil {
+			break
+		}
+	}
+	c.in.release(&c.srv.pages)
+	for c.pending.Load() > 0 {
+		<-c.freed
+	}
+}
+
+// fill reads what has come, at least an octet. It returns the time of the read.
+func (c *conn) fill() (time.Time, error) {
+	c.in.makeSpace(&c.srv.pages)
+	for {
+		c.setReadDeadline()
+		if c.draining() {
+			c.sock.SetReadDeadline(c.lastRead())
+		}
+		if c.in.empty() {
+			c.idleSince.Store(c.last.UnixNano())
+		}
+		n, err := c.sock.Read(c.in.space())
+		c.idleSince.Store(0)
+		now := time.Now()
+		if n > 0 {
+			if c.in.empty() {
+				c.partial = now
+			}
+			c.in.extend(n)
+			return now, nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || c.draining() {
+			return now, err
+		}
+		if !c.in.empty() {
+			c.srv.count.timedOut.Add(1)
+			return now, err
+		}
+		if c.pending.Load() == 0 && now.Sub(c.last) >= c.srv.o.IdleTimeout {
+			return now, err
+		}
+		if c.pending.Load() > 0 {
+			c.last = now // a connection with a query that waits is not idle
+		}
+	}
+}
+
+func (c *conn) draining() bool { return c.srv.core.Phase() != session.Serving }
+
+// setReadDeadline gives a message that has begun the time for a message, and
+// the connection otherwise the time to be idle.
+func (c *conn) setReadDeadline() {
+	since, timeout := c.last, c.srv.o.IdleTimeout
+	if !c.in.empty() {
+		since, timeout = c.partial, c.srv.o.MessageTimeout
+	}
+	if at, ok := c.read.extend(since, timeout); ok {
+		c.sock.SetReadDeadline(at)
+	}
+}
+
+// freshGrace is the time that a client has for its first query on a connection
+// that was made just before the Core began to drain.
+const freshGrace = 500 * time.Millisecond
+
+// lastRead is until when the connection is read once the Core drains: for what
+// has come, and for the first query of a client that has just connected.
+func (c *conn) lastRead() time.Time {
+	at := c.srv.core.DrainBegan()
+	if c.asked.Load() {
+		return at.Add(session.KernelGrace)
+	}
+	return at.Add(min(freshGrace, c.srv.o.Drain/2))
+}
+
+// answerAll answers the messages that are whole.
+func (c *conn) answerAll(received time.Time) error {
+	for {
+		msg, ok := c.in.next()
+		if !ok {
+			return nil
+		}
+		c.last, c.partial = received, received
+		c.asked.Store(true)
+		if len(msg) < session.HeaderLen {
+			return errFraming
+		}
+		c.answer(msg, received)
+	}
+}
+
+// answer answers one message, or has its query wait as a job.
+func (c *conn) answer(msg []byte, received time.Time) {
+	dst := c.space()
+	ans, waits := c.queries.Answer(dst, msg, c.client, received)
+	if waits {
+		c.awaitTurn()
+		if j := c.queries.AdmitJob(); j != nil {
+			c.pending.Add(1)
+			j.Start(c)
+			return
+		}
+		ans = c.queries.Shed(c.space())
+	}
+	if session.Sendable(ans) {
+		c.out = session.Frame(c.out, len(c.out), ans)
+	}
+}
+
+// awaitTurn waits while the connection has as many queries that wait as it may.
+// It is not read meanwhile: unlike the sender of a datagram, its client can be
+// made to wait.
+func (c *conn) awaitTurn() {
+	for int(c.pending.Load()) >= c.srv.o.MaxPending {
+		c.flush()
+		<-c.freed
+	}
+}
+
+// Reply implements session.Path.
+func (c *conn) Reply(framed []byte) error {
+	if framed != nil {
+		c.write(framed)
+	}
+	c.pending.Add(-1)
+	select {
+	case c.freed <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// space makes sure that c.out has capacity for a response of usual size, and
+// returns where it goes: the end of c.out, after space for its length.
+func (c *conn) space() []byte {
+	if len(c.out)+session.LengthLen+maxAnswer > cap(c.out) {
+		c.flush()
+		c.out = c.srv.pages.take()[:0]
+	}
+	at := len(c.out) + session.LengthLen
+	return c.out[at:at]
+}
+
+// maxAnswer is the capacity for a response. A larger one costs an allocation.
+const maxAnswer = 4096
+
+// flush counts the queries of the batch and writes the responses that are ready.
+func (c *conn) flush() {
+	c.queries.Count()
+	if c.out == nil {
+		return
+	}
+	if len(c.out) > 0 {
+		c.write(c.out)
+	}
+	c.srv.pages.put(c.out)
+	c.out = nil
+}
+
+// write writes framed responses. A connection whose client does not take them is
+// closed.
+func (c *conn) write(b []byte) {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	if c.broken {
+		return
+	}
+	_, err := c.sock.Write(b)
+	if err == nil {
+		return
+	}
+	c.broken = true
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.srv.count.timedOut.Add(1)
+	}
+	c.sock.Close() // ends the reader's Read
+}
