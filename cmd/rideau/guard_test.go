@@ -74,11 +74,11 @@ func sources(t *testing.T) (*gotoken.FileSet, []goFile) {
 func ownImports() map[string][]string {
 	return map[string][]string{
 		"cmd/rideau": {"cmd/rideau/internal/reason", "cmd/rideau/internal/server", "cmd/rideau/internal/setup", "cmd/rideau/internal/text",
-			"config", "blocklists", "blocklists/compare", "blocklists/compile", "blocklists/egress", "blocklists/lint", "blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source",
-			"resolver/ops", "resolver/wire", "resolver/ops/metrics"},
+			"config", "blocklists", "blocklists/compare", "blocklists/egress", "blocklists/lint", "blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source",
+			"resolver/ops/metrics", "resolver/wire"},
 		"cmd/rideau/internal/reason": {"cmd/rideau/internal/setup", "cmd/rideau/internal/text",
-			"config", "blocklists", "blocklists/egress", "blocklists/format", "blocklists/input", "blocklists/lint", "blocklists/pack", "blocklists/querylog", "blocklists/simulate",
-			"resolver", "resolver/cache", "resolver/wire"},
+			"config", "blocklists", "blocklists/compile", "blocklists/egress", "blocklists/format", "blocklists/input", "blocklists/lint", "blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source",
+			"resolver", "resolver/cache", "resolver/ops", "resolver/wire"},
 		"cmd/rideau/internal/auditlog": {"cmd/rideau/internal/text", "resolver", "resolver/audit", "resolver/wire"},
 		"cmd/rideau/internal/server": {"cmd/rideau/internal/auditlog", "cmd/rideau/internal/setup", "cmd/rideau/internal/text",
 			"config", "blocklists", "blocklists/compare", "blocklists/compile", "blocklists/format", "blocklists/source",

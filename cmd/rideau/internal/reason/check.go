@@ -1,0 +1,243 @@
+package reason
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"rideau/blocklists"
+	"rideau/blocklists/compile"
+	"rideau/blocklists/source"
+	"rideau/cmd/rideau/internal/setup"
+	"rideau/config"
+	"rideau/resolver/ops"
+)
+
+// CheckOptions say how to check a configuration.
+type CheckOptions struct {
+	// Fetch downloads the lists that have a URL to a temporary folder, and checks
+	// those. Without it, their last good copies are checked.
+	Fetch  bool
+	Agent  string // the User-Agent of downloads
+	Strict bool   // warnings fail, too
+}
+
+// CheckReport says what is wrong with a configuration and its lists.
+type CheckReport struct {
+	OK       bool         `json:"ok"`
+	Config   string       `json:"config"`
+	Findings []Finding    `json:"findings"`
+	Lists    []ListReport `json:"lists,omitempty"`
+	Bans     []BanReport  `json:"bans,omitempty"`
+}
+
+// Finding is one thing that is wrong.
+type Finding struct {
+	Severity string `json:"severity"` // error or warning
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`
+	Message  string `json:"message"`
+	Remedy   string `json:"remedy,omitempty"`
+}
+
+// The values of Finding.Severity.
+const (
+	severityError   = "error"
+	severityWarning = "warning"
+)
+
+// ListReport counts the lines of a list.
+type ListReport struct {
+	ID      string `json:"id"`
+	Source  string `json:"source"`
+	Format  string `json:"format"`
+	Entries int    `json:"entries"`
+	Skipped int    `json:"skipped"`
+	// NotDNS counts lines that are not about names.
+	NotDNS  int          `json:"not_dns"`
+	Reasons []SkippedFor `json:"reasons,omitempty"`
+}
+
+// SkippedFor counts the lines that were skipped for one reason.
+type SkippedFor struct {
+	Reason string `json:"reason"`
+	Lines  int    `json:"lines"`
+}
+
+// BanReport is a ban as it is in force at this moment.
+type BanReport struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	Mode  string `json:"mode"`
+	// Modes has the groups with another mode.
+	Modes  map[string]string `json:"modes,omitempty"`
+	Action string            `json:"action"`
+	Active bool              `json:"active"`
+	Names  int               `json:"names"`
+	// Stages are the modes in words.
+	Stages string `json:"-"`
+}
+
+// Check reads the configuration at path, the one inside the program if path is
+// empty, and its lists, as a start does. It serves nothing and changes nothing.
+func Check(ctx context.Context, path string, o CheckOptions) *CheckReport {
+	r := &CheckReport{Config: path, Findings: []Finding{}}
+	cfg, err := setup.Load(path)
+	if path == "" {
+		r.Config = "(inside the program)"
+	}
+	if err != nil {
+		r.failed(err, path)
+	} else {
+		for _, w := range cfg.Warnings {
+			r.add(severityWarning, w.File, w.Line, withKey(w), w.Remedy)
+		}
+		r.checkFiles(cfg)
+		r.checkLists(ctx, cfg, o)
+	}
+	r.OK = !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Severity == severityError || o.Strict })
+	return r
+}
+
+// add adds a finding.
+func (r *CheckReport) add(severity, file string, line int, message, remedy string) {
+	r.Findings = append(r.Findings, Finding{severity, file, line, message, remedy})
+}
+
+// failed adds a finding for an error, or for each problem in a configuration.
+func (r *CheckReport) failed(err error, file string) {
+	var problems config.Problems
+	if !errors.As(err, &problems) {
+		r.add(severityError, file, 0, err.Error(), "")
+		return
+	}
+	for _, p := range problems {
+		r.add(severityError, p.File, p.Line, withKey(p), p.Remedy)
+	}
+}
+
+// withKey returns the message of a problem, with the key before it.
+func withKey(p config.Problem) string {
+	if p.Key == "" {
+		return p.Message
+	}
+	return p.Key + ": " + p.Message
+}
+
+// checkFiles checks what a start needs besides the configuration and the lists.
+func (r *CheckReport) checkFiles(cfg *config.Config) {
+	if _, err := setup.Token(cfg); err != nil {
+		r.failed(err, "")
+	}
+	if _, err := setup.Jar(cfg, setup.NewSecret()); err != nil {
+		r.failed(err, "")
+	}
+	if err := setup.QueryLogFolder(cfg); err != nil {
+		r.failed(err, "")
+	}
+	plan, err := setup.PlanUpstreams(cfg, nil)
+	if err != nil {
+		r.failed(err, "")
+	}
+	for _, w := range plan.Warnings {
+		r.add(severityWarning, "", 0, w, "")
+	}
+}
+
+// checkLists reads the lists, and reports what became of them.
+func (r *CheckReport) checkLists(ctx context.Context, cfg *config.Config, o CheckOptions) {
+	lists, done := r.acquire(ctx, cfg, o)
+	defer done()
+	snap, report, err := lists.Prepare(ctx, source.PrepareOptions{Slots: new(blocklists.Slots), Lenient: true})
+	if !o.Fetch { // or there is an error for each already
+		for _, l := range lists.Missing() {
+			r.add(severityWarning, l.Source, 0, "list "+l.ID+" was not fetched yet, and was not looked at",
+				`a start fetches it; or run "rideau fetch", or check with --fetch`)
+		}
+	}
+	for _, p := range report.Problems {
+		r.add(severityWarning, p.File, p.Line, fmt.Sprintf("%q is skipped: %s", p.Text, p.Reason), p.Remedy)
+	}
+	for _, p := range ops.ListProblems(compile.Report{Failed: report.Failed}) {
+		r.add(severityError, p.File, p.Line, "list "+p.List+": "+p.Message, p.Remedy)
+	}
+	if err != nil {
+		if len(report.Failed) == 0 {
+			r.failed(err, cfg.File)
+		}
+		return
+	}
+	for _, l := range snap.Lists() {
+		if l.Entries == 0 && !slices.ContainsFunc(lists.Missing(), func(m *source.List) bool { return m.ID == l.ID }) {
+			r.add(severityWarning, l.Source, 0, "list "+l.ID+" has no entries", "add names, or take the list out of the configuration")
+		}
+		lr := ListReport{ID: l.ID, Source: l.Source, Format: string(l.Format), Entries: l.Entries, Skipped: l.Skipped, NotDNS: l.NotDNS}
+		for _, why := range l.Reasons {
+			lr.Reasons = append(lr.Reasons, SkippedFor{why.Reason, why.Lines})
+		}
+		r.Lists = append(r.Lists, lr)
+	}
+	r.Bans = banReports(snap)
+}
+
+// acquire begins to acquire the lists. The caller calls done at the end.
+func (r *CheckReport) acquire(ctx context.Context, cfg *config.Config, o CheckOptions) (a *source.Acquisition, done func()) {
+	local := func() (*source.Acquisition, func()) {
+		a := source.New(source.Options{ReadOnly: true}).Begin(setup.Lists(cfg))
+		return a, a.Close
+	}
+	if !o.Fetch || !cfg.Remote() {
+		return local()
+	}
+	temp, err := os.MkdirTemp("", "rideau-check-")
+	if err != nil {
+		r.failed(err, "")
+		return local()
+	}
+	plan, err := DownloadPlan(cfg, o.Agent)
+	if err != nil {
+		os.RemoveAll(temp)
+		r.failed(err, cfg.File)
+		return local()
+	}
+	a = source.New(source.Options{ReadOnly: true, Temp: temp}).Begin(plan)
+	for _, v := range a.Fetch(ctx, false) {
+		if v.Err != nil {
+			r.add(severityError, v.List.Source, 0, "list "+v.List.ID+": "+v.Err.Error(), "")
+		}
+	}
+	return a, func() {
+		a.Close()
+		os.RemoveAll(temp)
+	}
+}
+
+// DownloadPlan returns the lists of a configuration, and how they are downloaded;
+// agent is the User-Agent.
+func DownloadPlan(cfg *config.Config, agent string) (*source.Plan, error) {
+	ups, err := setup.PlanUpstreams(cfg, nil)
+	if err != nil {
+		return nil, err
+	}
+	plan := setup.Lists(cfg)
+	plan.Fetch = setup.Downloads(cfg, ups, agent)
+	return plan, nil
+}
+
+func banReports(s *blocklists.Snapshot) []BanReport {
+	var out []BanReport
+	for _, b := range s.Bans() {
+		r := BanReport{ID: b.Ban.ID, Title: b.Ban.TitleEN, Mode: b.Ban.Mode.String(), Action: b.Ban.Action.String(), Active: b.Active, Names: b.Names,
+			Stages: b.Ban.Stages()}
+		for g, m := range b.Ban.Modes {
+			if r.Modes == nil {
+				r.Modes = map[string]string{}
+			}
+			r.Modes[g] = m.String()
+		}
+		out = append(out, r)
+	}
+	return out
+}
