@@ -2,10 +2,8 @@ package resolver
 
 import (
 	"context"
-	"time"
 
 	"rideau/blocklists"
-	"rideau/resolver/cache"
 	"rideau/resolver/forward"
 	"rideau/resolver/wire"
 	"rideau/resolver/wire/response"
@@ -102,7 +100,8 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 	if w := p.Question(&ask); w.Kind == blocklists.Block {
 		return r.appendEmpty(dst, q, verdict, wire.NXDomain, o)
 	}
-	msg, ok := r.fetch(ctx, q, target)
+	v := &q.view
+	msg, ok := r.exchanges.Fetch(ctx, q.state.routing, forward.Question{Name: target, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD}, q.Received)
 	if !ok {
 		return r.fail(dst, q, wire.EDENoReachable, false, o)
 	}
@@ -132,36 +131,3 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 	dst = response.AppendAnswer(dst, base, msg, room)
 	return q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban), o)
 }
-
-// fetch returns the response to q's question for another name, from the cache
-// or from upstream. It reports false if there is none.
-func (r *Resolver) fetch(ctx context.Context, q *Query, name *wire.Name) ([]byte, bool) {
-	special, labels, route := q.state.routing.Zone(name, q.view.Type)
-	if special != forward.NotSpecial {
-		return nil, false
-	}
-	v := &q.view
-	question := forward.Question{Name: name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD, Route: route, ZoneLabels: labels}
-	now := r.clock()
-	if msg, hit := r.cache.Get(nil, question.Key(), now.UnixNano()); hit.Freshness != cache.Miss {
-		return msg, !hit.Failure
-	}
-	shared := r.exchanges.Join(r.exchanges.Pending(q.state.routing, question, q.Received.UnixNano()))
-	patience := time.NewTimer(maxFollow)
-	defer patience.Stop()
-	select {
-	case <-shared.Done():
-		res := shared.Result()
-		return res.Msg, !res.Failed
-	case <-patience.C:
-	case <-ctx.Done():
-	}
-	if msg, hit := r.cache.GetStale(nil, question.Key(), now.UnixNano()); hit.Freshness != cache.Miss {
-		return msg, true
-	}
-	return nil, false
-}
-
-// maxFollow bounds how long a query waits for the target of an alias. The
-// upstream's own timeout is shorter.
-const maxFollow = 10 * time.Second

@@ -8,7 +8,7 @@ import (
 // deny answers a client that is not allowed: REFUSED, or nothing once the
 // second's budget is spent.
 func (r *Resolver) deny(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
-	if !r.refusals.spend(q.Received.Unix()) {
+	if !r.refusals.Take(q.Received.Unix()) {
 		o.Kind = Dropped
 		return dst, o
 	}

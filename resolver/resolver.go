@@ -31,6 +31,7 @@ import (
 	"rideau/resolver/device"
 	"rideau/resolver/forward"
 	"rideau/resolver/limit"
+	"rideau/resolver/special"
 	"rideau/resolver/wire"
 )
 
@@ -63,7 +64,7 @@ type Resolver struct {
 	state      atomic.Pointer[State]
 	cache      *cache.Cache
 	exchanges  *forward.Exchanges
-	refusals   budget
+	refusals   limit.PerSecond
 	gate       *limit.Gate
 	started    time.Time // the gate counts from here
 	staleAfter time.Duration
@@ -86,7 +87,7 @@ func New(o Options) *Resolver {
 	if r.staleAfter <= 0 {
 		r.staleAfter = 1800 * time.Millisecond
 	}
-	r.refusals.perSecond = uint32(max(o.RefusedPerSecond, 0))
+	r.refusals.SetMax(o.RefusedPerSecond)
 	r.exchanges = forward.New(o.Cache, r.clock, r.panicked)
 	r.stats.audit = o.Audit
 	r.SetState(o.State)
@@ -150,12 +151,13 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	}
 
 	// Special-use names are answered here (RFC 6761), unless a route takes them.
-	special, labels, route := st.routing.Zone(&v.Name, v.Type)
+	zone, labels, route := st.routing.Zone(&v.Name, v.Type)
 	q.route, q.zoneLabels = route, labels
-	if special != forward.NotSpecial {
+	if zone != special.None {
 		q.zoneLabels = 0
-		if out, so, ok := appendSpecial(dst, q, special, labels, o); ok {
-			return out, so
+		if out, ok := special.Append(dst, v, q.Msg, zone, labels); ok {
+			o.Kind = Special
+			return q.seal(out, len(dst), wire.NoError, nil, o)
 		}
 	}
 

@@ -7,9 +7,9 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/prefix"
-	"rideau/blocklists/suffix"
 	"rideau/resolver/cookie"
 	"rideau/resolver/forward"
+	"rideau/resolver/special"
 	"rideau/resolver/upstream"
 	"rideau/resolver/wire"
 )
@@ -77,13 +77,9 @@ func NewState(o StateOptions) (*State, error) {
 		clients = append(clients, prefix.Entry{Prefix: p, Value: 1})
 	}
 	s.clients = prefix.New(clients)
-	var b suffix.Builder
-	if err := addSpecial(&b); err != nil {
-		return nil, err
-	}
 	s.names = newNames(o.Policy, o.Routes)
 	var err error
-	s.routing, err = forward.NewRouting(forward.Options{Policy: s.policy, Upstream: o.Upstream, Routes: o.Routes, UDPSize: s.udpSize, Special: &b})
+	s.routing, err = forward.NewRouting(forward.Options{Policy: s.policy, Upstream: o.Upstream, Routes: o.Routes, UDPSize: s.udpSize})
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
@@ -108,10 +104,10 @@ func (s *State) Serves(client netip.Addr) bool { return s.clients.Lookup(client)
 // Zone returns what answers a question when no ban does: a special-use zone
 // answered here, as text, or the index of the route that takes it, where 0 is
 // the default upstream.
-func (s *State) Zone(name *wire.Name, t wire.Type) (special string, route int) {
-	sp, _, rt := s.routing.Zone(name, t)
-	if sp != forward.NotSpecial {
-		return specials[sp].zone, 0
+func (s *State) Zone(name *wire.Name, t wire.Type) (specialZone string, route int) {
+	zone, _, rt := s.routing.Zone(name, t)
+	if zone != special.None {
+		return special.Zone(zone), 0
 	}
 	return "", int(rt)
 }

@@ -6,6 +6,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/resolver/cache"
+	"rideau/resolver/special"
 	"rideau/resolver/wire"
 	"rideau/resolver/wire/response"
 )
@@ -14,7 +15,8 @@ const (
 	// maxAliases is how often a chain of aliases is continued, and how long
 	// its part of one response may be.
 	maxAliases = 16
-	// maxFollow is how long that may take in all.
+	// maxFollow is how long a query waits for the target of an alias, in all.
+	// The upstream's own timeout is shorter.
 	maxFollow = 10 * time.Second
 )
 
@@ -63,8 +65,8 @@ func (x *Exchanges) follow(p *Pending, r *incoming) bool {
 		if v, _ := policy.Response(r.msg, &ask, blocklists.Verdict{}, &r.name); v.Kind == blocklists.Block {
 			break
 		}
-		special, labels, route := p.routing.Zone(&r.end, p.Type)
-		if special != NotSpecial {
+		zone, labels, route := p.routing.Zone(&r.end, p.Type)
+		if zone != special.None {
 			break
 		}
 		next := Pending{Question: p.Question, routing: p.routing, target: p.routing.targets[route]}
@@ -110,4 +112,30 @@ func (x *Exchanges) part(ctx context.Context, p *Pending) (msg []byte, more bool
 		return nil, false
 	}
 	return r.msg, f == breaksOff
+}
+
+// Fetch returns the answer to a question, from the cache or from the upstream
+// that a Routing says; q's Route and ZoneLabels are not read. If the upstream
+// does not answer in time, an expired answer will do. It reports false if there
+// is none, or the name is answered here. since is when the query came.
+func (x *Exchanges) Fetch(ctx context.Context, r *Routing, q Question, since time.Time) ([]byte, bool) {
+	var zone uint16
+	if zone, q.ZoneLabels, q.Route = r.Zone(q.Name, q.Type); zone != special.None {
+		return nil, false
+	}
+	now := x.clock().UnixNano()
+	if msg, hit := x.cache.Get(nil, q.Key(), now); hit.Freshness != cache.Miss {
+		return msg, !hit.Failure
+	}
+	shared := x.Join(x.Pending(r, q, since.UnixNano()))
+	patience := time.NewTimer(maxFollow)
+	defer patience.Stop()
+	select {
+	case <-shared.Done():
+		return shared.result.Msg, !shared.result.Failed
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	msg, hit := x.cache.GetStale(nil, q.Key(), now)
+	return msg, hit.Freshness != cache.Miss
 }

@@ -7,6 +7,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/suffix"
+	"rideau/resolver/special"
 	"rideau/resolver/upstream"
 	"rideau/resolver/wire"
 )
@@ -28,9 +29,6 @@ type Options struct {
 	Routes   []Route
 	// UDPSize is the EDNS payload size that upstreams are told.
 	UDPSize uint16
-	// Special has the special-use zones, with values from 1 to FirstRoute-1.
-	// The zones of routes are added to it.
-	Special *suffix.Builder
 }
 
 // Routing says which upstream takes a question, and under which policy its
@@ -69,14 +67,16 @@ func (t *target) same(o *target) bool {
 	return id != nil && id == o.Identity()
 }
 
-// Values of zones: first the special-use zones, then the routes.
-const (
-	NotSpecial = 0
-	FirstRoute = 1 << 10
-)
+// firstRoute is the value of the first route in zones. Below are the indexes of
+// special-use zones.
+const firstRoute = 1 << 10
 
 // NewRouting makes a Routing.
 func NewRouting(o Options) (*Routing, error) {
+	var b suffix.Builder
+	if err := special.Add(&b); err != nil {
+		return nil, err
+	}
 	r := &Routing{policy: o.Policy, udpSize: o.UDPSize, targets: []*target{{Upstream: o.Upstream}}}
 	for i, route := range o.Routes {
 		r.targets = append(r.targets, &target{Upstream: route.Upstream})
@@ -88,7 +88,7 @@ func NewRouting(o Options) (*Routing, error) {
 			if len(w) == 1 {
 				return nil, errors.New("the root is no forward zone; it is what Upstream takes")
 			}
-			if err := o.Special.Add(w, FirstRoute+uint16(i)); err != nil {
+			if err := b.Add(w, firstRoute+uint16(i)); err != nil {
 				return nil, fmt.Errorf("forward zone %q: %w", z, err)
 			}
 		}
@@ -96,7 +96,7 @@ func NewRouting(o Options) (*Routing, error) {
 	// A route replaces a special-use zone of the same name, and a later route an
 	// earlier one.
 	var err error
-	r.zones, err = o.Special.Trie(func(_, later uint16) (uint16, error) { return later, nil })
+	r.zones, err = b.Trie(func(_, later uint16) (uint16, error) { return later, nil })
 	return r, err
 }
 
@@ -107,7 +107,8 @@ func (r *Routing) WithPolicy(p *blocklists.Snapshot) *Routing {
 	return &n
 }
 
-// Zone returns the special-use zone or the route that has a name. labels is
+// Zone returns the special-use zone (see package special) or the route that has
+// a name. labels is
 // the number of labels of its zone, 0 for the default route. A route overrides
 // every special-use zone: whoever configures one has servers that know better.
 //
@@ -117,7 +118,7 @@ func (r *Routing) WithPolicy(p *blocklists.Snapshot) *Routing {
 // What is known of the name's other types comes from other servers and does not
 // count, so that labels is one more than the name has. Below a special-use zone
 // the route takes DS too: nobody else knows of the cut.
-func (r *Routing) Zone(name *wire.Name, t wire.Type) (special uint16, labels int, route uint16) {
+func (r *Routing) Zone(name *wire.Name, t wire.Type) (zone uint16, labels int, route uint16) {
 	cut := 0 // the number of labels of the zone that is passed over
 	if t == wire.TypeDS {
 		cut = name.Labels()
@@ -129,21 +130,21 @@ func (r *Routing) Zone(name *wire.Name, t wire.Type) (special uint16, labels int
 			break
 		}
 		switch {
-		case v >= FirstRoute && k == cut:
-			passed = v - FirstRoute + 1
-		case v >= FirstRoute:
-			route, labels = v-FirstRoute+1, k
+		case v >= firstRoute && k == cut:
+			passed = v - firstRoute + 1
+		case v >= firstRoute:
+			route, labels = v-firstRoute+1, k
 		case route == 0:
-			special, labels = v, k
+			zone, labels = v, k
 		}
 	}
 	switch {
-	case passed != 0 && (route != 0 || special == NotSpecial):
-		return NotSpecial, cut + 1, route
+	case passed != 0 && (route != 0 || zone == special.None):
+		return special.None, cut + 1, route
 	case passed != 0:
-		return NotSpecial, cut, passed
+		return special.None, cut, passed
 	case route != 0:
-		return NotSpecial, labels, route
+		return special.None, labels, route
 	}
-	return special, labels, 0
+	return zone, labels, 0
 }

@@ -1,8 +1,9 @@
-package resolver
+// Package special answers queries for special-use names (RFC 6761), which are
+// never forwarded.
+package special
 
 import (
 	"rideau/blocklists/suffix"
-	"rideau/resolver/forward"
 	"rideau/resolver/wire"
 )
 
@@ -24,7 +25,7 @@ var specials = []struct {
 	zone string
 	kind specialKind
 }{
-	forward.NotSpecial: {},
+	None: {},
 	// RFC 6761, RFC 7686, RFC 9476
 	{"localhost", localhost}, {"invalid", absent}, {"test", absent}, {"onion", absent}, {"alt", absent},
 	{"home.arpa", empty},      // RFC 8375
@@ -68,8 +69,15 @@ var specials = []struct {
 // should not have to wait for three hours.
 const specialTTL = 600
 
-// addSpecial adds the special-use zones to b, by their index in specials.
-func addSpecial(b *suffix.Builder) error {
+// None is no zone.
+const None = 0
+
+// Zone is the name of a zone as text, by its index.
+func Zone(index uint16) string { return specials[index].zone }
+
+// Add adds the special-use zones to b, with their indexes, which are above None
+// and below 1,024.
+func Add(b *suffix.Builder) error {
 	for i := 1; i < len(specials); i++ {
 		w, err := wire.AppendName(nil, []byte(specials[i].zone))
 		if err != nil {
@@ -82,18 +90,17 @@ func addSpecial(b *suffix.Builder) error {
 	return nil
 }
 
-// appendSpecial answers a query for a special-use name. labels is the number of
-// labels of the zone. ok is false for queries that are forwarded nevertheless:
-// those for the DS records of the zones below arpa, which prove that the zones
-// are insecure (RFC 8375 section 7).
-func appendSpecial(dst []byte, q *Query, special uint16, labels int, o Outcome) (out []byte, _ Outcome, ok bool) {
-	v := &q.view
-	kind := specials[special].kind
+// Append answers a query, of which msg is the message, for a name of a zone,
+// given by its index. labels is the number of labels of the zone. The response
+// has no OPT record. ok is false, and nothing is appended, for queries that are
+// forwarded nevertheless: those for the DS records of the zones below arpa, which
+// prove that the zones are insecure (RFC 8375 section 7).
+func Append(dst []byte, v *wire.Query, msg []byte, index uint16, labels int) (_ []byte, ok bool) {
+	kind := specials[index].kind
 	apex := v.Name.Labels() == labels
 	if v.Type == wire.TypeDS && apex && kind != absent && kind != localhost {
-		return dst, o, false
+		return dst, false
 	}
-	o.Kind = Special
 	base := len(dst)
 	owner := wire.HeaderLen + v.Name.SuffixOffset(labels)
 	rcode := wire.NoError
@@ -114,7 +121,7 @@ func appendSpecial(dst []byte, q *Query, special uint16, labels int, o Outcome) 
 			rdata = localhostName
 		}
 	}
-	dst = wire.Reply(dst, v, q.Msg, rcode)
+	dst = wire.Reply(dst, v, msg, rcode)
 	switch {
 	case rdata != nil:
 		dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, v.Type, specialTTL, rdata)
@@ -125,8 +132,7 @@ func appendSpecial(dst []byte, q *Query, special uint16, labels int, o Outcome) 
 	default:
 		dst = wire.AppendSOA(dst, base, wire.Authority, owner, specialTTL)
 	}
-	out, o = q.seal(dst, base, wire.NoError, nil, o)
-	return out, o, true
+	return dst, true
 }
 
 var (
