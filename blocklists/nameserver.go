@@ -3,7 +3,7 @@ package blocklists
 import (
 	"net/netip"
 
-	"rideau/blocklists/format"
+	"rideau/blocklists/entry"
 	"rideau/resolver/wire"
 )
 
@@ -30,7 +30,7 @@ func (s *Snapshot) atServers(ch *choice, msg []byte, q *Ask, name *wire.Name) {
 	}
 	s.take(ch, &byName, q)
 	var tmp [wire.MaxAdditional]netip.Addr
-	s.addresses(&byAddr, glue(tmp[:0], msg, name), format.OnNSIP, &s.scopes[q.Group])
+	s.addresses(&byAddr, glue(tmp[:0], msg, name), entry.OnNSIP, &s.scopes[q.Group])
 	s.take(ch, &byAddr, q)
 }
 
@@ -41,7 +41,7 @@ const maxOrdered = 32
 // serverName adds what zones say about a name server.
 func (s *Snapshot) serverName(to *candidates, server *wire.Name) {
 	var c candidates
-	s.names(&c, server, format.OnNSDName)
+	s.names(&c, server, entry.OnNSDName)
 	to.add(&c)
 }
 

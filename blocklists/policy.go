@@ -64,7 +64,7 @@ type Ban struct {
 	// Action is how all that the ban stops is answered. Where it is Given, entries of policy zones
 	// say that themselves, and others get NXDomain. Passthru and TCPOnly are for policy zones too.
 	Action    Action
-	CNAME     []byte     // with LocalData: the target, in wire form; see [format.Rule] for an asterisk
+	CNAME     []byte     // with LocalData: the target, in wire form; see [entry.Rule] for an asterisk
 	Sinkhole4 netip.Addr // invalid: A queries get NODATA
 	Sinkhole6 netip.Addr
 	EDE       uint16        // RFC 8914: 15 Blocked, 16 Censored, 17 Filtered, 18 Prohibited

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"rideau/blocklists/format"
+	"rideau/blocklists/entry"
 	"rideau/blocklists/internal/rule"
 )
 
@@ -106,8 +106,8 @@ func (sc *scope) sum(s *Snapshot) {
 	sc.waits = len(sc.zones)
 	for i, z := range sc.zones {
 		t := s.triggers[z.list]
-		sc.clientZones = sc.clientZones || t&(1<<format.OnClient) != 0
-		servers := t&(1<<format.OnNSDName|1<<format.OnNSIP) != 0
+		sc.clientZones = sc.clientZones || t&(1<<entry.OnClient) != 0
+		servers := t&(1<<entry.OnNSDName|1<<entry.OnNSIP) != 0
 		sc.serverZones = sc.serverZones || servers
 		if sc.waits == len(sc.zones) && !z.monitor && (servers || s.addressZones.Has(int(z.list))) {
 			sc.waits = i

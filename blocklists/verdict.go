@@ -1,6 +1,6 @@
 package blocklists
 
-import "rideau/blocklists/format"
+import "rideau/blocklists/entry"
 
 // Kind is what policy says.
 type Kind uint8
@@ -36,7 +36,7 @@ type Verdict struct {
 	Wait bool
 
 	// Trigger is what the policy zone compared, if one decided.
-	Trigger format.Trigger
+	Trigger entry.Trigger
 	// Links is how many aliases of the answer lead to what a policy zone stopped:
 	// they belong to the answer that it asks for.
 	Links uint8

@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"rideau/blocklists/format"
+	"rideau/blocklists/entry"
 	"rideau/blocklists/internal/rule"
 	"rideau/resolver/wire"
 	"rideau/resolver/wire/response"
@@ -24,7 +24,7 @@ type candidates [MaxLists]*rule.Rule
 // one kind. What covers a name is for each zone by itself: the name's own rule, or else the
 // wildcard at its closest encloser, the longest name above it that the zone
 // has, if there is one (RFC 4592 section 3.3.1).
-func (s *Snapshot) names(c *candidates, name *wire.Name, t format.Trigger) {
+func (s *Snapshot) names(c *candidates, name *wire.Name, t entry.Trigger) {
 	labels := name.Labels()
 	for m := s.trie.Match(name); ; {
 		k, v, ok := m.Next()
@@ -47,9 +47,9 @@ func (s *Snapshot) names(c *candidates, name *wire.Name, t format.Trigger) {
 
 // address fills in what zones say about an address: the longest prefix
 // counts.
-func (s *Snapshot) address(c *candidates, a netip.Addr, t format.Trigger) {
+func (s *Snapshot) address(c *candidates, a netip.Addr, t entry.Trigger) {
 	table := s.addrs
-	if t == format.OnClient {
+	if t == entry.OnClient {
 		table = s.clientRules
 	}
 	rules := s.rules[s.values[table.Lookup(a)].Rules]
@@ -109,17 +109,17 @@ func (s *Snapshot) zoneVerdict(z *zone, r *rule.Rule, q *Ask) Verdict {
 }
 
 // given is how an entry of a policy zone says to answer.
-func given(a format.Action) Action {
+func given(a entry.Action) Action {
 	switch a {
-	case format.NoData:
+	case entry.NoData:
 		return NoData
-	case format.Passthru:
+	case entry.Passthru:
 		return Passthru
-	case format.Drop:
+	case entry.Drop:
 		return Drop
-	case format.TCPOnly:
+	case entry.TCPOnly:
 		return TCPOnly
-	case format.Local:
+	case entry.Local:
 		return LocalData
 	}
 	return NXDomain
@@ -133,12 +133,12 @@ func (s *Snapshot) zoned(v Verdict, q *Ask, sc *scope) Verdict {
 	var ch choice
 	if sc.clientZones && q.Client.IsValid() {
 		var c candidates
-		s.address(&c, q.Client, format.OnClient)
+		s.address(&c, q.Client, entry.OnClient)
 		s.take(&ch, &c, q)
 	}
 	if !ch.found || ch.zone > 0 {
 		var c candidates
-		s.names(&c, q.Name, format.OnAnswer)
+		s.names(&c, q.Name, entry.OnAnswer)
 		s.take(&ch, &c, q)
 	}
 	v = ch.settle(v)
@@ -219,7 +219,7 @@ func (s *Snapshot) atName(ch *choice, name *wire.Name, q *Ask) {
 		return
 	}
 	var c candidates
-	s.names(&c, name, format.OnAnswer)
+	s.names(&c, name, entry.OnAnswer)
 	s.take(ch, &c, q)
 }
 
@@ -238,7 +238,7 @@ func (s *Snapshot) atAddresses(ch *choice, msg []byte, q *Ask) {
 			addrs = append(addrs, a)
 		}
 	}
-	s.addresses(&c, addrs, format.OnAnswer, &s.scopes[q.Group])
+	s.addresses(&c, addrs, entry.OnAnswer, &s.scopes[q.Group])
 	s.take(ch, &c, q)
 }
 
@@ -267,7 +267,7 @@ func (c *candidates) add(o *candidates) {
 // addresses adds what zones say about addresses, unless an exception lets
 // them through. Of rules of one zone for equally long prefixes, that for the smallest
 // address counts, whatever order upstream has today: so they are put in order.
-func (s *Snapshot) addresses(c *candidates, addrs []netip.Addr, t format.Trigger, sc *scope) {
+func (s *Snapshot) addresses(c *candidates, addrs []netip.Addr, t entry.Trigger, sc *scope) {
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	for _, a := range addrs {
 		if s.addr(a, sc, nil).Kind != Allow {
@@ -300,7 +300,7 @@ func (s *Snapshot) atTargets(ch *choice, msg []byte, q *Ask, scratch *wire.Name)
 		hints := svcb.NewHints(msg, &r, next)
 		for b := hints.Next(); b != nil; b = hints.Next() {
 			if a, ok := netip.AddrFromSlice(b); ok {
-				s.address(&hint, a, format.OnAnswer)
+				s.address(&hint, a, entry.OnAnswer)
 			}
 		}
 		s.take(ch, &hint, q)

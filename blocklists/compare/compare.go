@@ -17,7 +17,7 @@ import (
 	"strings"
 
 	"rideau/blocklists"
-	"rideau/blocklists/format"
+	"rideau/blocklists/entry"
 	"rideau/blocklists/input"
 	"rideau/resolver/wire"
 )
@@ -237,7 +237,7 @@ func (c *comparison) entries(l *List, before, after *input.List) error {
 		if list == nil {
 			return nil, nil
 		}
-		err := c.each(list, func(_ string, e *format.Entry) { out = append(out, c.hash(e)) })
+		err := c.each(list, func(_ string, e *entry.Entry) { out = append(out, c.hash(e)) })
 		slices.Sort(out)
 		return slices.Compact(out), err
 	}
@@ -253,7 +253,7 @@ func (c *comparison) entries(l *List, before, after *input.List) error {
 		if list == nil {
 			return nil
 		}
-		return c.each(list, func(_ string, e *format.Entry) {
+		return c.each(list, func(_ string, e *entry.Entry) {
 			if _, ok := slices.BinarySearch(in, c.hash(e)); ok {
 				return
 			}
@@ -266,8 +266,8 @@ func (c *comparison) entries(l *List, before, after *input.List) error {
 }
 
 // each reads a list, until the context ends.
-func (c *comparison) each(l *input.List, f func(file string, e *format.Entry)) error {
-	err := l.Each(func(file string, e *format.Entry) error {
+func (c *comparison) each(l *input.List, f func(file string, e *entry.Entry)) error {
+	err := l.Each(func(file string, e *entry.Entry) error {
 		if c.n++; c.n&0xFFF == 0 && c.ctx.Err() != nil {
 			return c.ctx.Err()
 		}
@@ -280,7 +280,7 @@ func (c *comparison) each(l *input.List, f func(file string, e *format.Entry)) e
 	return nil
 }
 
-func (c *comparison) hash(e *format.Entry) uint64 {
+func (c *comparison) hash(e *entry.Entry) uint64 {
 	var h maphash.Hash
 	h.SetSeed(c.seed)
 	if e.Name != nil {
@@ -311,15 +311,15 @@ func truth(b bool) byte {
 }
 
 // text is an entry as people read it.
-func text(e *format.Entry) string {
+func text(e *entry.Entry) string {
 	if e.Name == nil {
 		return e.Prefix.String()
 	}
 	name := strings.TrimSuffix(wire.NameString(e.Name), ".")
 	switch e.Match {
-	case format.Exact:
+	case entry.Exact:
 		return "=" + name
-	case format.Below:
+	case entry.Below:
 		return "*." + name
 	}
 	return name
@@ -341,14 +341,14 @@ func (c *comparison) names(side *Side) error {
 }
 
 // entry counts an entry whose verdict changes.
-func (c *comparison) entry(file string, e *format.Entry) {
-	if e.Rule != nil && e.Rule.Trigger != format.OnAnswer {
+func (c *comparison) entry(file string, e *entry.Entry) {
+	if e.Rule != nil && e.Rule.Trigger != entry.OnAnswer {
 		return
 	}
 	var name wire.Name
 	if e.Name != nil {
 		w := e.Name
-		if e.Match == format.Below {
+		if e.Match == entry.Below {
 			w = append([]byte{1, 'x'}, w...) // any name below
 		}
 		if name.Set(w) != nil {
@@ -409,7 +409,7 @@ func (o outcome) String() string {
 }
 
 // verdict is what a policy says about an entry's name, or first address.
-func verdict(s *blocklists.Snapshot, g blocklists.GroupID, name *wire.Name, e *format.Entry) outcome {
+func verdict(s *blocklists.Snapshot, g blocklists.GroupID, name *wire.Name, e *entry.Entry) outcome {
 	var v blocklists.Verdict
 	if e.Name != nil {
 		v = s.Question(&blocklists.Ask{Name: name, Type: wire.TypeA, Group: g})

@@ -9,7 +9,7 @@ import (
 	"slices"
 
 	"rideau/blocklists"
-	"rideau/blocklists/format"
+	"rideau/blocklists/entry"
 	"rideau/blocklists/internal/rule"
 	"rideau/resolver/wire"
 )
@@ -33,14 +33,14 @@ func newBook() book {
 }
 
 // rule makes a rule of an entry. It keeps nothing of e.
-func (b *book) rule(list int, e *format.Entry) (rule.Rule, error) {
+func (b *book) rule(list int, e *entry.Entry) (rule.Rule, error) {
 	r := rule.Rule{List: uint8(list), Trigger: e.Rule.Trigger, Action: e.Rule.Action, Covers: rule.Self, Cancel: e.Rule.Cancel}
 	switch {
 	case e.Name == nil:
 		r.Bits = uint8(e.Prefix.Bits())
-	case e.Match == format.Suffix:
+	case e.Match == entry.Suffix:
 		r.Covers = rule.Self | rule.Below
-	case e.Match == format.Below:
+	case e.Match == entry.Below:
 		r.Covers = rule.Below
 	}
 	switch {
@@ -64,7 +64,7 @@ func (b *book) rule(list int, e *format.Entry) (rule.Rule, error) {
 		}
 		r.Types = n
 	}
-	if e.Rule.Action == format.Local {
+	if e.Rule.Action == entry.Local {
 		r.Data = b.localData([]blocklists.LocalRecord{{Type: wire.Type(e.Rule.Type), TTL: e.Rule.TTL, Data: slices.Clone(e.Rule.Data)}})
 	}
 	b.triggers[list] |= 1 << r.Trigger

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"rideau/blocklists"
-	"rideau/blocklists/format"
+	"rideau/blocklists/entry"
 	"rideau/blocklists/input"
 	"rideau/blocklists/internal/rule"
 	"rideau/blocklists/prefix"
@@ -25,7 +25,7 @@ type compiler struct {
 	index  map[rule.Value]uint16
 	joined map[uint32]uint16 // the results of join
 	// listed are the values of names that only the list at hand names.
-	listed [format.Below + 1]uint16
+	listed [entry.Below + 1]uint16
 
 	book  book
 	ruled map[rule.Rule]uint16 // the values of names that only one rule is about
@@ -54,12 +54,12 @@ func newCompiler() *compiler {
 // readList reads the list of that index.
 func (c *compiler) readList(ctx context.Context, i int, l *input.List) (content input.Content, err error) {
 	for m := range c.listed {
-		if c.listed[m], err = c.listedValue(i, format.Match(m)); err != nil {
+		if c.listed[m], err = c.listedValue(i, entry.Match(m)); err != nil {
 			return content, err
 		}
 	}
 	n := 0
-	return l.Read(func(e format.Entry) error {
+	return l.Read(func(e entry.Entry) error {
 		if n++; n&0xFFF == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -68,21 +68,21 @@ func (c *compiler) readList(ctx context.Context, i int, l *input.List) (content 
 }
 
 // insert inserts an entry of a list. It keeps nothing of e.
-func (c *compiler) insert(list int, e *format.Entry) error {
+func (c *compiler) insert(list int, e *entry.Entry) error {
 	switch {
-	case c.plain && e.Rule != nil && e.Rule.Trigger != format.OnAnswer:
+	case c.plain && e.Rule != nil && e.Rule.Trigger != entry.OnAnswer:
 		return nil
 	case e.Rule != nil && (!c.plain || e.Rule.Except):
 		return c.insertRule(list, e)
 	case e.Name == nil:
-		c.addrs = append(c.addrs, prefix.Entry{Prefix: e.Prefix, Value: uint32(c.listed[format.Exact])})
+		c.addrs = append(c.addrs, prefix.Entry{Prefix: e.Prefix, Value: uint32(c.listed[entry.Exact])})
 		return nil
 	}
 	return c.names.Add(e.Name, c.listed[e.Match])
 }
 
 // insertRule inserts an entry that says more than that something is listed.
-func (c *compiler) insertRule(list int, e *format.Entry) error {
+func (c *compiler) insertRule(list int, e *entry.Entry) error {
 	r, err := c.book.rule(list, e)
 	if err != nil {
 		return err
@@ -95,7 +95,7 @@ func (c *compiler) insertRule(list int, e *format.Entry) error {
 		c.zones.Add(list)
 	}
 	switch {
-	case e.Name == nil && r.Trigger == format.OnClient:
+	case e.Name == nil && r.Trigger == entry.OnClient:
 		c.clients = append(c.clients, prefix.Entry{Prefix: e.Prefix, Value: uint32(v)})
 		return nil
 	case e.Name == nil:
@@ -103,7 +103,7 @@ func (c *compiler) insertRule(list int, e *format.Entry) error {
 		c.addressZones.Add(list)
 		return nil
 	case r.OfZone():
-		if err := c.markAncestors(r, e.Name, e.Match == format.Below); err != nil {
+		if err := c.markAncestors(r, e.Name, e.Match == entry.Below); err != nil {
 			return err
 		}
 	}
@@ -159,12 +159,12 @@ func (c *compiler) ruleValue(r rule.Rule) (uint16, error) {
 }
 
 // listedValue returns the value of a name that only this list names.
-func (c *compiler) listedValue(list int, m format.Match) (uint16, error) {
+func (c *compiler) listedValue(list int, m entry.Match) (uint16, error) {
 	var v rule.Value
-	if m != format.Below {
+	if m != entry.Below {
 		v.Self.Add(list)
 	}
-	if m != format.Exact {
+	if m != entry.Exact {
 		v.Below.Add(list)
 	}
 	return c.value(v)

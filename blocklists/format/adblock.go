@@ -6,22 +6,34 @@ import (
 	"unicode/utf8"
 
 	"github.com/miekg/dns"
+
+	"rideau/blocklists/entry"
+	"rideau/blocklists/format/syntax"
 )
 
 const remedyWhole = "write ||example.com^ if the whole name is to be blocked"
 
 var (
-	faultModifier = fault{reason: "a rule with a modifier that is not known here", remedy: remedyWhole}
-	faultClient   = fault{reason: "a rule for some clients", remedy: "name the clients in the ban's groups"}
-	faultRewrite  = fault{reason: "a rule that rewrites answers", remedy: "write ||example.com^ to block the name"}
-	faultDeny     = fault{reason: "a rule that blocks all but some names", remedy: "name what to block"}
-	faultDNSType  = fault{reason: "not query types", remedy: "write $dnstype=A or $dnstype=~AAAA, with | between several"}
-	faultCosmetic = aside("a rule about a page's contents, which DNS does not see")
-	faultRegexp   = fault{reason: "a regular expression", remedy: "write the names it is meant for"}
-	faultPattern  = aside("a pattern for URLs, which DNS does not see")
-	faultWildcard = fault{reason: "a name with a wildcard within", remedy: "write the names it is meant for; ||*.example.com^ is all below a name"}
-	faultPage     = aside("a rule for some requests of a page, which DNS does not see")
+	faultModifier = syntax.Fault{Reason: "a rule with a modifier that is not known here", Remedy: remedyWhole}
+	faultClient   = syntax.Fault{Reason: "a rule for some clients", Remedy: "name the clients in the ban's groups"}
+	faultRewrite  = syntax.Fault{Reason: "a rule that rewrites answers", Remedy: "write ||example.com^ to block the name"}
+	faultDeny     = syntax.Fault{Reason: "a rule that blocks all but some names", Remedy: "name what to block"}
+	faultDNSType  = syntax.Fault{Reason: "not query types", Remedy: "write $dnstype=A or $dnstype=~AAAA, with | between several"}
+	faultCosmetic = syntax.Aside("a rule about a page's contents, which DNS does not see")
+	faultRegexp   = syntax.Fault{Reason: "a regular expression", Remedy: "write the names it is meant for"}
+	faultPattern  = syntax.Aside("a pattern for URLs, which DNS does not see")
+	faultWildcard = syntax.Fault{Reason: "a name with a wildcard within", Remedy: "write the names it is meant for; ||*.example.com^ is all below a name"}
+	faultPage     = syntax.Aside("a rule for some requests of a page, which DNS does not see")
 )
+
+// adblock reads a list of adblock rules.
+func (l *reader) adblock() error { return l.each(adblockShapes, l.adblockLine) }
+
+// isAdblock reports whether a line can only be one of an adblock list.
+func isAdblock(line []byte) bool {
+	return line[0] == '!' || bytes.HasPrefix(bytes.ToLower(line), []byte("[adblock")) || bytes.HasPrefix(line, []byte("||")) ||
+		bytes.HasPrefix(line, []byte("@@")) || line[0] != '#' && cosmeticAt(line) > 0
+}
 
 // adblockLine reads a rule of adblock syntax as far as it is about names:
 // ||NAME^ is a name and all below, |NAME^ and a bare NAME one name alone, and what begins
@@ -35,7 +47,7 @@ func (l *reader) adblockLine(line []byte) error {
 		l.aside(faultCosmetic)
 		return nil
 	}
-	if first, rest := field(line); len(rest) > 0 && isAddress(first) {
+	if first, rest := syntax.Field(line); len(rest) > 0 && isAddress(first) {
 		return l.hostsLine(line)
 	}
 	text, except := bytes.CutPrefix(withoutNote(line), []byte("@@"))
@@ -48,14 +60,14 @@ func (l *reader) adblockLine(line []byte) error {
 		return nil
 	}
 	text, modifiers, modified := bytes.Cut(text, []byte("$"))
-	var rule *Rule
+	var rule *entry.Rule
 	if except || modified {
-		r := Rule{Except: except}
+		r := entry.Rule{Except: except}
 		if modified {
-			if f := adblockModifiers(&r, modifiers); f.aside {
+			if f := adblockModifiers(&r, modifiers); f.Aside {
 				l.aside(f)
 				return nil
-			} else if !f.ok() {
+			} else if !f.OK() {
 				l.skip(line, f)
 				return nil
 			}
@@ -68,30 +80,27 @@ func (l *reader) adblockLine(line []byte) error {
 }
 
 // adblockPattern reads what a rule is about.
-func (l *reader) adblockPattern(line, text []byte, rule *Rule) error {
+func (l *reader) adblockPattern(line, text []byte, rule *entry.Rule) error {
 	text, m := adblockAnchors(text)
-	if likeAddress(text) && rule == nil {
+	if syntax.LikeAddress(text) && rule == nil {
 		return l.emitEither(line, text, m)
 	}
 	for _, b := range text {
 		switch {
-		case isSpace(b):
-			l.skip(line, faultSpace)
+		case syntax.IsSpace(b):
+			l.skip(line, syntax.FaultSpace)
 			return nil
-		case b == '*' && m != Exact && isNamePattern(text):
+		case b == '*' && m != entry.Exact && isNamePattern(text):
 			l.skip(line, faultWildcard)
 			return nil
-		case !hostChar[b] && b < utf8.RuneSelf:
+		case !syntax.HostChar[b] && b < utf8.RuneSelf:
 			l.aside(faultPattern)
 			return nil
 		}
 	}
-	if rule != nil && rule.Except { // which blocks nothing
-		defer func(tld bool) { l.opt.AllowTLD = tld }(l.opt.AllowTLD)
-		l.opt.AllowTLD = true
-	}
-	name, f := l.parseName(text)
-	if !f.ok() {
+	tld := l.opt.AllowTLD || rule != nil && rule.Except // which blocks nothing
+	name, f := l.names.Parse(text, tld)
+	if !f.OK() {
 		l.skip(line, f)
 		return nil
 	}
@@ -100,10 +109,10 @@ func (l *reader) adblockPattern(line, text []byte, rule *Rule) error {
 
 // adblockAnchors takes off what says where in a URL the name is. What goes on
 // to any path of a host is about the host.
-func adblockAnchors(text []byte) ([]byte, Match) {
-	m := Exact
+func adblockAnchors(text []byte) ([]byte, entry.Match) {
+	m := entry.Exact
 	if rest, ok := bytes.CutPrefix(text, []byte("||")); ok {
-		text, m = rest, Suffix
+		text, m = rest, entry.Suffix
 		for _, end := range [...]string{"^*", "/*", "/"} {
 			if rest, ok := bytes.CutSuffix(text, []byte(end)); ok {
 				text = rest
@@ -113,12 +122,12 @@ func adblockAnchors(text []byte) ([]byte, Match) {
 	} else if rest, ok := bytes.CutPrefix(text, []byte("|")); ok {
 		text = rest
 	} else if len(text) > 2 && text[0] == '.' && text[len(text)-1] == '^' {
-		return text[1 : len(text)-1], Below
+		return text[1 : len(text)-1], entry.Below
 	}
 	text = bytes.TrimSuffix(text, []byte("|"))
 	text = bytes.TrimSuffix(text, []byte("^"))
 	if rest, ok := bytes.CutPrefix(text, []byte("*.")); ok {
-		text, m = rest, Below
+		text, m = rest, entry.Below
 	}
 	return text, m
 }
@@ -126,8 +135,8 @@ func adblockAnchors(text []byte) ([]byte, Match) {
 // withoutNote takes off a comment at the end of a line: no rule about names has white space.
 func withoutNote(line []byte) []byte {
 	for i, b := range line[:len(line)-1] {
-		if isSpace(b) && (line[i+1] == '#' || line[i+1] == '!') {
-			return trim(line[:i])
+		if syntax.IsSpace(b) && (line[i+1] == '#' || line[i+1] == '!') {
+			return syntax.Trim(line[:i])
 		}
 	}
 	return line
@@ -137,7 +146,7 @@ func withoutNote(line []byte) []byte {
 // have, and asterisks.
 func isNamePattern(text []byte) bool {
 	for _, b := range text {
-		if b != '*' && !hostChar[b] {
+		if b != '*' && !syntax.HostChar[b] {
 			return false
 		}
 	}
@@ -153,11 +162,11 @@ func isRegexp(text []byte) bool {
 
 // adblockModifiers fills in what modifiers say. Those for whole pages say
 // nothing more than that the name is blocked.
-func adblockModifiers(r *Rule, text []byte) fault {
+func adblockModifiers(r *entry.Rule, text []byte) syntax.Fault {
 	for more := true; more; {
 		var m []byte
 		m, text, more = bytes.Cut(text, []byte(","))
-		key, value, _ := bytes.Cut(trim(m), []byte("="))
+		key, value, _ := bytes.Cut(syntax.Trim(m), []byte("="))
 		switch string(key) {
 		case "all", "document", "doc", "popup":
 		case "important":
@@ -165,7 +174,7 @@ func adblockModifiers(r *Rule, text []byte) fault {
 		case "badfilter":
 			r.Cancel = true
 		case "dnstype":
-			if f := r.setTypes(value); !f.ok() {
+			if f := setTypes(r, value); !f.OK() {
 				return f
 			}
 		case "client", "ctag":
@@ -183,7 +192,7 @@ func adblockModifiers(r *Rule, text []byte) fault {
 			return faultModifier
 		}
 	}
-	return fault{}
+	return syntax.Fault{}
 }
 
 // isBlock reports whether what a rule makes of answers is none or nobody's
@@ -206,11 +215,11 @@ var pageModifiers = []string{"third-party", "3p", "first-party", "1p", "script",
 
 // setTypes reads query types with | between them, each with or each without a
 // tilde in front.
-func (r *Rule) setTypes(text []byte) fault {
+func setTypes(r *entry.Rule, text []byte) syntax.Fault {
 	for more, first := true, true; more; first = false {
 		var t []byte
 		t, text, more = bytes.Cut(text, []byte("|"))
-		t, not := bytes.CutPrefix(trim(t), []byte("~"))
+		t, not := bytes.CutPrefix(syntax.Trim(t), []byte("~"))
 		n, ok := dns.StringToType[string(bytes.ToUpper(t))]
 		if !ok || !first && not != r.NotTypes {
 			return faultDNSType
@@ -219,7 +228,7 @@ func (r *Rule) setTypes(text []byte) fault {
 	}
 	slices.Sort(r.Types) // so that rules are the same if they say the same
 	r.Types = slices.Compact(r.Types)
-	return fault{}
+	return syntax.Fault{}
 }
 
 // isAdblockComment tells comments and headers such as [Adblock Plus 2.0]. A #

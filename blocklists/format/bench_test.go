@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"rideau/blocklists/entry"
 	"rideau/blocklists/format"
 )
 
@@ -31,7 +32,7 @@ func TestPlainAllocations(t *testing.T) {
 		list := generated(lines)
 		var r bytes.Reader
 		sum := 0
-		add := func(e format.Entry) error { sum += len(e.Name); return nil }
+		add := func(e entry.Entry) error { sum += len(e.Name); return nil }
 		return testing.AllocsPerRun(5, func() {
 			r.Reset(list)
 			stats, err := format.Read(&r, format.Options{File: "list"}, add)
@@ -53,7 +54,7 @@ func benchmark(b *testing.B, f format.Format, list []byte, lines int) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r.Reset(list)
-		stats, err := format.Read(&r, format.Options{File: "list", Format: f, MaxSkipped: 0.01}, func(format.Entry) error { return nil })
+		stats, err := format.Read(&r, format.Options{File: "list", Format: f, MaxSkipped: 0.01}, func(entry.Entry) error { return nil })
 		if err != nil || stats.Entries+stats.Skipped != lines { // some are public suffixes
 			b.Fatalf("%d entries, error %v", stats.Entries, err)
 		}

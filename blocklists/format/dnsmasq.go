@@ -1,13 +1,21 @@
 package format
 
-import "bytes"
+import (
+	"bytes"
+
+	"rideau/blocklists/entry"
+	"rideau/blocklists/format/syntax"
+)
 
 var (
-	faultElsewhere = fault{reason: "an option that sends names to a server, or exempts them", remedy: "put the names into the list of an exception, or configure forward"}
-	faultSetting   = aside("a setting that blocks no name")
-	faultOption    = fault{reason: "not an option of dnsmasq", remedy: "write address=/example.com/, or set the list's format"}
-	faultSlash     = fault{reason: "names are written between slashes", remedy: "write address=/example.com/"}
+	faultElsewhere = syntax.Fault{Reason: "an option that sends names to a server, or exempts them", Remedy: "put the names into the list of an exception, or configure forward"}
+	faultSetting   = syntax.Aside("a setting that blocks no name")
+	faultOption    = syntax.Fault{Reason: "not an option of dnsmasq", Remedy: "write address=/example.com/, or set the list's format"}
+	faultSlash     = syntax.Fault{Reason: "names are written between slashes", Remedy: "write address=/example.com/"}
 )
+
+// dnsmasq reads options of dnsmasq.
+func (l *reader) dnsmasq() error { return l.each(nil, l.dnsmasqLine) }
 
 // isDnsmasq reports whether a line is one of the options that block names.
 func isDnsmasq(line []byte) bool {
@@ -23,13 +31,13 @@ func isDnsmasq(line []byte) bool {
 // answers for the name and all below it, and so do local=/NAME/ and server=/NAME/ without a
 // server. The address says nothing: a ban decides itself how it answers.
 func (l *reader) dnsmasqLine(line []byte) error {
-	text := uncomment(line)
+	text := syntax.Uncomment(line)
 	if len(text) == 0 {
 		l.comment()
 		return nil
 	}
 	option, value, ok := bytes.Cut(bytes.TrimPrefix(text, []byte("--")), []byte("="))
-	option, value = trim(option), trim(value)
+	option, value = syntax.Trim(option), syntax.Trim(value)
 	name := string(option)
 	switch {
 	case !isWord(option):
@@ -47,7 +55,7 @@ func (l *reader) dnsmasqLine(line []byte) error {
 		return nil
 	}
 	end := bytes.LastIndexByte(value, '/')
-	target := trim(value[end+1:])
+	target := syntax.Trim(value[end+1:])
 	if name != "address" && len(target) > 0 {
 		l.skip(text, faultElsewhere)
 		return nil
@@ -59,7 +67,7 @@ func (l *reader) dnsmasqLine(line []byte) error {
 	for more, names := true, value[1:end]; more; {
 		var n []byte
 		n, names, more = bytes.Cut(names, []byte("/"))
-		m := Suffix
+		m := entry.Suffix
 		if below, ok := bytes.CutPrefix(n, []byte("*.")); ok {
 			n = below // dnsmasq means the name itself too
 		}

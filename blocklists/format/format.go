@@ -3,43 +3,19 @@
 // means something to DNS, dnsmasq's options, and response policy zones; as they are or
 // compressed by gzip.
 //
-// [Read] streams: it holds one line at a time and lends every entry to a
-// callback, so that a list of any length costs the same memory. A line it
-// cannot use is counted and described, never guessed at; a file that is no
+// [Read] streams: it holds one line at a time and passes each entry to a
+// function, so that a list of any length costs the same memory. A line that
+// cannot be used is counted and described, never guessed at. A file that is no
 // list at all (a web page, a binary) fails as a whole.
 package format
 
 import (
 	"fmt"
 	"io"
-	"net/netip"
+	"strings"
+
+	"rideau/blocklists/entry"
 )
-
-// Match says which names an entry is about.
-type Match uint8
-
-const (
-	// Suffix is a name and every name below it.
-	Suffix Match = iota
-	// Exact is one name alone.
-	Exact
-	// Below is every name below a name, and not the name itself: what the
-	// wildcard *.NAME covers (RFC 4592 section 2.1.1).
-	Below
-)
-
-// String is the word that packs use for m.
-func (m Match) String() string {
-	switch m {
-	case Suffix:
-		return "suffix"
-	case Exact:
-		return "exact"
-	case Below:
-		return "below"
-	}
-	return fmt.Sprintf("match %d", uint8(m))
-}
 
 // Format names a syntax of lists. The zero value means [Plain].
 type Format string
@@ -52,39 +28,67 @@ const (
 	Adblock Format = "adblock"
 	RPZ     Format = "rpz"
 	Dnsmasq Format = "dnsmasq"
-	// Auto is whatever the list seems to be; see [Detect].
+	// Auto is the format that the list seems to have; see [Detect].
 	Auto Format = "auto"
 )
 
-// ParseFormat returns the format of that name; the empty string is [Plain].
-func ParseFormat(s string) (Format, error) {
-	switch f := Format(s); f {
-	case "":
-		return Plain, nil
-	case Plain, Pack, Hosts, Adblock, RPZ, Dnsmasq, Auto:
-		return f, nil
-	}
-	return "", fmt.Errorf("format %q is unknown; use auto, plain, pack, hosts, adblock, dnsmasq or rpz", s)
+// notation is what there is to know about a format.
+type notation struct {
+	name Format
+	read func(*reader) error
+	// marks reports whether a line looks like one of the format.
+	marks func(line []byte) bool
+	// turn is when Detect tries the format on a line: the one with turn 1 is first.
+	turn int
+	// certain is set if one such line decides that the list has the format.
+	// Formats without it are decided by the number of such lines.
+	certain bool
 }
 
-// An Entry is one name or one block of addresses.
-type Entry struct {
-	// Name is the name in wire form, uncompressed, in lower case. It is
-	// lent: it changes after the callback returns. It is nil in an address
-	// entry.
-	Name []byte
-	// Prefix is the block of addresses, host bits zero; the zero Prefix in
-	// an entry that has a Name.
-	Prefix netip.Prefix
-	// Match says what Name covers. It means nothing in an address entry.
-	Match Match
-	// Line is where the entry begins in its file, from 1.
-	Line int
-	// File is set where that is a file which the list includes.
-	File string
-	// Rule is what the entry says beyond the plain "this is listed"; nil if
-	// it says no more than that. It is lent like Name.
-	Rule *Rule
+// notations is the table of formats. A new format is a new line here, in
+// the order in which messages name them.
+var notations = [...]notation{
+	{name: Plain, read: (*reader).plain, marks: isPlain, turn: 6},
+	{name: Pack, read: (*reader).pack, marks: isPackRow, turn: 1, certain: true},
+	{name: Hosts, read: (*reader).hosts, marks: isHosts, turn: 5},
+	{name: Adblock, read: (*reader).adblock, marks: isAdblock, turn: 2},
+	{name: Dnsmasq, read: (*reader).dnsmasq, marks: isDnsmasq, turn: 4},
+	{name: RPZ, read: (*reader).policyZone, marks: isZoneLine, turn: 3, certain: true},
+}
+
+// Names returns the names of the formats, as messages list them.
+func Names() []Format {
+	out := []Format{Auto}
+	for i := range notations {
+		out = append(out, notations[i].name)
+	}
+	return out
+}
+
+// find returns the format's row of the table; nil if there is none.
+func (f Format) find() *notation {
+	for i := range notations {
+		if notations[i].name == f {
+			return &notations[i]
+		}
+	}
+	return nil
+}
+
+// ParseFormat returns the format of that name; the empty string is [Plain].
+func ParseFormat(s string) (Format, error) {
+	switch f := Format(s); {
+	case f == "":
+		return Plain, nil
+	case f == Auto || f.find() != nil:
+		return f, nil
+	}
+	var names []string
+	for _, f := range Names() {
+		names = append(names, string(f))
+	}
+	last := len(names) - 1
+	return "", fmt.Errorf("format %q is unknown; use %s or %s", s, strings.Join(names[:last], ", "), names[last])
 }
 
 // Options say what to read and how much to forgive.
@@ -92,10 +96,10 @@ type Options struct {
 	// File is the file's name or URL, for messages only.
 	File   string
 	Format Format
-	// Tiers are the tiers to take from a pack; none means service, web and
-	// cdn. The other formats have no tiers and pay no attention.
+	// Tiers are the tiers whose rows of a ban pack count; none means service, web and
+	// cdn. The other formats have no tiers and ignore them.
 	Tiers []string
-	// AllowTLD lets through entries that cover a whole top-level domain, or
+	// AllowTLD allows entries that cover a whole top-level domain, or
 	// another suffix under which anybody can have a name (a public suffix).
 	AllowTLD bool
 	// MaxBytes bounds what a compressed list may expand to; 0 is 1 GiB.
@@ -103,29 +107,29 @@ type Options struct {
 	// MaxSkipped is the share, 0 to 1, of lines that may be unusable, among
 	// those that are neither blank nor comment. With 0 none may be.
 	MaxSkipped float64
-	// Include opens a file that a policy zone includes, by the name that is
-	// written there, which may be anything: whoever opens has to see to it that it
-	// stays where it may. nil refuses such zones.
+	// Include opens a file that a policy zone includes, by the name that the
+	// zone gives it. The name may be anything: Include has to make sure that the
+	// file is one that may be read. nil refuses such zones.
 	Include func(name string) (io.ReadCloser, error)
 }
 
-// Stats count what a read went through.
+// Stats tell what was read.
 type Stats struct {
 	// Lines counts all lines, blank ones and comments too.
 	Lines int
 	// Format is how the list was read.
 	Format Format
-	// Entries counts the calls of add.
+	// Entries counts the entries.
 	Entries int
 	// Skipped counts the lines that could not be used, in whole or part.
 	Skipped int
 	// NotDNS counts the lines that are about something else than names, and
-	// none the worse for it: rules for browsers, settings of a server.
+	// correct: rules for browsers, settings of a server.
 	NotDNS int
 	// Reasons says how many lines were skipped, or were not about DNS, and why, most frequent
 	// first.
 	Reasons []Reason
-	// OtherTier counts a pack's lines of tiers not asked for.
+	// OtherTier counts a pack's rows of tiers that do not count.
 	OtherTier int
 	// Serial is the version that the list itself tells, if HasSerial is set:
 	// that of a zone's SOA record, or in other formats a comment that says
@@ -136,7 +140,7 @@ type Stats struct {
 	Problems []Problem
 }
 
-// Reason is why lines were passed over, and how many.
+// Reason is why lines were skipped, and how many.
 type Reason struct {
 	Reason string
 	Lines  int
@@ -146,44 +150,29 @@ type Reason struct {
 // MaxProblems bounds Stats.Problems.
 const MaxProblems = 20
 
-// Read reads a list from r and calls add for each entry, in the order of the
+// Read reads a list from r and calls f for each entry, in the order of the
 // file. It does not remove duplicates.
 //
-// The read fails, and whatever add was given must be thrown away, if r fails,
-// if add returns an error (the read stops there), if the input is no list, or
+// Read fails, and the caller must discard what f was given, if r fails,
+// if f returns an error (reading stops there), if the input is no list, or
 // if more lines are unusable than opt.MaxSkipped allows. Errors name the file
-// and line, and what to do. Stats are valid up to there in any case.
+// and line, and what to do. The Stats count what was read up to there in any case.
 //
-// Read keeps nothing after it returns, and starts no goroutine; add is called
-// from the caller's own.
-func Read(r io.Reader, opt Options, add func(Entry) error) (Stats, error) {
-	f, err := ParseFormat(string(opt.Format))
+// Read keeps nothing after it returns, and starts no goroutine. It calls f
+// on the caller's goroutine; an entry is valid until f returns.
+func Read(r io.Reader, opt Options, f func(entry.Entry) error) (Stats, error) {
+	name, err := ParseFormat(string(opt.Format))
 	if err != nil {
 		return Stats{}, fmt.Errorf("%s: %w", opt.File, err)
 	}
-	l := newReader(r, opt, add)
-	if err := l.begin(f); err != nil {
-		return l.stats, err
-	}
-	switch l.opt.Format {
-	case Plain:
-		err = l.each(plainShapes, l.plainLine)
-	case Pack:
-		if err = l.setTiers(opt.Tiers); err == nil {
-			err = l.each(nil, l.packLine)
+	l := newReader(r, opt, f)
+	if err = l.begin(name); err == nil {
+		err = l.opt.Format.find().read(l)
+		l.sumReasons()
+		if err == nil {
+			err = l.tooManySkipped()
 		}
-	case Hosts:
-		err = l.each(hostsShapes, l.hostsLine)
-	case Adblock:
-		err = l.each(adblockShapes, l.adblockLine)
-	case Dnsmasq:
-		err = l.each(nil, l.dnsmasqLine)
-	case RPZ:
-		err = l.zone()
 	}
-	l.reasons()
-	if err == nil {
-		err = l.tooManySkipped()
-	}
+	l.stats.Lines = l.lines.N
 	return l.stats, err
 }

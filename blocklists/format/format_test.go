@@ -13,12 +13,13 @@ import (
 
 	"github.com/miekg/dns"
 
+	"rideau/blocklists/entry"
 	"rideau/blocklists/format"
 	"rideau/resolver/wire"
 )
 
 // show is an entry as the tests write it: LINE MATCH NAME, or LINE PREFIX.
-func show(e format.Entry) string {
+func show(e entry.Entry) string {
 	if e.Name == nil {
 		return fmt.Sprintf("%d %v%s", e.Line, e.Prefix, showRule(e.Rule))
 	}
@@ -26,15 +27,15 @@ func show(e format.Entry) string {
 }
 
 // showRule is what an entry says beyond its name or address.
-func showRule(r *format.Rule) string {
+func showRule(r *entry.Rule) string {
 	if r == nil {
 		return ""
 	}
 	s := ""
-	if r.Trigger != format.OnAnswer {
+	if r.Trigger != entry.OnAnswer {
 		s += " " + r.Trigger.String()
 	}
-	if r.Action != format.Listed {
+	if r.Action != entry.Listed {
 		s += " " + r.Action.String()
 	}
 	if r.Except {
@@ -52,7 +53,7 @@ func showRule(r *format.Rule) string {
 			s += " inverted"
 		}
 	}
-	if r.Action == format.Local {
+	if r.Action == entry.Local {
 		rr, _, err := dns.UnpackRR(append(binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(
 			append([]byte{0}, byte(r.Type>>8), byte(r.Type), 0, 1), r.TTL), uint16(len(r.Data))), r.Data...), 0)
 		if err != nil {
@@ -70,7 +71,7 @@ func read(t *testing.T, opt format.Options, text string) ([]string, format.Stats
 		opt.File = "list"
 	}
 	var entries []string
-	stats, err := format.Read(strings.NewReader(text), opt, func(e format.Entry) error {
+	stats, err := format.Read(strings.NewReader(text), opt, func(e entry.Entry) error {
 		entries = append(entries, show(e))
 		return nil
 	})
@@ -440,7 +441,7 @@ func TestAddError(t *testing.T) {
 	full := errors.New("full")
 	for _, f := range []format.Format{format.Plain, format.Hosts, format.Adblock} {
 		calls := 0
-		stats, err := format.Read(strings.NewReader("# x\na.example\nb.example\n"), format.Options{File: "list", Format: f}, func(format.Entry) error {
+		stats, err := format.Read(strings.NewReader("# x\na.example\nb.example\n"), format.Options{File: "list", Format: f}, func(entry.Entry) error {
 			calls++
 			return full
 		})
@@ -454,7 +455,7 @@ func TestReaderError(t *testing.T) {
 	broken := errors.New("connection reset")
 	for _, f := range []format.Format{format.Plain, format.Pack, format.Hosts, format.Adblock, format.RPZ, format.Dnsmasq, format.Auto} {
 		r := io.MultiReader(strings.NewReader("# x\n# y\n"), iotest.ErrReader(broken))
-		_, err := format.Read(r, format.Options{File: "list", Format: f, MaxSkipped: 1}, func(format.Entry) error { return nil })
+		_, err := format.Read(r, format.Options{File: "list", Format: f, MaxSkipped: 1}, func(entry.Entry) error { return nil })
 		if !errors.Is(err, broken) || err.Error() != "list:3: read: connection reset" {
 			t.Errorf("%s: error %v, want list:3: read: connection reset", f, err)
 		}

@@ -12,11 +12,12 @@ import (
 
 	"github.com/miekg/dns"
 
+	"rideau/blocklists/entry"
 	"rideau/blocklists/format"
 )
 
 // fuzz holds whatever a format makes of any input against the promises of
-// [format.Entry] and [format.Stats].
+// [entry.Entry] and [format.Stats].
 func fuzz(f *testing.F, form format.Format, seeds ...string) {
 	for _, s := range seeds {
 		f.Add([]byte(s), false)
@@ -24,7 +25,7 @@ func fuzz(f *testing.F, form format.Format, seeds ...string) {
 	f.Fuzz(func(t *testing.T, text []byte, tld bool) {
 		opt := format.Options{File: "fuzz", Format: form, AllowTLD: tld, MaxSkipped: 1, Tiers: []string{"service", "shared"}}
 		entries, line := 0, 0
-		stats, err := format.Read(bytes.NewReader(text), opt, func(e format.Entry) error {
+		stats, err := format.Read(bytes.NewReader(text), opt, func(e entry.Entry) error {
 			entries++
 			checkEntry(t, e, tld)
 			if e.Line < line {
@@ -62,7 +63,7 @@ func sameByOctets(t *testing.T, text []byte, opt format.Options) {
 	var errs [2]string
 	for i, r := range []io.Reader{bytes.NewReader(text), iotest.OneByteReader(bytes.NewReader(text))} {
 		var err error
-		stats[i], err = format.Read(r, opt, func(e format.Entry) error {
+		stats[i], err = format.Read(r, opt, func(e entry.Entry) error {
 			entries[i] = append(entries[i], show(e))
 			return nil
 		})
@@ -73,7 +74,7 @@ func sameByOctets(t *testing.T, text []byte, opt format.Options) {
 	}
 }
 
-func checkEntry(t *testing.T, e format.Entry, tld bool) {
+func checkEntry(t *testing.T, e entry.Entry, tld bool) {
 	t.Helper()
 	if e.Name == nil {
 		if !e.Prefix.IsValid() || e.Prefix.Masked() != e.Prefix || e.Prefix.Bits() == 0 {
@@ -81,7 +82,7 @@ func checkEntry(t *testing.T, e format.Entry, tld bool) {
 		}
 		return
 	}
-	if e.Prefix != (netip.Prefix{}) || e.Match > format.Below {
+	if e.Prefix != (netip.Prefix{}) || e.Match > entry.Below {
 		t.Errorf("name entry with prefix %v, %v", e.Prefix, e.Match)
 	}
 	name, end, err := dns.UnpackDomainName(e.Name, 0)
@@ -92,7 +93,7 @@ func checkEntry(t *testing.T, e format.Entry, tld bool) {
 		t.Errorf("name %q is not in lower case", e.Name)
 	}
 	labels := dns.CountLabel(name)
-	wide := e.Rule != nil && (e.Rule.Except || e.Rule.Action == format.Passthru)
+	wide := e.Rule != nil && (e.Rule.Except || e.Rule.Action == entry.Passthru)
 	if labels < 2 && !tld && !wide {
 		t.Errorf("name %q has %d labels", name, labels)
 	}
@@ -133,7 +134,7 @@ func FuzzDetect(f *testing.F) {
 			t.Fatalf("detected %q", got)
 		}
 		stats, err := format.Read(bytes.NewReader(text), format.Options{File: "fuzz", Format: format.Auto, MaxSkipped: 1, MaxBytes: 1 << 20},
-			func(format.Entry) error { return nil })
+			func(entry.Entry) error { return nil })
 		if err == nil && !bytes.HasPrefix(text, []byte("\x1f\x8b")) && len(text) < 64<<10 && stats.Format != got {
 			t.Errorf("detected %s, read as %s", got, stats.Format)
 		}

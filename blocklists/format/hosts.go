@@ -3,6 +3,9 @@ package format
 import (
 	"bytes"
 	"net/netip"
+
+	"rideau/blocklists/entry"
+	"rideau/blocklists/format/syntax"
 )
 
 // localNames are what operating systems and list makers put into every hosts
@@ -15,24 +18,33 @@ var localNames = map[string]bool{
 }
 
 var (
-	faultNoAddress   = fault{reason: "more than one name, and no address before them", remedy: "write ADDRESS NAME, or one name a line"}
-	faultAddressOnly = fault{reason: "an address without a name", remedy: "write ADDRESS NAME; to ban an address, put it into a plain list"}
-	faultHostsStar   = fault{reason: "a star, which hosts files do not have", remedy: "put it into a plain list"}
+	faultNoAddress   = syntax.Fault{Reason: "more than one name, and no address before them", Remedy: "write ADDRESS NAME, or one name a line"}
+	faultAddressOnly = syntax.Fault{Reason: "an address without a name", Remedy: "write ADDRESS NAME; to ban an address, put it into a plain list"}
+	faultHostsStar   = syntax.Fault{Reason: "a star, which hosts files do not have", Remedy: "put it into a plain list"}
 )
 
 // isLocal reports whether text may begin with a local name that has several
 // labels and does not end in a number.
 func isLocal(text []byte) bool { return bytes.HasPrefix(text, []byte("localhost")) }
 
+// hosts reads a hosts file.
+func (l *reader) hosts() error { return l.each(hostsShapes, l.hostsLine) }
+
+// isHosts reports whether a line is an address and a name.
+func isHosts(line []byte) bool {
+	first, rest := syntax.Field(line)
+	return len(rest) > 0 && isAddress(first)
+}
+
 // hostsLine reads a line of a hosts file: ADDRESS NAME..., or a bare name. The
 // address says nothing: a ban decides itself how it answers.
 func (l *reader) hostsLine(line []byte) error {
 	text, _, _ := bytes.Cut(line, []byte("#"))
-	if text = trim(text); len(text) == 0 {
+	if text = syntax.Trim(text); len(text) == 0 {
 		l.comment()
 		return nil
 	}
-	first, names := field(text)
+	first, names := syntax.Field(text)
 	switch {
 	case isAddress(first) && len(names) == 0:
 		l.skip(text, faultAddressOnly)
@@ -44,7 +56,7 @@ func (l *reader) hostsLine(line []byte) error {
 		return nil
 	}
 	for len(names) > 0 {
-		first, names = field(names)
+		first, names = syntax.Field(names)
 		if localNames[string(bytes.TrimSuffix(first, []byte(".")))] {
 			continue
 		}
@@ -52,7 +64,7 @@ func (l *reader) hostsLine(line []byte) error {
 			l.skip(first, faultHostsStar)
 			continue
 		}
-		if err := l.emit(first, first, Exact); err != nil {
+		if err := l.emit(first, first, entry.Exact); err != nil {
 			return err
 		}
 	}
@@ -66,7 +78,7 @@ func isAddress(b []byte) bool {
 	case "0.0.0.0", "127.0.0.1", "::", "::1":
 		return true
 	}
-	if bytes.IndexByte(b, ':') < 0 && !likeAddress(b) {
+	if bytes.IndexByte(b, ':') < 0 && !syntax.LikeAddress(b) {
 		return false
 	}
 	_, err := netip.ParseAddr(string(b))

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"rideau/blocklists/entry"
+	"rideau/blocklists/format/syntax"
 )
 
 // allTiers are the tiers a pack may use; the last is taken only when asked for.
@@ -18,15 +21,35 @@ func DefaultTiers() []string { return slices.Clone(allTiers[:3]) }
 const packColumns = 5
 
 var (
-	faultColumns = fault{reason: "not the five columns of a pack, divided by tabs", remedy: "write domain, match, tier, purpose and source with one tab between each"}
-	faultMatch   = fault{reason: "unknown match", remedy: "write suffix, exact or below, or address for an address or block of addresses"}
-	faultTier    = fault{reason: "unknown tier", remedy: "write service, web, cdn or shared"}
-	faultHeader  = fault{reason: "the header names other columns than a pack has", remedy: "write domain, match, tier, purpose and source with one tab between each"}
-	faultAddress = fault{reason: "not an address", remedy: "write an address or a block of addresses, or set match to suffix, exact or below"}
-	faultIsAddr  = fault{reason: "an address with a match that is for names", remedy: "set match to address"}
+	faultColumns = syntax.Fault{Reason: "not the five columns of a pack, divided by tabs", Remedy: "write domain, match, tier, purpose and source with one tab between each"}
+	faultMatch   = syntax.Fault{Reason: "unknown match", Remedy: "write suffix, exact or below, or address for an address or block of addresses"}
+	faultTier    = syntax.Fault{Reason: "unknown tier", Remedy: "write service, web, cdn or shared"}
+	faultHeader  = syntax.Fault{Reason: "the header names other columns than a pack has", Remedy: "write domain, match, tier, purpose and source with one tab between each"}
+	faultAddress = syntax.Fault{Reason: "not an address", Remedy: "write an address or a block of addresses, or set match to suffix, exact or below"}
+	faultIsAddr  = syntax.Fault{Reason: "an address with a match that is for names", Remedy: "set match to address"}
 )
 
-// setTiers chooses the tiers to take.
+// pack reads a ban pack.
+func (l *reader) pack() error {
+	if err := l.setTiers(l.opt.Tiers); err != nil {
+		return err
+	}
+	return l.each(nil, l.packLine)
+}
+
+// isPackRow reports whether a line has the second column of a pack: a match, or the
+// header's word for it.
+func isPackRow(line []byte) bool {
+	_, rest, ok := bytes.Cut(line, []byte("\t"))
+	match, _, more := bytes.Cut(rest, []byte("\t"))
+	switch string(match) {
+	case "match", "suffix", "exact", "below", "address":
+		return ok && more
+	}
+	return false
+}
+
+// setTiers says which tiers count.
 func (l *reader) setTiers(tiers []string) error {
 	if len(tiers) == 0 {
 		tiers = allTiers[:3]
@@ -55,7 +78,7 @@ func (l *reader) packLine(line []byte) error {
 			return nil
 		}
 		col[n], rest, more = bytes.Cut(rest, []byte("\t"))
-		col[n] = trim(col[n])
+		col[n] = syntax.Trim(col[n])
 	}
 	if n < 3 { // an operator may leave purpose and source out
 		l.skip(line, faultColumns)
@@ -88,24 +111,24 @@ func (l *reader) packRow(line, domain []byte, match, tier string) error {
 		l.stats.OtherTier++
 		return nil
 	}
-	m := Suffix
+	m := entry.Suffix
 	switch match {
 	case "suffix":
 	case "exact":
-		m = Exact
+		m = entry.Exact
 	case "below":
-		m = Below
+		m = entry.Below
 	case "address":
-		if !likeAddress(domain) {
+		if !syntax.LikeAddress(domain) {
 			l.skip(line, faultAddress)
 			return nil
 		}
-		return l.emitEither(line, domain, Exact)
+		return l.emitEither(line, domain, entry.Exact)
 	default:
 		l.skip(line, faultMatch)
 		return nil
 	}
-	if likeAddress(domain) {
+	if syntax.LikeAddress(domain) {
 		l.skip(line, faultIsAddr)
 		return nil
 	}

@@ -1,19 +1,34 @@
 package format
 
-import "bytes"
+import (
+	"bytes"
+
+	"rideau/blocklists/entry"
+	"rideau/blocklists/format/syntax"
+)
+
+// plain reads a plain list.
+func (l *reader) plain() error { return l.each(plainShapes, l.plainLine) }
+
+// isPlain reports whether a line may be a name, an address or a block: it is not like a setting of a
+// program, which is a word without dots.
+func isPlain(line []byte) bool {
+	option, _, _ := bytes.Cut(line, []byte("="))
+	return !isWord(option)
+}
 
 // plainLine reads a line of a plain list: NAME, =NAME, *.NAME, an address or a
 // block of addresses.
 func (l *reader) plainLine(line []byte) error {
-	text := uncomment(line)
+	text := syntax.Uncomment(line)
 	switch {
 	case len(text) == 0:
 		l.comment()
 		return nil
 	case text[0] == '=':
-		return l.emit(text, text[1:], Exact)
+		return l.emit(text, text[1:], entry.Exact)
 	case bytes.HasPrefix(text, []byte("*.")):
-		return l.emit(text, text[2:], Below)
+		return l.emit(text, text[2:], entry.Below)
 	}
-	return l.emitEither(text, text, Suffix)
+	return l.emitEither(text, text, entry.Suffix)
 }

@@ -1,45 +1,80 @@
 package format
 
 import (
-	"bufio"
 	"bytes"
+	"cmp"
+	"compress/flate"
+	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 
-	"golang.org/x/net/idna"
-
+	"rideau/blocklists/entry"
+	"rideau/blocklists/format/syntax"
 	"rideau/resolver/wire"
 )
 
-// maxLine is the longest line, in octets, its end aside.
-const maxLine = 64 << 10
+var (
+	faultNUL    = syntax.Fault{Reason: "a NUL octet", Remedy: "remove it"}
+	faultBinary = syntax.Fault{Reason: "looks like a binary file, not a list (it has a NUL octet)", Remedy: "check what the list's address delivers; it must be uncompressed UTF-8 text"}
+	faultUTF16  = syntax.Fault{Reason: "text in UTF-16", Remedy: "save the file as UTF-8"}
+)
+
+const (
+	// headSize is how many octets at the beginning of a list tell its format.
+	headSize = 64 << 10
+	// binarySize is how many octets at the beginning of a list must not contain a NUL. One further
+	// on makes its line unusable, no more.
+	binarySize = 512
+
+	defaultMaxBytes = 1 << 30
+)
 
 // reader is the state of one [Read].
 type reader struct {
-	br    *bufio.Reader
+	lines syntax.Lines
+	names syntax.Names
 	opt   Options
-	add   func(Entry) error
+	f     func(entry.Entry) error
 	stats Stats
 	at    int // the line that entries and problems are of, from 1
 
-	content int     // lines neither blank nor comment
-	bad     bool    // the line in hand is counted as skipped
+	content int     // lines that are neither blank nor comment
+	bad     bool    // the line at hand is counted as skipped
 	first   Problem // of all skipped lines
 
-	passed map[fault]int // lines passed over, by why
+	reasons map[syntax.Fault]int // lines skipped or aside, by why
 
-	tiers [len(allTiers)]bool // of a pack, those to take
-	idn   *idna.Profile       // made when first needed
-	name  [wire.MaxName + 1]byte
+	tiers [len(allTiers)]bool // of a pack, those whose rows count
 }
 
-func newReader(r io.Reader, opt Options, add func(Entry) error) *reader {
-	return &reader{br: newBuffer(r), opt: opt, add: add, passed: map[fault]int{}}
+func newReader(r io.Reader, opt Options, f func(entry.Entry) error) *reader {
+	return &reader{lines: *syntax.NewLines(r), opt: opt, f: f, reasons: map[syntax.Fault]int{}}
 }
 
-// newBuffer is a buffer with room for the longest line and its end, "\r\n".
-func newBuffer(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, maxLine+2) }
+// begin looks at how the input begins, and decides on the format.
+func (l *reader) begin(f Format) error {
+	l.at = 1
+	if err := l.lines.Decompress(l.maxBytes()); err != nil {
+		return l.fail(err)
+	}
+	head := l.lines.Peek(headSize)
+	switch {
+	case bytes.HasPrefix(head, []byte("\xff\xfe")) || bytes.HasPrefix(head, []byte("\xfe\xff")):
+		return l.problem(nil, faultUTF16)
+	case bytes.IndexByte(head[:min(len(head), binarySize)], 0) >= 0:
+		l.at = 1 + bytes.Count(head[:bytes.IndexByte(head, 0)], []byte("\n"))
+		return l.problem(nil, faultBinary)
+	case f == Auto:
+		f = Detect(head)
+	}
+	l.opt.Format, l.stats.Format = f, f
+	return nil
+}
+
+func (l *reader) maxBytes() int64 { return cmp.Or(l.opt.MaxBytes, defaultMaxBytes) }
 
 // each reads lines that have one of the shapes, and calls f for each other
 // line that is not blank, without its end and the white space around it, until
@@ -50,14 +85,16 @@ func (l *reader) each(shapes []shape, f func(line []byte) error) error {
 		if err := l.quick(shapes); err != nil {
 			return err
 		}
-		line, long, err := l.next()
+		l.bad = false
+		line, long, err := l.lines.Next()
 		if err == io.EOF {
 			return nil
 		}
+		l.at = l.lines.N
 		if err != nil {
-			return err
+			return l.fail(err)
 		}
-		if line = trim(line); len(line) == 0 {
+		if line = syntax.Trim(line); len(line) == 0 {
 			continue
 		}
 		l.content++
@@ -66,7 +103,7 @@ func (l *reader) each(shapes []shape, f func(line []byte) error) error {
 			continue
 		}
 		if long {
-			l.skip(line, faultLongLine)
+			l.skip(line, syntax.FaultLongLine)
 			continue
 		}
 		if bytes.IndexByte(line, 0) >= 0 {
@@ -80,94 +117,48 @@ func (l *reader) each(shapes []shape, f func(line []byte) error) error {
 	}
 }
 
-// next returns the next line with its end still on it, borrowed until the
-// following call; of a line that is too long, the beginning. The error is
-// io.EOF at the end, and otherwise has file and line.
-func (l *reader) next() (line []byte, long bool, err error) {
-	l.bad = false
-	line, err = l.br.ReadSlice('\n')
-	if err == io.EOF && len(line) == 0 {
-		return nil, false, io.EOF
+// noteSerial stores the version that a comment tells.
+func (l *reader) noteSerial(line []byte) {
+	if l.stats.HasSerial || l.at > 100 || line[0] != '#' && line[0] != '!' {
+		return
 	}
-	l.stats.Lines++
-	l.at = l.stats.Lines
-	switch {
-	case err == bufio.ErrBufferFull:
-		if err = l.refuse(line); err != nil {
-			return nil, true, err
-		}
-		start := bytes.Clone(line[:maxText+1])
-		return start, true, l.discardLine()
-	case err != nil && err != io.EOF:
-		return nil, false, l.readError(err)
-	}
-	if l.at == 1 {
-		line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
-	}
-	// The buffer has room for the longer of the two line ends, so that a line
-	// with the shorter may be an octet too long and yet fit.
-	return line, len(trimEnd(line)) > maxLine, l.refuse(line)
-}
-
-// discardLine reads to the end of the line in hand.
-func (l *reader) discardLine() error {
-	for {
-		_, err := l.br.ReadSlice('\n')
-		switch {
-		case err == nil || err == io.EOF:
-			return nil
-		case err != bufio.ErrBufferFull:
-			return l.readError(err)
-		}
-	}
-}
-
-var (
-	faultNUL     = fault{reason: "a NUL octet", remedy: "remove it"}
-	faultBinary  = fault{reason: "looks like a binary file, not a list (it has a NUL octet)", remedy: "check what the list's address delivers; it must be uncompressed UTF-8 text"}
-	faultWebPage = fault{reason: "looks like a web page, not a list", remedy: "check the list's address: it may ask to sign in, or have moved"}
-)
-
-// refuse reports what shows that the input is no list at all.
-func (l *reader) refuse(line []byte) error {
-	for _, b := range line {
-		if b == ' ' || b == '\t' {
+	text := bytes.ToLower(bytes.TrimLeft(line, "#! \t"))
+	for _, word := range [...]string{"serial:", "version:"} {
+		digits, ok := bytes.CutPrefix(text, []byte(word))
+		if !ok {
 			continue
 		}
-		if b == '<' && isHTML(trim(line)) {
-			return l.problem(trim(line), faultWebPage)
+		digits, _ = syntax.Field(syntax.Trim(digits))
+		var n uint64
+		for _, d := range digits {
+			if d < '0' || d > '9' || n > (1<<63)/10 {
+				return
+			}
+			n = n*10 + uint64(d-'0')
 		}
-		break
+		l.stats.Serial, l.stats.HasSerial = n, len(digits) > 0
 	}
-	return nil
 }
 
-func isHTML(line []byte) bool {
-	for _, tag := range [...]string{"<!doctype", "<html"} {
-		if len(line) >= len(tag) && bytes.EqualFold(line[:len(tag)], []byte(tag)) {
-			return true
-		}
-	}
-	return false
-}
-
-// aside counts the line in hand as one that is not about DNS.
-func (l *reader) aside(f fault) {
+// aside counts the line at hand as one that is not about DNS.
+func (l *reader) aside(f syntax.Fault) {
 	l.content--
 	l.stats.NotDNS++
-	l.passed[f]++
+	l.reasons[f]++
 }
 
-// comment takes back the count of the line in hand as content.
+// comment says that the line at hand is no content.
 func (l *reader) comment() { l.content-- }
 
-// skip counts the line in hand as unusable, once, and keeps the fault.
-func (l *reader) skip(text []byte, f fault) {
+// skip counts the line at hand as unusable, once, and stores the fault.
+func (l *reader) skip(text []byte, f syntax.Fault) {
 	if !l.bad {
 		l.bad = true
 		// A line may be read twice, and is one line all the same.
-		l.stats.Skipped = min(l.stats.Skipped+1, l.stats.Lines)
-		l.passed[f.base()]++
+		l.stats.Skipped = min(l.stats.Skipped+1, l.lines.N)
+		why := f
+		why.Detail = ""
+		l.reasons[why]++
 	}
 	if len(l.stats.Problems) < MaxProblems {
 		p := l.problem(text, f)
@@ -178,11 +169,36 @@ func (l *reader) skip(text []byte, f fault) {
 	}
 }
 
-func (l *reader) problem(text []byte, f fault) Problem {
-	return Problem{File: l.opt.File, Line: l.at, Text: quotable(text), Reason: f.reason, Remedy: f.remedy}
+func (l *reader) problem(text []byte, f syntax.Fault) Problem {
+	return Problem{File: l.opt.File, Line: l.at, Text: syntax.Quote(text), Reason: f.String(), Remedy: f.Remedy}
 }
 
-// tooManySkipped is the error of a list of which too little can be used.
+// fail returns the error for what ended the reading.
+func (l *reader) fail(err error) error {
+	var e *syntax.Error
+	switch {
+	case !errors.As(err, &e):
+		return err
+	case e.Err == nil:
+		return l.problem(e.Text, e.Fault)
+	}
+	return l.readError(e.Err)
+}
+
+// readError tells where reading failed, and what to do.
+func (l *reader) readError(err error) error {
+	if errors.Is(err, syntax.ErrTooLarge) {
+		return fmt.Errorf("%s:%d: the compressed list %w (%d octets); check what it is, or raise max_bytes for the list",
+			l.opt.File, l.at, err, l.maxBytes())
+	}
+	var corrupt flate.CorruptInputError
+	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &corrupt) {
+		return fmt.Errorf("%s:%d: the compressed list is cut off or damaged (%w); fetch it again, or compress it anew", l.opt.File, l.at, err)
+	}
+	return fmt.Errorf("%s:%d: read: %w", l.opt.File, l.at, err)
+}
+
+// tooManySkipped is the error of a list with too many unusable lines.
 func (l *reader) tooManySkipped() error {
 	if l.stats.Skipped == 0 || float64(l.stats.Skipped) <= l.opt.MaxSkipped*float64(l.content) {
 		return nil
@@ -191,69 +207,66 @@ func (l *reader) tooManySkipped() error {
 		l.opt.File, l.stats.Skipped, l.content, 100*float64(l.stats.Skipped)/float64(l.content), 100*l.opt.MaxSkipped, l.first)
 }
 
-// emitName gives add a name, in wire form.
-func (l *reader) emitName(name []byte, m Match) error { return l.emitRule(name, m, nil) }
+// sumReasons makes Stats.Reasons of reasons.
+func (l *reader) sumReasons() {
+	for f, n := range l.reasons {
+		l.stats.Reasons = append(l.stats.Reasons, Reason{f.Reason, n, f.Aside})
+	}
+	slices.SortFunc(l.stats.Reasons, func(a, b Reason) int {
+		return cmp.Or(b.Lines-a.Lines, cmp.Compare(a.Reason, b.Reason))
+	})
+}
 
-// emitRule is emitName with what the entry says beyond.
-func (l *reader) emitRule(name []byte, m Match, r *Rule) error {
-	if m != Exact && !l.opt.AllowTLD && mayBeSuffix(name) && (r == nil || !r.Except) && isPublicSuffix(name) {
-		l.skip([]byte(wire.NameString(name)), faultPublic)
+// emit emits the entry of a name. If text is no name, it is skipped, and quote
+// is what the problem shows.
+func (l *reader) emit(quote, text []byte, m entry.Match) error {
+	name, f := l.names.Parse(text, l.opt.AllowTLD)
+	if !f.OK() {
+		l.skip(quote, f)
+		return nil
+	}
+	return l.emitName(name, m)
+}
+
+// emitEither is emit for a text that may also be an address or a block of addresses.
+func (l *reader) emitEither(quote, text []byte, m entry.Match) error {
+	if !syntax.LikeAddress(text) {
+		return l.emit(quote, text, m)
+	}
+	p, f := syntax.ParsePrefix(text)
+	if !f.OK() {
+		l.skip(quote, f)
+		return nil
+	}
+	return l.emitPrefix(p)
+}
+
+// emitName emits the entry of a name in wire form.
+func (l *reader) emitName(name []byte, m entry.Match) error { return l.emitRule(name, m, nil) }
+
+// emitRule is emitName for an entry that has a rule, unless it is nil.
+func (l *reader) emitRule(name []byte, m entry.Match, r *entry.Rule) error {
+	if m != entry.Exact && !l.opt.AllowTLD && syntax.MayBePublicSuffix(name) && (r == nil || !r.Except) && syntax.IsPublicSuffix(name) {
+		l.skip([]byte(wire.NameString(name)), syntax.FaultPublicSuffix)
 		return nil
 	}
 	l.stats.Entries++
-	if err := l.add(Entry{Name: name, Match: m, Line: l.at, Rule: r}); err != nil {
-		return fmt.Errorf("%s:%d: %w", l.opt.File, l.at, err)
+	if err := l.f(entry.Entry{Name: name, Match: m, Line: l.at, Rule: r}); err != nil {
+		return l.stopped(err)
 	}
 	return nil
 }
 
-// emitPrefix gives add a block of addresses.
+// emitPrefix emits the entry of a block of addresses.
 func (l *reader) emitPrefix(p netip.Prefix) error {
 	l.stats.Entries++
-	if err := l.add(Entry{Prefix: p, Line: l.at}); err != nil {
-		return fmt.Errorf("%s:%d: %w", l.opt.File, l.at, err)
+	if err := l.f(entry.Entry{Prefix: p, Line: l.at}); err != nil {
+		return l.stopped(err)
 	}
 	return nil
 }
 
-// trimEnd removes the end of a line.
-func trimEnd(line []byte) []byte {
-	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
-}
-
-// trim removes ASCII white space and line ends at both ends.
-func trim(b []byte) []byte {
-	for len(b) > 0 && isSpace(b[len(b)-1]) {
-		b = b[:len(b)-1]
-	}
-	for len(b) > 0 && isSpace(b[0]) {
-		b = b[1:]
-	}
-	return b
-}
-
-func isSpace(b byte) bool { return b == ' ' || '\t' <= b && b <= '\r' }
-
-// uncomment cuts a comment: a # at the start of a line or after white space.
-func uncomment(line []byte) []byte {
-	for from := 0; ; {
-		i := bytes.IndexByte(line[from:], '#')
-		if i < 0 {
-			return line
-		}
-		if i += from; i == 0 || isSpace(line[i-1]) {
-			return trim(line[:i])
-		}
-		from = i + 1
-	}
-}
-
-// field cuts the first field off, as white space divides them.
-func field(line []byte) (first, rest []byte) {
-	for i, b := range line {
-		if isSpace(b) {
-			return line[:i], trim(line[i:])
-		}
-	}
-	return line, nil
+// stopped is the error of a reading that f ended with err.
+func (l *reader) stopped(err error) error {
+	return fmt.Errorf("%s:%d: %w", l.opt.File, l.at, err)
 }

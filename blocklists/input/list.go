@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 
+	"rideau/blocklists/entry"
 	"rideau/blocklists/format"
 )
 
@@ -79,7 +80,7 @@ func (l *List) Options() string { return fmt.Sprint(l.Source, " ", l.Format, " "
 // Each reads the list's files and calls f for each entry, with the name of the file that
 // holds it, until f returns an error. Unusable lines are skipped, and the guards are not applied. The entry is valid
 // until f returns, as with format.Read.
-func (l *List) Each(f func(file string, e *format.Entry) error) error {
+func (l *List) Each(f func(file string, e *entry.Entry) error) error {
 	parts, err := l.Files()
 	if err != nil {
 		return err
@@ -92,7 +93,7 @@ func (l *List) Each(f func(file string, e *format.Entry) error) error {
 	return nil
 }
 
-func (l *List) eachOf(p Part, f func(file string, e *format.Entry) error) error {
+func (l *List) eachOf(p Part, f func(file string, e *entry.Entry) error) error {
 	r, err := p.Open()
 	if err != nil {
 		return err
@@ -109,7 +110,7 @@ func (l *List) eachOf(p Part, f func(file string, e *format.Entry) error) error 
 			return p.Open()
 		}
 	}
-	_, err = format.Read(r, o, func(e format.Entry) error {
+	_, err = format.Read(r, o, func(e entry.Entry) error {
 		file := p.Name
 		if e.File != "" {
 			file = e.File

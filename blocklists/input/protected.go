@@ -3,7 +3,7 @@ package input
 import (
 	"fmt"
 
-	"rideau/blocklists/format"
+	"rideau/blocklists/entry"
 	"rideau/resolver/wire"
 )
 
@@ -35,13 +35,13 @@ func NewProtected(names []string, remedy string) (*Protected, error) {
 }
 
 // affected is the protected name that an entry is about: the entry names it, or a name below it, or covers it from above. It is empty if there is none.
-func (p *Protected) affected(name []byte, m format.Match) string {
+func (p *Protected) affected(name []byte, m entry.Match) string {
 	for up := name; len(up) > 1; up = up[1+int(up[0]):] {
 		if s, ok := p.names[string(up)]; ok {
 			return s
 		}
 	}
-	if m == format.Exact {
+	if m == entry.Exact {
 		return ""
 	}
 	return p.above[string(name)]

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"rideau/blocklists/entry"
 	"rideau/blocklists/format"
 	"rideau/resolver/wire"
 )
@@ -24,7 +25,7 @@ type Content struct {
 // error.
 //
 // Guards that compare with an earlier version are not applied; see [List.Check].
-func (l *List) Read(f func(format.Entry) error) (c Content, err error) {
+func (l *List) Read(f func(entry.Entry) error) (c Content, err error) {
 	parts, err := l.Files()
 	if err != nil {
 		return c, err
@@ -62,7 +63,7 @@ type reader struct {
 }
 
 // file reads one file.
-func (r *reader) file(p Part, c *Content, f func(format.Entry) error) (format.Stats, error) {
+func (r *reader) file(p Part, c *Content, f func(entry.Entry) error) (format.Stats, error) {
 	file, err := p.Open()
 	if err != nil {
 		return format.Stats{}, err
@@ -75,7 +76,7 @@ func (r *reader) file(p Part, c *Content, f func(format.Entry) error) (format.St
 	admitted := 0
 	// What the format does not read, such as what follows a compressed file, is part of the digest, too.
 	all := io.TeeReader(file, r.digest.Begin(p))
-	stats, err := format.Read(all, o, func(e format.Entry) error {
+	stats, err := format.Read(all, o, func(e entry.Entry) error {
 		if ok, err := r.admits(p.Name, &e); !ok || err != nil {
 			return err
 		}
@@ -116,7 +117,7 @@ func (i *included) Close() error {
 
 // admits reports whether an entry counts. One about a protected name does not. It returns an
 // error, which ends the reading, if there are too many entries.
-func (r *reader) admits(file string, e *format.Entry) (bool, error) {
+func (r *reader) admits(file string, e *entry.Entry) (bool, error) {
 	guards := &r.list.Guards
 	if p := guards.Protected; p != nil && e.Name != nil && blocks(e.Rule) {
 		if name := p.affected(e.Name, e.Match); name != "" {
@@ -131,10 +132,10 @@ func (r *reader) admits(file string, e *format.Entry) (bool, error) {
 }
 
 // blocks reports whether an entry can keep a name from being resolved.
-func blocks(r *format.Rule) bool { return r == nil || !r.Except && r.Action != format.Passthru }
+func blocks(r *entry.Rule) bool { return r == nil || !r.Except && r.Action != entry.Passthru }
 
 // refuse counts an entry about a protected name.
-func (r *reader) refuse(file string, e *format.Entry, protected string) {
+func (r *reader) refuse(file string, e *entry.Entry, protected string) {
 	if r.protected++; len(r.problems) >= format.MaxProblems {
 		return
 	}

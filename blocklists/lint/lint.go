@@ -18,7 +18,8 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"rideau/blocklists"
-	"rideau/blocklists/format"
+	"rideau/blocklists/entry"
+	"rideau/blocklists/format/syntax"
 	"rideau/resolver/wire"
 )
 
@@ -145,7 +146,7 @@ type asked struct {
 	queries int
 }
 
-func (h *health) key(ban int, m format.Match, name []byte) uint64 {
+func (h *health) key(ban int, m entry.Match, name []byte) uint64 {
 	return maphash.Bytes(h.seed, name) ^ uint64(ban+1)*0x9E3779B97F4A7C15 ^ uint64(m+1)*0xC2B2AE3D27D4EB4F
 }
 
@@ -163,7 +164,7 @@ func (h *health) bans() map[string]int {
 }
 
 // each reads the entries of names of all lists that bans use.
-func (h *health) each(f func(ban int, list, file string, e *format.Entry)) error {
+func (h *health) each(f func(ban int, list, file string, e *entry.Entry)) error {
 	bans := h.bans()
 	for i := range h.s.Policy().Lists {
 		l := &h.s.Policy().Lists[i]
@@ -171,7 +172,7 @@ func (h *health) each(f func(ban int, list, file string, e *format.Entry)) error
 		if !ok {
 			continue
 		}
-		err := l.Each(func(file string, e *format.Entry) error {
+		err := l.Each(func(file string, e *entry.Entry) error {
 			if h.n++; h.n&0xFFF == 0 && h.ctx.Err() != nil {
 				return h.ctx.Err()
 			}
@@ -189,12 +190,12 @@ func (h *health) each(f func(ban int, list, file string, e *format.Entry)) error
 
 // plain reports whether an entry says of a name that it is banned, and no
 // more.
-func plain(e *format.Entry) bool {
+func plain(e *entry.Entry) bool {
 	if e.Name == nil {
 		return false
 	}
 	r := e.Rule
-	return r == nil || r.Trigger == format.OnAnswer && (r.Action == format.Listed || r.Action == format.NXDomain) && !r.Except && !r.Cancel && r.Types == nil
+	return r == nil || r.Trigger == entry.OnAnswer && (r.Action == entry.Listed || r.Action == entry.NXDomain) && !r.Except && !r.Cancel && r.Types == nil
 }
 
 // gather takes down what there is.
@@ -202,13 +203,13 @@ func (h *health) gather() error {
 	if h.o.Log != nil {
 		h.domains = map[uint64]place{}
 	}
-	err := h.each(func(ban int, _, file string, e *format.Entry) {
+	err := h.each(func(ban int, _, file string, e *entry.Entry) {
 		h.r.Entries++
 		h.keys = append(h.keys, h.key(ban, e.Match, e.Name))
 		if h.domains == nil {
 			return
 		}
-		if d, whole := h.domain(e.Name); d != 0 && !(whole && e.Match == format.Suffix) {
+		if d, whole := h.domain(e.Name); d != 0 && !(whole && e.Match == entry.Suffix) {
 			if _, ok := h.domains[d]; !ok {
 				h.domains[d] = h.place(file, e.Line)
 			}
@@ -258,9 +259,9 @@ func (h *health) read() error {
 		names[k] = struct{}{}
 		for ban := range h.s.Policy().Bans {
 			for n := 1; n <= name.Labels(); n++ {
-				matches := []format.Match{format.Suffix, format.Below}
+				matches := []entry.Match{entry.Suffix, entry.Below}
 				if n == name.Labels() {
-					matches = []format.Match{format.Suffix, format.Exact}
+					matches = []entry.Match{entry.Suffix, entry.Exact}
 				}
 				for _, m := range matches {
 					if i := h.find(h.key(ban, m, name.Suffix(n))); i >= 0 {
@@ -295,7 +296,7 @@ func (h *health) read() error {
 
 // judge looks at each entry again.
 func (h *health) judge() error {
-	return h.each(func(ban int, list, file string, e *format.Entry) {
+	return h.each(func(ban int, list, file string, e *entry.Entry) {
 		if len(h.beside) > 0 {
 			for _, i := range h.beside[h.place(file, e.Line)] {
 				h.r.Siblings[i].Beside = cmp.Or(h.r.Siblings[i].Beside, text(e))
@@ -313,7 +314,7 @@ func (h *health) judge() error {
 			h.add(&h.r.Shadowed, x)
 		}
 		x.By = ""
-		if e.Match != format.Exact && format.IsPublicSuffix(e.Name) {
+		if e.Match != entry.Exact && syntax.IsPublicSuffix(e.Name) {
 			h.add(&h.r.Public, x)
 		}
 		if h.asked != nil && !h.met[i] {
@@ -330,13 +331,13 @@ func (h *health) add(f *Finding, x Example) {
 
 // above is an entry of the same ban that covers all that e covers; empty if
 // there is none.
-func (h *health) above(ban int, e *format.Entry) string {
-	if e.Match != format.Suffix && h.find(h.key(ban, format.Suffix, e.Name)) >= 0 {
-		return shown(format.Suffix, e.Name)
+func (h *health) above(ban int, e *entry.Entry) string {
+	if e.Match != entry.Suffix && h.find(h.key(ban, entry.Suffix, e.Name)) >= 0 {
+		return shown(entry.Suffix, e.Name)
 	}
 	for up := e.Name; len(up) > 1; {
 		up = up[1+up[0]:]
-		for _, m := range [...]format.Match{format.Suffix, format.Below} {
+		for _, m := range [...]entry.Match{entry.Suffix, entry.Below} {
 			if h.find(h.key(ban, m, up)) >= 0 {
 				return shown(m, up)
 			}
@@ -345,15 +346,15 @@ func (h *health) above(ban int, e *format.Entry) string {
 	return ""
 }
 
-func text(e *format.Entry) string { return shown(e.Match, e.Name) }
+func text(e *entry.Entry) string { return shown(e.Match, e.Name) }
 
 // shown is an entry as plain lists have it.
-func shown(m format.Match, w []byte) string {
+func shown(m entry.Match, w []byte) string {
 	name := strings.TrimSuffix(wire.NameString(w), ".")
 	switch m {
-	case format.Exact:
+	case entry.Exact:
 		return "=" + name
-	case format.Below:
+	case entry.Below:
 		return "*." + name
 	}
 	return name

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"rideau/blocklists/entry"
 	"rideau/blocklists/format"
 	"rideau/blocklists/pack"
 	"rideau/resolver/wire"
@@ -24,15 +25,15 @@ var allTiers = []string{"service", "web", "cdn", "shared"}
 // of an address or a block, as the packs write it, with the match Exact.
 type rule struct {
 	name  string
-	match format.Match
+	match entry.Match
 }
 
 func (r rule) covers(name string) bool {
 	below := strings.HasSuffix(name, "."+r.name)
 	switch r.match {
-	case format.Exact:
+	case entry.Exact:
 		return name == r.name
-	case format.Below:
+	case entry.Below:
 		return below
 	}
 	return below || name == r.name
@@ -53,9 +54,9 @@ func rules(t *testing.T, tiers []string, names ...string) []rule {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		_, err = format.Read(f, format.Options{File: pack.File(name), Format: format.Pack, Tiers: tiers}, func(e format.Entry) error {
+		_, err = format.Read(f, format.Options{File: pack.File(name), Format: format.Pack, Tiers: tiers}, func(e entry.Entry) error {
 			if e.Name == nil {
-				all = append(all, rule{block(e.Prefix), format.Exact})
+				all = append(all, rule{block(e.Prefix), entry.Exact})
 				return nil
 			}
 			all = append(all, rule{strings.TrimSuffix(wire.NameString(e.Name), "."), e.Match})
@@ -195,7 +196,7 @@ func TestEntriesByTier(t *testing.T) {
 			var want []rule
 			for _, col := range rows(t, p) {
 				if col[2] == tier {
-					m := map[string]format.Match{"suffix": format.Suffix, "exact": format.Exact, "below": format.Below, "address": format.Exact}[col[1]]
+					m := map[string]entry.Match{"suffix": entry.Suffix, "exact": entry.Exact, "below": entry.Below, "address": entry.Exact}[col[1]]
 					want = append(want, rule{col[0], m})
 				}
 			}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"rideau/blocklists"
-	"rideau/blocklists/format"
+	"rideau/blocklists/entry"
 	"rideau/resolver"
 	"rideau/resolver/wire"
 )
@@ -44,7 +44,7 @@ type Record struct {
 	InAnswer bool
 	// ByZone means that List is a policy zone; Trigger is what it compared.
 	ByZone  bool
-	Trigger format.Trigger
+	Trigger entry.Trigger
 
 	labels uint8
 	length uint8
@@ -87,7 +87,7 @@ func (r *Record) read(c *chunk, s *slot) {
 	r.Ban, r.List, r.Exception, r.Action, r.Trigger, r.labels = "", "", nil, 0, 0, 0
 	if s.flags&hasBan != 0 {
 		r.Ban, r.List = n.Ban(s.ban), n.List(s.list)
-		r.Action, r.Trigger, r.labels = blocklists.Action(s.action), format.Trigger(s.trigger), s.labels
+		r.Action, r.Trigger, r.labels = blocklists.Action(s.action), entry.Trigger(s.trigger), s.labels
 	}
 	if s.flags&excepted != 0 {
 		r.Exception = n.Exception(s.exception)

@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/blocklists"
+	"rideau/blocklists/entry"
 	"rideau/blocklists/format"
 	"rideau/resolver/wire"
 )
@@ -25,7 +26,7 @@ type model struct {
 type modelEntry struct {
 	list   string
 	name   string // folded; "" for addresses
-	match  format.Match
+	match  entry.Match
 	prefix netip.Prefix
 	except bool // a name that the list lets through
 }
@@ -36,7 +37,7 @@ func newModel(p *policy, files map[string]string) (*model, error) {
 	m := &model{policy: p}
 	for _, l := range p.Lists {
 		opt := format.Options{File: l.Source, Format: l.Format, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: l.MaxSkipped}
-		_, err := format.Read(strings.NewReader(files[l.Source]), opt, func(e format.Entry) error {
+		_, err := format.Read(strings.NewReader(files[l.Source]), opt, func(e entry.Entry) error {
 			if e.Rule != nil && (!e.Rule.Except || e.Rule.Types != nil) {
 				return nil
 			}
@@ -98,9 +99,9 @@ func covers(name string, except bool) func(modelEntry) bool {
 			return false
 		}
 		switch e.match {
-		case format.Exact:
+		case entry.Exact:
 			return e.name == name
-		case format.Below:
+		case entry.Below:
 			return e.name != name && dns.IsSubDomain(e.name, name)
 		}
 		return dns.IsSubDomain(e.name, name)

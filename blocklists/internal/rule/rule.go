@@ -10,7 +10,7 @@ package rule
 import (
 	"slices"
 
-	"rideau/blocklists/format"
+	"rideau/blocklists/entry"
 	"rideau/resolver/wire"
 )
 
@@ -26,8 +26,8 @@ type Value struct {
 // compare equal.
 type Rule struct {
 	List    uint8
-	Trigger format.Trigger
-	Action  format.Action // Listed if the entry is of no policy zone
+	Trigger entry.Trigger
+	Action  entry.Action // Listed if the entry is of no policy zone
 	Covers  Cover
 	Kind    Kind
 	Bits    uint8  // the length of its prefix
@@ -63,7 +63,7 @@ const (
 )
 
 // OfZone reports whether the rule is an entry of a policy zone.
-func (r *Rule) OfZone() bool { return r.Action != format.Listed || r.Kind == Empty }
+func (r *Rule) OfZone() bool { return r.Action != entry.Listed || r.Kind == Empty }
 
 // About reports whether a rule of the name with that many labels covers a name
 // of so many labels, which is the same name or one below it.

@@ -9,6 +9,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/egress"
+	"rideau/blocklists/entry"
 	"rideau/blocklists/format"
 	"rideau/blocklists/input"
 	"rideau/blocklists/pack"
@@ -105,7 +106,7 @@ func listNetworks(l input.List) (out []netip.Prefix, err error) {
 		return nil, err
 	}
 	defer f.Close()
-	_, err = format.Read(f, format.Options{File: l.Source, Format: l.Format, Tiers: l.Tiers, MaxBytes: l.MaxBytes, MaxSkipped: 1}, func(e format.Entry) error {
+	_, err = format.Read(f, format.Options{File: l.Source, Format: l.Format, Tiers: l.Tiers, MaxBytes: l.MaxBytes, MaxSkipped: 1}, func(e entry.Entry) error {
 		if e.Name == nil && e.Rule == nil {
 			out = append(out, e.Prefix)
 		}

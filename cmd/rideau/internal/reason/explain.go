@@ -15,7 +15,7 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/blocklists"
-	"rideau/blocklists/format"
+	"rideau/blocklists/entry"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/text"
 	"rideau/config"
@@ -210,17 +210,17 @@ var errFound = errors.New("found")
 func (e *Explanation) rule(s *blocklists.Snapshot, q *blocklists.Ask, v blocklists.Verdict) {
 	l := &s.Policy().Lists[v.List]
 	e.Rule = &DecidedBy{List: l.ID, File: l.Source}
-	entry := q.Name.Suffix(int(v.Labels))
+	listed := q.Name.Suffix(int(v.Labels))
 	best := -1
 	zone := v.Labels == 0
 	if !zone {
-		e.Rule.Entry = strings.TrimSuffix(wire.NameString(entry), ".")
+		e.Rule.Entry = strings.TrimSuffix(wire.NameString(listed), ".")
 	}
 	// The error only ends the reading.
-	_ = l.Each(func(file string, x *format.Entry) error {
+	_ = l.Each(func(file string, x *entry.Entry) error {
 		length := fits(x, q, v)
 		switch {
-		case zone && length <= best, !zone && !bytes.Equal(x.Name, entry), length < 0:
+		case zone && length <= best, !zone && !bytes.Equal(x.Name, listed), length < 0:
 			return nil
 		}
 		best = length
@@ -239,8 +239,8 @@ func (e *Explanation) rule(s *blocklists.Snapshot, q *blocklists.Ask, v blocklis
 
 // fits returns how much of the question an entry covers: more for a longer
 // name or prefix; -1 if it does not cover it.
-func fits(x *format.Entry, q *blocklists.Ask, v blocklists.Verdict) int {
-	trigger := format.OnAnswer
+func fits(x *entry.Entry, q *blocklists.Ask, v blocklists.Verdict) int {
+	trigger := entry.OnAnswer
 	if x.Rule != nil {
 		trigger = x.Rule.Trigger
 		if x.Rule.Except || x.Rule.Cancel {
@@ -251,13 +251,13 @@ func fits(x *format.Entry, q *blocklists.Ask, v blocklists.Verdict) int {
 		return -1
 	}
 	if x.Name == nil {
-		if trigger == format.OnClient && x.Prefix.Contains(q.Client) {
+		if trigger == entry.OnClient && x.Prefix.Contains(q.Client) {
 			return x.Prefix.Bits()
 		}
 		return -1
 	}
 	self := bytes.Equal(x.Name, q.Name.Bytes())
-	if !q.Name.IsSubdomain(x.Name) || self && x.Match == format.Below || !self && x.Match == format.Exact {
+	if !q.Name.IsSubdomain(x.Name) || self && x.Match == entry.Below || !self && x.Match == entry.Exact {
 		return -1
 	}
 	return 2*len(x.Name) + int(x.Match)%2

@@ -10,6 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"rideau/blocklists/entry"
 	"rideau/blocklists/format"
 	"rideau/resolver/wire"
 )
@@ -30,8 +31,8 @@ func ParseName(text string) (*wire.Name, error) {
 		return name, name.Set([]byte{0})
 	}
 	found := false
-	_, err := format.Read(strings.NewReader(text), format.Options{File: "NAME", AllowTLD: true}, func(e format.Entry) error {
-		if found || e.Name == nil || e.Match != format.Suffix {
+	_, err := format.Read(strings.NewReader(text), format.Options{File: "NAME", AllowTLD: true}, func(e entry.Entry) error {
+		if found || e.Name == nil || e.Match != entry.Suffix {
 			return errNoName
 		}
 		found = true

@@ -1,4 +1,4 @@
-package format
+package syntax
 
 import (
 	_ "embed"
@@ -16,7 +16,7 @@ import (
 // that is done for a name. A test holds it against that list, and with -update makes
 // it.
 //
-//go:embed public.bits
+//go:embed suffix.bits
 var suffixBits string
 
 const (
@@ -26,8 +26,8 @@ const (
 	belowMark = 0x9E3779B97F4A7C15
 )
 
-// mayBeSuffix reports whether a name, in wire form, could be a public suffix.
-func mayBeSuffix(name []byte) bool {
+// MayBePublicSuffix reports whether a name, in wire form, could be a public suffix.
+func MayBePublicSuffix(name []byte) bool {
 	if len(name) > maxSuffixLen || len(name) < 2 {
 		return false
 	}
@@ -63,9 +63,10 @@ func hashName(b []byte) uint64 {
 
 // IsPublicSuffix reports whether anybody can have a name directly below this
 // one, as its registry or owner has it: com, co.uk, github.io. name is in wire form and lower case.
-func IsPublicSuffix(name []byte) bool { return mayBeSuffix(name) && isPublicSuffix(name) }
-
-func isPublicSuffix(name []byte) bool {
+func IsPublicSuffix(name []byte) bool {
+	if !MayBePublicSuffix(name) {
+		return false
+	}
 	text := strings.TrimSuffix(wire.NameString(name), ".")
 	suffix, icann := publicsuffix.PublicSuffix(text)
 	return suffix == text && (icann || strings.IndexByte(text, '.') >= 0)

@@ -1,4 +1,4 @@
-package format
+package syntax
 
 import (
 	"flag"
@@ -15,7 +15,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-var update = flag.Bool("update", false, "make public.bits anew")
+var update = flag.Bool("update", false, "make suffix.bits anew")
 
 // TestSuffixBits: no public suffix is missed. The list itself is not
 // exported; the module's own test has it.
@@ -64,14 +64,14 @@ func TestSuffixBits(t *testing.T) {
 		t.Fatalf("only %d rules", n)
 	}
 	if *update {
-		if err := os.WriteFile("public.bits", bits[:], 0o644); err != nil {
+		if err := os.WriteFile("suffix.bits", bits[:], 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
 	for i, b := range bits {
 		if b&^suffixBits[i] != 0 {
-			t.Fatal("public.bits lacks suffixes; make it anew: go test ./blocklists/format -run SuffixBits -update")
+			t.Fatal("suffix.bits lacks suffixes; make it anew: go test ./blocklists/format/syntax -run SuffixBits -update")
 		}
 	}
 }
@@ -86,12 +86,12 @@ func TestIsPublicSuffix(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := mayBeSuffix(name) && isPublicSuffix(name); got != want {
+		if got := IsPublicSuffix(name); got != want {
 			t.Errorf("%s: %v, want %v", text, got, want)
 		}
 	}
 	name, _ := wire.AppendName(nil, []byte("www.example.com"))
-	if n := testing.AllocsPerRun(100, func() { mayBeSuffix(name) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { MayBePublicSuffix(name) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
