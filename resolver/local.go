@@ -127,7 +127,7 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 	}
 	dst, owner := q.appendChain(dst, base, verdict)
 	dst = wire.AppendRecord(dst, base, wire.Answer, owner, wire.TypeCNAME, ttl, target.Bytes())
-	const room = wire.MaxMessage - 1024 // for the OPT record
-	dst = response.AppendAnswer(dst, base, msg, room)
+	const limit = wire.MaxMessage - 1024 // leaves space for the OPT record
+	dst = response.AppendAnswer(dst, base, msg, limit)
 	return q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban), o)
 }
