@@ -34,7 +34,7 @@ type QueryLog struct {
 	mu       sync.Mutex
 	file     *os.File      // guarded by mu; nil: off
 	out      *bufio.Writer // guarded by mu, to file
-	line     []byte        // guarded by mu
+	line     line          // guarded by mu
 	reported uint64        // guarded by mu: losses that the file reports
 	warned   time.Time     // guarded by mu: when a failure was last logged
 }
@@ -87,12 +87,11 @@ func (l *QueryLog) write() {
 	}
 	lines := uint64(0)
 	l.reader.Read(func(r *audit.Record) {
-		l.line = appendQuery(l.line[:0], r)
-		l.out.Write(l.line) // Flush returns the error
+		l.out.Write(l.line.query(r)) // Flush returns the error
 		lines++
 	})
 	if lost := l.Lost(); lost > l.reported {
-		fmt.Fprintf(l.out, "{\"time\":%q,\"lost\":%d}\n", time.Now().UTC().Format(timeFormat), lost-l.reported)
+		l.out.Write(l.line.loss(time.Now(), lost-l.reported))
 		l.reported = lost
 	}
 	if err := l.out.Flush(); err != nil {
@@ -105,15 +104,40 @@ func (l *QueryLog) write() {
 	}
 }
 
-// timeFormat is how the log writes a time, in UTC.
-const timeFormat = "2006-01-02T15:04:05.000000Z07:00"
+// line makes lines of JSON. What its methods return is valid until the next
+// call.
+type line struct {
+	b []byte
+	// Most lines have the second of the line before in common.
+	second int64  // Unix time
+	date   []byte // second as text
+}
 
-// appendQuery appends a query as a line of JSON. The ids of groups and bans are
-// those of the configuration, and may hold any text.
-func appendQuery(b []byte, r *audit.Record) []byte {
-	b = append(b, `{"time":"`...)
-	b = r.Time.UTC().AppendFormat(b, timeFormat)
-	b = append(b, `","client":"`...)
+// begin begins a line with a time, in UTC and to the microsecond (RFC 3339).
+func (l *line) begin(t time.Time) []byte {
+	if s := t.Unix(); s != l.second || l.date == nil {
+		l.second, l.date = s, t.UTC().AppendFormat(l.date[:0], "2006-01-02T15:04:05.")
+	}
+	b := append(l.b[:0], `{"time":"`...)
+	b = append(b, l.date...)
+	micro := t.Nanosecond() / 1000
+	for unit := 100000; unit > 0; unit /= 10 {
+		b = append(b, byte('0'+micro/unit%10))
+	}
+	return append(b, `Z"`...)
+}
+
+// loss is the line that says how many queries the log lacks.
+func (l *line) loss(t time.Time, queries uint64) []byte {
+	l.b = fmt.Appendf(l.begin(t), `,"lost":%d}`+"\n", queries)
+	return l.b
+}
+
+// query is the line of a query. The ids of groups and bans are those of the
+// configuration, and may hold any text.
+func (l *line) query(r *audit.Record) []byte {
+	b := l.begin(r.Time)
+	b = append(b, `,"client":"`...)
 	b = r.Client.AppendTo(b)
 	b = append(b, `","group":`...)
 	b = appendJSON(b, r.Group)
@@ -136,7 +160,8 @@ func appendQuery(b []byte, r *audit.Record) []byte {
 	if r.Exception != nil {
 		b = append(b, `,"excepted":true`...)
 	}
-	return append(b, '}', '\n')
+	l.b = append(b, '}', '\n')
+	return l.b
 }
 
 // appendJSON appends s as a JSON string.

@@ -32,7 +32,7 @@ func TestQueryLine(t *testing.T) {
 	r := audit.Record{Time: time.Unix(0, 0), Client: netip.MustParseAddr("fd00::1"), Group: `la"b`,
 		Type: 65, Outcome: resolver.Blocked, Ban: "é", Monitored: true, Exception: new(resolver.Exception)}
 	r.SetName([]byte("\x03a.\"\x01\xff\x00"))
-	line := appendQuery(nil, &r)
+	line := new(line).query(&r)
 	var got map[string]any
 	if err := json.Unmarshal(line, &got); err != nil || bytes.Count(line, []byte("\n")) != 1 {
 		t.Fatalf("%s: %v", line, err)
@@ -222,4 +222,18 @@ func TestEventLog(t *testing.T) {
 			t.Errorf("%d lost", events.Lost())
 		}
 	})
+}
+
+// TestLineTime: a time is what the time package makes of it, whatever the line
+// before had.
+func TestLineTime(t *testing.T) {
+	var l line
+	at := time.Unix(1767225599, 999_999_000)
+	for _, step := range []time.Duration{0, 999, time.Microsecond, 1234567, time.Second, -time.Second, 40 * 365 * 24 * time.Hour, -200 * 365 * 24 * time.Hour} {
+		at = at.Add(step)
+		want := `{"time":"` + at.UTC().Format("2006-01-02T15:04:05.000000Z07:00") + "\",\"lost\":7}\n"
+		if got := string(l.loss(at, 7)); got != want {
+			t.Errorf("got %s want %s", got, want)
+		}
+	}
 }
