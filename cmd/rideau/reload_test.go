@@ -402,7 +402,7 @@ func TestRefusedReloads(t *testing.T) {
 		t.Errorf("rideau_list_reloads_total counts %v failures, want 6", n)
 	}
 	// For a person, the same in lines.
-	if code, body := p.request(http.MethodPost, "/reload", ""); code != http.StatusUnprocessableEntity || !strings.HasPrefix(body, "not reloaded; what served before goes on serving\nrideau.yaml:1: ") {
+	if code, body := p.request(http.MethodPost, "/reload", ""); code != http.StatusUnprocessableEntity || !strings.HasPrefix(body, "not reloaded; the old policy goes on serving\nrideau.yaml:1: ") {
 		t.Errorf("text: %d %q", code, body)
 	}
 	// By signal, too.

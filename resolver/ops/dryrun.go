@@ -10,16 +10,15 @@ import (
 	"time"
 )
 
-// DryRun is what a reload would come to.
+// DryRun is the result of a dry run: what a reload would change.
 type DryRun struct {
-	// Changed reports whether policy would be another.
+	// Changed reports whether the policy would change.
 	Changed bool
-	// Diff is what would change, for JSON, and Write writes it for people; both are nil
-	// if the reload would be refused.
+	// Diff is what would change, as a value for JSON, and Write writes it as
+	// text. Both are nil if the reload would be refused.
 	Diff  any
 	Write func(io.Writer)
-	// Problems are, with an error, what would lead to it; otherwise, what would be
-	// passed over.
+	// Problems are the reasons of an error, or else what would be skipped.
 	Problems []Problem
 }
 
@@ -33,11 +32,11 @@ type dryRunReply struct {
 	Problems []Problem `json:"problems"`
 }
 
-// dryRun answers with what a reload would change. The statuses are those of a
+// dryRun replies with what a reload would change. The statuses are those of a
 // reload.
 func (s *Server) dryRun(w http.ResponseWriter, r *http.Request, force bool) {
 	if s.o.DryRun == nil {
-		refuse(w, r, http.StatusBadRequest, "this program cannot try a reload")
+		refuse(w, r, http.StatusBadRequest, "this server has no dry run")
 		return
 	}
 	d, err := s.o.DryRun(r.Context(), force)

@@ -7,15 +7,14 @@ import (
 	"strconv"
 )
 
-// Flush is what is to be forgotten: a name, with Tree all below it too, or
-// everything.
+// Flush is what to remove from the cache: a name, with Tree also all names
+// below it, or everything.
 type Flush struct {
 	Name string // in presentation form; empty for everything
 	Tree bool
 }
 
-// ErrName is the error of [Options.Flush] for a name that is none; what it is
-// wrapped in says why.
+// ErrName is wrapped by the error of [Options.Flush] for an invalid name.
 var ErrName = errors.New("this is no name")
 
 // flushReply is a flush as JSON.
@@ -27,7 +26,7 @@ type flushReply struct {
 	Entries int    `json:"entries"`
 }
 
-// flush empties the cache, or takes a name or a tree out of it.
+// flush removes a name, a tree or everything from the cache.
 func (s *Server) flush(w http.ResponseWriter, r *http.Request) {
 	if reason := s.mayChange(r); reason != "" {
 		s.o.Logger.Warn("flush refused", "client", r.RemoteAddr, "reason", reason)
@@ -65,8 +64,8 @@ func (s *Server) flush(w http.ResponseWriter, r *http.Request) {
 
 const flushUsage = "send name=example.com, with tree=true for all below it too, or all=true for everything"
 
-// flushParameters reads what a request wants flushed. Everything goes by an
-// explicit wish alone.
+// flushParameters reads what to flush. Everything is flushed only on an
+// explicit all=true.
 func flushParameters(r *http.Request) (f Flush, err error) {
 	var all bool
 	truths := map[string]*bool{"tree": &f.Tree, "all": &all}
@@ -90,12 +89,12 @@ func flushParameters(r *http.Request) (f Flush, err error) {
 			continue
 		}
 		if *p, err = strconv.ParseBool(v); err != nil {
-			return f, fmt.Errorf("%s=%q is no truth value; use %s=true or %s=false", k, v, k, k)
+			return f, fmt.Errorf("%s=%q is neither true nor false; use %s=true or %s=false", k, v, k, k)
 		}
 	}
 	switch {
 	case f.Name == "" && f.Tree:
-		return f, fmt.Errorf("tree=true wants a name; %s", flushUsage)
+		return f, fmt.Errorf("tree=true needs a name; %s", flushUsage)
 	case f.Name == "" && !all, f.Name != "" && all:
 		return f, errors.New("nothing is flushed: " + flushUsage)
 	}

@@ -9,8 +9,8 @@ import (
 	"rideau/resolver/ops/metrics"
 )
 
-// healthz says that the process lives. It looks at nothing, so that nothing
-// a restart cannot mend leads to one.
+// healthz reports that the process lives. It checks nothing else, so that it
+// never causes a restart that would not help.
 func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
 	if wantsJSON(r) {
 		writeJSON(w, http.StatusOK, struct {
@@ -21,7 +21,7 @@ func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
 	writeText(w, http.StatusOK, "ok")
 }
 
-// readyz says whether queries are served, and if not, every reason.
+// readyz reports whether queries are served, and if not, every reason.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	reasons, notes := s.notReady(), s.notes()
 	status := http.StatusOK
@@ -45,7 +45,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// notes are what a person should know of, though queries are served.
+// notes are what the operator should know although queries are served.
 func (s *Server) notes() []string {
 	var out []string
 	for _, l := range s.lastGood() {
@@ -54,7 +54,8 @@ func (s *Server) notes() []string {
 	return out
 }
 
-// lastGood are the lists whose last good copy serves in the place of what their source has.
+// lastGood returns the lists whose last good copy is in use because their
+// source cannot be used.
 func (s *Server) lastGood() []metrics.ListSource {
 	if s.o.Sources.Lists == nil {
 		return nil
@@ -79,7 +80,8 @@ func (s *Server) notReady() []string {
 	return reasons
 }
 
-// unanswered is why the upstreams are not taken to answer; empty if they are.
+// unanswered returns why the upstreams are not expected to answer, or an empty
+// string if they are.
 func (s *Server) unanswered() string {
 	if s.o.Sources.Upstreams == nil {
 		return ""

@@ -1,11 +1,12 @@
-// Package ops is what the operators of a Rideau see over HTTP: whether it
-// lives and serves, its metrics, which policy it enforces, and ways to reload
-// that and to flush the cache. It changes nothing but by [Options.Reload] and
-// [Options.Flush], and it names no client and no queried name.
+// Package ops serves the operators of a Rideau over HTTP: whether it lives and
+// is ready, its metrics, the policy it enforces, and requests to reload that
+// policy and to flush the cache. It changes nothing but through
+// [Options.Reload] and [Options.Flush], and it names no client and no queried
+// name.
 //
-// It is told everything by its [Sources] and [Options], which are functions
-// and plain values, and so knows none of the packages that do the work but the
-// one whose counters it reads.
+// It gets all facts from its [metrics.Sources] and [Options], which are
+// functions and plain values, and so imports none of the packages that do the
+// work.
 package ops
 
 import (
@@ -23,54 +24,54 @@ import (
 	"rideau/resolver/ops/metrics"
 )
 
-// Options go with [New].
+// Options are the parameters of [New].
 type Options struct {
-	// Sources is where the facts come from.
+	// Sources are the functions that return the facts.
 	Sources metrics.Sources
-	// Ready gives the reasons why queries are not served, beside those that
-	// the Sources tell by themselves (no policy, no upstream that answers); nil
-	// for none. It is called for each request, by many at a time.
+	// Ready returns the reasons why queries are not served, beside those found
+	// from Sources (no policy, no upstream that answers); nil for none. It is
+	// called at each request, also concurrently.
 	Ready func() []string
-	// ReadyWithin is how long ago an upstream may have answered last; 0 for a
-	// minute. Something must ask the upstreams more often than that when
-	// clients do not.
+	// ReadyWithin is how long ago the last answer of an upstream may be; 0
+	// means a minute. If clients ask less often, something else must query the
+	// upstreams.
 	ReadyWithin time.Duration
-	// Reload reads the policy again and puts it in force as a whole, or
-	// changes nothing. It gives up when the context ends. The result has
-	// Problems with an error, too. One call is made at a time. nil: there is
-	// no such endpoint.
+	// Reload reads the policy again and puts it in force as a whole, or changes
+	// nothing. It gives up when the context ends. The result has Problems with
+	// an error, too. Calls do not overlap. If it is nil, there is no such
+	// endpoint.
 	Reload func(ctx context.Context, o ReloadOptions) (ReloadResult, error)
-	// DryRun says what Reload would change, and changes nothing; nil if there
-	// is no such thing.
+	// DryRun reports what Reload would change, and changes nothing; nil if
+	// there is no such function.
 	DryRun func(ctx context.Context, force bool) (DryRun, error)
-	// Flush forgets cached answers, and returns how many; its error wraps
-	// ErrName where the name is none. nil: there is no such endpoint.
+	// Flush removes cached answers, and returns how many; its error wraps
+	// ErrName if the name is invalid. If it is nil, there is no such endpoint.
 	Flush func(Flush) (entries int, err error)
-	// Token lets clients on other machines reload and flush; empty for none, so
-	// that only this machine may.
+	// Token allows clients on other machines to reload and flush. If it is
+	// empty, only this machine may.
 	Token string
-	// Pprof serves Go's profiles to everyone who reaches the address.
+	// Pprof serves Go's profiles to every client that reaches the address.
 	Pprof bool
-	// Timeout bounds the reading of a request, and the writing of an
-	// answer; 0 for ten seconds.
+	// Timeout bounds the time to read a request and to write a reply; 0 means
+	// ten seconds.
 	Timeout time.Duration
-	// Grace is how long requests under way may take once Serve is to end; 0
-	// for two seconds.
+	// Grace is the time that requests in progress have once Serve is to end; 0
+	// means two seconds.
 	Grace time.Duration
-	// Logger hears of refused reloads and of failures to serve; nil for none.
+	// Logger receives refused reloads and failures to serve; nil for none.
 	Logger *slog.Logger
-	// Clock is the time for readiness; nil for time.Now.
+	// Clock returns the time for readiness; nil means time.Now.
 	Clock func() time.Time
 }
 
-// Limits that nobody needs to set.
+// Limits that need no setting.
 const (
 	idleTimeout = 2 * time.Minute
 	maxHeader   = 16 << 10
 )
 
-// Server serves the operators. Listen is called before Serve; all else is
-// safe for concurrent use.
+// Server serves the operators. Listen is called before Serve; all other methods
+// are safe for concurrent use.
 type Server struct {
 	o         Options
 	http      *http.Server
@@ -81,7 +82,7 @@ type Server struct {
 	started   time.Time
 }
 
-// New makes a Server. It starts nothing.
+// New returns a Server. It starts no goroutine and binds no address.
 func New(o Options) *Server {
 	if o.ReadyWithin <= 0 {
 		o.ReadyWithin = time.Minute
@@ -112,8 +113,8 @@ func New(o Options) *Server {
 	return s
 }
 
-// Handler is what the Server serves. What no pattern takes is answered 404,
-// and a wrong method 405 with the right ones, by the ServeMux itself.
+// Handler returns the handler of all requests. The ServeMux answers 404 for an
+// unknown path, and 405 with the allowed methods for a wrong method.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)
@@ -127,8 +128,9 @@ func (s *Server) Handler() http.Handler {
 		mux.HandleFunc("POST /cache/flush", s.flush)
 	}
 	if s.o.Pprof {
-		// That package registers itself on the default mux too, which nobody
-		// serves, and gives long profiles the time to write that they need.
+		// The package also registers its handlers on the default mux, which
+		// nothing here serves. It extends the write deadline of long profiles
+		// itself.
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -145,8 +147,8 @@ func (s *Server) Handler() http.Handler {
 	})
 }
 
-// Listen binds an address as net.Listen takes it, and may be called more than
-// once.
+// Listen binds an address in the form that net.Listen takes. It may be called
+// more than once.
 func (s *Server) Listen(addr string) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -174,7 +176,7 @@ func bindRemedy(err error) string {
 	return ""
 }
 
-// Addrs are the addresses bound, in the order of the calls of Listen.
+// Addrs returns the bound addresses, in the order of the calls of Listen.
 func (s *Server) Addrs() []net.Addr {
 	var out []net.Addr
 	for _, l := range s.listeners {
@@ -183,18 +185,19 @@ func (s *Server) Addrs() []net.Addr {
 	return out
 }
 
-// Drain makes the Server tell that the process is about to end, so that
-// whoever sends clients here sends them elsewhere. All else goes on.
+// Drain makes the Server report that it is not ready because the process is
+// about to end, so that load balancers send clients elsewhere. All other
+// requests are served as before.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// Serve serves what Listen bound until ctx ends, which is no error. Requests
-// under way may finish within [Options.Grace]. The listeners are closed when it
-// returns, and it cannot be called again.
+// Serve serves the addresses that Listen bound until ctx ends, which is no
+// error. Requests in progress may finish within [Options.Grace]. It closes the
+// listeners before it returns, and cannot be called again.
 func (s *Server) Serve(ctx context.Context) error {
 	if len(s.listeners) == 0 {
 		return errors.New("ops: nothing to serve; Listen comes first")
 	}
-	// Requests outlive ctx, but not Serve.
+	// Requests may outlive ctx, but not Serve.
 	base, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	s.http.BaseContext = func(net.Listener) context.Context { return base }
@@ -216,7 +219,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer done()
 	if err := s.http.Shutdown(grace); err != nil {
 		end()
-		_ = s.http.Close() // what is cut off now has had its time
+		_ = s.http.Close() // the grace is over
 	}
 	for range running {
 		<-ended

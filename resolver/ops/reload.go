@@ -17,8 +17,8 @@ import (
 	"rideau/blocklists/input"
 )
 
-// Problem is something in the configuration or a list that a person has to
-// mend, or should know of.
+// Problem is a fault in the configuration or a list that the operator should
+// know of.
 type Problem struct {
 	List    string `json:"list,omitempty"` // the list's id; empty for the configuration
 	File    string `json:"file"`
@@ -51,8 +51,8 @@ func (p Problem) String() string {
 	return oneLine(b.String())
 }
 
-// ListProblems are the problems in a report of [compile.Load]: first the
-// lists that were refused, then the lines that were passed over.
+// ListProblems returns the problems in a report of [compile.Load]: first the
+// lists that were refused, then the lines that were skipped.
 func ListProblems(r compile.Report) []Problem {
 	var out []Problem
 	for _, e := range r.Failed {
@@ -72,8 +72,8 @@ func lineProblem(l format.Problem) Problem {
 	return p
 }
 
-// listProblem takes apart why a list was refused: the place and the remedy
-// have fields of their own.
+// listProblem splits the error of a refused list: place and remedy have fields
+// of their own.
 func listProblem(e *compile.ListError) Problem {
 	if l, ok := e.Err.(format.Problem); ok {
 		p := lineProblem(l)
@@ -107,9 +107,9 @@ type ReloadOptions struct {
 	Fetch bool
 }
 
-// ReloadResult is what a reload came to.
+// ReloadResult is the result of a reload.
 type ReloadResult struct {
-	// Policy is what serves after the reload: the new one or, if the reload
+	// Policy is in force after the reload: the new one or, if the reload
 	// failed, the old one.
 	Policy *blocklists.Snapshot
 	// Changed reports whether anything differs from before.
@@ -118,10 +118,11 @@ type ReloadResult struct {
 	Problems []Problem
 	// Unfetched says why lists that were to be fetched were not.
 	Unfetched []Problem
-	// Refused are lists whose new version from elsewhere was put aside, so that what they had goes on serving.
+	// Refused are the lists whose new version was refused, so that the old one
+	// stays in use.
 	Refused []string
-	// Restart are the changed configuration keys that count from the next
-	// start on.
+	// Restart are the changed configuration keys that apply from the next
+	// start.
 	Restart []string
 }
 
@@ -137,8 +138,8 @@ type reloadReply struct {
 	Restart    []string  `json:"restart"`
 }
 
-// reload reads the policy anew, one request at a time. The request waits for
-// the end, and a client that goes away gives the reload up.
+// reload reloads the policy, one request at a time. The reply waits for the end
+// of the reload. If the client goes away, the reload is cancelled.
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	if reason := s.mayChange(r); reason != "" {
 		s.o.Logger.Warn("reload refused", "client", r.RemoteAddr, "reason", reason)
@@ -166,8 +167,8 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	if q.fetch && err == nil && len(result.Unfetched)+len(result.Refused) > 0 {
 		err = errUnfetched
 	}
-	// It may have taken longer than requests are given; the reply's own time
-	// begins now. A ResponseWriter without deadlines needs none.
+	// The reload may have taken longer than the write timeout, so the deadline
+	// is set again. It does not matter if a ResponseWriter has no deadlines.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.o.Timeout))
 	status := http.StatusOK
 	switch {
@@ -184,15 +185,17 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	writeText(w, status, result.lines(err)...)
 }
 
-const errUnfinished = "the reload was given up before its end and nothing changed; try again"
+const errUnfinished = "the reload was cancelled and nothing changed; try again"
 
-// errUnfetched is the error of a request to fetch that was not done for all lists, though it was for others.
-var errUnfetched = errors.New("some lists could not be fetched, or were refused; what they had before goes on serving")
+// errUnfetched is the error of a request to fetch if some lists were not
+// fetched; the others are in force.
+var errUnfetched = errors.New("some lists could not be fetched, or were refused; their old versions go on serving")
 
-// reloadParameters are the parameters of a request to reload.
+// reloadParameters are the parameters of a reload request.
 type reloadParameters struct{ force, fetch, dryRun bool }
 
-// parameters reads the request's parameters, each alone or with a truth value.
+// parameters parses the parameters of a reload request; one without a value is
+// true.
 func parameters(r *http.Request) (q reloadParameters, err error) {
 	known := map[string]*bool{"force": &q.force, "fetch": &q.fetch, "dry-run": &q.dryRun}
 	query, err := queryOf(r)
@@ -202,7 +205,7 @@ func parameters(r *http.Request) (q reloadParameters, err error) {
 	for k, values := range query {
 		p := known[k]
 		if p == nil {
-			return q, fmt.Errorf("unknown parameter %q; there are force=true, fetch=true and dry-run=true", k)
+			return q, fmt.Errorf("unknown parameter %q; the parameters are force=true, fetch=true and dry-run=true", k)
 		}
 		v := values[len(values)-1]
 		if v == "" {
@@ -210,17 +213,17 @@ func parameters(r *http.Request) (q reloadParameters, err error) {
 			continue
 		}
 		if *p, err = strconv.ParseBool(v); err != nil {
-			return q, fmt.Errorf("%s=%q is no truth value; use %s=true or %s=false", k, v, k, k)
+			return q, fmt.Errorf("%s=%q is neither true nor false; use %s=true or %s=false", k, v, k, k)
 		}
 	}
 	if q.dryRun && q.fetch {
-		return q, errors.New("fetch=true changes what is kept, and dry-run=true changes nothing; send one of them")
+		return q, errors.New("fetch=true stores what it fetches, and dry-run=true changes nothing; send only one of them")
 	}
 	return q, nil
 }
 
-// queryOf is the request's parameters, all of them: what is meant to be a dry
-// run must not become a reload because the word for it was not understood.
+// queryOf returns all parameters of the request. Parameters that cannot be
+// parsed are an error, so that a misspelt dry run does not become a reload.
 func queryOf(r *http.Request) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -241,7 +244,7 @@ func (res *ReloadResult) reply(err error) reloadReply {
 	return out
 }
 
-// lines is the result for a person: the outcome first, then what to look at.
+// lines returns the result as text: the outcome first, then what to examine.
 func (res *ReloadResult) lines(err error) []string {
 	var out []string
 	for _, p := range res.Problems {
@@ -254,7 +257,7 @@ func (res *ReloadResult) lines(err error) []string {
 		if errors.Is(err, errUnfetched) {
 			return append([]string{err.Error()}, out...)
 		}
-		return append([]string{"not reloaded; what served before goes on serving"}, out...)
+		return append([]string{"not reloaded; the old policy goes on serving"}, out...)
 	}
 	var head []string
 	what := "reloaded, and nothing changed"
@@ -276,7 +279,7 @@ func (res *ReloadResult) lines(err error) []string {
 		head = append(head, fmt.Sprintf("list %s: %d entries, %d lines skipped, from %s", l.ID, l.Entries, l.Skipped, l.Source))
 	}
 	for _, k := range res.Restart {
-		head = append(head, fmt.Sprintf("%s changed: restart rideau for that", k))
+		head = append(head, fmt.Sprintf("%s changed: restart rideau to apply it", k))
 	}
 	return append(head, out...)
 }

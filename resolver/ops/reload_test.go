@@ -41,7 +41,7 @@ func accessCases() []accessCase {
 		{name: "this machine, IPv4 as IPv6", change: from("[::ffff:127.0.0.2]:1024")},
 		{name: "this machine, by name", change: func(r *http.Request) { r.Host = "localhost:5380" }},
 		{name: "this machine, by IPv6 address", change: func(r *http.Request) { r.Host = "[::1]" }},
-		{name: "this machine need not bring the token", token: token},
+		{name: "this machine need not send the token", token: token},
 		{name: "another machine", change: from("192.0.2.7:1024"), refused: "set ops.token_file"},
 		{name: "another machine, no token set", change: from("192.0.2.7:1024"), headers: []string{"Authorization", "Bearer "}, refused: "only this machine"},
 		{name: "another machine, without token", token: token, change: from("192.0.2.7:1024"), refused: "no token"},
@@ -53,7 +53,7 @@ func accessCases() []accessCase {
 		{name: "wrong scheme", token: token, change: from("192.0.2.7:1024"), headers: []string{"Authorization", "Basic correct horse"}, refused: "wrong one"},
 		{name: "no address", change: from("@"), refused: "only this machine"},
 		{name: "another machine through a proxy here", headers: []string{"X-Forwarded-For", "192.0.2.7"}, refused: "proxy"},
-		{name: "the same with a token set", token: token, headers: []string{"Forwarded", "for=192.0.2.7"}, refused: "bring the token"},
+		{name: "the same with a token set", token: token, headers: []string{"Forwarded", "for=192.0.2.7"}, refused: "send the token"},
 		{name: "the same with the token", token: token, headers: []string{"Via", "1.1 x", "Authorization", "Bearer correct horse"}},
 		{name: "a web page of another site", headers: []string{"Sec-Fetch-Site", "cross-site"}, refused: "another site"},
 		{name: "a web page on another port here", headers: []string{"Sec-Fetch-Site", "same-site"}, refused: "another site"},
@@ -113,9 +113,9 @@ func TestReloadForce(t *testing.T) {
 		"?force=false":             "force=false",
 		"?dry-run=true;force=true": "the parameters cannot be read (invalid semicolon separator in query); write them after a ?, with & between them",
 		"?dry-run=%zz":             `the parameters cannot be read (invalid URL escape "%zz"); write them after a ?, with & between them`,
-		"?force=yes":               `force="yes" is no truth value; use force=true or force=false`,
-		"?forced=true":             `unknown parameter "forced"; there are force=true, fetch=true and dry-run=true`,
-		"?force=true&dry_run=on":   `unknown parameter "dry_run"; there are force=true, fetch=true and dry-run=true`,
+		"?force=yes":               `force="yes" is neither true nor false; use force=true or force=false`,
+		"?forced=true":             `unknown parameter "forced"; the parameters are force=true, fetch=true and dry-run=true`,
+		"?force=true&dry_run=on":   `unknown parameter "dry_run"; the parameters are force=true, fetch=true and dry-run=true`,
 	} {
 		o := healthy(t)
 		got := ""
@@ -162,7 +162,7 @@ ban LATER: enforce, not in force, 3 names
 list wechat: 2 entries, 0 lines skipped, from wechat.txt
 list kaspersky: 1 entries, 1 lines skipped, from kaspersky.txt
 list tiktok: 1 entries, 0 lines skipped, from tiktok.txt
-listen.addresses changed: restart rideau for that
+listen.addresses changed: restart rideau to apply it
 kaspersky.txt:2: "bad..name": empty label; write a host name
 `,
 			json: `"ok":true,"generation":1,"changed":true,"bans":[{"id":"WECHAT-2023","mode":"enforce","active":true,"names":2}`,
@@ -177,7 +177,7 @@ kaspersky.txt:2: "bad..name": empty label; write a host name
 			result: ops.ReloadResult{Policy: snapshot, Problems: []ops.Problem{refused, key}},
 			err:    errors.New("list wechat: empty\nrideau.yaml:7"),
 			status: 422,
-			text: `not reloaded; what served before goes on serving
+			text: `not reloaded; the old policy goes on serving
 list wechat: wechat.txt: no entries, and there were some before (2); reload with force
 rideau.yaml:7: bans[0].action: unknown action; use nxdomain
 `,
@@ -186,14 +186,14 @@ rideau.yaml:7: bans[0].action: unknown action; use nxdomain
 			name:   "refused without particulars",
 			err:    errors.New("one\ntwo"),
 			status: 422,
-			text:   "not reloaded; what served before goes on serving\none\ntwo\n",
+			text:   "not reloaded; the old policy goes on serving\none\ntwo\n",
 			json:   `{"ok":false,"error":"one; two","generation":0,"changed":false,"bans":[],"lists":[],"problems":[],"restart":[]}`,
 		}, {
 			name:   "given up",
 			err:    fmt.Errorf("load: %w", context.Canceled),
 			status: 503,
-			text:   "the reload was given up before its end and nothing changed; try again\n",
-			json:   `{"ok":false,"error":"the reload was given up before its end and nothing changed; try again"}`,
+			text:   "the reload was cancelled and nothing changed; try again\n",
+			json:   `{"ok":false,"error":"the reload was cancelled and nothing changed; try again"}`,
 		},
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// wantsJSON reports whether the client asked for JSON by name and prefers no
-// text (RFC 9110 section 12.5.1). Whoever takes anything, as curl does, is
-// taken for a person.
+// wantsJSON reports whether the client asks for JSON by name and does not
+// prefer text (RFC 9110 section 12.5.1). A client that accepts anything, as
+// curl does, gets text.
 func wantsJSON(r *http.Request) bool {
 	var js, text float64
 	for _, header := range r.Header.Values("Accept") {
@@ -37,7 +37,7 @@ func wantsJSON(r *http.Request) bool {
 	return js > 0 && js >= text
 }
 
-// writeText writes lines of text.
+// writeText replies with lines of text.
 func writeText(w http.ResponseWriter, status int, lines ...string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
@@ -46,23 +46,23 @@ func writeText(w http.ResponseWriter, status int, lines ...string) {
 	}
 }
 
-// writeJSON writes v, which must be fit for JSON.
+// writeJSON replies with v as JSON.
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	_ = e.Encode(v) // an error here is a client that went away
+	_ = e.Encode(v) // an error means that the client has gone
 }
 
-// refusal is a request that is turned down, as JSON.
+// refusal is the reply to a refused request, as JSON.
 type refusal struct {
 	OK    bool   `json:"ok"`
 	Error string `json:"error"`
 }
 
-// refuse turns a request down. The reason says what to do instead.
+// refuse refuses a request. The reason includes the remedy.
 func refuse(w http.ResponseWriter, r *http.Request, status int, reason string) {
 	if wantsJSON(r) {
 		writeJSON(w, status, refusal{Error: reason})
@@ -71,7 +71,7 @@ func refuse(w http.ResponseWriter, r *http.Request, status int, reason string) {
 	writeText(w, status, reason)
 }
 
-// oneLine keeps one thing on one line.
+// oneLine replaces line breaks in s, so that one item stays on one line.
 func oneLine(s string) string {
 	return strings.NewReplacer("\r\n", "; ", "\n", "; ", "\r", "; ").Replace(s)
 }

@@ -9,7 +9,7 @@ import (
 	"rideau/blocklists"
 )
 
-// Ban is a ban as reported.
+// Ban is a ban in a reply.
 type Ban struct {
 	ID     string `json:"id"`
 	Mode   string `json:"mode"`
@@ -17,7 +17,7 @@ type Ban struct {
 	Names  int    `json:"names"`  // entries of its lists
 }
 
-// List is a list as reported.
+// List is a list in a reply.
 type List struct {
 	ID       string    `json:"id"`
 	Source   string    `json:"source"`
@@ -25,11 +25,11 @@ type List struct {
 	Skipped  int       `json:"skipped"` // lines that could not be used
 	SHA256   string    `json:"sha256"`
 	LoadedAt time.Time `json:"loaded_at"`
-	// LastGood is why the last good copy serves instead of what the source has.
+	// LastGood is why the last good copy is in use instead of the source.
 	LastGood string `json:"last_good,omitempty"`
 }
 
-// bansOf and listsOf are never nil, so that JSON has an array always.
+// bansOf and listsOf never return nil, so that JSON always has an array.
 func bansOf(p *blocklists.Snapshot) []Ban {
 	out := []Ban{}
 	if p == nil {
@@ -52,7 +52,7 @@ func listsOf(p *blocklists.Snapshot) []List {
 	return out
 }
 
-// version tells what runs and which policy it enforces.
+// version reports which build runs and which policy it enforces.
 func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
 	out := struct {
 		Version     string    `json:"version"`

@@ -12,14 +12,14 @@ import (
 	"rideau/resolver"
 )
 
-// Collector tells Prometheus what the Sources know. It holds no number
+// Collector converts what the Sources return into metrics. It holds no number
 // itself. It is safe for concurrent use.
 type Collector struct {
 	src   Sources
 	descs [ids]*prometheus.Desc
 }
 
-// NewCollector makes a Collector. It asks the Sources nothing yet.
+// NewCollector returns a Collector. It calls no function of the Sources.
 func NewCollector(src Sources) *Collector {
 	c := &Collector{src: src}
 	for i, m := range table {
@@ -38,7 +38,8 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	s := scrape{c, ch}
-	// The counts come before the policy: bans they know, it knows too.
+	// Read the counts before the policy, so that the policy knows every ban
+	// that the counts name.
 	var totals *resolver.Totals
 	if c.src.Totals != nil {
 		totals = c.src.Totals()
@@ -88,14 +89,15 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	s.put(buildInfo, 1, c.src.Build.Version, c.src.Build.Revision, runtime.Version())
 }
 
-// scrape is one collection on its way.
+// scrape is one collection in progress.
 type scrape struct {
 	*Collector
 	ch chan<- prometheus.Metric
 }
 
-// put sends a counter or gauge. A value that cannot be one, such as a label that is not
-// UTF-8, is reported with the scrape and costs only itself.
+// put sends a counter or gauge. A value that cannot be exposed, such as a label
+// that is not UTF-8, is reported as an error of the scrape and affects no
+// other.
 func (s scrape) put(i id, v float64, labels ...string) {
 	kind := prometheus.GaugeValue
 	if table[i].Type == counter {
@@ -108,7 +110,7 @@ func (s scrape) put(i id, v float64, labels ...string) {
 	s.ch <- m
 }
 
-var errBuckets = errors.New("histogram: there must be one more count than bounds")
+var errBuckets = errors.New("histogram: it needs one more count than bounds")
 
 func (s scrape) histogram(i id, h Histogram, labels ...string) {
 	if len(h.Bounds) == 0 && len(h.Counts) == 0 {
@@ -132,7 +134,7 @@ func (s scrape) histogram(i id, h Histogram, labels ...string) {
 	s.ch <- m
 }
 
-// queries leaves out what never happened.
+// queries sends the counters that are not zero.
 func (s scrape) queries(t *resolver.Totals) {
 	for transport := range t.Queries {
 		for qtype := range t.Queries[transport] {
@@ -152,8 +154,9 @@ func (s scrape) queries(t *resolver.Totals) {
 	}
 }
 
-// blocks tells of each ban that ever counted, and of those configured now
-// even if they did not, so that an alert has something to compare with.
+// blocks sends the counters of each ban that ever counted, and of each ban that
+// is configured now, so that an alert finds a series even before the first
+// count.
 func (s scrape) blocks(t *resolver.Totals, p *blocklists.Snapshot) {
 	type series struct{ ban, action string }
 	blocks, would, excepted := map[series]uint64{}, map[string]uint64{}, map[string]uint64{}
@@ -198,8 +201,8 @@ func (s scrape) blocks(t *resolver.Totals, p *blocklists.Snapshot) {
 	}
 }
 
-// bypass tells of each group that was ever seen, and, where a ban asks who goes
-// round the resolver, of those configured now.
+// bypass sends the counters of each group that was ever seen and, if a ban on
+// bypasses is configured, of each group of the policy.
 func (s scrape) bypass(all []Bypass, p *blocklists.Snapshot) {
 	known := map[string]bool{}
 	for _, b := range all {
@@ -287,7 +290,7 @@ func (s scrape) upstreams(all []Upstream) {
 	}
 }
 
-// upstreamGroup tells of an upstream's part in its group.
+// upstreamGroup sends the metrics of an upstream as a member of its group.
 func (s scrape) upstreamGroup(u Upstream) {
 	s.put(upstreamState, truth(u.Healthy && !u.Probing), u.Name, "up")
 	s.put(upstreamState, truth(u.Healthy && u.Probing), u.Name, "trying")
@@ -304,8 +307,8 @@ func (s scrape) upstreamGroup(u Upstream) {
 	s.put(upstreamHedgeWins, float64(u.HedgeWins), u.Name)
 }
 
-// joined adds up the upstreams of one name, as a server has that is used by
-// more than one route. All are taken to have the same buckets.
+// joined adds up upstreams with the same name, as a server has that more than
+// one route uses. All must have the same buckets.
 func joined(all []Upstream) []Upstream {
 	var out []Upstream
 	for _, u := range all {
@@ -365,7 +368,8 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// seconds is an instant in Prometheus's terms; 0 for none.
+// seconds returns a time as Unix time in seconds, as Prometheus expects it; 0
+// for the zero time.
 func seconds(t time.Time) float64 {
 	if t.IsZero() {
 		return 0

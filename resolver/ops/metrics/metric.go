@@ -2,7 +2,7 @@ package metrics
 
 import "slices"
 
-// Metric describes a metric for its documentation.
+// Metric describes a metric for the documentation.
 type Metric struct {
 	Name   string
 	Type   string // counter, gauge or histogram
@@ -17,7 +17,7 @@ const (
 	histogram = "histogram"
 )
 
-// id numbers the metrics in the table below.
+// id is the index of a metric in the table below.
 type id uint8
 
 const (
@@ -81,9 +81,9 @@ const (
 	ids
 )
 
-// table is the one list of metrics, for the collector and for the
-// documentation. All labels have closed sets of values: words of the program, or ids
-// that the operator configured.
+// table lists all metrics, for the collector and for the documentation. All
+// labels have closed sets of values: words of the program, or ids from the
+// configuration.
 var table = [ids]Metric{
 	queriesTotal: {"rideau_queries_total", counter,
 		"Finished queries, by transport, class of query type, and outcome.", []string{"transport", "qtype", "outcome"}},
@@ -208,8 +208,8 @@ var table = [ids]Metric{
 		"Always 1; the labels tell which build runs.", []string{"version", "revision", "goversion"}},
 }
 
-// Descriptions are all metrics of [NewCollector]'s collector, in the order in
-// which they are best read. The caller owns them.
+// Descriptions returns all metrics of the [Collector], in reading order. The
+// caller owns them.
 func Descriptions() []Metric {
 	out := slices.Clone(table[:])
 	for i := range out {

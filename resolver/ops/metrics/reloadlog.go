@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// ListResult is what a reload came to for one list.
+// ListResult is the result of a reload for one list.
 type ListResult struct {
 	List string // its id
-	OK   bool   // read, and found good
+	OK   bool   // it was read and accepted
 }
 
-// ReloadLog counts reloads, whatever set them off. The zero value is ready. It
-// is safe for concurrent use.
+// ReloadLog counts reloads, whatever triggered them. The zero value is ready.
+// It is safe for concurrent use.
 type ReloadLog struct {
 	mu     sync.Mutex
 	totals reloadTotals
 }
 
-// reloadTotals is a ReloadLog's state at one moment.
+// reloadTotals are the counts of a ReloadLog at one moment.
 type reloadTotals struct {
 	success, failure uint64
 	lastSuccess      time.Time
@@ -29,9 +29,9 @@ type reloadTotals struct {
 
 type listTotals struct{ success, failure uint64 }
 
-// Record adds a reload that ended at that time, ok or not; the load at
-// start is one too. lists are the lists that were read: all of them with ok, and
-// the counts of those that are missing then are forgotten.
+// Record counts a reload that ended at that time; the load at the start is one
+// too. lists are the lists that were read. With ok they are all lists, and the
+// counts of other lists are removed.
 func (l *ReloadLog) Record(at time.Time, ok bool, lists []ListResult) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,7 +57,7 @@ func (l *ReloadLog) Record(at time.Time, ok bool, lists []ListResult) {
 	t.lists = next
 }
 
-// read is the state. Its map is not written any more.
+// read returns the counts. Their map is never written again.
 func (l *ReloadLog) read() reloadTotals {
 	l.mu.Lock()
 	defer l.mu.Unlock()
