@@ -30,14 +30,14 @@ type Session struct {
 	counters *resolver.Counters
 	// q is the query in hand, used again for each message.
 	q resolver.Query
-	// ended are the outcomes of queries that were not counted yet: one look at
-	// the clock does for all of them.
+	// ended are the outcomes of queries that were not counted yet: one reading
+	// of the clock serves all of them.
 	ended []resolver.Outcome
 }
 
 // NewSession makes a Session that counts queries in counters, which other
 // sessions may use as well. batch is how many messages a batch usually has at
-// most; a larger one costs a look at the clock more.
+// most; a larger one costs another reading of the clock.
 func (c *Core) NewSession(counters *resolver.Counters, batch int) *Session {
 	return &Session{core: c, counters: counters, ended: make([]resolver.Outcome, 0, batch)}
 }
