@@ -61,7 +61,7 @@ func (s *Server) Accept(t *net.TCPListener, counters []*resolver.Counters) {
 			tc.Close()
 			continue
 		}
-		s.serving.Go(c.serve)
+		go c.serve()
 	}
 }
 
@@ -73,15 +73,14 @@ func (s *Server) Serve(st Stream, counters *resolver.Counters) {
 		st.Close()
 		return
 	}
-	s.serving.Add(1)
-	defer s.serving.Done()
 	c.serve()
 }
 
 // connTable is the table of open connections. It is safe for concurrent use.
 type connTable struct {
 	max, maxPerClient int
-	open              atomic.Int64 // connections whose goroutines have not ended
+	open              atomic.Int64   // connections whose goroutines have not ended
+	running           sync.WaitGroup // for their end
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{} // guarded by mu
@@ -131,6 +130,7 @@ func (s *Server) admit(c *conn) bool {
 		t.conns[c] = struct{}{}
 		t.clients[key]++
 		t.open.Add(1)
+		t.running.Add(1)
 	}
 	t.mu.Unlock()
 	if victim != nil {
@@ -198,6 +198,7 @@ func (t *connTable) left(c *conn) {
 	t.forget(c)
 	t.mu.Unlock()
 	t.open.Add(-1)
+	t.running.Done()
 }
 
 // stopReading ends all connections as soon as their queries have responses.

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,12 +37,11 @@ type Options struct {
 
 // Server serves connections. It is safe for concurrent use.
 type Server struct {
-	core    *session.Core
-	o       Options
-	conns   connTable
-	pages   pages
-	serving sync.WaitGroup // the connections' goroutines
-	count   struct{ accepted, refused, evicted, timedOut atomic.Uint64 }
+	core  *session.Core
+	o     Options
+	conns connTable
+	pages pages
+	count struct{ accepted, refused, evicted, timedOut atomic.Uint64 }
 }
 
 // NewServer makes a Server. It starts no goroutine.
@@ -79,4 +77,4 @@ func (s *Server) StopReading() { s.conns.stopReading() }
 func (s *Server) CloseAll() { s.conns.closeAll() }
 
 // Wait waits for the goroutines of all connections, after StopReading.
-func (s *Server) Wait() { s.serving.Wait() }
+func (s *Server) Wait() { s.conns.running.Wait() }
