@@ -1,16 +1,19 @@
-// Package limit keeps clients from taking what is there for all.
+// Package limit keeps one client, or many forged ones, from using what is there
+// for all.
 //
-// A [Gate] says which queries are answered at all. It bounds how many a second
-// one client asks, and when the system loses queries because more come than can be
-// read, it turns away those of the busiest networks, so that who asks little
-// is heard: addresses may be forged, and thousands of them cost their sender
-// nothing. A [WaitLimit] bounds how many queries wait for upstream, and divides
-// that among clients and zones: who floods a server with random names below one
-// zone, or is a client out of control, gets a share and no more.
+// A [Gate] decides which queries are answered at all. It bounds the queries a
+// second of each client. And when the system drops queries because more come
+// than can be read, it bounds those of each network, so that networks that send
+// few lose none: addresses may be forged, and thousands of them cost their
+// sender nothing.
 //
-// Neither knows clients by name. Both count in tables of fixed size, by
-// hashes that nobody outside can foresee: memory does not grow with the number
-// of addresses, and the few that share a place with somebody else share its fate.
+// A [WaitLimit] bounds how many queries wait for upstreams, and divides that
+// among clients and zones: a flood of random names below one zone, and a client
+// that is out of control, get a share and no more.
+//
+// Neither knows clients by name. Both count in tables of fixed size, by hashes
+// that nobody outside can predict: memory does not grow with the number of
+// addresses. The few clients that share a place in a table share its limit.
 package limit
 
 import (
@@ -18,8 +21,8 @@ import (
 	"net/netip"
 )
 
-// network is the part of an address that counts as one: a forger has the
-// whole of a network at hand, as has who is given one.
+// network is the part of an address that is counted as one client or network:
+// whoever has one address of it usually has all of them.
 func network(a netip.Addr, v4, v6 int) (key [9]byte) {
 	bits := v6
 	if a.Is4() {
@@ -40,6 +43,7 @@ func network(a netip.Addr, v4, v6 int) (key [9]byte) {
 	return key
 }
 
+// hashOf is the hash of the network of an address, which has so many bits.
 func hashOf(seed maphash.Seed, a netip.Addr, v4, v6 int) uint64 {
 	key := network(a, v4, v6)
 	return maphash.Bytes(seed, key[:])

@@ -24,12 +24,12 @@ func name(t testing.TB, s string) *wire.Name {
 
 func addr(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}) }
 
-// fill has a flooder take all that it gets.
-func fill(r *limit.WaitLimit, client func(i int) netip.Addr, zone func(i int) *wire.Name, n int) []limit.Permit {
+// fill acquires all permits that a flood of n queries gets.
+func fill(w *limit.WaitLimit, client func(i int) netip.Addr, zone func(i int) *wire.Name, n int) []limit.Permit {
 	var all []limit.Permit
 	for i := range n {
 		var c limit.Permit
-		if _, ok := r.Acquire(&c, client(i), zone(i)); ok {
+		if _, ok := w.Acquire(&c, client(i), zone(i)); ok {
 			all = append(all, c)
 		}
 	}
@@ -56,50 +56,50 @@ func TestWaitLimitShares(t *testing.T) {
 		{"many of both", func(i int) netip.Addr { return addr(i % 1000) }, spread, limitOf - 500, limitOf - 200, limit.ClientFull},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			r := limit.NewWaitLimit(limitOf)
-			held := fill(r, c.client, c.zone, 20000)
-			if len(held) < c.from || len(held) > c.to || r.Waiting() != len(held) {
-				t.Errorf("%d wait (%d), want %d to %d", len(held), r.Waiting(), c.from, c.to)
+			w := limit.NewWaitLimit(limitOf)
+			held := fill(w, c.client, c.zone, 20000)
+			if len(held) < c.from || len(held) > c.to || w.Waiting() != len(held) {
+				t.Errorf("%d wait (%d), want %d to %d", len(held), w.Waiting(), c.from, c.to)
 			}
-			if r.Refused(c.why) == 0 {
+			if w.Refused(c.why) == 0 {
 				t.Errorf("none turned away for %v", c.why)
 			}
-			// Somebody else, who asks for something else, finds room.
+			// Another client, with names of other zones, gets permits.
 			other := 0
 			for i := range 20 {
-				var claim limit.Permit
-				if _, ok := r.Acquire(&claim, netip.MustParseAddr("192.168.7.7"), name(t, fmt.Sprintf("www.honest%d.org", i))); ok {
+				var p limit.Permit
+				if _, ok := w.Acquire(&p, netip.MustParseAddr("192.168.7.7"), name(t, fmt.Sprintf("www.honest%d.org", i))); ok {
 					other++
-					r.Release(&claim)
-					r.Release(&claim) // twice is once
+					w.Release(&p)
+					w.Release(&p) // twice is once
 				}
 			}
 			if other < 18 {
-				t.Errorf("of 20 others %d find room", other)
+				t.Errorf("of 20 others %d get a permit", other)
 			}
 			for i := range held {
-				r.Release(&held[i])
+				w.Release(&held[i])
 			}
-			if r.Waiting() != 0 {
-				t.Errorf("%d wait after all", r.Waiting())
+			if w.Waiting() != 0 {
+				t.Errorf("%d wait after all", w.Waiting())
 			}
-			if n := len(fill(r, c.client, c.zone, 20000)); n != len(held) {
-				t.Errorf("%d find room the second time, %d the first", n, len(held))
+			if n := len(fill(w, c.client, c.zone, 20000)); n != len(held) {
+				t.Errorf("%d get a permit the second time, %d the first", n, len(held))
 			}
 		})
 	}
 }
 
 func TestWaitLimitSmall(t *testing.T) {
-	r := limit.NewWaitLimit(3)
-	held := fill(r, func(int) netip.Addr { return addr(1) }, func(int) *wire.Name { return name(t, "www.example.org") }, 10)
-	if len(held) != 3 || r.Refused(limit.Full) != 7 {
-		t.Errorf("%d wait, %d turned away", len(held), r.Refused(limit.Full))
+	w := limit.NewWaitLimit(3)
+	held := fill(w, func(int) netip.Addr { return addr(1) }, func(int) *wire.Name { return name(t, "www.example.org") }, 10)
+	if len(held) != 3 || w.Refused(limit.Full) != 7 {
+		t.Errorf("%d wait, %d turned away", len(held), w.Refused(limit.Full))
 	}
 }
 
 func TestWaitLimitTogether(t *testing.T) {
-	r := limit.NewWaitLimit(100)
+	w := limit.NewWaitLimit(100)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -108,23 +108,23 @@ func TestWaitLimitTogether(t *testing.T) {
 			var held []limit.Permit
 			for range 20000 {
 				if rnd.IntN(2) == 0 && len(held) > 0 {
-					r.Release(&held[len(held)-1])
+					w.Release(&held[len(held)-1])
 					held = held[:len(held)-1]
 					continue
 				}
 				var c limit.Permit
-				if _, ok := r.Acquire(&c, addr(rnd.IntN(50)), n); ok {
+				if _, ok := w.Acquire(&c, addr(rnd.IntN(50)), n); ok {
 					held = append(held, c)
 				}
 			}
 			for i := range held {
-				r.Release(&held[i])
+				w.Release(&held[i])
 			}
 		})
 	}
 	wg.Wait()
-	if r.Waiting() != 0 {
-		t.Errorf("%d wait", r.Waiting())
+	if w.Waiting() != 0 {
+		t.Errorf("%d wait", w.Waiting())
 	}
 }
 
@@ -176,10 +176,10 @@ func TestGateClients(t *testing.T) {
 	}
 }
 
-// A reader that manages so much in each tenth of a second, behind a gate whose
-// refusals cost it a quarter of an answer, and a flood of many times that from
-// a thousand networks. Once the gate has found its pace, who asks little loses
-// next to nothing.
+// A server answers 2000 queries in each tenth of a second, refuses one for a
+// quarter of that cost, and gets a flood of many times as many from a thousand
+// networks. Once the gate has found the rate, networks that send few lose next to
+// nothing.
 func TestGateFlood(t *testing.T) {
 	g := limit.NewGate()
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -225,7 +225,7 @@ func TestGateFlood(t *testing.T) {
 	if heard != asked || g.Flooded() {
 		t.Fatalf("in a calm %d of %d are heard, flood %v", heard, asked, g.Flooded())
 	}
-	for range 50 { // it finds its pace
+	for range 50 { // the gate finds the rate
 		tick(6000, 10)
 	}
 	asked, heard = 0, 0
@@ -250,8 +250,8 @@ func TestGateFlood(t *testing.T) {
 	}
 }
 
-// The networks that send most of a flood, and nobody else, are what sockets
-// should be kept from, and the more they send the less of it passes.
+// The networks that send most of a flood are shielded, and no others; the more
+// they send, the less of it passes.
 func TestGateShield(t *testing.T) {
 	client6 := func(i int) netip.Addr {
 		return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, byte(i >> 8), byte(i), 7, byte(i), 15: 1})
@@ -261,8 +261,8 @@ func TestGateShield(t *testing.T) {
 		g := limit.NewGate()
 		now := second
 		var shield *limit.Shield
-		run := func(looks, each int) {
-			for range looks {
+		run := func(observations, each int) {
+			for range observations {
 				kept := 0
 				if s := g.Shield(); s != nil && shield == nil {
 					shield = s
@@ -297,8 +297,8 @@ func TestGateShield(t *testing.T) {
 	}
 }
 
-// A few who ask more than there is are no flood: none of them is in the way of
-// anybody but themselves.
+// A few clients that send more than can be read are no flood: they harm only each
+// other.
 func TestGateFew(t *testing.T) {
 	g := limit.NewGate()
 	for i := range 100 {
@@ -311,8 +311,8 @@ func TestGateFew(t *testing.T) {
 	}
 }
 
-// Whose address is certain is not meant by a flood.
-func TestGateSure(t *testing.T) {
+// A client whose address is verified is not limited in a flood.
+func TestGateVerified(t *testing.T) {
 	g := limit.NewGate()
 	now := second
 	for range 50 {
@@ -330,21 +330,21 @@ func TestGateSure(t *testing.T) {
 			t.Fatal(v)
 		}
 	}
-	g.Calm()
+	g.EndFlood()
 	if v := g.Admit(addr(1), false, now); v != limit.Pass || g.Flooded() {
-		t.Error("calm is no calm")
+		t.Error("the flood has not ended")
 	}
 }
 
 func TestAllocations(t *testing.T) {
-	g, r := limit.NewGate(), limit.NewWaitLimit(100)
+	g, w := limit.NewGate(), limit.NewWaitLimit(100)
 	g.LimitClients(1000, 0)
 	n, a := name(t, "a.b.c.example.org"), netip.MustParseAddr("2001:db8::1")
 	if got := testing.AllocsPerRun(100, func() {
 		var c limit.Permit
 		g.Admit(a, false, second)
-		r.Acquire(&c, a, n)
-		r.Release(&c)
+		w.Acquire(&c, a, n)
+		w.Release(&c)
 	}); got != 0 {
 		t.Errorf("%v allocations", got)
 	}
@@ -368,10 +368,10 @@ func BenchmarkAdmitLimited(b *testing.B) {
 }
 
 func BenchmarkAcquireRelease(b *testing.B) {
-	r, n, a := limit.NewWaitLimit(100), name(b, "a.b.c.example.org"), addr(1)
+	w, n, a := limit.NewWaitLimit(100), name(b, "a.b.c.example.org"), addr(1)
 	var c limit.Permit
 	for b.Loop() {
-		r.Acquire(&c, a, n)
-		r.Release(&c)
+		w.Acquire(&c, a, n)
+		w.Release(&c)
 	}
 }

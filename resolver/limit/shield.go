@@ -8,9 +8,9 @@ import (
 	"sync/atomic"
 )
 
-// Network is the network that a client is in, for floods: an IPv4 /24, the
-// address's upper 24 bits, or an IPv6 /56, its upper 56 bits below a set bit. All IPv4 networks
-// are less than all IPv6 ones.
+// Network is the network that a client counts for in a flood: an IPv4 /24, as
+// its upper 24 bits, or an IPv6 /56, as its upper 56 bits below a bit that is
+// set. All IPv4 networks are less than all IPv6 ones.
 type Network uint64
 
 const ipv6Network Network = 1 << 56
@@ -28,14 +28,15 @@ func NetworkOf(a netip.Addr) Network {
 // Is6 reports whether the network is an IPv6 one.
 func (n Network) Is6() bool { return n&ipv6Network != 0 }
 
-// Upper is the network's part of its addresses, 24 or 56 bits.
+// Upper is the part that all addresses of the network have in common, 24 or 56
+// bits.
 func (n Network) Upper() uint64 { return uint64(n &^ ipv6Network) }
 
-// tally counts queries by network, in a table of fixed size: who comes
-// when it is full is not counted. It is safe for concurrent use.
+// tally counts queries by network, in a table of fixed size. When that is full it
+// does not count further networks. It is safe for concurrent use.
 type tally struct {
 	cells [tallied]struct {
-		key   atomic.Uint64 // a network and one
+		key   atomic.Uint64 // a network plus one; 0 if the cell is free
 		count atomic.Uint32
 	}
 }
@@ -45,7 +46,7 @@ const (
 	probes  = 8
 )
 
-// add counts a query.
+// add counts a query of a client whose network has this hash.
 func (t *tally) add(a netip.Addr, h uint64) {
 	key := uint64(NetworkOf(a)) + 1
 	for i := range uint64(probes) {
@@ -57,9 +58,9 @@ func (t *tally) add(a netip.Addr, h uint64) {
 	}
 }
 
-// take returns the counts, and begins anew. What is counted meanwhile may be
-// lost, or be another's.
-func (t *tally) take() map[Network]int {
+// reset returns the counts and sets them to zero. A query that is counted
+// meanwhile may be lost, or count for another network.
+func (t *tally) reset() map[Network]int {
 	out := map[Network]int{}
 	for i := range t.cells {
 		c := &t.cells[i]
@@ -72,31 +73,32 @@ func (t *tally) take() map[Network]int {
 	return out
 }
 
-// Shield is what can be kept from a socket for less than it costs to read it
-// and turn it away: of what the networks send, all in ascending order, only so much is let
-// through, at random.
+// Shield is what a socket should drop, because that costs less than to read and
+// refuse it: of what the networks send, only a share passes, at random.
 type Shield struct {
-	Networks []Network
-	Pass     float64 // the share that is let through
+	Networks []Network // in ascending order
+	Pass     float64   // the share that passes
 }
 
 const (
-	// maxShield is how many networks a Shield may have.
+	// maxShield is how many networks a Shield has at most.
 	maxShield = 1500
-	// leastPass is the least share that is let through: it tells how much there is.
+	// leastPass is the least share that passes. By that the Gate knows how much
+	// there is.
 	leastPass = 1.0 / 64
-	// tallyObservations is how many looks a tally takes.
-	tallyObservations = 3
+	// tallyEvery is how many observations there are for each tally.
+	tallyEvery = 3
 )
 
-// weigh makes the shield anew from what was counted since the last time: the
-// networks that send more than twice what the pace lets through. It is called with mu held.
-func (g *Gate) weigh() {
-	if g.observations++; g.observations < tallyObservations {
+// updateShield makes the shield of what was counted since the last one: of the
+// networks that send more than twice what their rate lets pass. It is called with
+// mu held.
+func (g *Gate) updateShield() {
+	if g.untallied++; g.untallied < tallyEvery {
 		return
 	}
-	g.observations = 0
-	counts := g.tally.take()
+	g.untallied = 0
+	counts := g.tally.reset()
 	old := g.shield.Load()
 	if old != nil {
 		for _, n := range old.Networks {
@@ -105,32 +107,32 @@ func (g *Gate) weigh() {
 			}
 		}
 	}
-	fair := g.rate * tallyObservations * ObserveEvery.Seconds()
-	var heavy []Network
+	fair := g.rate * tallyEvery * ObserveEvery.Seconds()
+	var shielded []Network
 	total := 0
 	for n, c := range counts {
 		if float64(c) > 2*fair {
-			heavy = append(heavy, n)
+			shielded = append(shielded, n)
 			total += c
 		}
 	}
-	if len(heavy) == 0 {
+	if len(shielded) == 0 {
 		g.shield.Store(nil)
 		return
 	}
-	if len(heavy) > maxShield {
-		slices.SortFunc(heavy, func(a, b Network) int { return cmp.Compare(counts[b], counts[a]) })
-		heavy = heavy[:maxShield]
+	if len(shielded) > maxShield {
+		slices.SortFunc(shielded, func(a, b Network) int { return cmp.Compare(counts[b], counts[a]) })
+		shielded = shielded[:maxShield]
 	}
-	slices.Sort(heavy)
-	// What passes is a little more than the pace, which sees to the rest.
-	pass := min(max(1.5*fair*float64(len(heavy))/float64(total), leastPass), 1)
-	if old != nil && slices.Equal(old.Networks, heavy) && pass > 0.7*old.Pass && pass < 1.4*old.Pass {
+	slices.Sort(shielded)
+	// A little more passes than the rate, which limits the rest.
+	pass := min(max(1.5*fair*float64(len(shielded))/float64(total), leastPass), 1)
+	if old != nil && slices.Equal(old.Networks, shielded) && pass > 0.7*old.Pass && pass < 1.4*old.Pass {
 		return
 	}
-	g.shield.Store(&Shield{Networks: heavy, Pass: pass})
+	g.shield.Store(&Shield{Networks: shielded, Pass: pass})
 }
 
-// Shield is what sockets should be kept from; nil for nothing. It is not to be
-// written, and stays the same value while it says the same.
+// Shield is what sockets should drop; nil for nothing. It must not be written,
+// and is the same value as before while it says the same.
 func (g *Gate) Shield() *Shield { return g.shield.Load() }

@@ -8,119 +8,116 @@ import (
 	"rideau/resolver/wire"
 )
 
-// WaitLimit bounds the queries that wait, over all who share it, and divides the
-// room between clients and between zones: none has more than what is still
-// free, or a share of that. So one alone may have a part of the room and no more,
-// a thousand have little each, and who comes new always finds some (dynamic
-// thresholds, as in switches' buffers). It is safe for concurrent use.
+// WaitLimit bounds the queries that wait, of all listeners that share it, and
+// divides the limit among clients and among zones: each may have as many as are
+// still free, or some share of that. So one client alone gets a part and no
+// more, a thousand clients get few each, and a new client always gets some
+// (dynamic thresholds, as in the buffers of switches). It is safe for concurrent
+// use.
 type WaitLimit struct {
 	limit   int64
 	waiting atomic.Int64
 	refused [reasons]atomic.Uint64
 	seed    maphash.Seed
-	cells   [1 << 16]atomic.Int32
+	cells   [1 << 16]atomic.Int32 // permits by the hash of a client or a zone
 }
 
-// Reason is why a query found no room.
+// Reason is why a query got no permit.
 type Reason uint8
 
 // Reasons.
 const (
-	Full       Reason = iota // there is none for anybody
-	ClientFull               // its client has its share
-	ZoneFull                 // its zone has
+	Full       Reason = iota // no permits are left
+	ClientFull               // the client has its share
+	ZoneFull                 // the zone has its share
 	reasons    int    = iota
 )
 
-// String is the reason in a word.
+// String is the reason's name in metrics.
 func (r Reason) String() string { return [...]string{"all", "client", "zone"}[r] }
 
-// NewWaitLimit makes WaitLimit for so many queries.
+// NewWaitLimit makes a WaitLimit of n queries, one at least.
 func NewWaitLimit(n int) *WaitLimit {
 	return &WaitLimit{limit: int64(max(n, 1)), seed: maphash.MakeSeed()}
 }
 
-// Waiting is the number of queries that wait now.
-func (r *WaitLimit) Waiting() int { return int(r.waiting.Load()) }
+// Waiting is how many permits are held now.
+func (w *WaitLimit) Waiting() int { return int(w.waiting.Load()) }
 
-// Refused counts the queries that found no room, by reason.
-func (r *WaitLimit) Refused(why Reason) uint64 { return r.refused[why].Load() }
+// Refused counts the queries that got no permit, by reason.
+func (w *WaitLimit) Refused(why Reason) uint64 { return w.refused[why].Load() }
 
-// Permit is what a query that waits holds. The zero Permit is none.
+// Permit is the permit of one query to wait. The zero Permit is none. A copy is
+// the same permit: one of them is released.
 type Permit struct {
 	cells [1 + len(depths)]uint16
-	n     uint8 // of them
+	n     uint8 // how many of cells are in use
 	held  bool
 }
 
-// Zones are counted by the suffixes of the name of so many labels, unless
-// that is the name itself: two for what is registered below most top-level
-// domains, and more for hosting, departments, and registries below others.
+// depths are the numbers of labels of the suffixes of a name that count as its
+// zones, unless that is the name itself: two for what is registered below most
+// top-level domains, and more for hosting, for departments, and for registries
+// below other domains.
 var depths = [...]int{2, 3, 4}
 
-// clientShare is how many times what is free a client may have, so that one
-// alone has up to three quarters. A zone alone has half.
+// clientShare is how many times the free permits a client may have, so that one
+// alone gets up to three quarters of the limit. A zone alone gets half.
 const clientShare = 3
 
-// small is what room is too little to divide. Of any other a part is for
-// clients that have no query waiting.
-const small = 64
+// minDivided is the least limit that is divided. A part of it, the reserve, is
+// for clients with no query that waits.
+const minDivided = 64
 
-// Acquire takes room for a query of a client for a name, or says why there is
-// none. What was taken has to be given back.
-func (r *WaitLimit) Acquire(c *Permit, client netip.Addr, name *wire.Name) (why Reason, ok bool) {
-	n := r.waiting.Add(1)
-	if n > r.limit {
-		r.waiting.Add(-1)
-		r.refused[Full].Add(1)
-		return Full, false
+// Acquire acquires a permit for a client's query for a name, or reports why
+// there is none. The permit has to be released.
+func (w *WaitLimit) Acquire(p *Permit, client netip.Addr, name *wire.Name) (why Reason, ok bool) {
+	n := w.waiting.Add(1)
+	if n > w.limit {
+		return w.refuse(Full)
 	}
-	free := r.limit - n
-	least, reserve := int64(1), r.limit/16
-	if r.limit < small {
-		least, reserve = small, 0
+	free := w.limit - n
+	least, reserve := int64(1), w.limit/16
+	if w.limit < minDivided {
+		least, reserve = minDivided, 0
 	}
-	c.n = 0
-	h := hashOf(r.seed, client, 32, 64)
-	c.cells[0] = uint16(h)
-	c.n = 1
-	if held := r.cells[c.cells[0]].Load(); int64(held) >= max(clientShare*(free-reserve), least) {
-		return r.turnAway(ClientFull)
+	p.cells[0] = uint16(hashOf(w.seed, client, 32, 64))
+	p.n = 1
+	if held := w.cells[p.cells[0]].Load(); int64(held) >= max(clientShare*(free-reserve), least) {
+		return w.refuse(ClientFull)
 	}
 	for _, d := range depths {
 		if name.Labels() <= d {
 			break
 		}
-		h := maphash.Bytes(r.seed, name.Suffix(d))
-		cell := uint16(h)
-		c.cells[c.n] = cell
-		c.n++
-		if held := r.cells[cell].Load(); int64(held) >= max(free, least) {
-			return r.turnAway(ZoneFull)
+		cell := uint16(maphash.Bytes(w.seed, name.Suffix(d)))
+		p.cells[p.n] = cell
+		p.n++
+		if held := w.cells[cell].Load(); int64(held) >= max(free, least) {
+			return w.refuse(ZoneFull)
 		}
 	}
-	for _, cell := range c.cells[:c.n] {
-		r.cells[cell].Add(1)
+	for _, cell := range p.cells[:p.n] {
+		w.cells[cell].Add(1)
 	}
-	c.held = true
+	p.held = true
 	return 0, true
 }
 
-func (r *WaitLimit) turnAway(why Reason) (Reason, bool) {
-	r.waiting.Add(-1)
-	r.refused[why].Add(1)
+func (w *WaitLimit) refuse(why Reason) (Reason, bool) {
+	w.waiting.Add(-1)
+	w.refused[why].Add(1)
 	return why, false
 }
 
-// Release releases what Acquire took; of a Permit that holds nothing it does
-// nothing.
-func (r *WaitLimit) Release(c *Permit) {
-	if !c.held {
+// Release releases a permit. It does nothing if the permit is not held.
+func (w *WaitLimit) Release(p *Permit) {
+	if !p.held {
 		return
 	}
-	c.held = false
-	for _, cell := range c.cells[:c.n] {
-		r.cells[cell].Add(-1)
+	p.held = false
+	for _, cell := range p.cells[:p.n] {
+		w.cells[cell].Add(-1)
 	}
-	r.waiting.Add(-1)
+	w.waiting.Add(-1)
 }

@@ -43,7 +43,7 @@ func (w floodWatch) run(ctx context.Context, enabled func() bool) {
 			w.gate.Observe(limit.Observation{Pressed: pressed, Shielded: now.Shielded - was.Shielded,
 				Now: w.resolver.GateClock(time.Now())})
 		} else {
-			w.gate.Calm()
+			w.gate.EndFlood()
 		}
 		was = now
 		if s := w.gate.Shield(); s != shield {
