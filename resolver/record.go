@@ -1,11 +1,11 @@
 package resolver
 
 import (
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"rideau/blocklists"
+	"rideau/resolver/audit/names"
 	"rideau/resolver/wire"
 )
 
@@ -57,7 +57,7 @@ type Facts struct {
 	Verdict  blocklists.Verdict
 	InAnswer bool
 	// Names translates the numbers of Group, Route and Verdict.
-	Names *Names
+	Names *names.Table
 }
 
 // Facts returns the facts of a query that ended. ok is false for a query that
@@ -73,70 +73,3 @@ func (q *Query) Facts(o *Outcome) (f Facts, ok bool) {
 	return Facts{Name: v.Name.Bytes(), Type: v.Type, Group: q.findGroup(q.state.policy), Route: q.route,
 		Verdict: q.verdict, InAnswer: q.inAnswer, Names: q.state.names}, true
 }
-
-// Names translates the numbers of groups, bans, lists, exceptions and routes
-// of one State. It is immutable and small, and refers to nothing else, so that
-// a record may keep it after a reload has replaced the State.
-type Names struct {
-	groups, bans, lists, routes []string
-	exceptions                  []Exception
-}
-
-// Exception is what records say of an exception.
-type Exception struct {
-	ID       string
-	Ticket   string // where it was asked for
-	Approver string // who approved it
-}
-
-// DefaultRoute is the name of the route of all questions without a route of
-// their own.
-const DefaultRoute = "default"
-
-// newNames makes the Names of a policy and of routes, which are called by
-// their first zone. All text is copied: it may be part of a whole file.
-func newNames(p *blocklists.Snapshot, routes []Route) *Names {
-	n := &Names{routes: []string{DefaultRoute}}
-	for _, r := range routes {
-		name := ""
-		if len(r.Zones) > 0 {
-			name = strings.Clone(r.Zones[0])
-		}
-		n.routes = append(n.routes, name)
-	}
-	return n.withPolicy(p)
-}
-
-// withPolicy returns Names of another policy and the same routes.
-func (n *Names) withPolicy(p *blocklists.Snapshot) *Names {
-	out := &Names{groups: []string{blocklists.GroupAll}, routes: n.routes}
-	policy := p.Policy()
-	for _, g := range policy.Groups {
-		out.groups = append(out.groups, strings.Clone(g.ID))
-	}
-	for _, b := range policy.Bans {
-		out.bans = append(out.bans, strings.Clone(b.ID))
-	}
-	for _, l := range p.Lists() {
-		out.lists = append(out.lists, strings.Clone(l.ID))
-	}
-	for _, x := range policy.Exceptions {
-		out.exceptions = append(out.exceptions, Exception{ID: strings.Clone(x.ID), Ticket: strings.Clone(x.Ticket), Approver: strings.Clone(x.Approver)})
-	}
-	return out
-}
-
-// Group is the id of a client group, [blocklists.GroupAll] for clients of none.
-func (n *Names) Group(g blocklists.GroupID) string { return n.groups[g] }
-
-// Ban is the id of a ban, List that of a list, by their index in a verdict.
-func (n *Names) Ban(i uint8) string { return n.bans[i] }
-
-// List is the id of a list.
-func (n *Names) List(i uint8) string { return n.lists[i] }
-
-// Exception is the exception of a verdict. It must not be written.
-func (n *Names) Exception(i uint8) *Exception { return &n.exceptions[i] }
-
-// Route is the first zone of a route, or [DefaultRoute].
-func (n *Names) Route(i uint16) string { return n.routes[i] }

@@ -7,6 +7,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/prefix"
+	"rideau/resolver/audit/names"
 	"rideau/resolver/cookie"
 	"rideau/resolver/forward"
 	"rideau/resolver/special"
@@ -50,7 +51,7 @@ const MaxNSID = 64
 // then (see forward.Exchanges.SetRouting).
 type State struct {
 	policy  *blocklists.Snapshot
-	names   *Names // of policy and of the routes
+	names   *names.Table // of policy and of the routes
 	clients *prefix.Table
 	routing *forward.Routing // under the same policy
 	udpSize uint16
@@ -77,7 +78,15 @@ func NewState(o StateOptions) (*State, error) {
 		clients = append(clients, prefix.Entry{Prefix: p, Value: 1})
 	}
 	s.clients = prefix.New(clients)
-	s.names = newNames(o.Policy, o.Routes)
+	var routes []string // a route is called by its first zone
+	for _, r := range o.Routes {
+		name := ""
+		if len(r.Zones) > 0 {
+			name = r.Zones[0]
+		}
+		routes = append(routes, name)
+	}
+	s.names = names.New(o.Policy, routes)
 	var err error
 	s.routing, err = forward.NewRouting(forward.Options{Policy: s.policy, Upstream: o.Upstream, Routes: o.Routes, UDPSize: s.udpSize})
 	if err != nil {
@@ -90,7 +99,7 @@ func NewState(o StateOptions) (*State, error) {
 func (s *State) WithPolicy(p *blocklists.Snapshot) *State {
 	n := *s
 	n.policy, n.routing = p, s.routing.WithPolicy(p)
-	n.names = s.names.withPolicy(p)
+	n.names = s.names.WithPolicy(p)
 	return &n
 }
 

@@ -19,7 +19,7 @@
 //
 // A record in a ring has no pointers, so that the garbage collector passes the
 // rings by. It refers to groups, bans, lists, exceptions and routes by number.
-// The numbers are those of one [resolver.Names], which is small, outlives the
+// The numbers are those of one [names.Table], which is small, outlives the
 // policy that it was made from, and stands in the ring beside the records. So
 // a record of a query from before a reload has the names from before the
 // reload, and no record keeps a replaced policy in memory. Readers see names

@@ -9,6 +9,7 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/entry"
 	"rideau/resolver"
+	"rideau/resolver/audit/names"
 	"rideau/resolver/wire"
 )
 
@@ -26,7 +27,7 @@ type Record struct {
 	Rcode   wire.Rcode
 	Marks   resolver.Marks
 	// Upstream is the route of a query that was sent to an upstream, or would
-	// have been if one were up: see [resolver.Names.Route]. It is empty for
+	// have been if one were up: see [names.Table.Route]. It is empty for
 	// other queries.
 	Upstream string
 
@@ -38,7 +39,7 @@ type Record struct {
 	List      string
 	Action    blocklists.Action // what the ban demands
 	Monitored bool
-	Exception *resolver.Exception // must not be written
+	Exception *names.Exception // must not be written
 	// InAnswer means that the list names what the response holds, not the
 	// query's name.
 	InAnswer bool

@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"rideau/resolver"
+	"rideau/resolver/audit/names"
 	"rideau/resolver/wire"
 )
 
 const (
 	// chunkSlots is how many records a chunk has. A chunk takes about 80 KB.
 	chunkSlots = 256
-	// chunkNames is how many Names the records of one chunk may refer to: more
+	// chunkNames is how many tables the records of one chunk may refer to: more
 	// than one if the policy is replaced while the chunk is filled.
 	chunkNames = 4
 	// chunksPerRing bounds the chunks in use, for each ring: 16,384 records.
@@ -58,17 +59,17 @@ type chunk struct {
 	next  *chunk
 	n     int
 	slots [chunkSlots]slot
-	names [chunkNames]*resolver.Names
+	names [chunkNames]*names.Table
 }
 
-// number is the index of names in c; ok is false if c has no space for it.
-func (c *chunk) number(names *resolver.Names) (i uint8, ok bool) {
+// number is the index of t in c; ok is false if c has no space for it.
+func (c *chunk) number(t *names.Table) (i uint8, ok bool) {
 	for i := range c.names {
-		if c.names[i] == names {
+		if c.names[i] == t {
 			return uint8(i), true
 		}
 		if c.names[i] == nil {
-			c.names[i] = names
+			c.names[i] = t
 			return uint8(i), true
 		}
 	}
@@ -118,18 +119,18 @@ func (g *ring) put(q *resolver.Query, f *resolver.Facts, o *resolver.Outcome, el
 
 // slot is the next free slot, with the number of its names set; nil if all
 // chunks are in use. mu is held.
-func (g *ring) slot(names *resolver.Names) *slot {
+func (g *ring) slot(t *names.Table) *slot {
 	c := g.last
 	var i uint8
 	ok := false
 	if c != nil && c.n < chunkSlots {
-		i, ok = c.number(names)
+		i, ok = c.number(t)
 	}
 	if !ok {
 		if c = g.log.pool.get(); c == nil {
 			return nil
 		}
-		if i, _ = c.number(names); g.last == nil {
+		if i, _ = c.number(t); g.last == nil {
 			g.first = c
 		} else {
 			g.last.next = c
@@ -212,7 +213,7 @@ func (p *pool) get() *chunk {
 
 // put takes back a chunk that was read.
 func (p *pool) put(c *chunk) {
-	c.n, c.names = 0, [chunkNames]*resolver.Names{}
+	c.n, c.names = 0, [chunkNames]*names.Table{}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.next, p.free = p.free, c

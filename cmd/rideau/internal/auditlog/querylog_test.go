@@ -23,6 +23,7 @@ import (
 	"rideau/blocklists/input"
 	"rideau/resolver"
 	"rideau/resolver/audit"
+	"rideau/resolver/audit/names"
 	"rideau/resolver/cache"
 	"rideau/resolver/upstream"
 )
@@ -30,7 +31,7 @@ import (
 // TestQueryLine: whatever a name, a group and a ban are called, the line is JSON.
 func TestQueryLine(t *testing.T) {
 	r := audit.Record{Time: time.Unix(0, 0), Client: netip.MustParseAddr("fd00::1"), Group: `la"b`,
-		Type: 65, Outcome: resolver.Blocked, Ban: "é", Monitored: true, Exception: new(resolver.Exception)}
+		Type: 65, Outcome: resolver.Blocked, Ban: "é", Monitored: true, Exception: new(names.Exception)}
 	r.SetName([]byte("\x03a.\"\x01\xff\x00"))
 	line := new(line).query(&r)
 	var got map[string]any
