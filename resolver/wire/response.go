@@ -1,148 +1,207 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
-// Reply begins an answer to q: it appends the header and, if the question could
-// be read, the question as the client wrote it (RFC 4343: case is preserved).
-// msg is q's message. The upper bits of rcode belong into the OPT record (see
-// [AppendOPT]). The answer has QR and RA set, echoes opcode, RD and CD, and
-// counts no records: the functions that append records count them.
-//
-// The functions of this file append to dst. base is the offset in dst at which
-// the message begins; compression pointers count from it.
-func Reply(dst []byte, q *Query, msg []byte, rcode Rcode) []byte {
-	flags := FlagQR | FlagRA | uint16(q.Opcode)<<11 | uint16(rcode&0xF)
-	if q.RD {
-		flags |= FlagRD
+// Matches reports whether resp can be the response to query: id, QR, opcode and
+// question agree (RFC 5452 section 9.1). Both are whole messages; query has one
+// uncompressed question.
+func Matches(query, resp []byte) bool {
+	if len(query) < HeaderLen || len(resp) < HeaderLen || ID(query) != ID(resp) {
+		return false
 	}
-	if q.CD {
-		flags |= FlagCD
+	f := Flags(resp)
+	if f&FlagQR == 0 || f>>11&0xF != Flags(query)>>11&0xF {
+		return false
 	}
-	dst = binary.BigEndian.AppendUint16(dst, q.ID)
-	dst = binary.BigEndian.AppendUint16(dst, flags)
-	if !q.HasQuestion {
-		return append(dst, 0, 0, 0, 0, 0, 0, 0, 0)
+	end := SkipName(query, HeaderLen)
+	if end < 0 || end+4 > len(query) {
+		return false
 	}
-	dst = append(dst, 0, 1, 0, 0, 0, 0, 0, 0)
-	return append(dst, msg[HeaderLen:q.QuestionEnd]...)
-}
-
-// AddCount adds n to the count of a section of the message that begins at base.
-func AddCount(dst []byte, base int, s Section, n int) {
-	SetCount(dst[base:], s, Count(dst[base:], s)+n)
-}
-
-// AppendRecord appends a record whose owner name is a compression pointer to
-// owner, an offset within the message, and counts it.
-func AppendRecord(dst []byte, base int, s Section, owner int, t Type, ttl uint32, rdata []byte) []byte {
-	dst = binary.BigEndian.AppendUint16(dst, 0xC000|uint16(owner))
-	dst = binary.BigEndian.AppendUint16(dst, uint16(t))
-	dst = binary.BigEndian.AppendUint16(dst, uint16(ClassIN))
-	dst = binary.BigEndian.AppendUint32(dst, ttl)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(rdata)))
-	dst = append(dst, rdata...)
-	AddCount(dst, base, s, 1)
-	return dst
-}
-
-// soaData is the RDATA of the SOA record in answers made here, without the
-// minimum: mname rideau.invalid, rname nobody.invalid as in RFC 6303 section 3,
-// serial 1, refresh 3600, retry 1200, expire 604800.
-var soaData = []byte("\x06rideau\x07invalid\x00" + "\x06nobody\x07invalid\x00" +
-	"\x00\x00\x00\x01" + "\x00\x00\x0e\x10" + "\x00\x00\x04\xb0" + "\x00\x09\x3a\x80")
-
-// AppendSOA appends to the section s the SOA record that allows a negative
-// answer to be cached for ttl seconds (RFC 2308 sections 3 and 5).
-func AppendSOA(dst []byte, base int, s Section, owner int, ttl uint32) []byte {
-	var tmp [64]byte
-	rdata := append(tmp[:0], soaData...)
-	rdata = binary.BigEndian.AppendUint32(rdata, ttl)
-	return AppendRecord(dst, base, s, owner, TypeSOA, ttl, rdata)
-}
-
-// OPT is the content of an OPT record (RFC 6891 section 6.1).
-type OPT struct {
-	UDPSize uint16
-	DO      bool
-	Rcode   Rcode // only its upper eight bits are written
-	Options []byte
-}
-
-// OPTLen is the length of an OPT record without options.
-const OPTLen = 11
-
-// AppendOPT appends an OPT record of version 0 and counts it.
-func AppendOPT(dst []byte, base int, o OPT) []byte {
-	var flags uint16
-	if o.DO {
-		flags = 0x8000
+	if Count(resp, Question) != 1 || len(resp) < end+4 {
+		return false
 	}
-	dst = append(dst, 0, 0, byte(TypeOPT))
-	dst = binary.BigEndian.AppendUint16(dst, o.UDPSize)
-	dst = append(dst, byte(o.Rcode>>4), 0)
-	dst = binary.BigEndian.AppendUint16(dst, flags)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(o.Options)))
-	dst = append(dst, o.Options...)
-	AddCount(dst, base, Additional, 1)
-	return dst
+	return EqualFold(query[HeaderLen:end], resp[HeaderLen:end]) &&
+		string(query[end:end+4]) == string(resp[end:end+4])
 }
 
-// AppendOption appends options to the OPT record at off, which must be the last
-// record of the message.
-func AppendOption(dst []byte, off int, options []byte) []byte {
-	dst = append(dst, options...)
-	n := binary.BigEndian.Uint16(dst[off+9:]) + uint16(len(options))
-	binary.BigEndian.PutUint16(dst[off+9:], n)
-	return dst
+// Response holds what the cache and policy need to know of a response.
+// [Response.Parse] fills it.
+type Response struct {
+	Rcode       Rcode // with the upper bits from its OPT record
+	TC          bool
+	EDNS        bool
+	EDE         int    // info code of the first extended DNS error, or -1 (RFC 8914)
+	End         int    // offset after the last record that Parse kept
+	MinTTL      uint32 // smallest TTL of the records that Parse kept; 0 without records
+	NegativeTTL uint32 // RFC 2308 section 5; 0 without an SOA record
+	HasSOA      bool   // whether the authority section has an SOA record
+	Answers     int    // number of records in the answer section
 }
 
-// AppendEDE appends an Extended DNS Error option (RFC 8914 section 2).
-func AppendEDE(dst []byte, code uint16, text string) []byte {
-	dst = binary.BigEndian.AppendUint16(dst, OptionEDE)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(2+len(text)))
-	dst = binary.BigEndian.AppendUint16(dst, code)
-	return append(dst, text...)
-}
-
-// AppendOptionBytes appends an EDNS option (RFC 6891 section 6.1.2).
-func AppendOptionBytes(dst []byte, code uint16, data []byte) []byte {
-	dst = binary.BigEndian.AppendUint16(dst, code)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(data)))
-	return append(dst, data...)
-}
-
-// Pad pads a message that ends with an OPT record without options, as
-// AppendQuery makes it, to a multiple of block octets (RFC 7830, RFC 8467
-// section 4.1). It returns any other message unchanged.
-func Pad(msg []byte, block int) []byte {
-	off := len(msg) - OPTLen
-	if len(msg) < HeaderLen+OPTLen || Count(msg, Additional) != 1 || msg[off] != 0 || Type(binary.BigEndian.Uint16(msg[off+1:])) != TypeOPT {
-		return msg
+// Parse checks a response from end to end: it has one question, every record
+// lies within the message, every name that may be compressed can be read, and
+// no name is made of octets of a TTL, which change as TTLs count down. It
+// removes in place the OPT record, which is valid for one hop only (RFC 6891
+// section 6.2.1), and any additional record to which nothing before it points,
+// each with all records behind it. What remains of msg is msg[:End].
+func (r *Response) Parse(msg []byte, scratch *Name) error {
+	*r = Response{EDE: -1}
+	if len(msg) < HeaderLen || Count(msg, Question) != 1 {
+		return ErrMessage
 	}
-	n := (block - (len(msg)+4)%block) % block
-	msg = binary.BigEndian.AppendUint16(msg, OptionPadding)
-	msg = binary.BigEndian.AppendUint16(msg, uint16(n))
-	msg = append(msg, make([]byte, n)...)
-	binary.BigEndian.PutUint16(msg[off+9:], uint16(4+n))
-	return msg
-}
-
-// AppendKeepalive appends an edns-tcp-keepalive option (RFC 7828 section
-// 3.1); timeout is in units of 100 milliseconds.
-func AppendKeepalive(dst []byte, timeout uint16) []byte {
-	dst = binary.BigEndian.AppendUint16(dst, OptionKeepalive)
-	dst = append(dst, 0, 2)
-	return binary.BigEndian.AppendUint16(dst, timeout)
-}
-
-// CapTTLs lowers the TTLs of a message's records to limit, and sets those to
-// zero that RFC 2181 section 8 reads as zero.
-func CapTTLs(msg []byte, limit uint32) {
+	f := Flags(msg)
+	r.Rcode, r.TC = HeaderRcode(msg), f&FlagTC != 0
+	r.Answers = Count(msg, Answer)
 	w := NewWalk(msg)
-	var r Record
-	for w.Next(&r) {
-		if ttl := min(TTL(r.TTL), limit); ttl != r.TTL && r.Type != TypeOPT {
-			binary.BigEndian.PutUint32(msg[r.TTLOff:], ttl)
+	if w.err != nil {
+		return w.err
+	}
+	r.End = w.Offset()
+	var rec Record
+	kept, first, over := 0, true, false
+	var tmp [UsualRecords]uint16
+	ttls := tmp[:0]
+	for w.Next(&rec) {
+		ttls = append(ttls, uint16(rec.TTLOff))
+		if rec.Type == TypeOPT {
+			if r.EDNS || rec.Section != Additional || msg[rec.Off] != 0 {
+				return ErrMessage
+			}
+			r.EDNS, over = true, true
+			r.Rcode |= Rcode(rec.TTL>>24) << 4
+			r.EDE = findEDE(msg[rec.DataOff:rec.End])
+			continue
+		}
+		if over {
+			continue // removed with the OPT record, or with an unrelated record, before it
+		}
+		if err := checkNames(msg, &rec, ttls, scratch); err != nil {
+			return err
+		}
+		if rec.Section == Additional && (kept == MaxAdditional || !solicited(msg, &rec, scratch)) {
+			over = true
+			continue
+		}
+		ttl := TTL(rec.TTL)
+		if rec.Section == Authority && rec.Type == TypeSOA && !r.HasSOA {
+			r.HasSOA = true
+			if rec.End-rec.DataOff < 22 {
+				return ErrMessage
+			}
+			r.NegativeTTL = min(ttl, TTL(binary.BigEndian.Uint32(msg[rec.End-4:])))
+		}
+		if first || ttl < r.MinTTL {
+			r.MinTTL, first = ttl, false
+		}
+		if rec.Section == Additional {
+			kept++
+		}
+		r.End = rec.End
+	}
+	if w.err != nil {
+		return w.err
+	}
+	SetCount(msg, Additional, kept)
+	return nil
+}
+
+// UsualRecords is the number of records up to which a caller that notes
+// something about each, as [Response.Parse] does, need not allocate.
+const UsualRecords = 64
+
+// checkNames reads the names of a record that policy, the cache or a client
+// will read later, so that nothing fails then. ttls holds the offsets of the
+// TTLs up to the record's own.
+func checkNames(msg []byte, rec *Record, ttls []uint16, scratch *Name) error {
+	if _, err := scratch.Parse(msg, rec.Off); err != nil {
+		return err
+	}
+	if !settled(msg, rec.Off, ttls) {
+		return ErrName
+	}
+	switch rec.Type {
+	case TypeA:
+		if rec.Class == ClassIN && rec.End-rec.DataOff != 4 {
+			return ErrMessage
+		}
+	case TypeAAAA:
+		if rec.End-rec.DataOff != 16 {
+			return ErrMessage
+		}
+	case TypeRRSIG, TypeNSEC:
+		return nil // their names are never compressed (RFC 4034 sections 3.1.7 and 4.1.1)
+	case TypeNAPTR:
+		if _, ok := TargetOffset(msg, rec); !ok {
+			return ErrMessage
 		}
 	}
+	head, names, _ := DataNames(msg, rec)
+	off := rec.DataOff + head
+	for range names {
+		if off >= rec.End {
+			return ErrMessage
+		}
+		next, err := scratch.Parse(msg, off)
+		if err != nil {
+			return err
+		}
+		if next > rec.End || !settled(msg, off, ttls) {
+			return ErrMessage
+		}
+		off = next
+	}
+	if rec.Type == TypeSOA && off+20 > rec.End {
+		return ErrMessage
+	}
+	return nil
+}
+
+// settled reports whether the name at off, which can be read, stays the same
+// while TTLs count down: none of its pointers leads to an octet of a TTL.
+// Otherwise the name that was examined would be another name a second later.
+func settled(msg []byte, off int, ttls []uint16) bool {
+	for {
+		start := off
+		for msg[off] != 0 && msg[off] < 0xC0 {
+			off += 1 + int(msg[off])
+		}
+		i, _ := slices.BinarySearch(ttls, uint16(max(start-3, 0)))
+		if i < len(ttls) && int(ttls[i]) <= off {
+			return false
+		}
+		if msg[off] == 0 {
+			return true
+		}
+		if off = int(msg[off]&0x3F)<<8 | int(msg[off+1]); off == HeaderLen {
+			return true // the question's name has no pointers
+		}
+	}
+}
+
+// findEDE returns the info code of the first extended DNS error among the options
+// of an OPT record, or -1.
+func findEDE(data []byte) int {
+	for len(data) >= 4 {
+		code, n := binary.BigEndian.Uint16(data), int(binary.BigEndian.Uint16(data[2:]))
+		if 4+n > len(data) {
+			return -1
+		}
+		if code == OptionEDE && n >= 2 {
+			return int(binary.BigEndian.Uint16(data[4:]))
+		}
+		data = data[4+n:]
+	}
+	return -1
+}
+
+// TTL returns a TTL as RFC 2181 section 8 reads it: with the top bit set it is
+// zero.
+func TTL(raw uint32) uint32 {
+	if raw > 1<<31-1 {
+		return 0
+	}
+	return raw
 }
