@@ -20,7 +20,7 @@ func (s *Server) arm(snap *blocklists.Snapshot) {
 	s.timer = time.AfterFunc(min(max(time.Until(next), 0), time.Minute), s.changeByDate)
 }
 
-// changeByDate puts the policy of this instant in force.
+// changeByDate puts the policy of this moment in force.
 func (s *Server) changeByDate() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

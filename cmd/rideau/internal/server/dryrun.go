@@ -11,8 +11,8 @@ import (
 	"rideau/resolver/ops"
 )
 
-// dryRun reads what a reload would, and says what it would change. It
-// changes nothing, and does not wait for a reload to end.
+// dryRun reads the configuration and the lists as a reload does, and returns what a
+// reload would change. It changes nothing, and does not wait for a reload.
 func (s *Server) dryRun(ctx context.Context, force bool) (ops.DryRun, error) {
 	var out ops.DryRun
 	cfg, err := setup.Load(s.path)

@@ -14,8 +14,8 @@ import (
 	"rideau/resolver/upstream"
 )
 
-// readyWithin is how long ago an upstream may have answered last for rideau
-// to be ready. Probes go out far more often.
+// readyWithin is how long ago the last answer of an upstream may be while rideau
+// is ready. Probes are sent far more often.
 const readyWithin = time.Minute
 
 // listenOps binds the operators' HTTP; nil without one.
@@ -71,10 +71,10 @@ func (s *Server) listFacts() []metrics.ListSource {
 	return out
 }
 
-// notServing says which configured addresses nobody listens on, and if only
-// the servers of forwarded zones answer.
+// notServing returns why the server is not ready: configured addresses that are not
+// served, and no answer of upstream.servers while servers of forwarded zones answer.
 func (s *Server) notServing() []string {
-	cfg, ups := s.now()
+	cfg, ups := s.current()
 	out := s.sockets.missing(cfg)
 	if len(ups.Groups) > 1 && len(ups.Groups[0].Stats()) > 0 && time.Since(ups.Groups[0].LastAnswer()) > readyWithin {
 		out = append(out, fmt.Sprintf("none of upstream.servers has answered within %v", readyWithin))
@@ -87,7 +87,7 @@ func (s *Server) cacheFacts() metrics.Cache {
 }
 
 func (s *Server) upstreamFacts() []metrics.Upstream {
-	_, ups := s.now()
+	_, ups := s.current()
 	var out []metrics.Upstream
 	for _, g := range ups.Groups {
 		for _, u := range g.Stats() {
@@ -105,11 +105,11 @@ func (s *Server) upstreamFacts() []metrics.Upstream {
 
 func (s *Server) listenerFacts() metrics.Listener {
 	t := s.sockets.stats()
-	return metrics.Listener{Pending: s.room.Waiting(), Connections: t.Connections, Refused: t.Refused, UDPSendErrors: t.SendErrors,
+	return metrics.Listener{Pending: s.waits.Waiting(), Connections: t.Connections, Refused: t.Refused, UDPSendErrors: t.SendErrors,
 		UDPLost: t.Lost, Flooded: s.gate.Flooded(), TurnedAway: []metrics.Failure{
-			{Reason: limit.Full.String(), Count: s.room.Refused(limit.Full)},
-			{Reason: limit.ClientFull.String(), Count: s.room.Refused(limit.ClientFull)},
-			{Reason: limit.ZoneFull.String(), Count: s.room.Refused(limit.ZoneFull)},
+			{Reason: limit.Full.String(), Count: s.waits.Refused(limit.Full)},
+			{Reason: limit.ClientFull.String(), Count: s.waits.Refused(limit.ClientFull)},
+			{Reason: limit.ZoneFull.String(), Count: s.waits.Refused(limit.ZoneFull)},
 			{Reason: "rate", Count: s.gate.Refused(limit.ByClient)},
 			{Reason: "flood", Count: s.gate.Refused(limit.ByFlood) + t.Shielded},
 		}}
@@ -119,7 +119,7 @@ func (s *Server) panics() uint64 {
 	return s.resolver.Panics() + s.sockets.stats().Panics + s.faults.Load()
 }
 
-// bypasses are the groups whose devices tried to go round this resolver.
+// bypasses returns the groups whose devices tried to go around this resolver.
 func (s *Server) bypasses() []metrics.Bypass {
 	var out []metrics.Bypass
 	for _, g := range s.devices.Groups(time.Now()) {

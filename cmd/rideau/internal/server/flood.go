@@ -13,7 +13,7 @@ import (
 // so, the gate finds the clients that send most, and they are turned away.
 type floodWatch struct {
 	gate     *limit.Gate
-	room     *limit.WaitLimit
+	waits    *limit.WaitLimit
 	sockets  *sockets
 	resolver *resolver.Resolver
 	log      *slog.Logger
@@ -37,7 +37,7 @@ func (w floodWatch) run(ctx context.Context, enabled func() bool) {
 			// A flood can fill the queue of pending queries as well as the
 			// sockets. A full queue alone is no sign of a flood: upstreams may
 			// be slow.
-			full := w.room.Refused(limit.Full) + w.room.Refused(limit.ClientFull) + w.room.Refused(limit.ZoneFull)
+			full := w.waits.Refused(limit.Full) + w.waits.Refused(limit.ClientFull) + w.waits.Refused(limit.ZoneFull)
 			pressed := now.Lost > was.Lost || now.Backlog > 0.5 || flooded && full > refused
 			refused = full
 			w.gate.Observe(limit.Observation{Pressed: pressed, Shielded: now.Shielded - was.Shielded,

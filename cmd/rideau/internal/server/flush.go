@@ -10,7 +10,8 @@ import (
 	"rideau/resolver/wire"
 )
 
-// flush forgets what the operators' HTTP was asked to.
+// flush removes from the cache what a POST to /cache/flush names, and returns how
+// many entries that were.
 func (s *Server) flush(f ops.Flush) (entries int, err error) {
 	if f.Name == "" {
 		return s.cache.Flush(), nil

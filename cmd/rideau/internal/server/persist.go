@@ -119,6 +119,6 @@ func (s *Server) saveCacheOften(ctx context.Context) {
 func (s *Server) saveCache() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cfg, ups := s.now()
-	s.saved.save(cfg.Cache.Snapshot, ups.Asked())
+	cfg, ups := s.current()
+	s.saved.save(cfg.Cache.Snapshot, ups.Fingerprint())
 }

@@ -16,7 +16,7 @@ func (s *Server) refresh(ctx context.Context) {
 	for {
 		due, next := s.sources.Due(time.Now())
 		if len(due) > 0 {
-			cfg, ups := s.now()
+			cfg, ups := s.current()
 			if plan, err := setup.PlanUpstreams(cfg, ups.System); err == nil {
 				s.sources.Fetch(ctx, s.listPlan(cfg, plan), due, false)
 				if s.sources.Pending() && ctx.Err() == nil {

@@ -109,7 +109,7 @@ func (s *Server) read() (*change, error) {
 // planLists plans the upstream servers and what lists to acquire.
 func (c *change) planLists() error {
 	var known []netip.AddrPort
-	if _, ups := c.s.now(); ups != nil {
+	if _, ups := c.s.current(); ups != nil {
 		known = ups.System
 	}
 	var err error
@@ -140,7 +140,7 @@ func (c *change) prepare(ctx context.Context) error {
 func (c *change) makePolicy(ctx context.Context) (err error) {
 	o := c.options
 	if c.s.resolver != nil {
-		before, _ := c.s.now()
+		before, _ := c.s.current()
 		o.Previous, o.SamePolicy = c.s.resolver.State().Policy(), samePolicy(before, c.cfg)
 	}
 	c.slots, c.readLists = c.s.slots, true
@@ -155,7 +155,7 @@ func samePolicy(a, b *config.Config) bool {
 }
 
 func (c *change) makeUpstreams(context.Context) (err error) {
-	_, old := c.s.now()
+	_, old := c.s.current()
 	c.ups, err = setup.NewUpstreams(c.cfg, c.plan, old, c.s.log)
 	return err
 }
@@ -175,7 +175,7 @@ func (c *change) makeState(context.Context) error {
 }
 
 func (c *change) bindSockets(context.Context) (err error) {
-	c.sockets, err = c.s.sockets.bind(c.cfg, c.s.resolver, c.s.room)
+	c.sockets, err = c.s.sockets.bind(c.cfg, c.s.resolver, c.s.waits)
 	return err
 }
 
@@ -188,7 +188,7 @@ func (c *change) openQueryLog(context.Context) (err error) {
 // commit puts a change in force. It cannot fail: a last good copy that cannot be written is a warning. s.mu is held, or nothing serves yet.
 func (s *Server) commit(c *change) ops.ReloadResult {
 	c.committed = true
-	before, ups := s.now()
+	before, ups := s.current()
 	old := s.resolver.State().Policy()
 	result := c.result(before, ups, old)
 	s.order, s.slots = c.order, c.slots
@@ -201,7 +201,7 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	if c.ups != ups {
 		c.ups.Start(s.ctx)
 		if ups != nil {
-			ups.End()
+			ups.Close()
 			s.cache.Flush() // other servers may give other answers
 		}
 	}
@@ -247,8 +247,8 @@ func (c *change) close() {
 	if c.queries != nil {
 		c.queries.Close()
 	}
-	if _, ups := c.s.now(); c.ups != nil && c.ups != ups {
-		c.ups.Discard()
+	if _, ups := c.s.current(); c.ups != nil && c.ups != ups {
+		c.ups.Close()
 	}
 }
 
@@ -265,8 +265,8 @@ func (c *change) listResults() []metrics.ListResult {
 	return out
 }
 
-// problems takes apart what went wrong, or else what was passed over. Lines that were passed over in lists with which nothing is wrong
-// are no reason for an error, and do not stand in the place of one.
+// problems returns the problems of a reload one by one: those of its error, or the lines that were skipped. If there is an error, the lines
+// that were skipped in lists without an error are left out: they are not its reason.
 func problems(err error, report compile.Report) []ops.Problem {
 	var out []ops.Problem
 	var wrong config.Problems
@@ -283,15 +283,14 @@ func problems(err error, report compile.Report) []ops.Problem {
 	return append(out, ops.ListProblems(report)...)
 }
 
-// isOf reports whether a file is one of a list's: the list itself, or one of its folder, whose source ends in a pattern.
+// isOf reports whether a file belongs to a list: it is the list's source, or is in its folder and matches the pattern at the end of the source.
 func isOf(file, source string) bool {
 	fits, err := filepath.Match(source, file)
 	return file == source || fits && err == nil
 }
 
-// giveBack gives the memory that making a large policy took back to the
-// system, where the runtime would keep it for a while. The serving goroutines
-// go on meanwhile.
+// giveBack returns memory to the system after a large policy was made; the
+// runtime would keep it for a while. Answering goes on meanwhile.
 func giveBack(snap *blocklists.Snapshot) {
 	const large = 1 << 20
 	if snap.Memory() > large {
@@ -299,12 +298,13 @@ func giveBack(snap *blocklists.Snapshot) {
 	}
 }
 
-// reloadAndLog reloads because of something that nobody waits for.
+// reloadAndLog reloads, and logs the result with why.
 func (s *Server) reloadAndLog(ctx context.Context, why string) {
 	result, err := s.reload(ctx, ops.ReloadOptions{})
 	s.logReload(why, result, err)
 }
 
+// logReload logs the result of a reload.
 func (s *Server) logReload(why string, result ops.ReloadResult, err error) {
 	if err != nil {
 		headline := []any{"why", why}

@@ -21,7 +21,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, t := range s.tasks() {
 		tasks.Go(func() { s.supervise(s.ctx, t) })
 	}
-	// Pending queries end until the sockets are closed, and are recorded.
+	// The queries that end while the sockets drain are recorded, too.
 	recording, endRecording := context.WithCancel(context.WithoutCancel(s.ctx))
 	defer endRecording()
 	for _, t := range s.recordingTasks() {
@@ -31,7 +31,7 @@ func (s *Server) Run(ctx context.Context) error {
 	close(s.started)
 	<-ctx.Done()
 	s.stop()
-	s.log.Info("stopping: finishing what waits")
+	s.log.Info("stopping: pending queries are answered first")
 	if s.web != nil {
 		s.web.Drain()
 	}
@@ -45,19 +45,19 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// task is work beside answering. run returns when its context ends.
+// task is work besides answering. run returns when its context ends.
 type task struct {
 	what string // for the log
 	run  func(context.Context)
 }
 
 func (s *Server) tasks() []task {
-	flood := floodWatch{s.gate, s.room, s.sockets, s.resolver, s.log}
+	flood := floodWatch{s.gate, s.waits, s.sockets, s.resolver, s.log}
 	return []task{
 		{"fetching lists", s.refresh},
 		{"saving the cache", s.saveCacheOften},
 		{"watching for floods", func(ctx context.Context) {
-			flood.run(ctx, func() bool { cfg, _ := s.now(); return cfg.Limits.Flood })
+			flood.run(ctx, func() bool { cfg, _ := s.current(); return cfg.Limits.Flood })
 		}},
 		{"watching files", func(ctx context.Context) {
 			watch(ctx, s.interval, s.watched, s.seen, func() { s.reloadAndLog(ctx, "a file changed") })
@@ -74,16 +74,15 @@ func (s *Server) recordingTasks() []task {
 	}
 }
 
-// supervise runs a task until ctx ends. If it panics, that is logged
-// and counted, and a second later it runs again: a fault in a task never ends
-// answering.
+// supervise runs a task until ctx ends. If the task panics, that is logged and
+// counted, and the task starts again a second later: answering goes on.
 func (s *Server) supervise(ctx context.Context, t task) {
 	for ctx.Err() == nil {
 		func() {
 			defer func() {
 				if p := recover(); p != nil {
 					s.faults.Add(1)
-					s.log.Error("a fault in the program; it goes on", "while", t.what, "panic", p, "stack", string(debug.Stack()))
+					s.log.Error("a fault in the program; rideau goes on", "while", t.what, "panic", p, "stack", string(debug.Stack()))
 				}
 			}()
 			t.run(ctx)
@@ -112,8 +111,8 @@ func (s *Server) serveOps() (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-// close stops what changes the policy, lets the pending queries have their
-// answers, and closes the sockets and the upstreams.
+// close stops the changes of the policy by date, answers the pending queries, and
+// closes the sockets and the upstreams.
 func (s *Server) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +120,7 @@ func (s *Server) close() {
 		s.timer.Stop()
 	}
 	s.sockets.close()
-	_, ups := s.now()
-	ups.End()
+	_, ups := s.current()
+	ups.Close()
 	ups.Wait()
 }

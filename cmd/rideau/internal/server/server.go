@@ -43,7 +43,7 @@ type Options struct {
 	// does not say; 0 is one for each processor.
 	Workers int
 	// MemoryLimit is called with cache.memory_limit at the start and after each
-	// reload; 0 stands for no limit of the configuration's. It may be nil.
+	// reload; 0 means that the configuration sets none. It may be nil.
 	MemoryLimit func(bytes int64)
 	// Started is called once, when every address is bound and answers. It may
 	// be nil.
@@ -64,21 +64,21 @@ type Server struct {
 	o    Options
 	path string // o.Config
 
-	// ctx ends when serving is to end; from then on no reload begins.
+	// ctx ends when the server stops; from then on no reload begins.
 	ctx     context.Context
 	stop    context.CancelFunc
 	started chan struct{} // closed when the server answers
 
 	log      *slog.Logger
 	level    *slog.LevelVar
-	seen     map[string]fileState // the watched files, from before they were read
+	seen     map[string]fileStamp // the watched files as they were before they were read
 	sources  *source.Sources
 	secret   cookie.Secret // for cookies, if the configuration has none
 	cache    *cache.Cache
 	saved    savedCache
 	devices  *device.Table
 	gate     *limit.Gate
-	room     *limit.WaitLimit
+	waits    *limit.WaitLimit
 	resolver *resolver.Resolver
 	records  *audit.Log
 	queries  *auditlog.QueryLog
@@ -88,13 +88,13 @@ type Server struct {
 	reloads  metrics.ReloadLog
 	faults   atomic.Uint64 // panics in tasks beside answering
 
-	// reading is held while the configuration is read.
+	// reading is held while the configuration is read, and guards readings.
 	reading  sync.Mutex
-	readings uint64 // how often that was done; guarded by reading
+	readings uint64 // how often the configuration was read
 
 	// mu lets one reload run at a time, and guards what only reloads use.
 	mu    sync.Mutex
-	order uint64 // which reading of the configuration serves
+	order uint64 // the number of the reading that is in force
 	slots blocklists.Slots
 	timer *time.Timer // for the next ban that begins or ends
 
@@ -112,19 +112,19 @@ func New(o Options) *Server {
 	return s
 }
 
-// errStopping is the error of a reload that comes too late.
+// errStopping is the error of a reload after the server began to stop.
 var errStopping = errors.New("rideau is stopping")
 
-// now returns the configuration and the upstreams that serve.
-func (s *Server) now() (*config.Config, *setup.Upstreams) {
+// current returns the configuration and the upstreams that serve.
+func (s *Server) current() (*config.Config, *setup.Upstreams) {
 	s.view.Lock()
 	defer s.view.Unlock()
 	return s.cfg, s.ups
 }
 
-// Reload reads the configuration and the lists anew, puts them to use, and
-// logs the result with why. It waits until the server answers. What cannot be
-// used is refused as a whole: nothing changes then.
+// Reload reads the configuration and the lists again, puts them in force, and
+// logs the result with why. It waits until the server has started. If anything
+// cannot be used, nothing changes, and the error says why.
 func (s *Server) Reload(ctx context.Context, why string) (ops.ReloadResult, error) {
 	select {
 	case <-s.started:
@@ -138,8 +138,9 @@ func (s *Server) Reload(ctx context.Context, why string) (ops.ReloadResult, erro
 	return result, err
 }
 
+// facts returns what is served now.
 func (s *Server) facts() Facts {
-	cfg, ups := s.now()
+	cfg, ups := s.current()
 	f := Facts{Addrs: s.sockets.bound(cfg), Policy: s.resolver.State().Policy(), Upstreams: ups.Servers, Forward: cfg.Forward}
 	if s.web != nil {
 		f.Ops = s.web.Addrs()[0].String()

@@ -17,14 +17,14 @@ import (
 	"rideau/resolver/listener"
 )
 
-// place is a configured address. Port 0 may be configured more than once, and
-// n tells those apart.
+// place is a configured address. n counts those with the same address: port 0 may
+// be configured more than once.
 type place struct {
 	netip.AddrPort
 	n int
 }
 
-// places are the addresses of a configuration, in its order.
+// places returns the addresses of a configuration, in its order.
 func places(cfg *config.Config) []place {
 	seen := map[netip.AddrPort]int{}
 	var out []place
@@ -35,37 +35,37 @@ func places(cfg *config.Config) []place {
 	return out
 }
 
-// socket is one address that is listened on.
+// socket is a bound address.
 type socket struct {
 	*listener.Listener
 	stop context.CancelFunc
-	done chan struct{} // closed when it is served no more
+	done chan struct{} // closed when it is no longer served
 }
 
-// sockets are those of a server. Its methods are safe for concurrent use, but
-// bind, open and retain are for one goroutine at a time.
+// sockets are those of a server. Its methods are safe for concurrent use; only
+// one goroutine at a time may call bind, open and retain.
 type sockets struct {
 	log     *slog.Logger
 	workers int // for each address, unless configured
 
-	mu      sync.Mutex // guards what follows; held for a moment only
-	live    map[place]*socket
-	leaving map[*socket]place // those that drain
-	absent  map[place]bool    // IPv6 where the system has none
-	past    listener.Stats    // of those that are gone
+	mu       sync.Mutex // guards the fields below; held for a moment only
+	live     map[place]*socket
+	draining map[*socket]place // no longer configured
+	absent   map[place]bool    // IPv6 where the system has none
+	past     listener.Stats    // of sockets that were closed
 }
 
 func newSockets(log *slog.Logger, workers int) *sockets {
-	return &sockets{log: log, workers: workers, live: map[place]*socket{}, leaving: map[*socket]place{}, absent: map[place]bool{}}
+	return &sockets{log: log, workers: workers, live: map[place]*socket{}, draining: map[*socket]place{}, absent: map[place]bool{}}
 }
 
-// binding is the addresses that a configuration binds beside those that are bound already.
+// binding has the sockets that a configuration needs and that were not bound before.
 type binding struct {
 	fresh  map[place]*socket
 	absent []place // IPv6 where the system has none
 }
 
-// close closes what is bound. b may be nil.
+// close closes the sockets of a binding that was not opened. b may be nil.
 func (b *binding) close() {
 	if b != nil {
 		for _, k := range b.fresh {
@@ -74,15 +74,15 @@ func (b *binding) close() {
 	}
 }
 
-// bind binds the addresses that are not bound yet, all or none. Nothing is served there before open.
-func (s *sockets) bind(cfg *config.Config, r *resolver.Resolver, room *limit.WaitLimit) (*binding, error) {
+// bind binds the addresses that are not bound yet, all or none. open serves them.
+func (s *sockets) bind(cfg *config.Config, r *resolver.Resolver, waits *limit.WaitLimit) (*binding, error) {
 	b := &binding{fresh: map[place]*socket{}}
 	for _, p := range places(cfg) {
 		if s.at(p) != nil {
 			continue
 		}
 		l, err := listener.Listen(r, listener.Options{
-			Addrs: []string{p.String()}, Workers: cmp.Or(cfg.Listen.Workers, s.workers), WaitLimit: room, ReusePort: s.overlaps(p),
+			Addrs: []string{p.String()}, Workers: cmp.Or(cfg.Listen.Workers, s.workers), WaitLimit: waits, ReusePort: s.overlaps(p),
 			MaxConnections: cfg.Listen.TCP.MaxConnections, MaxConnectionsPerClient: cfg.Listen.TCP.MaxConnectionsPerClient,
 			MaxPendingPerConnection: cfg.Listen.TCP.MaxPendingPerConnection, IdleTimeout: cfg.Listen.TCP.IdleTimeout,
 			Logger: s.log, Stats: r.Stats(),
@@ -100,22 +100,23 @@ func (s *sockets) bind(cfg *config.Config, r *resolver.Resolver, room *limit.Wai
 	return b, nil
 }
 
-// overlaps reports whether a socket of ours holds an address that would be in
-// the way of p: one that drains, or the wildcard and an address under it.
+// overlaps reports whether a socket of this server has an address that includes p
+// or that p includes: a draining one with the same address, or one of the two is
+// the unspecified address.
 func (s *sockets) overlaps(p place) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	inTheWay := func(o place) bool {
+	overlap := func(o place) bool {
 		return p.Port() != 0 && o.Port() == p.Port() && o.Addr().Is4() == p.Addr().Is4() &&
 			(o.Addr() == p.Addr() || o.Addr().IsUnspecified() || p.Addr().IsUnspecified())
 	}
 	for o := range s.live {
-		if inTheWay(o) {
+		if overlap(o) {
 			return true
 		}
 	}
-	for _, o := range s.leaving {
-		if inTheWay(o) {
+	for _, o := range s.draining {
+		if overlap(o) {
 			return true
 		}
 	}
@@ -135,18 +136,19 @@ func optional(cfg *config.Config, p place) bool {
 	return false
 }
 
+// noIPv6 reports whether an address cannot be bound because the system has no IPv6.
 func noIPv6(err error) bool {
 	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EPROTONOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)
 }
 
-// at is the socket for p; nil if there is none.
+// at returns the socket for p; nil if there is none.
 func (s *sockets) at(p place) *socket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.live[p]
 }
 
-// open serves addresses that were bound.
+// open serves the sockets of a binding.
 func (s *sockets) open(b *binding) {
 	for _, p := range b.absent {
 		s.log.Info("this system has no IPv6; serving IPv4 alone", "address", p.AddrPort)
@@ -170,8 +172,8 @@ func (s *sockets) open(b *binding) {
 	}
 }
 
-// retain lets the sockets that a configuration does not name drain while the
-// others serve.
+// retain drains and closes the sockets that a configuration does not name, while
+// the others serve.
 func (s *sockets) retain(cfg *config.Config) {
 	keep := map[place]bool{}
 	for _, p := range places(cfg) {
@@ -184,26 +186,26 @@ func (s *sockets) retain(cfg *config.Config) {
 			continue
 		}
 		delete(s.live, p)
-		s.leaving[k] = p
+		s.draining[k] = p
 		k.stop()
 		go func() {
 			<-k.done
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			delete(s.leaving, k)
+			delete(s.draining, k)
 			addStats(&s.past, k.Stats())
 		}()
 	}
 }
 
-// close drains all sockets.
+// close drains and closes all sockets.
 func (s *sockets) close() {
 	s.mu.Lock()
 	var all []*socket
 	for _, k := range s.live {
 		all = append(all, k)
 	}
-	for k := range s.leaving {
+	for k := range s.draining {
 		all = append(all, k)
 	}
 	s.mu.Unlock()
@@ -215,7 +217,7 @@ func (s *sockets) close() {
 	}
 }
 
-// bound are the addresses that are bound for a configuration, in its order.
+// bound returns the addresses that are bound for a configuration, in its order.
 func (s *sockets) bound(cfg *config.Config) []netip.AddrPort {
 	var out []netip.AddrPort
 	for _, p := range places(cfg) {
@@ -226,7 +228,7 @@ func (s *sockets) bound(cfg *config.Config) []netip.AddrPort {
 	return out
 }
 
-// missing says which addresses of a configuration are not served.
+// missing returns which addresses of a configuration are not served, and why.
 func (s *sockets) missing(cfg *config.Config) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -242,25 +244,26 @@ func (s *sockets) missing(cfg *config.Config) []string {
 		}
 		select {
 		case <-k.done:
-			out = append(out, fmt.Sprintf("%v is served no more", p.AddrPort))
+			out = append(out, fmt.Sprintf("%v is no longer served", p.AddrPort))
 		default:
 		}
 	}
 	return out
 }
 
-// shield keeps all sockets from networks that flood; nil lets them be.
+// shield lets the system drop datagrams of networks that flood, on all sockets;
+// nil ends that.
 func (s *sockets) shield(by *limit.Shield) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range s.live {
 		if err := k.Shield(by); err != nil {
-			s.log.Debug("a socket cannot be kept from a flood", "address", k.Addr(), "error", err)
+			s.log.Debug("a socket cannot be shielded from a flood", "address", k.Addr(), "error", err)
 		}
 	}
 }
 
-// stats sums the figures of all sockets that there are and were.
+// stats returns the sum of the figures of all sockets, open and closed.
 func (s *sockets) stats() listener.Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -269,7 +272,7 @@ func (s *sockets) stats() listener.Stats {
 	for _, k := range s.live {
 		addStats(&sum, k.Stats())
 	}
-	for k := range s.leaving {
+	for k := range s.draining {
 		addStats(&sum, k.Stats())
 	}
 	return sum

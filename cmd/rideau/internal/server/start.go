@@ -47,14 +47,14 @@ func (s *Server) start(ctx context.Context) error {
 // readConfig reads the configuration, and makes the log as it says. The watched
 // files are compared with their state from before: a change after that is seen.
 func (s *Server) readConfig() (*config.Config, error) {
-	s.seen = look(s.files(nil))
+	s.seen = stampFiles(s.files(nil))
 	cfg, err := setup.Load(s.path)
 	if err != nil {
 		return nil, err
 	}
 	s.log = newLogger(s.o.Log, cfg, s.level)
 	s.limitMemory(cfg)
-	for path, state := range look(s.files(cfg)) {
+	for path, state := range stampFiles(s.files(cfg)) {
 		if _, known := s.seen[path]; !known {
 			s.seen[path] = state
 		}
@@ -65,7 +65,7 @@ func (s *Server) readConfig() (*config.Config, error) {
 // assemble makes what the server has once: the cache, the limits, and the resolver with the first State.
 func (s *Server) assemble(c *change) {
 	s.makeCache(c.cfg)
-	s.saved.restore(c.cfg.Cache.Snapshot, c.ups.Asked())
+	s.saved.restore(c.cfg.Cache.Snapshot, c.ups.Fingerprint())
 	s.makeResolver(c.cfg, c.state)
 	s.queries = auditlog.NewQueryLog(s.records, s.log)
 }
@@ -87,7 +87,7 @@ func (s *Server) makeResolver(cfg *config.Config, state *resolver.State) {
 	s.devices = device.New(device.Options{})
 	s.gate = limit.NewGate()
 	s.gate.LimitClients(cfg.Limits.QueriesPerSecond, cfg.Limits.Burst)
-	s.room = limit.NewWaitLimit(cfg.Listen.MaxPending)
+	s.waits = limit.NewWaitLimit(cfg.Listen.MaxPending)
 	s.records = audit.New()
 	s.events = auditlog.NewEventLog(s.records, s.log)
 	s.resolver = resolver.New(resolver.Options{

@@ -10,23 +10,22 @@ import (
 	"rideau/config"
 )
 
-// stillness is how long files that are written in place have to stand still
-// before they are read, or they would be read by halves.
-const stillness = 200 * time.Millisecond
+// settleTime is how long a file that is written in place must be unchanged before
+// it is read: a file must not be read half written.
+const settleTime = 200 * time.Millisecond
 
-// watch looks at the files that paths names every interval, and calls changed
-// once they changed: at once if new files were put in place whole, else when
-// they have stood still for an interval and for stillness. It ends with ctx.
-// seen is what they looked like before they were last read.
+// watch compares the files that paths names every interval, and calls changed when
+// they have changed: at once if complete files were renamed into place, else when
+// they were unchanged for an interval and for settleTime. It ends with ctx. seen
+// has their stamps from before they were last read.
 //
-// It asks for each file's state rather than for events: that is the same for
-// a file written in place, renamed into place, or swapped by a symbolic link
-// anywhere on the way to it, on a network file system and on a volume bound
-// into a container; and a few hundred stat calls cost less than a millisecond.
-// Every state that is seen is acted on once, so that a file which is broken is
-// not read again and again.
-func watch(ctx context.Context, interval func() time.Duration, paths func() []string, seen map[string]fileState, changed func()) {
-	done, last := seen, seen // what was acted on, and what was seen last
+// It compares stamps instead of waiting for events. That works alike for a file
+// written in place, renamed into place, or replaced by a symbolic link anywhere in
+// its path, on a network file system and on a volume in a container; and a few
+// hundred stat calls take less than a millisecond. changed is called once for each
+// new set of stamps, so that a broken file is not read again and again.
+func watch(ctx context.Context, interval func() time.Duration, paths func() []string, seen map[string]fileStamp, changed func()) {
+	done, last := seen, seen // the stamps of the last call of changed, and the newest
 	since := time.Now()      // when last was first seen
 	for {
 		select {
@@ -36,38 +35,37 @@ func watch(ctx context.Context, interval func() time.Duration, paths func() []st
 		}
 		p := paths()
 		if len(p) == 0 {
-			continue // nothing is to be watched for now
+			continue // there is nothing to watch now
 		}
-		now := look(p)
+		now := stampFiles(p)
 		if !maps.Equal(now, last) {
 			last, since = now, time.Now()
 			if !whole(done, now) {
 				continue
 			}
-		} else if time.Since(since) < stillness {
+		} else if time.Since(since) < settleTime {
 			continue
 		}
 		if !maps.Equal(now, done) {
-			// What is written while changed reads is a new state.
+			// A file that is written while changed reads it has a new stamp.
 			done = now
 			changed()
 		}
 	}
 }
 
-// fileState is what tells that a file is another one than before. The zero
-// fileState is a file that is not there.
-type fileState struct {
+// fileStamp differs if a file was changed or replaced. The zero fileStamp is that
+// of a file that does not exist.
+type fileStamp struct {
 	size, modified, changed int64
 	device, inode           uint64
 }
 
-// whole reports whether all that is new since done is files that were put in
-// place when they had been written: other files than before, to which
-// something was done, as a rename is, after the last write. A file that is
-// being written looks otherwise, and so does one that was deleted; one that
-// is empty may have been made this moment, to be written.
-func whole(done, now map[string]fileState) bool {
+// whole reports whether all files that differ from done were complete when they
+// were put in place: each is another file than before, and its inode changed after
+// the last write, as a rename does. A file that is being written differs from
+// that, and so does a deleted one. An empty file may be about to be written.
+func whole(done, now map[string]fileStamp) bool {
 	for path, s := range now {
 		old, known := done[path]
 		if s == old {
@@ -80,21 +78,23 @@ func whole(done, now map[string]fileState) bool {
 	return true
 }
 
-func look(paths []string) map[string]fileState {
-	states := make(map[string]fileState, len(paths))
+// stampFiles returns the stamps of files.
+func stampFiles(paths []string) map[string]fileStamp {
+	stamps := make(map[string]fileStamp, len(paths))
 	for _, p := range paths {
-		var s fileState
+		var s fileStamp
 		if info, err := os.Stat(p); err == nil {
-			s = stateOf(info)
+			s = stampOf(info)
 		}
-		states[p] = s
+		stamps[p] = s
 	}
-	return states
+	return stamps
 }
 
-// watched are the files whose change calls for a reload.
+// watched returns the files whose change causes a reload; none if reload.watch is
+// off.
 func (s *Server) watched() []string {
-	cfg, _ := s.now()
+	cfg, _ := s.current()
 	if !cfg.Reload.Watch {
 		return nil
 	}
@@ -110,6 +110,7 @@ func (s *Server) watched() []string {
 	return out
 }
 
+// files returns the files that a configuration names, and its own. cfg may be nil.
 func (s *Server) files(cfg *config.Config) []string {
 	var out []string
 	if s.path != "" {
@@ -136,7 +137,8 @@ func (s *Server) files(cfg *config.Config) []string {
 	return out
 }
 
+// interval returns the time between two comparisons of the watched files.
 func (s *Server) interval() time.Duration {
-	cfg, _ := s.now()
+	cfg, _ := s.current()
 	return cfg.Reload.Interval
 }

@@ -5,8 +5,9 @@ import (
 	"syscall"
 )
 
-func stateOf(info os.FileInfo) fileState {
-	s := fileState{size: info.Size(), modified: info.ModTime().UnixNano()}
+// stampOf returns the stamp of a file.
+func stampOf(info os.FileInfo) fileStamp {
+	s := fileStamp{size: info.Size(), modified: info.ModTime().UnixNano()}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		s.device, s.inode = uint64(st.Dev), st.Ino
 		s.changed = st.Ctim.Nano()

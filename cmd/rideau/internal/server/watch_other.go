@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// stateOf has less to go by than on Linux: a file replaced by another of the
-// same size and time is not noticed.
-func stateOf(info os.FileInfo) fileState {
-	return fileState{size: info.Size(), modified: info.ModTime().UnixNano()}
+// stampOf returns the stamp of a file. It has less than on Linux: a file that is
+// replaced by another of the same size and time is not noticed.
+func stampOf(info os.FileInfo) fileStamp {
+	return fileStamp{size: info.Size(), modified: info.ModTime().UnixNano()}
 }

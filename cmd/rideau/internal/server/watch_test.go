@@ -6,25 +6,25 @@ import (
 
 func TestWholeFiles(t *testing.T) {
 	const second = int64(1e9)
-	old := fileState{size: 10, modified: 5 * second, changed: 5 * second, device: 1, inode: 7}
+	old := fileStamp{size: 10, modified: 5 * second, changed: 5 * second, device: 1, inode: 7}
 	for what, c := range map[string]struct {
-		now  fileState
+		now  fileStamp
 		want bool
 	}{
 		"as before":              {old, true},
-		"renamed into place":     {fileState{12, 8 * second, 8*second + 1, 1, 8}, true},
-		"written in place":       {fileState{12, 8 * second, 8 * second, 1, 7}, false},
-		"its mode changed":       {fileState{10, 5 * second, 9 * second, 1, 7}, false},
-		"made anew, in writing":  {fileState{3, 8 * second, 8 * second, 1, 8}, false},
-		"made, its mode set":     {fileState{0, 8 * second, 8*second + 1, 1, 8}, false},
-		"deleted":                {fileState{}, false},
-		"swapped, long complete": {fileState{12, 4 * second, 4*second + 2, 2, 8}, true},
+		"renamed into place":     {fileStamp{12, 8 * second, 8*second + 1, 1, 8}, true},
+		"written in place":       {fileStamp{12, 8 * second, 8 * second, 1, 7}, false},
+		"its mode changed":       {fileStamp{10, 5 * second, 9 * second, 1, 7}, false},
+		"made anew, in writing":  {fileStamp{3, 8 * second, 8 * second, 1, 8}, false},
+		"made, its mode set":     {fileStamp{0, 8 * second, 8*second + 1, 1, 8}, false},
+		"deleted":                {fileStamp{}, false},
+		"swapped, long complete": {fileStamp{12, 4 * second, 4*second + 2, 2, 8}, true},
 	} {
-		if got := whole(map[string]fileState{"f": old}, map[string]fileState{"f": c.now}); got != c.want {
+		if got := whole(map[string]fileStamp{"f": old}, map[string]fileStamp{"f": c.now}); got != c.want {
 			t.Errorf("%s: %v", what, got)
 		}
 	}
-	if whole(nil, map[string]fileState{"f": old}) {
+	if whole(nil, map[string]fileStamp{"f": old}) {
 		t.Error("a path that is new to us")
 	}
 }

@@ -86,8 +86,7 @@ bans: []
 		if first, second := shares(u, 0), shares(u, 1); first != c.first || second != c.second {
 			t.Errorf("upstream: {%s}, forward: {%s}: asked %s and %s, want %s and %s", c.upstream, c.forward, first, second, c.first, c.second)
 		}
-		u.stop = func() {}
-		u.End()
+		u.Close()
 	}
 	one := build(parse("strategy: weighted", ""), nil)
 	if build(parse("strategy: weighted", ""), one) != one {

@@ -22,36 +22,36 @@ import (
 	"rideau/resolver/wire"
 )
 
-// ContainerDNS is the engine's own resolver in a container with a network of
-// its own. What is sent there is redirected before it could come to us, though we
-// listen on all addresses.
+// ContainerDNS is the address of the container engine's resolver in a container
+// with a network of its own. The engine redirects queries to it, so that they do not
+// come back to Rideau, even if Rideau listens on all addresses.
 var ContainerDNS = netip.AddrFrom4([4]byte{127, 0, 0, 11})
 
-// ResolvConf is where a system says which resolvers it uses.
+// ResolvConf is the file that names the system's resolvers.
 const ResolvConf = "/etc/resolv.conf"
 
-// Upstreams are the groups of one configuration, while it serves.
+// Upstreams are the groups of one configuration. They are made, started, and
+// closed once.
 type Upstreams struct {
-	// key is what they were made from: if a reload changes nothing of it,
-	// they stay.
-	key     string
-	Servers []config.Server // as in the plan, like System
-	System  []netip.AddrPort
-	Groups  []*upstream.Group // the first takes what no route takes, and may have no server
-	Routes  []resolver.Route
-	stop    context.CancelFunc
-	probes  sync.WaitGroup
+	Servers []config.Server   // of the default group
+	System  []netip.AddrPort  // those among them that the system named
+	Groups  []*upstream.Group // first the default group, which may have no server
+	Routes  []resolver.Route  // the zones of the other groups
+
+	key    string // all settings that they were made from
+	stop   context.CancelFunc
+	probes sync.WaitGroup
 }
 
-// UpstreamPlan is what configuration and system say about upstreams.
+// UpstreamPlan has the servers of the default group, before anything is made.
 type UpstreamPlan struct {
 	Servers  []config.Server
 	System   []netip.AddrPort // those among them that the system named
 	Warnings []string
 }
 
-// PlanUpstreams finds the addresses to forward to, and never one of our own.
-// known are the servers that the system named before: they stay if it names
+// PlanUpstreams finds the servers to forward to; an address of this Rideau is an
+// error. known are the servers that the system named before: they stay if it names
 // none now, since DHCP clients and VPNs write its file in steps.
 func PlanUpstreams(cfg *config.Config, known []netip.AddrPort) (UpstreamPlan, error) {
 	var p UpstreamPlan
@@ -115,7 +115,7 @@ func (p *UpstreamPlan) add(s config.Server) {
 	}
 }
 
-// AddrsOf are the addresses of servers.
+// AddrsOf returns the addresses of servers.
 func AddrsOf(servers []config.Server) []netip.AddrPort {
 	var out []netip.AddrPort
 	for _, s := range servers {
@@ -124,7 +124,7 @@ func AddrsOf(servers []config.Server) []netip.AddrPort {
 	return out
 }
 
-// ourselves is an address of a server at which queries would come back to us.
+// ourselves returns an address of a server that is one of this Rideau's.
 func ourselves(cfg *config.Config, s config.Server) (netip.AddrPort, bool) {
 	for _, a := range s.Addresses {
 		if IsSelf(cfg, a) {
@@ -134,7 +134,7 @@ func ourselves(cfg *config.Config, s config.Server) (netip.AddrPort, bool) {
 	return netip.AddrPort{}, false
 }
 
-// IsSelf reports whether queries to an address would come back to us.
+// IsSelf reports whether queries to an address would come back to this Rideau.
 func IsSelf(cfg *config.Config, a netip.AddrPort) bool {
 	for _, l := range cfg.Listen.Addresses {
 		if l.Port() != a.Port() {
@@ -164,8 +164,9 @@ func isLocal(a netip.Addr) bool {
 	})
 }
 
-// NewUpstreams makes the groups. Those with the same servers as before keep
-// what they learned.
+// NewUpstreams makes the groups of a configuration. It returns old if no setting
+// has changed; otherwise servers that are in old, too, keep what they learned
+// (latency, health). old may be nil.
 func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.Logger) (*Upstreams, error) {
 	u := &Upstreams{Servers: p.Servers, System: p.System, key: serversKey(p.Servers) + fmt.Sprint(p.System, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
 		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, cfg.Upstream.Cookies, cfg.Upstream.MixCase, groupOptionsOf(&cfg.Upstream).key(), forwardKey(cfg))}
@@ -202,8 +203,8 @@ func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.
 	u.Groups = append(u.Groups, g)
 	for i := range cfg.Forward {
 		f := &cfg.Forward[i]
-		// A probe for the root may be refused by servers of a zone, so that
-		// theirs asks for the zone.
+		// The servers of a zone may refuse a probe for the root, so that they
+		// get one for the zone.
 		zone := new(wire.Name)
 		if err := zone.SetText(f.Zones[0]); err != nil {
 			return nil, fmt.Errorf("forward: %w", err)
@@ -228,7 +229,7 @@ func forwardKey(cfg *config.Config) string {
 	return b.String()
 }
 
-// Fallback is the upstream for what no route takes; nil if there is none.
+// Fallback returns the upstream for names in no route; nil if there is none.
 func (u *Upstreams) Fallback(p UpstreamPlan) upstream.Upstream {
 	if len(p.Servers) == 0 {
 		return nil
@@ -236,7 +237,7 @@ func (u *Upstreams) Fallback(p UpstreamPlan) upstream.Upstream {
 	return u.Groups[0]
 }
 
-// Start probes the upstreams until stop is called.
+// Start probes the servers until ctx ends or Close is called.
 func (u *Upstreams) Start(ctx context.Context) {
 	ctx, u.stop = context.WithCancel(ctx)
 	for _, g := range u.Groups {
@@ -244,27 +245,22 @@ func (u *Upstreams) Start(ctx context.Context) {
 	}
 }
 
-// End stops the probes and lets go of idle connections. Exchanges under way
-// end by themselves.
-func (u *Upstreams) End() {
-	u.stop()
+// Close stops the probes and closes idle connections. Exchanges that have begun
+// still end. Upstreams that were never started can be closed, too.
+func (u *Upstreams) Close() {
+	if u.stop != nil {
+		u.stop()
+	}
 	for _, g := range u.Groups {
 		g.Close()
 	}
 }
 
-// Wait returns when the probes have ended, after End.
+// Wait returns when the probes have ended, after Close.
 func (u *Upstreams) Wait() { u.probes.Wait() }
 
-// Discard closes groups that were never started and will not be.
-func (u *Upstreams) Discard() {
-	for _, g := range u.Groups {
-		g.Close()
-	}
-}
-
-// UpstreamNames describes, for explain, where each route of a State goes; the
-// routes have no upstreams.
+// UpstreamNames returns the routes of a configuration, without upstreams, and for
+// people the servers of each: first those for names in no route.
 func UpstreamNames(cfg *config.Config) ([]string, []resolver.Route) {
 	p, err := PlanUpstreams(cfg, nil)
 	names := []string{"none"}
@@ -279,10 +275,11 @@ func UpstreamNames(cfg *config.Config) ([]string, []resolver.Route) {
 	return names, routes
 }
 
-// Asked says whose answers the cache has.
-func (u *Upstreams) Asked() cache.Fingerprint { return sha256.Sum256([]byte(u.key)) }
+// Fingerprint is equal for equal settings alone. The saved cache carries it, so that
+// the answers of other servers are not restored.
+func (u *Upstreams) Fingerprint() cache.Fingerprint { return sha256.Sum256([]byte(u.key)) }
 
-// PolicyState is what a configuration serves whom, without upstreams.
+// PolicyState returns the State of a configuration without upstreams.
 func PolicyState(cfg *config.Config, snap *blocklists.Snapshot) (*resolver.State, error) {
 	_, routes := UpstreamNames(cfg)
 	return resolver.NewState(resolver.StateOptions{Policy: snap, Clients: cfg.Clients.Allow, Routes: routes, UDPSize: 4096})
