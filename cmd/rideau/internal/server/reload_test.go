@@ -171,12 +171,12 @@ type memory struct {
 func (f *reloadFixture) memory() memory {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	cfg, ups := f.now()
+	cfg, ups := f.current()
 	due, _ := f.sources.Due(time.Now())
 	f.sockets.mu.Lock()
 	defer f.sockets.mu.Unlock()
 	return memory{state: f.resolver.State(), cfg: cfg, ups: ups, level: f.level.Level(), limits: f.limits, slots: fmt.Sprint(f.slots), timer: f.timer, order: f.order,
-		shield: f.gate.Shield(), listen: fmt.Sprint(f.sockets.live, f.sockets.leaving, f.sockets.absent),
+		shield: f.gate.Shield(), listen: fmt.Sprint(f.sockets.live, f.sockets.draining, f.sockets.absent),
 		lists: fmt.Sprint(f.sources.Status(), due, f.sources.Pending())}
 }
 
@@ -348,7 +348,7 @@ func TestReloadFails(t *testing.T) {
 	if after.state == before.state || after.cfg == before.cfg || after.ups == before.ups || after.level != slog.LevelDebug || after.slots == before.slots || after.limits == before.limits {
 		t.Errorf("memory\n%+v\nwas\n%+v", after, before)
 	}
-	cfg, _ := f.now()
+	cfg, _ := f.current()
 	for _, at := range f.sockets.bound(cfg) {
 		f.serves(at.String(), "new.example.", true)
 	}
@@ -443,7 +443,7 @@ func TestReloadOrder(t *testing.T) {
 	if f.level.Level() != slog.LevelError {
 		t.Errorf("the older configuration is in force: level %v", f.level.Level())
 	}
-	if cfg, _ := f.now(); len(cfg.Lists) != 2 {
+	if cfg, _ := f.current(); len(cfg.Lists) != 2 {
 		t.Errorf("lists %v", cfg.Lists)
 	}
 }
