@@ -14,16 +14,17 @@ type Message struct {
 	N   uint32 // octets received or sent
 }
 
-// Receive reads datagrams that are there already into m, and returns how many
-// there were. It never waits: with none it is EAGAIN.
+// Receive reads datagrams into m and returns how many there were. It never
+// waits: if there are none it returns EAGAIN.
 func Receive(fd int, m []Message) (int, syscall.Errno) { return call(unix.SYS_RECVMMSG, fd, m) }
 
-// Send sends m as far as there is room, without waiting, and returns how many
-// were sent. An error is that of the first; the others were not tried.
+// Send sends m as far as the socket's buffer has space, without waiting, and
+// returns how many were sent. An error is that of the first message; the others
+// were not tried then.
 func Send(fd int, m []Message) (int, syscall.Errno) { return call(unix.SYS_SENDMMSG, fd, m) }
 
-// call does not tell the scheduler of the call: it never blocks, and telling
-// would cost more than some of them.
+// call makes a system call that the scheduler does not know of: it never blocks,
+// and to announce it costs more than some of the calls do.
 func call(nr uintptr, fd int, m []Message) (int, syscall.Errno) {
 	for {
 		n, _, errno := syscall.RawSyscall6(nr, uintptr(fd), uintptr(unsafe.Pointer(&m[0])), uintptr(len(m)), unix.MSG_DONTWAIT, 0, 0)
@@ -33,12 +34,11 @@ func call(nr uintptr, fd int, m []Message) (int, syscall.Errno) {
 	}
 }
 
-// sendPatience is how long a full socket has to drain before what is to be
-// sent is given up.
+// sendPatience is how long SendAll waits for space in a socket's buffer.
 const sendPatience = 20 * time.Millisecond
 
 // SendAll sends m. failed, which may be nil, is called with the index of each
-// message that the system would not send, and why.
+// message that the system did not send, and the error.
 func SendAll(fd int, m []Message, failed func(i int, err syscall.Errno)) {
 	waited := false
 	for at := 0; at < len(m); {
@@ -58,7 +58,7 @@ func SendAll(fd int, m []Message, failed func(i int, err syscall.Errno)) {
 	}
 }
 
-// Poller waits for sockets. One goroutine uses it; Wake is for all.
+// Poller waits for sockets. One goroutine uses it; Wake may be called by any.
 type Poller struct {
 	fd     int
 	wake   int
@@ -66,10 +66,10 @@ type Poller struct {
 	n      int
 }
 
-// WakeTag is the tag of what Wake wakes for.
+// WakeTag is the tag that Wait finds after Wake.
 const WakeTag = ^uint32(0)
 
-// NewPoller makes a Poller, which has to be closed.
+// NewPoller makes a Poller. It has to be closed.
 func NewPoller() (*Poller, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -88,33 +88,33 @@ func NewPoller() (*Poller, error) {
 	return p, nil
 }
 
-// Add has Wait tell of fd, by tag, whenever there is something to read from
-// it or it has an error. Closing fd ends that.
+// Add has Wait find fd, by its tag, whenever there is something to read from it
+// or it has an error. Closing fd ends that.
 func (p *Poller) Add(fd int, tag uint32) error {
 	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(tag)})
 }
 
-// nap is how long Wait keeps the scheduler in the dark.
+// nap is how long Wait waits without telling the scheduler.
 const nap = time.Millisecond
 
-// Wait waits until there is something to read, or for d; with 0 it only
-// looks, and below 0 there is no limit. It returns how many sockets there are,
-// for Tag; 0 may come early, when a signal has interrupted a wait.
+// Wait waits until there is something to read, or for d; with 0 it does not wait,
+// and below 0 it waits without limit. It returns how many sockets it found, for
+// Tag. It may return 0 early, when a signal has interrupted it.
 //
-// For a moment it waits without telling the scheduler, which would wake its
-// monitor for that, give the goroutine's place away and look for another when
-// it comes back: under load waits are short, and that costs more than they
-// last. The scheduler's own signals interrupt a wait, so that nobody who wants
-// the world to stop waits for long.
+// At first it waits without telling the scheduler. That would wake its monitor,
+// give the goroutine's processor to another one, and search for a new processor
+// afterwards: under load waits are short, and all that takes longer than they
+// do. The scheduler's own signals interrupt a wait, so that stopping the world
+// does not take long.
 func (p *Poller) Wait(d time.Duration) int {
 	short := d
 	if d < 0 || d > nap {
 		short = nap
 	}
-	events, room := unsafe.Pointer(&p.events[0]), uintptr(len(p.events))
-	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(events), room, milliseconds(short), 0, 0)
+	events, limit := unsafe.Pointer(&p.events[0]), uintptr(len(p.events))
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(events), limit, milliseconds(short), 0, 0)
 	if errno == 0 && n == 0 && short != d {
-		n, _, errno = syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(events), room, milliseconds(d), 0, 0)
+		n, _, errno = syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(events), limit, milliseconds(d), 0, 0)
 	}
 	if errno != 0 { // EINTR: nothing yet
 		n = 0
@@ -123,7 +123,7 @@ func (p *Poller) Wait(d time.Duration) int {
 	return p.n
 }
 
-// milliseconds is a time-out as epoll takes it.
+// milliseconds is a timeout for epoll.
 func milliseconds(d time.Duration) uintptr {
 	if d < 0 {
 		return ^uintptr(0)
@@ -131,22 +131,23 @@ func milliseconds(d time.Duration) uintptr {
 	return uintptr((d + time.Millisecond - 1) / time.Millisecond)
 }
 
-// Tag is the tag of socket i of those that Wait found.
+// Tag is the tag of the i-th socket that Wait found.
 func (p *Poller) Tag(i int) uint32 { return uint32(p.events[i].Fd) }
 
-// Wake makes a Wait of now or, if there is none, the next one return.
+// Wake ends the Wait that is under way or, if there is none, the next one.
 func (p *Poller) Wake() {
 	one := [8]byte{1}
 	unix.Write(p.wake, one[:])
 }
 
-// Woken takes note of WakeTag: until the next Wake it is not told again.
+// Woken is to be called when Wait has found WakeTag. Otherwise each further Wait
+// finds it again.
 func (p *Poller) Woken() {
 	var b [8]byte
 	unix.Read(p.wake, b[:])
 }
 
-// Close lets go of the Poller. No other method may be under way or called
+// Close closes the Poller. No other method may be under way or be called
 // afterwards.
 func (p *Poller) Close() {
 	unix.Close(p.wake)

@@ -23,7 +23,7 @@ func pair(t *testing.T) (a, b int) {
 	return p[0], p[1]
 }
 
-// messages are n messages with room for size octets each.
+// messages are n messages of up to size octets each.
 func messages(n, size int) ([]batch.Message, [][]byte) {
 	m, bufs, iovs := make([]batch.Message, n), make([][]byte, n), make([]unix.Iovec, n)
 	for i := range m {
@@ -62,7 +62,7 @@ func TestSendReceive(t *testing.T) {
 	}
 }
 
-// What cannot be sent is told of, and the rest is sent.
+// A message that cannot be sent is reported, and the rest is sent.
 func TestSendAllGoesOn(t *testing.T) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -132,7 +132,7 @@ func TestPoller(t *testing.T) {
 		t.Errorf("%d sockets with nothing to read", n)
 	}
 	unix.Write(a, []byte("x"))
-	for range 2 { // it is told until it has been read
+	for range 2 { // Wait finds it until it has been read
 		if n := await(p); n != 1 || p.Tag(0) != 42 {
 			t.Fatalf("%d sockets, the first %d", n, p.Tag(0))
 		}

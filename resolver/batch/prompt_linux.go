@@ -7,16 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// slice is what the kernel runs a prompt thread for at a time, the least that
-// can be asked for.
+// slice is how long the kernel runs a prompt thread at a time: the least that can
+// be requested.
 const slice = 100 * time.Microsecond
 
-// Prompt ties the calling goroutine to its thread and asks the kernel to run
-// that soon after there is something for it to do. It takes no more than its
-// share of the processors for that, but takes it in short slices, for which
-// Linux since 6.12 interrupts threads with longer ones: else one that waits for
-// datagrams waits for milliseconds more while a list is compiled or garbage is
-// collected on its processor. Best effort; it needs no privilege.
+// Prompt locks the calling goroutine to its thread, and has the kernel run that
+// soon after it has something to do. The thread gets no larger share of the
+// processors, but gets it in short slices, for which Linux since 6.12 interrupts
+// threads with longer slices. Otherwise a thread that waits for datagrams waits
+// some milliseconds longer while a list is compiled or garbage is collected on
+// its processor. Best effort; it needs no privilege.
 func Prompt() {
 	runtime.LockOSThread()
 	attr, err := unix.SchedGetAttr(0, 0)

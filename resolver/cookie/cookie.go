@@ -1,7 +1,7 @@
 // Package cookie makes and checks DNS server cookies (RFC 7873) in the form
-// that all servers of an address can agree on (RFC 9018): whoever has the
-// secret can tell that a client has received what was sent to its address, and
-// nothing is remembered of any client.
+// that all servers of an anycast address can share (RFC 9018). A valid cookie
+// shows that the client has received what was sent to its address. A server that
+// has the secret needs to store nothing about any client.
 package cookie
 
 import (
@@ -15,7 +15,8 @@ import (
 
 const (
 	// ClientLen and ServerLen are the lengths of the two cookies, in octets.
-	// Other servers' may be longer, up to MaxServerLen (RFC 7873 section 4).
+	// Server cookies of other software may have up to MaxServerLen octets
+	// (RFC 7873 section 4).
 	ClientLen    = 8
 	ServerLen    = 16
 	MaxServerLen = 32
@@ -27,10 +28,11 @@ type Client [ClientLen]byte
 // Server is a server's cookie.
 type Server [ServerLen]byte
 
-// Secret is what servers share that are to know each other's cookies.
+// Secret is the secret of a server, or of several that accept each other's
+// cookies.
 type Secret [16]byte
 
-// ParseSecret reads a secret of 32 hexadecimal digits.
+// ParseSecret parses a secret of 32 hexadecimal digits.
 func ParseSecret(s string) (Secret, error) {
 	var k Secret
 	if len(s) != 2*len(k) {
@@ -42,22 +44,20 @@ func ParseSecret(s string) (Secret, error) {
 	return k, nil
 }
 
-// Times of RFC 9018 section 4.3, in seconds: how old a cookie may be, how far
-// in the future it may have been made by a server whose clock is ahead, and the
-// age from which a client gets a new one.
+// Times of RFC 9018 section 4.3, in seconds.
 const (
-	maxAge   = 3600
-	maxAhead = 300
-	renewAge = 1800
+	maxAge   = 3600 // of a cookie that is valid
+	maxAhead = 300  // how far in the future it may be, since clocks differ
+	renewAge = 1800 // from which age a client gets a new one
 )
 
-// Jar makes and checks the cookies of a server. It is immutable, and safe for
+// Jar makes and checks the cookies of a server. It is immutable and safe for
 // concurrent use.
 type Jar struct{ keys [][2]uint64 }
 
-// New makes a Jar. New cookies are made with the first secret, and all are
-// good for old ones, so that a secret can be replaced without a break (RFC 9018
-// section 5). There must be one at least.
+// New makes a Jar. It makes cookies with the first secret and accepts those of
+// all secrets, so that a secret can be replaced without interruption (RFC 9018
+// section 5). There must be at least one.
 func New(secrets ...Secret) *Jar {
 	j := new(Jar)
 	for _, s := range secrets {
@@ -66,11 +66,12 @@ func New(secrets ...Secret) *Jar {
 	return j
 }
 
-// version is the first octet of cookies of RFC 9018; three reserved ones follow.
+// version is the first octet of a cookie of RFC 9018. Three reserved octets
+// follow.
 const version = 1
 
-// Make returns the cookie for a client at an address at a time, in Unix
-// seconds.
+// Make returns the server cookie for a client cookie from an address. now is in
+// Unix seconds.
 func (j *Jar) Make(c Client, addr netip.Addr, now int64) Server {
 	var s Server
 	s[0] = version
@@ -79,14 +80,15 @@ func (j *Jar) Make(c Client, addr netip.Addr, now int64) Server {
 	return s
 }
 
-// Check reports whether s was made here, or by who shares a secret, for a
-// client at an address, and not too long ago. fresh: it need not be replaced
-// yet.
+// Check reports whether s is valid: whether it was made with one of the secrets
+// for a client cookie and an address, and is not too old. With fresh it is not to
+// be replaced yet. now is in Unix seconds.
 func (j *Jar) Check(c Client, s Server, addr netip.Addr, now int64) (valid, fresh bool) {
 	if s[0] != version {
 		return false, false
 	}
-	// Serial number arithmetic (RFC 1982), so that 2106 is a year like others.
+	// Serial number arithmetic (RFC 1982), because 32 bits of seconds overflow
+	// in 2106.
 	age := int32(uint32(now) - binary.BigEndian.Uint32(s[4:]))
 	if age > maxAge || age < -maxAhead {
 		return false, false
@@ -100,8 +102,8 @@ func (j *Jar) Check(c Client, s Server, addr netip.Addr, now int64) (valid, fres
 	return false, false
 }
 
-// hash is SipHash-2-4 of RFC 9018 section 4.4: client cookie, version,
-// reserved octets, time, and the client's address.
+// hash is the hash of RFC 9018 section 4.4: SipHash-2-4 of the client cookie, the
+// version, the reserved octets, the time, and the client's address.
 func hash(key [2]uint64, c *Client, s *Server, addr netip.Addr) uint64 {
 	var in [ClientLen + 8 + 16]byte
 	copy(in[:], c[:])

@@ -36,7 +36,7 @@ func TestVectors(t *testing.T) {
 		client, addr string
 		at           int64
 		got, want    string
-		gotAt        int64 // when got is looked at; 0 is at
+		gotAt        int64 // when got is checked; 0 is at
 	}{
 		{name: "A.1", secret: one, client: "2464c4abcf10c957", addr: "198.51.100.100", at: 1559731985, want: "010000005cf79f111f8130c3eee29480"},
 		{name: "A.2", secret: one, client: "2464c4abcf10c957", addr: "198.51.100.100", at: 1559734385, got: "010000005cf79f111f8130c3eee29480", want: "010000005cf7a871d4a564a1442aca77"},
@@ -59,7 +59,7 @@ func TestVectors(t *testing.T) {
 			t.Errorf("%s: made %x, want %s", v.name, got, v.want)
 		}
 		if valid, fresh := j.Check(c, got, a, v.at+10); !valid || !fresh {
-			t.Errorf("%s: what was made is not good: %v, %v", v.name, valid, fresh)
+			t.Errorf("%s: a new cookie is valid %v, fresh %v", v.name, valid, fresh)
 		}
 	}
 }
@@ -88,7 +88,7 @@ func TestCheck(t *testing.T) {
 	check("of another client", other, s, addr, at, false, false)
 	check("from elsewhere", client, s, elsewhere, at, false, false)
 	check("by the old secret", client, cookie.New(old).Make(client, addr, at), addr, at, true, false)
-	check("by a stranger's", client, cookie.New(cookie.Secret{3}).Make(client, addr, at), addr, at, false, false)
+	check("by another secret", client, cookie.New(cookie.Secret{3}).Make(client, addr, at), addr, at, false, false)
 	forged := s
 	forged[15] ^= 1
 	check("forged", client, forged, addr, at, false, false)
@@ -106,7 +106,7 @@ func TestParseSecret(t *testing.T) {
 	}
 	for _, bad := range []string{"", "00", "000102030405060708090a0b0c0d0e0g", "000102030405060708090a0b0c0d0e0f00"} {
 		if _, err := cookie.ParseSecret(bad); err == nil {
-			t.Errorf("%q is taken", bad)
+			t.Errorf("%q is accepted", bad)
 		}
 	}
 }

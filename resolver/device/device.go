@@ -1,11 +1,10 @@
-// Package device counts the devices that try to go round the resolver, by
-// group of clients.
+// Package device counts the devices that try to bypass the resolver, by group of
+// clients.
 //
-// A device is a client address: the same machine under two addresses is two,
-// and the machines behind one translated address are one. Memory is bounded,
-// whoever asks: devices for which there is no room are not told apart, and
-// their attempts are counted as such. What there is room for is given up when
-// it has been quiet for so long.
+// A device is a client address: a machine with two addresses is two devices, and
+// the machines behind one translated address are one. Memory is bounded. When a
+// table is full, attempts of further devices are counted as Overflow, without
+// telling those devices apart, until entries have expired.
 package device
 
 import (
@@ -19,53 +18,52 @@ import (
 	"time"
 )
 
-// Options bound a Table. Zero values stand for the defaults.
+// Options bound a Table. A zero field has the default.
 type Options struct {
-	// Window is for how long a device counts after its last attempt. Default:
-	// 24 hours.
+	// Window is how long a device counts after its last attempt. Default: 24
+	// hours.
 	Window time.Duration
-	// Quiet is for how long a device is not told of again. Default: an hour.
+	// Quiet is how long a device is not reported again. Default: an hour.
 	Quiet time.Duration
-	// MaxDevices is how many devices of one group are told apart. Default:
-	// 65,536.
+	// MaxDevices is how many devices of one group have entries. Default: 65,536.
 	MaxDevices int
-	// MaxTotal is how many are in all groups together; an entry takes about
-	// 100 octets. Default: 262,144.
+	// MaxTotal is how many devices of all groups have entries; an entry takes
+	// about 100 octets. Default: 262,144.
 	MaxTotal int
-	// MaxGroups is how many groups are told apart in the life of the Table,
-	// groups that a reload took away among them; those beyond count as
-	// OtherGroups. Default: 2,048.
+	// MaxGroups is how many groups are counted in the life of the Table, those
+	// included that a reload has removed; others count as OtherGroups. Default:
+	// 2,048.
 	MaxGroups int
 }
 
-// OtherGroups is what groups beyond Options.MaxGroups count as.
+// OtherGroups is the id that groups beyond Options.MaxGroups are counted under.
 const OtherGroups = "other"
 
-// Table remembers which devices were seen. It is safe for concurrent use, and
-// starts nothing. Instants may come in any order; it counts in whole seconds.
+// Table counts devices. It is safe for concurrent use, and starts no goroutine.
+// Times may come in any order; it counts in whole seconds.
 type Table struct {
 	opt   Options
 	seed  maphash.Seed
-	start time.Time // instants are kept as the time since then
+	start time.Time // times are stored as seconds since then
 
 	mu     sync.Mutex                        // held while groups is replaced
-	groups atomic.Pointer[map[string]*group] // what it points at is never written
+	groups atomic.Pointer[map[string]*group] // the map is never written
 
 	shards [shards]shard
-	swept  atomic.Int64 // when room was last looked for, in seconds since start
+	swept  atomic.Int64 // when expired entries were last deleted, in seconds since start
 }
 
-// shards divide the devices, so that no two workers wait for each other often.
+// shards is the number of shards, so that workers rarely wait for each other.
 const shards = 16
 
 type shard struct {
 	mu     sync.Mutex
 	seen   map[key]times // guarded by mu
-	oldest int64         // guarded by mu; no entry's last attempt is earlier
+	oldest int64         // guarded by mu; no last attempt of an entry is earlier
 	_      [32]byte
 }
 
-// key has no pointers, so that the garbage collector passes the maps by.
+// key has no pointers, so that the garbage collector does not scan the maps.
 type key struct {
 	addr  [16]byte
 	group uint32
@@ -73,8 +71,8 @@ type key struct {
 
 // times are in seconds since Table.start.
 type times struct {
-	last int64 // attempt
-	told int64
+	last     int64 // attempt
+	reported int64
 }
 
 type group struct {
@@ -99,37 +97,38 @@ func New(o Options) *Table {
 	return t
 }
 
-// Seen counts an attempt of a client of a group. It reports whether somebody
-// should be told: whether it is the device's first attempt, or the first for
-// Options.Quiet after one that was told of. It is false for a device for which
-// there is no room. Seen does not allocate for a device that it knows.
-func (t *Table) Seen(id string, client netip.Addr, now time.Time) (tell bool) {
+// Seen counts an attempt of a client of a group. It returns true if the attempt
+// is worth a report: if it is the device's first, or the first for Options.Quiet
+// after one that was reported. It is false for a device without an entry in a
+// full table. Seen does not allocate for a device that has an entry.
+func (t *Table) Seen(id string, client netip.Addr, now time.Time) (report bool) {
 	g := (*t.groups.Load())[id]
 	if g == nil {
-		g = t.add(id)
+		g = t.addGroup(id)
 	}
 	g.attempts.Add(1)
 	k := key{client.As16(), g.number}
 	s := &t.shards[maphash.Comparable(t.seed, k)%shards]
 	at := int64(now.Sub(t.start) / time.Second)
-	tell, ok := t.note(s, g, k, at)
-	if !ok && t.mayMakeRoom(at) {
+	report, ok := t.update(s, g, k, at)
+	if !ok && t.maySweep(at) {
 		t.sweepAll(at)
-		tell, ok = t.note(s, g, k, at)
+		report, ok = t.update(s, g, k, at)
 	}
 	if !ok {
 		g.overflow.Add(1)
 	}
-	return tell
+	return report
 }
 
-// note remembers an attempt; ok is false if there is no room.
-func (t *Table) note(s *shard, g *group, k key, at int64) (tell, ok bool) {
+// update updates a device's entry; ok is false if it has none and the table is
+// full.
+func (t *Table) update(s *shard, g *group, k key, at int64) (report, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, known := s.seen[k]
 	switch {
-	case !known && !t.room(s, g):
+	case !known && t.full(s, g):
 		return false, false
 	case !known:
 		g.devices.Add(1)
@@ -137,43 +136,43 @@ func (t *Table) note(s *shard, g *group, k key, at int64) (tell, ok bool) {
 			s.oldest = at
 		}
 		e = times{at, at}
-		tell = true
-	case t.past(e, at):
-		s.oldest = min(s.oldest, at-t.window()) // others may be past, too
-		e = times{at, at}                       // it counts anew, in its old place
-		tell = true
+		report = true
+	case t.expired(e, at):
+		s.oldest = min(s.oldest, at-t.window()) // others may have expired, too
+		e = times{at, at}                       // a new device, in the old entry
+		report = true
 	default:
 		e.last = max(e.last, at)
-		if tell = at-e.told >= int64(t.opt.Quiet/time.Second); tell {
-			e.told = at
+		if report = at-e.reported >= int64(t.opt.Quiet/time.Second); report {
+			e.reported = at
 		}
 	}
 	s.seen[k] = e
-	return tell, true
+	return report, true
 }
 
-// mayMakeRoom reports whether it is time to look for room again: not more
-// often than every minute, since looking takes a while.
-func (t *Table) mayMakeRoom(at int64) bool {
+// maySweep reports whether it is time to delete expired entries again: once a
+// minute at most, because that takes a while.
+func (t *Table) maySweep(at int64) bool {
 	last := t.swept.Load()
 	return (at-last >= 60 || at < last) && t.swept.CompareAndSwap(last, at)
 }
 
-// room reports whether a device more may be told apart. s is locked. What
-// other shards add at the same moment may exceed the bound by one each.
-func (t *Table) room(s *shard, g *group) bool {
-	return len(s.seen) < max(t.opt.MaxTotal/shards, 1) && g.devices.Load() < int64(t.opt.MaxDevices)
+// full reports whether no device of a group may be added to s, which is locked.
+// Other shards that add one at the same time may exceed the bound by one each.
+func (t *Table) full(s *shard, g *group) bool {
+	return len(s.seen) >= max(t.opt.MaxTotal/shards, 1) || g.devices.Load() >= int64(t.opt.MaxDevices)
 }
 
-// past reports whether an entry no longer counts. One from the future is of a
-// clock that was set back since, and would stay for ever.
-func (t *Table) past(e times, at int64) bool {
+// expired reports whether an entry no longer counts. An entry far in the future
+// has expired too: the clock was set back, and it would stay forever.
+func (t *Table) expired(e times, at int64) bool {
 	return at-e.last >= t.window() || e.last-at >= t.window()
 }
 
 func (t *Table) window() int64 { return int64(t.opt.Window / time.Second) }
 
-// sweepAll gives up the devices that no longer count.
+// sweepAll deletes the entries that have expired.
 func (t *Table) sweepAll(at int64) {
 	for i := range t.shards {
 		t.sweep(&t.shards[i], at)
@@ -183,7 +182,7 @@ func (t *Table) sweepAll(at int64) {
 func (t *Table) sweep(s *shard, at int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.seen) == 0 || !t.past(times{last: s.oldest}, at) {
+	if len(s.seen) == 0 || !t.expired(times{last: s.oldest}, at) {
 		return
 	}
 	byNumber := make(map[uint32]*group)
@@ -192,7 +191,7 @@ func (t *Table) sweep(s *shard, at int64) {
 	}
 	s.oldest = at
 	for k, e := range s.seen {
-		if t.past(e, at) {
+		if t.expired(e, at) {
 			delete(s.seen, k)
 			byNumber[k.group].devices.Add(-1)
 			continue
@@ -201,8 +200,8 @@ func (t *Table) sweep(s *shard, at int64) {
 	}
 }
 
-// add is the group of that id, made if there is none.
-func (t *Table) add(id string) *group {
+// addGroup adds a group, or returns the one of that id that was added meanwhile.
+func (t *Table) addGroup(id string) *group {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := *t.groups.Load()
@@ -219,21 +218,21 @@ func (t *Table) add(id string) *group {
 	return g
 }
 
-// Group is what is known of a group at one moment.
+// Group is a group's figures at one moment.
 type Group struct {
 	Group    string // its id
-	Attempts uint64 // never falls
-	Devices  int    // with an attempt within Options.Window
-	Overflow uint64 // of Attempts, those of devices that were too many to be told apart
+	Attempts uint64 // since the Table was made
+	Devices  int    // those with an attempt within Options.Window
+	Overflow uint64 // the Attempts of devices without an entry
 }
 
-// Groups returns all groups that were ever seen, sorted by id. The caller owns
+// Groups returns all groups that had an attempt, sorted by id. The caller owns
 // them.
 func (t *Table) Groups(now time.Time) []Group {
 	t.sweepAll(int64(now.Sub(t.start) / time.Second))
 	var out []Group
 	for id, g := range *t.groups.Load() {
-		// In this order, so that there are never more of those than of these.
+		// In this order, so that Overflow is never more than Attempts.
 		overflow := g.overflow.Load()
 		out = append(out, Group{Group: id, Attempts: g.attempts.Load(), Devices: int(g.devices.Load()), Overflow: overflow})
 	}

@@ -43,9 +43,9 @@ func TestTable(t *testing.T) {
 		{"mobile", "2001:db8::1", 3 * time.Second, false},
 		{"all", "10.0.0.1", 4 * time.Second, true}, // it moved
 		{"mobile", "10.0.0.1", time.Hour - time.Second, false},
-		{"mobile", "10.0.0.1", time.Hour, true}, // quiet since the first
+		{"mobile", "10.0.0.1", time.Hour, true}, // an hour after the first
 		{"mobile", "10.0.0.1", time.Hour + time.Minute, false},
-		{"mobile", "10.0.0.1", 0, false}, // an instant out of order
+		{"mobile", "10.0.0.1", 0, false}, // a time out of order
 		{"mobile", "10.0.0.1", 2 * time.Hour, true},
 	} {
 		if got := table.Seen(c.group, netip.MustParseAddr(c.client), noon.Add(c.after)); got != c.want {
@@ -63,20 +63,20 @@ func TestTable(t *testing.T) {
 	mobile.Devices = 0
 	expect(t, table, noon.Add(26*time.Hour), all, mobile)
 	if !table.Seen("mobile", netip.MustParseAddr("10.0.0.1"), noon.Add(27*time.Hour)) {
-		t.Error("a device that comes back is not told of")
+		t.Error("a device that comes back is not reported")
 	}
 	mobile = device.Group{Group: "mobile", Attempts: 11, Devices: 1}
 	expect(t, table, noon.Add(27*time.Hour), all, mobile)
 }
 
-// A device that comes back after the window counts once, whether or not
-// somebody looked in between.
+// A device that comes back after the window counts once, whether or not Groups
+// was called in between.
 func TestReturn(t *testing.T) {
 	table := device.New(device.Options{Window: time.Minute})
 	for i := range 5 {
 		at := noon.Add(time.Duration(i) * time.Hour)
 		if !table.Seen("all", client(1), at) {
-			t.Errorf("return %d is not told of", i)
+			t.Errorf("return %d is not reported", i)
 		}
 		expect(t, table, at, device.Group{Group: "all", Attempts: uint64(2*i + 1), Devices: 1})
 		table.Seen("all", client(1), at.Add(30*time.Second))
@@ -94,10 +94,10 @@ func TestClockSetBack(t *testing.T) {
 		table.Seen("all", client(n), noon.AddDate(10, 0, 0))
 	}
 	if !table.Seen("all", client(0), noon) || table.Seen("all", client(0), noon.Add(time.Minute)) {
-		t.Error("a known device is not told of once")
+		t.Error("a known device is not reported once")
 	}
 	if !table.Seen("all", client(7), noon) {
-		t.Error("devices of the future take up the room")
+		t.Error("devices of the future fill the table")
 	}
 	expect(t, table, noon.Add(time.Minute), device.Group{Group: "all", Attempts: 6, Devices: 2})
 }
@@ -105,38 +105,37 @@ func TestClockSetBack(t *testing.T) {
 func TestBounds(t *testing.T) {
 	const most, extra = 1000, 500
 	table := device.New(device.Options{MaxDevices: most, MaxTotal: 1 << 20})
-	told := 0
+	reported := 0
 	for n := range most + extra {
 		if table.Seen("all", client(n), noon) {
-			told++
+			reported++
 		}
 	}
 	full := device.Group{Group: "all", Attempts: most + extra, Devices: most, Overflow: extra}
 	expect(t, table, noon, full)
-	if told != most {
-		t.Errorf("told of %d", told)
+	if reported != most {
+		t.Errorf("%d are reported", reported)
 	}
-	// Those that are known stay so, and other groups have room of their own.
+	// Known devices stay known, and other groups have a bound of their own.
 	if table.Seen("all", client(0), noon.Add(time.Minute)) || !table.Seen("mobile", client(0), noon) {
 		t.Error("the bound of one group touches what it should not")
 	}
-	// What was quiet makes room.
+	// Entries that have expired make space.
 	later := noon.Add(24*time.Hour + 30*time.Second)
-	told = 0
+	reported = 0
 	for n := range extra {
 		if table.Seen("all", client(most+n), later) {
-			told++
+			reported++
 		}
 	}
-	if told != extra {
-		t.Errorf("told of %d of %d new ones after a day", told, extra)
+	if reported != extra {
+		t.Errorf("%d of %d new ones are reported after a day", reported, extra)
 	}
 	full.Attempts, full.Devices = full.Attempts+1+extra, extra+1
 	expect(t, table, later, full, device.Group{Group: "mobile", Attempts: 1})
 }
 
-// However many groups and clients come, what is remembered stays within
-// bounds.
+// However many groups and clients come, the table stays within its bounds.
 func TestBoundsInAll(t *testing.T) {
 	table := device.New(device.Options{MaxDevices: 100, MaxTotal: 320, MaxGroups: 4})
 	for g := range 10 {
@@ -165,20 +164,20 @@ func TestBoundsInAll(t *testing.T) {
 func TestModel(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	table := device.New(device.Options{Window: 50 * time.Second, Quiet: 10 * time.Second})
-	type who struct {
+	type entry struct {
 		group string
 		n     int
 	}
-	last, told := map[who]int{}, map[who]int{}
+	last, reported := map[entry]int{}, map[entry]int{}
 	attempts := map[string]uint64{}
 	now := 0
 	for range 20_000 {
 		now += rng.IntN(2)
-		w := who{[]string{"a", "b"}[rng.IntN(2)], rng.IntN(200)}
+		w := entry{[]string{"a", "b"}[rng.IntN(2)], rng.IntN(200)}
 		before, known := last[w]
-		want := !known || now-before >= 50 || now-told[w] >= 10
+		want := !known || now-before >= 50 || now-reported[w] >= 10
 		if want {
-			told[w] = now
+			reported[w] = now
 		}
 		last[w] = now
 		attempts[w.group]++
@@ -208,7 +207,7 @@ func TestConcurrent(t *testing.T) {
 	table := device.New(device.Options{MaxDevices: 1 << 16})
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	told := 0
+	reported := 0
 	for w := range workers {
 		wg.Go(func() {
 			n := 0
@@ -221,7 +220,7 @@ func TestConcurrent(t *testing.T) {
 				}
 			}
 			mu.Lock()
-			told += n
+			reported += n
 			mu.Unlock()
 		})
 	}
@@ -230,8 +229,8 @@ func TestConcurrent(t *testing.T) {
 	for _, g := range table.Groups(noon) {
 		devices, attempts = devices+g.Devices, attempts+g.Attempts
 	}
-	if told != each || devices != each || attempts != workers*each {
-		t.Errorf("told of %d, %d devices, %d attempts", told, devices, attempts)
+	if reported != each || devices != each || attempts != workers*each {
+		t.Errorf("%d reported, %d devices, %d attempts", reported, devices, attempts)
 	}
 }
 
