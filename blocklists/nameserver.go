@@ -4,100 +4,48 @@ import (
 	"net/netip"
 
 	"rideau/blocklists/entry"
+	"rideau/blocklists/internal/facts"
 	"rideau/resolver/wire"
 )
 
-// atServers looks at the name servers of a name, as far as the response tells
-// of them. Of rules of one zone that for the smallest server name counts, in canonical order, or
-// that for the smallest of its addresses: upstream turns its records round.
-func (s *Snapshot) atServers(ch *choice, msg []byte, q *Ask, name *wire.Name) {
+// chooseByServers lets policy zones decide by the name servers of a name, as far as the response tells
+// them. Of one zone's rules the one for the smallest server name counts, in canonical order, or
+// the one for the smallest address: an upstream rotates its records.
+func (s *Snapshot) chooseByServers(ch *choice, msg []byte, q *Ask, name *wire.Name) {
 	if !s.scopes[q.Group].serverZones {
 		return
 	}
 	var byName, byAddr candidates
 	var last, server wire.Name
 	known := 0
-	for ; known < maxOrdered && nextServer(msg, name, &last, &server); known++ {
-		s.serverName(&byName, &server)
+	for ; known < maxOrdered && facts.NextNameServer(msg, name, &last, &server); known++ {
+		s.matchServer(&byName, &server)
 		last = server
 	}
 	w := wire.NewWalk(msg)
 	var r wire.Record
 	for known == maxOrdered && w.Next(&r) && r.Section != wire.Additional {
-		if serverIn(msg, &r, name, &server) && server.Compare(&last) > 0 {
-			s.serverName(&byName, &server)
+		if facts.NameServer(msg, &r, name, &server) && server.Compare(&last) > 0 {
+			s.matchServer(&byName, &server)
 		}
 	}
-	s.take(ch, &byName, q)
+	s.choose(ch, &byName, q)
 	var tmp [wire.MaxAdditional]netip.Addr
-	s.addresses(&byAddr, glue(tmp[:0], msg, name), entry.OnNSIP, &s.scopes[q.Group])
-	s.take(ch, &byAddr, q)
+	s.matchAddresses(&byAddr, facts.AppendGlue(tmp[:0], msg, name), entry.OnNSIP, &s.scopes[q.Group])
+	s.choose(ch, &byAddr, q)
 }
 
-// maxOrdered is how many servers of a response are taken in their order, each
-// at the cost of reading the response; what else there is comes as it stands.
+// maxOrdered is how many name servers of a response are compared in canonical order, each
+// at the cost of one walk through the response. Further ones are compared in the order of their records.
 const maxOrdered = 32
 
-// serverName adds what zones say about a name server.
-func (s *Snapshot) serverName(to *candidates, server *wire.Name) {
-	var c candidates
-	s.names(&c, server, entry.OnNSDName)
-	to.add(&c)
-}
-
-// serverIn makes server that of an NS record, and reports whether it is one of
-// a zone that name is in.
-func serverIn(msg []byte, r *wire.Record, name, server *wire.Name) bool {
-	if r.Type != wire.TypeNS || r.Section == wire.Additional {
-		return false
-	}
-	if _, err := server.Parse(msg, r.Off); err != nil || !name.IsSubdomain(server.Bytes()) {
-		return false
-	}
-	_, err := server.Parse(msg, r.DataOff)
-	return err == nil
-}
-
-// nextServer makes next the smallest name of a server of name's above last,
-// of which the zero Name is below all, and reports whether there is one.
-func nextServer(msg []byte, name, last, next *wire.Name) (found bool) {
-	var server wire.Name
-	w := wire.NewWalk(msg)
-	var r wire.Record
-	for w.Next(&r) && r.Section != wire.Additional {
-		if serverIn(msg, &r, name, &server) && (last.Len() == 0 || server.Compare(last) > 0) && (!found || server.Compare(next) < 0) {
-			*next, found = server, true
+// matchServer adds what zones say about a name server to c, where c has nothing yet.
+func (s *Snapshot) matchServer(c *candidates, server *wire.Name) {
+	var found candidates
+	s.matchName(&found, server, entry.OnNSDName)
+	for i, r := range found {
+		if c[i] == nil {
+			c[i] = r
 		}
 	}
-	return found
-}
-
-// glue appends the addresses that a response has for servers of name's.
-func glue(dst []netip.Addr, msg []byte, name *wire.Name) []netip.Addr {
-	var owner wire.Name
-	w := wire.NewWalk(msg)
-	var r wire.Record
-	for w.Next(&r) && len(dst) < wire.MaxAdditional {
-		if r.Section != wire.Additional {
-			continue
-		}
-		a := addressIn(msg, &r)
-		if _, err := owner.Parse(msg, r.Off); a.IsValid() && err == nil && serves(msg, name, &owner) {
-			dst = append(dst, a)
-		}
-	}
-	return dst
-}
-
-// serves reports whether a host is a server of name's.
-func serves(msg []byte, name, host *wire.Name) bool {
-	var server wire.Name
-	w := wire.NewWalk(msg)
-	var r wire.Record
-	for w.Next(&r) && r.Section != wire.Additional {
-		if serverIn(msg, &r, name, &server) && string(server.Bytes()) == string(host.Bytes()) {
-			return true
-		}
-	}
-	return false
 }

@@ -3,6 +3,7 @@ package blocklists
 import (
 	"net/netip"
 
+	"rideau/blocklists/internal/facts"
 	"rideau/blocklists/internal/rule"
 	"rideau/resolver/wire"
 	"rideau/resolver/wire/svcb"
@@ -14,15 +15,15 @@ import (
 // question's own name was decided about before there was a response, with the verdict
 // asked. msg was accepted by wire.Response.Parse. It does not allocate.
 //
-// The first record that a ban stops decides. A ban in monitor mode decides
-// only if nothing is stopped. What an exception names is passed over, and the
-// rest is still examined. Then policy zones are asked, if no ban stops anything.
+// The first record that a ban blocks decides. A ban in monitor mode decides
+// only if no record is blocked. A record that an exception allows is skipped, and the
+// rest is still examined. Policy zones decide if no ban blocks.
 //
-// A name does not become banned because of who serves its zone: where there
-// is an answer, or the word that there is none, a banned name in the other
-// sections only sets trim, and the caller leaves those out (response.Trim).
-// In monitor mode such a name is nothing. The triggers of policy zones on name servers
-// do stop an answer.
+// A name is not banned because a banned server serves its zone: if the response
+// answers or denies, a banned name in the other
+// sections only sets trim, and the caller leaves those sections out (response.Trim).
+// In monitor mode such a name has no effect. Triggers of policy zones on name servers
+// do block an answer.
 func (s *Snapshot) Response(msg []byte, q *Ask, asked Verdict, scratch *wire.Name) (v Verdict, trim bool) {
 	v, trim = s.banned(msg, q, scratch)
 	if v.Kind != Block {
@@ -36,10 +37,10 @@ func (s *Snapshot) Response(msg []byte, q *Ask, asked Verdict, scratch *wire.Nam
 	return v, trim
 }
 
-// banned is what bans and exceptions say about a response. Of what exceptions let through
-// the first is told, if nothing is stopped.
+// banned is the verdict of bans and exceptions on a response. If nothing is blocked, it is that on the first
+// record that an exception allows, if there is one.
 func (s *Snapshot) banned(msg []byte, q *Ask, scratch *wire.Name) (v Verdict, trim bool) {
-	referral := isReferral(msg)
+	referral := facts.IsReferral(msg)
 	w := wire.NewWalk(msg)
 	var r wire.Record
 	for w.Next(&r) {
@@ -59,22 +60,6 @@ func (s *Snapshot) banned(msg []byte, q *Ask, scratch *wire.Name) (v Verdict, tr
 	return v, false
 }
 
-// isReferral reports whether a response neither answers nor denies (RFC 2308
-// section 2.2): all it says is whom to ask.
-func isReferral(msg []byte) bool {
-	if wire.Count(msg, wire.Answer) > 0 || wire.HeaderRcode(msg) != wire.NoError {
-		return false
-	}
-	w := wire.NewWalk(msg)
-	var r wire.Record
-	for w.Next(&r) {
-		if r.Section == wire.Authority && r.Type == wire.TypeSOA {
-			return false
-		}
-	}
-	return true
-}
-
 // record decides about one record.
 func (s *Snapshot) record(msg []byte, r *wire.Record, q *Ask, scratch *wire.Name) Verdict {
 	var would Verdict
@@ -89,15 +74,15 @@ func (s *Snapshot) record(msg []byte, r *wire.Record, q *Ask, scratch *wire.Name
 	}
 	met := func(b []byte) (Verdict, bool) {
 		a, ok := netip.AddrFromSlice(b)
-		for ; ok; a, ok = embedded(a) {
-			if v := s.hasAddr(q, a, sc); keep(v) {
+		for ; ok; a, ok = facts.EmbeddedIPv4(a) {
+			if v := s.leadsToAddr(q, a, sc); keep(v) {
 				return v, true
 			}
 		}
 		return would, false
 	}
-	// The owner: most often the question's name, by a pointer to it, which
-	// was decided about already.
+	// The owner name is most often a pointer to the question's name, which
+	// was decided about before.
 	if msg[r.Off] != 0xC0 || msg[r.Off+1] != wire.HeaderLen {
 		if _, err := scratch.Parse(msg, r.Off); err == nil && r.Type != wire.TypeSOA {
 			if v := s.leadsTo(q, &ask, sc); keep(v) {
@@ -132,9 +117,9 @@ func (s *Snapshot) record(msg []byte, r *wire.Record, q *Ask, scratch *wire.Name
 	return would
 }
 
-// leadsTo is listed for a name that the answer to q leads to: lists that may
-// not keep q's name from being resolved do not count, nor do those that except
-// it, but for what is important to them.
+// leadsTo is listed for a name that the answer to q leads to. Lists that q's name is
+// protected from do not count, and of lists that except q's name only
+// important rules.
 func (s *Snapshot) leadsTo(q, ask *Ask, sc *scope) Verdict {
 	v := s.listed(ask, sc)
 	if v.Kind == Block || v.Kind == WouldBlock {
@@ -145,8 +130,8 @@ func (s *Snapshot) leadsTo(q, ask *Ask, sc *scope) Verdict {
 	return v
 }
 
-// hasAddr is the same for an address.
-func (s *Snapshot) hasAddr(q *Ask, a netip.Addr, sc *scope) Verdict {
+// leadsToAddr is the same for an address.
+func (s *Snapshot) leadsToAddr(q *Ask, a netip.Addr, sc *scope) Verdict {
 	v := s.addr(a, sc, nil)
 	if v.Kind == Block || v.Kind == WouldBlock {
 		if gone, _, any := s.sparing(v.List, q); any {
@@ -156,9 +141,8 @@ func (s *Snapshot) hasAddr(q *Ask, a netip.Addr, sc *scope) Verdict {
 	return v
 }
 
-// sparing is the lists that do not count for what the answer to q leads to, if
-// list, which has something against it, is one of them. Of allGone nothing does, of
-// gone what is important.
+// sparing returns the lists that do not count for what the answer to q leads to: of those in allGone nothing counts, of those in
+// gone only important rules. any reports whether list is one of them.
 func (s *Snapshot) sparing(list uint8, q *Ask) (gone, allGone rule.Set, any bool) {
 	s.excepting(q, &gone, &allGone, nil)
 	if s.spares(list, q.Name) {
@@ -168,17 +152,4 @@ func (s *Snapshot) sparing(list uint8, q *Ask) (gone, allGone rule.Set, any bool
 		}
 	}
 	return gone, allGone, gone.Has(int(list))
-}
-
-// embedded is the IPv4 address that a DNS64 has put into one of the well-known
-// prefix 64:ff9b::/96 (RFC 6052 section 2.1): synthesis must not undo a ban.
-func embedded(a netip.Addr) (netip.Addr, bool) {
-	if !a.Is6() {
-		return a, false
-	}
-	b := a.As16()
-	if string(b[:12]) != "\x00\x64\xff\x9b\x00\x00\x00\x00\x00\x00\x00\x00" {
-		return a, false
-	}
-	return netip.AddrFrom4([4]byte(b[12:])), true
 }

@@ -1,4 +1,4 @@
-package blocklists
+package facts
 
 import (
 	"net/netip"
@@ -12,8 +12,8 @@ const (
 	ip6Arpa    = "\x03ip6\x04arpa\x00"
 )
 
-// isReverse reports whether a name may be that of an address.
-func isReverse(name *wire.Name) bool {
+// MayBeReverse reports whether a name may be the reverse name of an address.
+func MayBeReverse(name *wire.Name) bool {
 	return endsIn(name, "\x04arpa\x00")
 }
 
@@ -22,16 +22,15 @@ func endsIn(name *wire.Name, end string) bool {
 	return len(b) >= len(end) && string(b[len(b)-len(end):]) == end
 }
 
-// reverse is the address whose name this is, or below whose name it is (RFC
-// 1035 section 3.5, RFC 3596 section 2.5): what a banned address is called is
-// banned like the address.
-func reverse(name *wire.Name) (netip.Addr, bool) {
+// Reverse returns the address whose reverse name this is, or is below (RFC
+// 1035 section 3.5, RFC 3596 section 2.5).
+func Reverse(name *wire.Name) (netip.Addr, bool) {
 	n := name.Labels()
 	switch {
 	case n >= 6 && endsIn(name, inAddrArpa):
 		var a [4]byte
 		for i := range a {
-			v, ok := octet(name.Label(n - 3 - i))
+			v, ok := parseOctet(name.Label(n - 3 - i))
 			if !ok {
 				return netip.Addr{}, false
 			}
@@ -56,8 +55,8 @@ func reverse(name *wire.Name) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// octet reads a number from 0 to 255 without leading zeros.
-func octet(l []byte) (byte, bool) {
+// parseOctet parses a number from 0 to 255 without leading zeros.
+func parseOctet(l []byte) (byte, bool) {
 	if len(l) == 0 || len(l) > 3 || l[0] == '0' && len(l) > 1 {
 		return 0, false
 	}
