@@ -23,13 +23,13 @@ import (
 const (
 	mediaType = "application/dns-message" // RFC 8484 section 6
 	maxHeader = 16 << 10
-	// A connection that brings nothing for pingAfter is asked whether it lives,
-	// and given up after pingTimeout.
+	// A connection that brings nothing for pingAfter gets a ping, and is closed
+	// if there is no response within pingTimeout.
 	pingAfter   = 10 * time.Second
 	pingTimeout = 3 * time.Second
 )
 
-// DoH is a resolver asked over HTTPS (RFC 8484), by HTTP/2 or HTTP/3. It is
+// DoH is a server asked over HTTPS (RFC 8484), by HTTP/2 or HTTP/3. It is
 // safe for concurrent use.
 type DoH struct {
 	server
@@ -38,9 +38,9 @@ type DoH struct {
 	close  func()
 }
 
-// NewDoH makes an upstream for a URL, whose host is not looked up: o.Addrs is
-// where it is. Its port counts for nothing, either. With h3 it is asked by HTTP/3, otherwise by
-// HTTP/2. It connects to nothing yet.
+// NewDoH makes a server for a URL. Its host is not looked up and its port is not
+// used: o.Addrs is where the server is. With h3 it is asked by HTTP/3, otherwise
+// by HTTP/2. It connects to nothing yet.
 func NewDoH(u *url.URL, h3 bool, o Options) *DoH {
 	scheme := "https"
 	if h3 {
@@ -61,7 +61,7 @@ func NewDoH(u *url.URL, h3 bool, o Options) *DoH {
 	}
 	d.client = http.Client{
 		Transport: transport,
-		// Who is asked is who was configured.
+		// Only the server that was configured is asked.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return d
@@ -72,7 +72,7 @@ func (u *DoH) http2() (http.RoundTripper, func()) {
 		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			c, err := u.dialTLS(ctx)
 			if err != nil {
-				return nil, &dialError{err} // not a *tls.Conn that is nil
+				return nil, &dialError{err} // an interface that is nil, not one with a nil *tls.Conn
 			}
 			return c, nil
 		},
@@ -105,23 +105,23 @@ func (u *DoH) http3() (http.RoundTripper, func()) {
 	return t, func() { t.CloseIdleConnections() }
 }
 
-// dialError is the error of making a connection.
+// dialError is the error of opening a connection.
 type dialError struct{ error }
 
 func (e *dialError) Unwrap() error { return e.error }
 
-// connError is the error of a connection that there was: another may do
+// connError is the error of a connection that was open: a new one may do
 // better.
 type connError struct{ error }
 
 func (e *connError) Unwrap() error { return e.error }
 
-// Close lets idle connections go. Exchanges go on.
+// Close closes idle connections. Exchanges go on.
 func (u *DoH) Close() { u.close() }
 
-// Exchange implements upstream.Server. The query goes out by POST, with the
-// id 0 (RFC 8484 section 4.1), and once more if the connection turns out to be
-// gone.
+// Exchange implements upstream.Server. The query is sent by POST, with the id 0
+// (RFC 8484 section 4.1), and once more if the connection turns out to be
+// closed.
 func (u *DoH) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	m, err := prepare(query, 0, 0)
 	if err != nil {
@@ -156,7 +156,7 @@ func (u *DoH) post(ctx context.Context, m []byte) ([]byte, error) {
 	}
 	req.Header.Set("Content-Type", mediaType)
 	req.Header.Set("Accept", mediaType)
-	req.Header.Set("User-Agent", "") // says nothing
+	req.Header.Set("User-Agent", "") // sent empty, so that it tells nothing
 	resp, err := u.client.Do(req)
 	if err != nil {
 		var dial *dialError

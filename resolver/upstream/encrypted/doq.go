@@ -23,7 +23,8 @@ const (
 	doqRequestCancelled = 3
 )
 
-// quicConfig bounds what a server may have us keep, and lets it open nothing.
+// quicConfig bounds the memory that a server can make us use, and allows it to
+// open no streams.
 func quicConfig(idle time.Duration) *quic.Config {
 	return &quic.Config{
 		HandshakeIdleTimeout:           dialTimeout,
@@ -36,7 +37,7 @@ func quicConfig(idle time.Duration) *quic.Config {
 	}
 }
 
-// dialQUIC connects and checks who is there.
+// dialQUIC connects, and authenticates the server.
 func (s *server) dialQUIC(ctx context.Context, alpn []string, q *quic.Config) (*quic.Conn, error) {
 	var conn *quic.Conn
 	err := s.each(ctx, func(ctx context.Context, a netip.AddrPort) error {
@@ -49,7 +50,7 @@ func (s *server) dialQUIC(ctx context.Context, alpn []string, q *quic.Config) (*
 	return conn, err
 }
 
-// DoQ is a resolver asked over QUIC (RFC 9250): one stream for each query, over
+// DoQ is a server asked over QUIC (RFC 9250): one stream for each query, over
 // one connection. It is safe for concurrent use.
 type DoQ struct {
 	server
@@ -58,33 +59,32 @@ type DoQ struct {
 	conn *doqConn // guarded by mu; nil if there is none
 }
 
-// doqConn is a connection, or one that is being made.
+// doqConn is a connection, or one that is being opened.
 type doqConn struct {
-	ready chan struct{} // closed when conn or err is there
+	ready chan struct{} // closed when conn or err is set
 	conn  *quic.Conn
 	err   error
 	// silence is how many queries in a row were given up. After maxSilence of
-	// them the server is taken to know nothing of the connection.
+	// them the server has presumably lost the connection, and it is closed.
 	silence atomic.Int32
 }
 
-// NewDoQ makes an upstream. It connects to nothing yet.
+// NewDoQ makes a server. It connects to nothing yet.
 func NewDoQ(o Options) *DoQ {
 	u := new(DoQ)
 	u.server = newServer(label("quic", &o, ""), o, "doq")
 	return u
 }
 
-// Close closes the connection, unless queries are under way: it then goes
-// when it is idle.
+// Close gives up the connection. It is closed when it is idle.
 func (u *DoQ) Close() {
 	u.mu.Lock()
 	u.conn = nil
 	u.mu.Unlock()
 }
 
-// Exchange implements upstream.Server. A query on a connection that turns
-// out to be gone is sent once more, over a new one.
+// Exchange implements upstream.Server. A query on a connection that turns out to
+// be closed is sent once more, over a new one.
 func (u *DoQ) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	m, err := prepare(query, 0, 2) // the id has to be 0 (RFC 9250 section 4.2.1)
 	if err != nil {
@@ -121,7 +121,7 @@ func (u *DoQ) ExchangeStream(ctx context.Context, dst, query []byte) ([]byte, er
 }
 
 // gone reports whether an error is that of a connection, and not of a stream or
-// of what was said there.
+// of a message.
 func gone(err error) bool {
 	var app *quic.ApplicationError
 	var transport *quic.TransportError
@@ -130,7 +130,7 @@ func gone(err error) bool {
 	return errors.As(err, &app) || errors.As(err, &transport) || errors.As(err, &idle) || errors.As(err, &reset) || errors.Is(err, net.ErrClosed)
 }
 
-// connect returns the connection, and whether it was made for that.
+// connect returns the connection, and whether it was opened for that.
 func (u *DoQ) connect(ctx context.Context) (c *doqConn, made bool, err error) {
 	u.mu.Lock()
 	if c = u.conn; c == nil {
@@ -170,7 +170,7 @@ func (u *DoQ) drop(c *doqConn) {
 	}
 }
 
-// ask asks over a stream of its own.
+// ask sends a framed query over a stream of its own and returns the response.
 func ask(ctx context.Context, conn *quic.Conn, framed []byte) ([]byte, error) {
 	s, err := conn.OpenStreamSync(ctx)
 	if err != nil {
@@ -182,10 +182,10 @@ func ask(ctx context.Context, conn *quic.Conn, framed []byte) ([]byte, error) {
 	})
 	defer stop()
 	if _, err := s.Write(framed); err != nil {
-		s.CancelRead(doqRequestCancelled) // else the stream is one of those that may be open
+		s.CancelRead(doqRequestCancelled) // otherwise the stream stays open, and their number is limited
 		return nil, orDone(ctx, err)
 	}
-	s.Close() // STREAM FIN: there is no more (RFC 9250 section 4.2)
+	s.Close() // STREAM FIN (RFC 9250 section 4.2)
 	var head [2]byte
 	if _, err := io.ReadFull(s, head[:]); err != nil {
 		return nil, orDone(ctx, err)

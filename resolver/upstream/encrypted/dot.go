@@ -17,44 +17,44 @@ import (
 )
 
 const (
-	// maxConns is how many connections a server gets. One does for most: many
-	// queries go over it at a time.
+	// maxConns is how many connections to a server there are at most. Most need
+	// one: it carries many queries at a time.
 	maxConns = 4
-	// crowded is how many queries a connection has before another is made.
+	// crowded is how many queries a connection has before another is opened.
 	crowded = 64
 	// maxOutstanding is how many queries a connection may have at all.
 	maxOutstanding = 4096
-	// maxMismatches is how many messages that nobody asked for a connection
-	// may bring.
+	// maxMismatches is how many messages that are no response to a query a
+	// connection may bring.
 	maxMismatches = 256
 	// maxSilence is how many queries in a row may be given up on a connection
-	// that brings nothing before it is taken for dead.
+	// that brings nothing before it counts as dead.
 	maxSilence = 3
-	// minSilence is how long nothing must have come besides: a path may have
-	// become longer.
+	// minSilence is how long nothing must have arrived besides: the server may
+	// just have become slower.
 	minSilence = 1500 * time.Millisecond
 )
 
-// DoT is a resolver asked over TLS (RFC 7858). Its connections are kept, and
-// carry many queries at a time, answered in any order (RFC 7766 sections 6.2.1 and
-// 7). It is safe for concurrent use.
+// DoT is a server asked over TLS (RFC 7858). Its connections are kept, and carry
+// many queries at a time, whose responses arrive in any order (RFC 7766 sections
+// 6.2.1 and 7). It is safe for concurrent use.
 type DoT struct {
 	server
 
 	mu    sync.Mutex
 	pipes []*pipe // guarded by mu; those that may be used
-	made  uint64  // guarded by mu: how many there were
+	made  uint64  // guarded by mu; how many have been made
 }
 
-// NewDoT makes an upstream. It connects to nothing yet.
+// NewDoT makes a server. It connects to nothing yet.
 func NewDoT(o Options) *DoT {
 	u := new(DoT)
 	u.server = newServer(label("tls", &o, ""), o, "dot")
 	return u
 }
 
-// Close lets idle connections go. Exchanges go on, and what they use goes when
-// it is idle.
+// Close closes idle connections. Exchanges go on; their connections are closed
+// when they are idle.
 func (u *DoT) Close() {
 	u.mu.Lock()
 	pipes := slices.Clone(u.pipes)
@@ -64,8 +64,8 @@ func (u *DoT) Close() {
 	}
 }
 
-// Exchange implements upstream.Server. A query on a connection that turns
-// out to be gone is sent once more, over one that was made since (RFC 7766 section
+// Exchange implements upstream.Server. A query on a connection that turns out to
+// be closed is sent once more, over one that was opened later (RFC 7766 section
 // 6.2.4).
 func (u *DoT) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	m, err := prepare(query, 0, 2)
@@ -74,7 +74,7 @@ func (u *DoT) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	}
 	binary.BigEndian.PutUint16(m, uint16(len(m)-2))
 	for gone := (*pipe)(nil); ; {
-		p, made, err := u.take(ctx, gone)
+		p, made, err := u.get(ctx, gone)
 		if err != nil {
 			return dst, u.fail(ctx, err)
 		}
@@ -94,42 +94,43 @@ func (u *DoT) ExchangeStream(ctx context.Context, dst, query []byte) ([]byte, er
 	return u.Exchange(ctx, dst, query)
 }
 
-// pipe is a connection. Its writer sends what is queued, and its reader gives
-// each response to who waits for it.
+// pipe is a connection. Its writer sends the queries that are queued, and its
+// reader passes each response to the query that waits for it.
 type pipe struct {
 	u     *DoT
-	ready chan struct{} // closed when conn or err is there
+	ready chan struct{} // closed when conn or err is set
 	conn  *tls.Conn
 	err   error
-	wake  chan struct{} // has one if there is something to send, with room for it
-	over  chan struct{} // closed when nothing is read any more
+	wake  chan struct{} // has an element if something is queued; its capacity is 1
+	over  chan struct{} // closed when reading has ended
 
-	// Its number, and that of the last one made before it went out of use;
-	// guarded by u.mu.
+	// number counts the pipes of u; last is the number of the newest when this
+	// one was dropped. Guarded by u.mu.
 	number, last uint64
 
 	mu      sync.Mutex
 	waiting map[uint16]*waiter // guarded by mu
-	queue   []byte             // guarded by mu: framed messages that are to be sent
+	queue   []byte             // guarded by mu: framed messages to send
 	gone    bool               // guarded by mu
 	silence int                // guarded by mu: queries given up since anything came
-	heard   time.Time          // guarded by mu: when that was, or the connection was made
-	idle    *time.Timer        // guarded by mu; closes it, while nothing waits
+	heard   time.Time          // guarded by mu: when that was, or the connection was opened
+	idle    *time.Timer        // guarded by mu; closes the connection; runs while nothing waits
 }
 
 // waiter is a query that waits for its response.
 type waiter struct {
 	sent []byte
 	done chan struct{}
-	resp []byte // nil if the connection went
+	resp []byte // nil if the connection was closed
 }
 
 var errGone = errors.New("the connection has gone")
 
-// take returns a connection to ask over, and whether it was made for that.
-// For a query that another has gone with it is one made after that: what went may have
-// taken the others along. All who waited there share it.
-func (u *DoT) take(ctx context.Context, gone *pipe) (p *pipe, made bool, err error) {
+// get returns a connection to send a query over, and whether it was opened for
+// that. If the query was on a connection that is gone, it is one that was opened
+// later, since the others may be gone with it; all queries of that connection
+// share the new one.
+func (u *DoT) get(ctx context.Context, gone *pipe) (p *pipe, made bool, err error) {
 	u.mu.Lock()
 	after := uint64(0)
 	if gone != nil {
@@ -151,8 +152,9 @@ func (u *DoT) take(ctx context.Context, gone *pipe) (p *pipe, made bool, err err
 	}
 }
 
-// best is the connection with the least to do of those with a number above
-// after, unless all have much and there may be another. It is called with mu held.
+// best is the connection with the fewest queries of those with a number above
+// after. It returns nil if all are crowded and another may be opened. mu is
+// held.
 func (u *DoT) best(after uint64) *pipe {
 	var best *pipe
 	least := 0
@@ -176,7 +178,7 @@ func (p *pipe) load() int {
 	return len(p.waiting)
 }
 
-// run connects, and reads until the connection goes.
+// run connects, and reads until the connection ends.
 func (p *pipe) run() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*dialTimeout)
 	p.conn, p.err = p.u.dialTLS(ctx)
@@ -206,7 +208,7 @@ func (u *DoT) drop(p *pipe) {
 	}
 }
 
-// leave ends all who wait.
+// leave closes the connection and ends all queries that wait.
 func (p *pipe) leave() {
 	p.u.drop(p)
 	close(p.over)
@@ -221,7 +223,7 @@ func (p *pipe) leave() {
 	}
 }
 
-// read hands out responses until the connection ends.
+// read delivers responses until the connection ends.
 func (p *pipe) read() {
 	head := make([]byte, 2)
 	for mismatches := 0; mismatches < maxMismatches; {
@@ -239,7 +241,8 @@ func (p *pipe) read() {
 	}
 }
 
-// deliver gives a response to who waits for it, if anybody does.
+// deliver passes a message to the query that it is the response to, and reports
+// whether there is one.
 func (p *pipe) deliver(msg []byte) bool {
 	if len(msg) < wire.HeaderLen {
 		return false
@@ -260,7 +263,7 @@ func (p *pipe) deliver(msg []byte) bool {
 	return true
 }
 
-// forget is called with mu held.
+// forget removes a query. mu is held.
 func (p *pipe) forget(id uint16) {
 	delete(p.waiting, id)
 	if len(p.waiting) == 0 && !p.gone {
@@ -273,7 +276,7 @@ func (p *pipe) closeIfIdle() {
 	select {
 	case <-p.ready:
 	default:
-		return // it is being made for somebody
+		return // it is being opened for a query
 	}
 	p.mu.Lock()
 	idle := len(p.waiting) == 0 && p.err == nil
@@ -284,8 +287,8 @@ func (p *pipe) closeIfIdle() {
 	}
 }
 
-// ask sends what was prepared, with an id of this connection, and waits for
-// the response.
+// ask sends a prepared query under an id of this connection, and waits for the
+// response.
 func (p *pipe) ask(ctx context.Context, dst, query, prepared []byte) ([]byte, error) {
 	w, id, err := p.register(prepared)
 	if err != nil {
@@ -305,9 +308,9 @@ func (p *pipe) ask(ctx context.Context, dst, query, prepared []byte) ([]byte, er
 
 var errCrowded = errors.New("too many queries wait for the server")
 
-// register queues a framed message, which it gives an id, and makes who waits
-// for the response to it. The id tells responses apart and no more: nobody on the way
-// can forge one.
+// register gives a framed message an id and queues it, and returns the waiter for
+// its response. The id only tells responses apart: nobody on the path can forge
+// one.
 func (p *pipe) register(framed []byte) (*waiter, uint16, error) {
 	w := &waiter{sent: slices.Clone(framed[2:]), done: make(chan struct{})}
 	p.mu.Lock()
@@ -333,11 +336,11 @@ func (p *pipe) register(framed []byte) (*waiter, uint16, error) {
 	return w, id, nil
 }
 
-// write sends what is queued until the connection goes. Queries of one moment
-// go together: a record and a call of the system cost more than a query.
+// write sends queued messages until the connection ends. Queries of one moment
+// are sent together: a TLS record and a system call cost more than a query.
 func (p *pipe) write() {
 	defer p.u.survive()
-	defer p.conn.Close() // which ends the reading, and all who wait
+	defer p.conn.Close() // ends read, and then all queries that wait
 	var sending []byte
 	for {
 		select {
@@ -345,12 +348,12 @@ func (p *pipe) write() {
 		case <-p.over:
 			return
 		}
-		runtime.Gosched() // whoever is about to ask comes first
+		runtime.Gosched() // let others queue what they are about to send
 		p.mu.Lock()
 		sending, p.queue = p.queue, sending[:0]
 		p.mu.Unlock()
 		if len(sending) == 0 {
-			continue // it went with those before
+			continue // it was sent with those before
 		}
 		p.conn.SetWriteDeadline(time.Now().Add(dialTimeout))
 		if _, err := p.conn.Write(sending); err != nil {
@@ -359,9 +362,9 @@ func (p *pipe) write() {
 	}
 }
 
-// abandon gives up a query. A connection on which that happens time and again,
-// while nothing comes, is taken for dead, so that the next query has a new
-// one.
+// abandon gives up a query. If that happens repeatedly on a connection that
+// brings nothing, it counts as dead and is closed, so that the next query opens a
+// new one.
 func (p *pipe) abandon(id uint16, w *waiter) {
 	p.mu.Lock()
 	if p.waiting[id] == w {

@@ -1,21 +1,21 @@
-// Package encrypted asks other resolvers in such a way that nobody on the path
-// can read or change what is said: over TLS ([DoT], RFC 7858), HTTPS ([DoH],
-// RFC 8484, by HTTP/2 and HTTP/3), and QUIC ([DoQ], RFC 9250).
+// Package encrypted asks other resolvers so that nobody on the path can read or
+// change the messages: over TLS ([DoT], RFC 7858), HTTPS ([DoH], RFC 8484, by
+// HTTP/2 and HTTP/3), and QUIC ([DoQ], RFC 9250).
 //
-// The server always has to show who it is (the strict profile of RFC 8310
+// The server always has to authenticate itself (the strict profile of RFC 8310
 // section 5): by a certificate for its name or address, by a public key that
-// was configured, or both. One that cannot is not asked, and nothing falls back
-// on plain text. Names are never looked up: servers are given by address, and the
-// name of an HTTPS server only says whom to expect there.
+// was configured, or by both. A server that cannot is not asked, and there is
+// no fallback to plain text. Names are never looked up: servers are configured
+// by address, and the name of an HTTPS server is only what its certificate has
+// to be for.
 //
-// TCP Fast Open is not used: a connection serves thousands of queries, so that
-// there is little to gain, and the cookie that it takes lets a path follow the
-// host. For a like reason there is no early data: what is sent in it can be
-// replayed (RFC 9250 section 4.5). Sessions are resumed.
+// TCP Fast Open is not used: a connection carries thousands of queries, so that
+// there is little to gain, and its cookie lets somebody on the path track the
+// host. There is no early data either: it can be replayed (RFC 9250 section
+// 4.5). Sessions are resumed.
 //
-// HTTP comes from net/http, and QUIC from quic-go, which is the one that is
-// well kept; both cost more than what could be made here, and less than what would
-// be got wrong.
+// HTTP comes from net/http, and QUIC from quic-go, which is well maintained.
+// Both cost more than code of our own would, and less than its mistakes.
 package encrypted
 
 import (
@@ -43,7 +43,7 @@ import (
 // 7858 section 4.2).
 type Pin [sha256.Size]byte
 
-// ParsePin reads a pin in base64, as RFC 7858 appendix A has it made.
+// ParsePin parses a pin in base64, as in RFC 7858 appendix A.
 func ParsePin(s string) (Pin, error) {
 	var p Pin
 	b, err := base64.StdEncoding.DecodeString(s)
@@ -54,26 +54,26 @@ func ParsePin(s string) (Pin, error) {
 	return p, nil
 }
 
-// Options say where a server is and how it shows who it is.
+// Options say where a server is and how it authenticates itself.
 type Options struct {
-	// Addrs are the server's addresses, of which there must be one: the first is
-	// asked, and the others if it cannot be reached.
+	// Addrs are the server's addresses, at least one. The first is asked, and
+	// the others if it cannot be reached.
 	Addrs []netip.AddrPort
-	// Name is what the certificate has to be for. Without one and without
-	// pins, it has to be for the address.
+	// Name is the name that the certificate has to be for. Without a name and
+	// without pins, it has to be for the address.
 	Name string
 	// Pins are public keys, of which the server must have one. With a name, both
-	// must hold.
+	// are checked.
 	Pins []Pin
-	// Roots are who may vouch for the certificate; nil for whom the system
-	// trusts.
+	// Roots are the authorities that may issue the certificate; nil for those of
+	// the system.
 	Roots *x509.CertPool
 	// IdleTimeout is how long a connection is kept for the next query; 0 for
 	// 30 seconds.
 	IdleTimeout time.Duration
-	// TrustAD: the server is trusted to check DNSSEC signatures.
+	// TrustAD: the server is trusted to validate (DNSSEC).
 	TrustAD bool
-	// Logger hears of faults in the program; nil for none.
+	// Logger gets a message when there is a panic; nil for none.
 	Logger *slog.Logger
 }
 
@@ -85,12 +85,12 @@ const (
 	padding = 128
 )
 
-// server is what the transports have in common.
+// server is the part that the transports have in common.
 type server struct {
 	o     Options
 	label string
 	tls   *tls.Config
-	first atomic.Uint32 // of the addresses, the one that was reached last
+	first atomic.Uint32 // the index of the address that was reached last
 
 	mismatches atomic.Uint64
 }
@@ -105,19 +105,19 @@ func newServer(label string, o Options, alpn ...string) server {
 	return server{o: o, label: label, tls: tlsConfig(&o, alpn)}
 }
 
-// survive keeps a fault in the handling of a connection from ending more than
-// that. It is deferred.
+// survive recovers and logs a panic in the handling of a connection. It is
+// deferred.
 func (s *server) survive() {
 	if p := recover(); p != nil {
 		s.o.Logger.Error("a connection was given up: a fault in the program", "upstream", s.label, "panic", p, "stack", string(debug.Stack()))
 	}
 }
 
-// Addr is what operators call the server.
+// Addr is what operators call the server: its address or URL, with a scheme.
 func (s *server) Addr() string { return s.label }
 
-// TrustsAD reports whether the server is trusted to check signatures. It has
-// shown who it is whenever it is asked.
+// TrustsAD reports whether the server is trusted to validate. It is
+// authenticated whenever it is asked.
 func (s *server) TrustsAD() bool { return s.o.TrustAD }
 
 // Endpoint is nil: the server is never asked by plain datagrams.
@@ -140,8 +140,8 @@ func tlsConfig(o *Options, alpn []string) *tls.Config {
 	if len(o.Pins) == 0 {
 		return c
 	}
-	// A pin alone vouches for the key, and nobody else has to. VerifyConnection is
-	// called for resumed sessions too.
+	// With a pin and no name, the key alone is checked. VerifyConnection is called
+	// for resumed sessions too.
 	c.InsecureSkipVerify = o.Name == ""
 	pins := slices.Clone(o.Pins)
 	c.VerifyConnection = func(state tls.ConnectionState) error {
@@ -163,8 +163,8 @@ func (s *server) configFor(a netip.AddrPort) *tls.Config {
 	return c
 }
 
-// each calls connect with the addresses, the one that was reached last first,
-// until one works.
+// each calls connect with one address after another, beginning with the one that
+// was reached last, until one works.
 func (s *server) each(ctx context.Context, connect func(context.Context, netip.AddrPort) error) error {
 	var err error
 	n := uint32(len(s.o.Addrs))
@@ -191,7 +191,7 @@ func (s *server) each(ctx context.Context, connect func(context.Context, netip.A
 	return err
 }
 
-// dialTLS connects and checks who is there.
+// dialTLS connects, and authenticates the server.
 func (s *server) dialTLS(ctx context.Context) (*tls.Conn, error) {
 	var conn *tls.Conn
 	err := s.each(ctx, func(ctx context.Context, a netip.AddrPort) error {
@@ -206,19 +206,19 @@ func (s *server) dialTLS(ctx context.Context) (*tls.Conn, error) {
 	return conn, err
 }
 
-// keepAlive finds out within half a minute that nobody is there any more.
+// keepAlive detects within half a minute that the server is gone.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
 
-// prepare makes the message that goes out of a query: a copy with an id,
-// padded, with room octets before it.
-func prepare(query []byte, id uint16, room int) ([]byte, error) {
+// prepare makes the message that is sent for a query: a padded copy with an id,
+// after prefix free octets.
+func prepare(query []byte, id uint16, prefix int) ([]byte, error) {
 	if w := wire.NewWalk(query); w.Err() != nil || wire.Count(query, wire.Question) != 1 || len(query) > wire.MaxMessage-padding {
 		return nil, wire.ErrMessage
 	}
-	m := make([]byte, room, room+len(query)+padding+4)
+	m := make([]byte, prefix, prefix+len(query)+padding+4)
 	m = append(m, query...)
-	m = append(m[:room], wire.Pad(m[room:], padding)...)
-	wire.SetID(m[room:], id)
+	m = append(m[:prefix], wire.Pad(m[prefix:], padding)...)
+	wire.SetID(m[prefix:], id)
 	return m, nil
 }
 
