@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"rideau/blocklists"
-	"rideau/resolver/forward"
 	"rideau/resolver/wire"
 	"rideau/resolver/wire/response"
 )
@@ -100,8 +99,9 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 	if w := p.Question(&ask); w.Kind == blocklists.Block {
 		return r.appendEmpty(dst, q, verdict, wire.NXDomain, o)
 	}
-	v := &q.view
-	msg, ok := r.exchanges.Fetch(ctx, q.state.routing, forward.Question{Name: target, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD}, q.Received)
+	question := q.question()
+	question.Name = target
+	msg, ok := r.exchanges.Fetch(ctx, q.state.routing, question, q.Received)
 	if !ok {
 		return r.fail(dst, q, wire.EDENoReachable, false, o)
 	}

@@ -67,7 +67,7 @@ func (ms *Misses) Begin(q *Query) (ticket uint32, ok bool) {
 	m := ms.at(ticket)
 	m.q = *q
 	m.q.Msg = m.msg[:copy(m.msg[:], q.Msg)]
-	if q.shared, ok = ms.loop.Begin(ticket, ms.r.newPending(&m.q), q.Received, ms.r.staleAfter); !ok {
+	if q.shared, ok = ms.loop.Begin(ticket, q.state.routing, m.q.question(), q.Received, ms.r.staleAfter); !ok {
 		m.q = Query{}
 		return 0, false
 	}
@@ -107,14 +107,12 @@ func (ms *Misses) handOver(ticket uint32, m *miss) {
 	m.q = Query{}
 }
 
-// missSink is Misses as the sink of its Loop.
+// missSink is Misses as the [forward.Sink] of its Loop.
 type missSink Misses
 
-// Buffer implements [forward.Sink].
 func (s *missSink) Buffer() []byte { return s.to.Buffer() }
 
-// Answered implements [forward.Sink]: it makes the client's answer of an
-// upstream's.
+// Answered makes the client's answer of an upstream's.
 func (s *missSink) Answered(ticket uint32, dst []byte, res forward.Result) {
 	ms := (*Misses)(s)
 	m := ms.queries[ticket]
@@ -132,7 +130,6 @@ func (s *missSink) Answered(ticket uint32, dst []byte, res forward.Result) {
 	ms.answered(ticket, m, out, o)
 }
 
-// HandOver implements [forward.Sink].
 func (s *missSink) HandOver(ticket uint32, shared *forward.Shared) {
 	ms := (*Misses)(s)
 	if m := ms.at(ticket); m.waiting {
@@ -141,7 +138,6 @@ func (s *missSink) HandOver(ticket uint32, shared *forward.Shared) {
 	}
 }
 
-// Failed implements [forward.Sink].
 func (s *missSink) Failed(ticket uint32, ede int) {
 	ms := (*Misses)(s)
 	m := ms.queries[ticket]

@@ -238,11 +238,15 @@ func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome)
 	return r.finish(dst, base, q, cache.Hit{Generation: res.Generation, EDE: res.EDE}, o)
 }
 
-// newPending is the pending query for q's question, whose name it borrows.
-func (r *Resolver) newPending(q *Query) forward.Pending {
+// question is what upstreams are asked for q. It borrows q's name.
+func (q *Query) question() forward.Question {
 	v := &q.view
-	return r.exchanges.Pending(q.state.routing, forward.Question{Name: &v.Name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD,
-		Route: q.route, ZoneLabels: q.zoneLabels}, q.Received.UnixNano())
+	return forward.Question{Name: &v.Name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD, Route: q.route, ZoneLabels: q.zoneLabels}
+}
+
+// newPending is the pending query for q. It borrows q's name.
+func (r *Resolver) newPending(q *Query) forward.Pending {
+	return r.exchanges.Pending(q.state.routing, q.question(), q.Received.UnixNano())
 }
 
 // panicked counts and logs a panic that was recovered.

@@ -82,21 +82,21 @@ func (l *Loop) release(c *call) {
 	l.free = append(l.free, c.mux.Tag)
 }
 
-// Begin asks p, whose name is borrowed until the ticket's end is told. since is
-// when it came, patience how long it is waited for at most before it is handed
-// over. If Begin reports false the ticket is free again, and shared is where to
-// wait for the answer.
-func (l *Loop) Begin(ticket uint32, p Pending, since time.Time, patience time.Duration) (shared *Shared, ok bool) {
+// Begin asks a question under a Routing. Its name is borrowed until the end of
+// the ticket is told. since is when it came, patience how long it is waited for
+// at most before it is handed over. If Begin reports false the ticket is free
+// again, and shared is where to wait for the answer.
+func (l *Loop) Begin(ticket uint32, r *Routing, q Question, since time.Time, patience time.Duration) (shared *Shared, ok bool) {
 	c := l.calls[ticket]
-	c.pending, c.since = p, since
+	c.pending, c.since = l.x.Pending(r, q, since.UnixNano()), since
 	if s := l.x.pending.register(&c.pending); s != nil {
 		l.release(c)
 		return s, false
 	}
 	c.asking = true
-	l.query = c.pending.appendQuery(l.query[:0], p.routing.udpSize)
+	l.query = c.pending.appendQuery(l.query[:0], r.udpSize)
 	c.mux.Patience = patience
-	if l.mux.Start(&c.mux, p.target.Upstream, l.query, since) {
+	if l.mux.Start(&c.mux, c.pending.target.Upstream, l.query, since) {
 		return nil, true
 	}
 	shared = l.launch(c, nil) // others may wait for it already
