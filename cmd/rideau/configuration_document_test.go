@@ -75,10 +75,10 @@ func TestConfigurationDefaults(t *testing.T) {
 		}
 		forms := []string{"groups: []\nKEY"}
 		path := strings.Split(r.key, ".")
-		list, last := "", r.key
+		list := ""
 		if i := strings.LastIndex(r.key, "[]."); i >= 0 {
-			list, last = r.key[:i], r.key[i+len("[]."):]
-			forms, path = entries[list], strings.Split(last, ".")
+			list = r.key[:i]
+			forms, path = entries[list], strings.Split(r.key[i+len("[]."):], ".")
 		}
 		// A mapping in one line, after what stands before it.
 		text := path[len(path)-1] + ": " + m[1]
