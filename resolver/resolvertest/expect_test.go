@@ -13,8 +13,7 @@ import (
 
 var errNoQuery = errors.New("no query before it")
 
-// aboutAnswer are the expectations about the last answer, by the word that
-// they begin with.
+// aboutAnswer are the expectations about the last answer, by their first word.
 func (r *run) aboutAnswer() map[string]func(*exchange, []string) error {
 	return map[string]func(*exchange, []string) error{
 		"expect": expectHeader, "no-answer": expectNothing, "outcome": r.expectOutcome,
@@ -22,7 +21,7 @@ func (r *run) aboutAnswer() map[string]func(*exchange, []string) error {
 	}
 }
 
-// aboutWorld are those about all else.
+// aboutWorld are the other expectations.
 func (r *run) aboutWorld() map[string]func([]string) error {
 	return map[string]func([]string) error{
 		"upstream-queries": r.expectQueries, "asked": r.expectAsked, "event": r.expectEvent, "no-event": r.expectNoEvent,
@@ -30,8 +29,7 @@ func (r *run) aboutWorld() map[string]func([]string) error {
 	}
 }
 
-// expectation is what checks an expectation that begins with word; nil if
-// none does.
+// expectation returns the check whose first word is word; nil if there is none.
 func (r *run) expectation(word string) func([]string) error {
 	if f := r.aboutAnswer()[word]; f != nil {
 		return func(words []string) error {
@@ -74,7 +72,7 @@ func expectHeader(x *exchange, words []string) error {
 	return nil
 }
 
-// rcodeString is the whole response code, of header and OPT record.
+// rcodeString is the name of the response code, from header and OPT record.
 func rcodeString(m *dns.Msg) string {
 	rcode := m.Rcode
 	if rcode == dns.RcodeBadVers {
@@ -91,8 +89,8 @@ func expectNothing(x *exchange, _ []string) error {
 	return nil
 }
 
-// expectAll is about the lines in a row that begin with word: together they
-// are all that the answer has of it.
+// expectAll checks consecutive lines that begin with word: together they are
+// all that the answer has of it.
 func (r *run) expectAll(word string, lines []line) error {
 	if r.last == nil {
 		return errNoQuery
@@ -140,13 +138,13 @@ func expectSection(x *exchange, section string, lines []line) error {
 	return nil
 }
 
-// recordString is a record as it is compared.
+// recordString is the text by which records are compared.
 func recordString(rr dns.RR) string {
 	return strings.ToLower(strings.ReplaceAll(rr.String(), "\t", " "))
 }
 
 // expectSOA is "soa [OWNER] [ttl=SECONDS]": the authority section is one SOA
-// record, and a cache may keep the answer for so long.
+// record, and a cache may store the answer for that long.
 func expectSOA(x *exchange, words []string) error {
 	if x.msg == nil || len(x.msg.Ns) != 1 {
 		return fmt.Errorf("got %v", x)

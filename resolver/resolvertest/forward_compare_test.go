@@ -27,9 +27,9 @@ import (
 	"rideau/resolver/upstream/do53"
 )
 
-// TestForwardsLikePeers asks Rideau, Unbound and BIND the same, all of which
-// forward to the same server. What differs is what forwardDifferences says,
-// and nothing else.
+// TestForwardsLikePeers sends the same queries to Rideau, Unbound and BIND,
+// which forward to the same server. Their responses differ as forwardDifferences
+// says, and in nothing else.
 func TestForwardsLikePeers(t *testing.T) {
 	up := serveWorld(t)
 	ours := serveSockets(t, up)
@@ -81,7 +81,7 @@ func TestForwardsLikePeers(t *testing.T) {
 	}
 }
 
-// forwardDifference is a way in which Rideau answers otherwise than a peer.
+// forwardDifference is a way in which Rideau answers differently from a peer.
 type forwardDifference struct {
 	what   string
 	peer   string // both if empty
@@ -89,7 +89,7 @@ type forwardDifference struct {
 	is     func(q asking, rideau, peer answerView) bool
 }
 
-// forwardDifferences are all there are, to Unbound 1.17 and BIND 9.18. README.md
+// forwardDifferences are all differences from Unbound 1.17 and BIND 9.18. README.md
 // gives the reasons.
 var forwardDifferences = []forwardDifference{
 	{"ANY gets one small record that says why (RFC 8482 section 4.2), whatever there is", "", "rcode tc answer flags",
@@ -148,7 +148,7 @@ var forwardDifferences = []forwardDifference{
 		func(q asking, r, p answerView) bool { return strings.Contains(r["answer"], " dname ") }},
 }
 
-// limit is the largest answer that a client takes.
+// limit is the largest response that the client accepts.
 func (a asking) limit() int {
 	switch {
 	case a.tcp:
@@ -159,7 +159,7 @@ func (a asking) limit() int {
 	return 512
 }
 
-// oddity tells whether the response is odd in this way.
+// oddity reports whether the response is odd in this way.
 func (a asking) oddity(n int) bool {
 	letter, number, _ := worldLabel(a.name)
 	return letter == 'o' && number%14 == n
@@ -186,7 +186,7 @@ func oddQuestions() (out []asking) {
 	return out
 }
 
-// coldQuestions ask for what nobody has in the cache, with RD=0.
+// coldQuestions have RD=0 and no answer in any cache.
 func coldQuestions() (out []asking) {
 	for i := range 20 {
 		out = append(out, asking{name: fmt.Sprintf("a%d.%s", 1000+i, world), qtype: dns.TypeA, class: dns.ClassINET, edns: i%2 == 0, size: 1232})
@@ -194,8 +194,8 @@ func coldQuestions() (out []asking) {
 	return out
 }
 
-// warmQuestions are questions once more with RD=0, of those whose answers stay
-// in every cache for minutes.
+// warmQuestions repeat, with RD=0, questions whose answers stay in every cache
+// for minutes.
 func warmQuestions(asked []asking) (out []asking) {
 	for _, q := range asked {
 		letter, n, _ := worldLabel(q.name)
@@ -208,7 +208,7 @@ func warmQuestions(asked []asking) (out []asking) {
 	return out
 }
 
-// askAll asks all of addrs the same.
+// askAll sends the same query to all of addrs.
 func askAll(addrs []string, questions []asking) [][]answerView {
 	all := make([][]answerView, len(questions))
 	var wg sync.WaitGroup
@@ -226,11 +226,11 @@ func askAll(addrs []string, questions []asking) [][]answerView {
 	return all
 }
 
-// answerView is what counts of an answer, by name of the field.
+// answerView is what is compared of a response, by name of the field.
 type answerView map[string]string
 
-// differs tells in which fields two answers differ. With different codes, or one
-// truncated, the rest does not count.
+// differs returns the fields in which two responses differ. If the codes differ,
+// or one is truncated, the rest is not compared.
 func (v answerView) differs(w answerView) (fields []string) {
 	for _, field := range []string{"rcode", "tc", "question", "edns", "flags", "size", "answer", "ttl", "authority", "poison"} {
 		if field == "answer" && v["tc"] == "true" {
@@ -247,7 +247,8 @@ func (v answerView) differs(w answerView) (fields []string) {
 	return fields
 }
 
-// askView asks, twice if need be, and views the answer.
+// askView sends a query, again if there is no response, and returns the view of
+// the response.
 func askView(addr string, a asking) answerView {
 	network := "udp"
 	if a.tcp {
@@ -309,13 +310,13 @@ func viewRecord(rr dns.RR) string {
 	return strings.Join(strings.Fields(rr.String()), " ")
 }
 
-// nearTTL tells whether two lists of TTLs are the same but for the time that
-// has gone by.
+// nearTTL reports whether two lists of TTLs are the same except for the time
+// that has passed.
 func nearTTL(a, b string) bool {
 	return sameTTLs(a, b, func(int, int) bool { return false })
 }
 
-// sameTTLs is nearTTL but for pairs that are as good as the same.
+// sameTTLs is nearTTL, and also accepts pairs that are equivalent.
 func sameTTLs(a, b string, good func(a, b int) bool) bool {
 	x, y := strings.Split(a, "; "), strings.Split(b, "; ")
 	if len(x) != len(y) {
@@ -343,8 +344,7 @@ func cutLast(s string) (before, after string, ok bool) {
 	return s[:i], s[i+1:], true
 }
 
-// exchangeRaw sends octets and returns the octets with the same id that come
-// back, or nil.
+// exchangeRaw sends octets and returns the response with the same id, or nil.
 func exchangeRaw(network, addr string, msg []byte, patience time.Duration) []byte {
 	c, err := net.Dial(network, addr)
 	if err != nil {
@@ -373,7 +373,7 @@ func exchangeRaw(network, addr string, msg []byte, patience time.Duration) []byt
 	}
 }
 
-// frame is messages as they go over TCP.
+// frame encodes messages for TCP.
 func frame(msgs ...[]byte) (out []byte) {
 	for _, m := range msgs {
 		out = append(out, byte(len(m)>>8), byte(len(m)))
@@ -382,7 +382,7 @@ func frame(msgs ...[]byte) (out []byte) {
 	return out
 }
 
-// readFrame reads a message; nil if none comes.
+// readFrame reads a message from TCP; nil if there is none.
 func readFrame(r io.Reader) []byte {
 	var n [2]byte
 	if _, err := io.ReadFull(r, n[:]); err != nil {
@@ -395,8 +395,8 @@ func readFrame(r io.Reader) []byte {
 	return msg
 }
 
-// serveSockets serves a resolver that forwards to one server on real sockets,
-// and returns where.
+// serveSockets serves a resolver that forwards to one server, and returns its
+// address.
 func serveSockets(t *testing.T, up netip.AddrPort) string {
 	t.Helper()
 	return serveListener(t, up, listener.Options{Addrs: []string{"127.0.0.1:0"}}).Addr().String()

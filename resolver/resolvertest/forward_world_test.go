@@ -12,15 +12,15 @@ import (
 	"github.com/miekg/dns"
 )
 
-// The world that all resolvers of a comparison forward to. What a name holds
-// follows from the name: its label below world has a letter and a number, and
-// the number varies what the letter stands for.
+// The world is the server that all resolvers of a comparison forward to. Its
+// records follow from the name: the label below world has a letter, which says
+// what the name has, and a number, which varies that.
 //
 //	aN  records of many types, with TTLs of every kind
 //	bN  text, up to 60 KB of it
 //	cN  an alias; N%8 is of what
 //	dN  a DNAME, onto world itself
-//	eN  any name below it exists, and so do queer ones
+//	eN  any name below it exists, unusual ones included
 //	nN  NODATA; n1 and every fifth from there without an SOA record
 //	xN  NXDOMAIN, the same way
 //	rN  another response code
@@ -31,8 +31,8 @@ const world = "lab.example."
 // ttls of records, by number.
 var worldTTLs = []uint32{300, 1, 5, 30, 0, 3600, 86399, 86400, 86401, 604800, 1<<31 - 1, 1 << 31, 1<<32 - 1}
 
-// worldLabel takes the letter and number of a name, and tells how many labels
-// stand before them. Other names have no letter.
+// worldLabel returns the letter and the number of a name, and how many labels
+// precede them. Other names have no letter.
 func worldLabel(name string) (letter byte, n, below int) {
 	labels := dns.SplitDomainName(strings.ToLower(name))
 	if !dns.IsSubDomain(world, name) || len(labels) < 3 {
@@ -93,7 +93,7 @@ func worldReply(q *dns.Msg, tcp bool) *dns.Msg {
 	return m
 }
 
-// worldEnd adds what the name at the end of the aliases has.
+// worldEnd adds the records of the name at the end of the aliases.
 func worldEnd(m *dns.Msg, name string, qtype uint16) {
 	letter, n, _ := worldLabel(name)
 	found, exists := worldRecords(name, qtype)
@@ -111,7 +111,7 @@ func worldEnd(m *dns.Msg, name string, qtype uint16) {
 	m.Ns = append(m.Ns, record("%s %d IN SOA ns.%s root.%s 1 3600 600 86400 900", world, ttl, world, world))
 }
 
-// worldAlias is where a name leads, and by which records.
+// worldAlias is the target of a name that is an alias, and the records that say so.
 func worldAlias(name string) (target string, links []dns.RR) {
 	letter, n, below := worldLabel(name)
 	switch {
@@ -135,7 +135,7 @@ func worldAlias(name string) (target string, links []dns.RR) {
 	return "", nil
 }
 
-// worldRecords are what a name that is no alias has of a type.
+// worldRecords are the records of a type of a name that is no alias.
 func worldRecords(name string, t uint16) (out []dns.RR, exists bool) {
 	letter, n, below := worldLabel(name)
 	ttl := worldTTLs[n%len(worldTTLs)]
@@ -208,7 +208,7 @@ func worldRecords(name string, t uint16) (out []dns.RR, exists bool) {
 	return nil, false
 }
 
-// oddity makes a response odd. None of it is a reason not to answer.
+// oddity makes a response odd, in a way that is no reason to reject it.
 func oddity(m *dns.Msg, n int, q dns.Question, tcp bool) {
 	other := record("a1.other-%s 300 IN A 203.0.113.1", world)
 	switch n % 14 {
@@ -260,14 +260,14 @@ func oddity(m *dns.Msg, n int, q dns.Question, tcp bool) {
 	}
 }
 
-// signatures are made up, one for each set of records.
+// signatures are invented RRSIG records, one for each RRset.
 func signatures(answer []dns.RR) (out []dns.RR) {
 	seen := map[string]bool{}
 	for i, rr := range answer {
 		h := rr.Header()
 		key := fmt.Sprint(strings.ToLower(h.Name), h.Rrtype)
 		if seen[key] || i > 0 && answer[i-1].Header().Rrtype == dns.TypeDNAME {
-			continue // what follows from a DNAME has no signature
+			continue // a CNAME record that follows from a DNAME has no signature
 		}
 		seen[key] = true
 		out = append(out, &dns.RRSIG{
@@ -291,9 +291,9 @@ func serveWorld(t *testing.T) netip.AddrPort {
 	return pc.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
-// asking is one query of a comparison, in all that may vary about it.
+// asking is one query of a comparison, with everything that varies.
 type asking struct {
-	name    string // in the letters in which it is sent
+	name    string // in the letter case in which it is sent
 	qtype   uint16
 	class   uint16
 	rd, cd  bool
@@ -385,7 +385,7 @@ func askings(seed uint64, n int) (out []asking) {
 		case 1:
 			a.qtype = []uint16{dns.TypeAXFR, dns.TypeIXFR, dns.TypeMAILB, dns.TypeTKEY, dns.TypeTSIG, 0}[rnd.IntN(6)]
 			a.tcp = false
-			if a.qtype == 0 { // BIND takes its absence for that of all types
+			if a.qtype == 0 { // BIND takes its denial for that of all types
 				a.name = fmt.Sprintf("n%d.%s", 500+rnd.IntN(80), world)
 			}
 		case 2:

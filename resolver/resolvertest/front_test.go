@@ -11,9 +11,9 @@ import (
 	"rideau/resolver/listener"
 )
 
-// front puts a scenario's queries to its resolver over real sockets. To them
-// it is the handler of a listener, that gives each query the client and the time that
-// the scenario says.
+// front sends a scenario's queries to its resolver over real sockets. It is the
+// handler of the listener, and gives each query the client and the time that the
+// scenario says.
 type front struct {
 	r *run
 	l *listener.Listener
@@ -22,16 +22,16 @@ type front struct {
 	calls map[string]*frontCall
 }
 
-// frontCall is a query on its way through sockets.
+// frontCall is a query that was sent over sockets.
 type frontCall struct {
 	x       *exchange
-	pending chan struct{} // closed when Answer has left it pending
+	pending chan struct{} // closed when Answer left it pending
 	done    chan struct{} // closed when it has been finished
 	out     []byte
 	outcome resolver.Outcome
 }
 
-// socketFront has the run's queries go over real sockets.
+// socketFront makes the run send its queries over real sockets.
 func socketFront(r *run) {
 	f := &front{r: r, calls: map[string]*frontCall{}}
 	l, err := listener.Listen(f, listener.Options{Addrs: []string{"127.0.0.1:0"}, Workers: 1})
@@ -50,8 +50,8 @@ func socketFront(r *run) {
 	})
 }
 
-// ask sends the query, and returns when it has been answered or, with what is
-// to be called then, when it has to wait.
+// ask sends the query. It returns nil when the query was answered, and a function
+// that waits for the answer when the query is pending.
 func (f *front) ask(x *exchange) (wait func()) {
 	c := &frontCall{x: x, pending: make(chan struct{}), done: make(chan struct{})}
 	f.mu.Lock()
@@ -113,10 +113,10 @@ func (f *front) ask(x *exchange) (wait func()) {
 	return nil
 }
 
-// as has a query be what the scenario says, while do runs.
+// as gives q the client and the time of the scenario while do runs.
 func (f *front) as(q *resolver.Query, do func(*frontCall) ([]byte, resolver.Outcome)) ([]byte, resolver.Outcome) {
 	f.mu.Lock()
-	c := f.calls[string(q.Msg)] // who sends what nobody asked gets nothing
+	c := f.calls[string(q.Msg)] // a message of nobody in this test gets no response
 	f.mu.Unlock()
 	if c == nil {
 		return nil, resolver.Outcome{Kind: resolver.Dropped}

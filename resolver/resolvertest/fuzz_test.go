@@ -14,7 +14,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// fuzzScenario has a bit of everything that Answer decides about.
+// fuzzScenario has an example of everything that Answer decides about.
 const fuzzScenario = `
 -- policy --
 group lab 10.9.0.0/16
@@ -34,9 +34,9 @@ ok.wechat.com
 -- script --
 `
 
-// FuzzAnswer gives Answer octets that may be no query. It does not panic, what
-// it answers can be read and keeps to the rules for all answers, nothing goes
-// upstream, and on what it stops it agrees with the naive model.
+// FuzzAnswer passes arbitrary octets to Answer. It must not panic or send
+// anything upstream; its responses must be readable and keep the rules for all
+// answers, and it must block what the naive model blocks.
 func FuzzAnswer(f *testing.F) {
 	seeds := uint8(0)
 	seed := func(name string, qtype uint16, edit func(*dns.Msg)) {
@@ -84,8 +84,8 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// checkPending is about a query that Answer left pending: no ban is for it,
-// and there is an answer if nobody has room for it.
+// checkPending checks a query that Answer left pending: no ban applies to it,
+// and it gets a response if it may not wait.
 func (r *run) checkPending(x *exchange) {
 	q := &resolver.Query{Msg: x.sent, Client: x.client, Transport: x.transport, Received: epoch}
 	if _, o := r.resolver.Answer(nil, q); o.Kind != resolver.Pending {
@@ -123,9 +123,9 @@ func (c *canned) Exchange(_ context.Context, dst, query []byte) ([]byte, error) 
 	return append(dst, c.records...), nil
 }
 
-// FuzzResolve lets upstream answer with any octets. Whatever they are, what
-// the client gets from them keeps to the rules for all answers, the first time
-// and from the cache: above all it tells no banned name and no banned address.
+// FuzzResolve lets upstream answer with arbitrary octets. What the client gets
+// keeps the rules for all answers, the first time and from the cache: above all,
+// it has no banned name and no banned address.
 func FuzzResolve(f *testing.F) {
 	fuzzResponses(f, strings.Replace(fuzzScenario, "wechat.com\n", "wechat.com\n192.0.2.66\n2001:db8::/64\n", 1))
 }
@@ -211,7 +211,7 @@ func fuzzResponses(f *testing.F, scenario string) {
 			}
 			wait()
 			if x.decode(); x.err != nil {
-				return // malformed where nobody here looks
+				return // malformed in a part that is not parsed here
 			}
 			r.settle(x)
 		}

@@ -17,7 +17,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// decode reads the answer.
+// decode parses the response.
 func (x *exchange) decode() {
 	if len(x.out) == 0 {
 		return
@@ -28,8 +28,8 @@ func (x *exchange) decode() {
 	}
 }
 
-// violations holds an answer against the rules that no answer may break,
-// whatever the scenario is about.
+// violations checks a response against the rules for all responses, whatever the
+// scenario is about.
 func (r *run) violations(x *exchange) []error {
 	silent := x.outcome.Kind == resolver.Dropped || x.outcome.Kind == resolver.Limited && len(x.out) == 0
 	switch {
@@ -47,7 +47,7 @@ func (r *run) violations(x *exchange) []error {
 	v := violations{x: x, m: x.msg}
 	v.header()
 	switch x.msg.Opcode {
-	case dns.OpcodeQuery, dns.OpcodeNotify, dns.OpcodeUpdate: // what follows the others' header is unknown
+	case dns.OpcodeQuery, dns.OpcodeNotify, dns.OpcodeUpdate: // what follows the header of other opcodes is unknown
 		v.question()
 		v.edns(r.policy)
 	}
@@ -59,7 +59,7 @@ func (r *run) violations(x *exchange) []error {
 	return v.errs
 }
 
-// violations gathers what is wrong with one answer.
+// violations collects what is wrong with one response.
 type violations struct {
 	x    *exchange
 	m    *dns.Msg
@@ -72,8 +72,7 @@ func (v *violations) check(ok bool, format string, args ...any) {
 	}
 }
 
-// header: what RFC 1035 section 4.1.1 has of a resolver that serves clients
-// and no zone.
+// header: RFC 1035 section 4.1.1, for a resolver without zones of its own.
 func (v *violations) header() {
 	flags := binary.BigEndian.Uint16(v.x.sent[2:])
 	v.check(v.m.Id == binary.BigEndian.Uint16(v.x.sent), "the id is not the query's")
@@ -86,7 +85,7 @@ func (v *violations) header() {
 	v.check(v.m.CheckingDisabled == (flags&wire.FlagCD != 0), "CD is not the query's")
 }
 
-// question: it comes back octet by octet, so in the client's letter case.
+// question: it is echoed octet by octet, so in the client's letter case.
 func (v *violations) question() {
 	q := v.x.query
 	if q == nil || len(q.Question) != 1 {
@@ -101,8 +100,8 @@ func (v *violations) question() {
 	}
 }
 
-// edns: RFC 6891 section 7: an OPT record if and only if there was one. What
-// is in it is ours.
+// edns: an OPT record if and only if the query had one (RFC 6891 section 7), with
+// options of our own only.
 func (v *violations) edns(p *policy) {
 	var all []*dns.OPT
 	for _, rr := range v.m.Extra {
@@ -119,14 +118,14 @@ func (v *violations) edns(p *policy) {
 		v.check(len(all) == 0, "an OPT record that was not asked for")
 		return
 	}
-	// What is malformed may be so before its OPT record is found.
+	// A malformed query may be so before its OPT record.
 	v.check(len(all) == 1 || v.x.outcome.Kind == resolver.Malformed && len(all) == 0, "%d OPT records", len(all))
 	for _, opt := range all {
 		v.check(opt.Version() == 0, "EDNS version %d", opt.Version())
 		v.check(opt.Hdr.Ttl&0x7FFF == 0, "EDNS flags other than DO: %#x", opt.Hdr.Ttl) // RFC 6891 section 6.1.4
 		v.check(opt.UDPSize() == p.udpSize, "UDP size %d", opt.UDPSize())
 		// RFC 3225 section 3. Of two OPT records, or one that is malformed,
-		// either reading is as good: the answer is FORMERR.
+		// either reading is right: the answer is FORMERR.
 		v.check(opt.Do() == asked.Do() || v.x.outcome.Kind == resolver.Malformed, "DO is not the query's")
 		for _, o := range opt.Option {
 			code := o.Option()
@@ -140,7 +139,7 @@ func (v *violations) edns(p *policy) {
 	}
 }
 
-// size: what the client takes, and what we send at most.
+// size: within what the client accepts, and within what we send at most.
 func (v *violations) size(udpSize uint16) {
 	limit := dns.MaxMsgSize
 	if v.x.transport == resolver.UDP {
@@ -152,8 +151,8 @@ func (v *violations) size(udpSize uint16) {
 	v.check(len(v.x.out) <= limit, "%d octets; the limit is %d", len(v.x.out), limit)
 }
 
-// local: what is answered here claims no validation, and lets caches keep a
-// negative answer (RFC 2308 section 3).
+// local: a response that is made here claims no validation, and if it is negative,
+// caches may store it (RFC 2308 section 3).
 func (v *violations) local() {
 	switch v.x.outcome.Kind {
 	case resolver.Forwarded, resolver.Cached, resolver.Stale:
@@ -189,14 +188,14 @@ func (v *violations) ttl(limit uint32) {
 	}
 }
 
-// chain: an answer has what was asked for and nothing else, and who reads it but
-// once from top to bottom comes from the question's name to its end.
+// chain: an answer section has the records asked for and nothing else, in an order
+// in which one pass leads from the question's name to the end of its aliases.
 func (v *violations) chain() {
 	if len(v.m.Question) != 1 || v.m.Question[0].Qtype == dns.TypeANY {
 		return
 	}
 	q := v.m.Question[0]
-	led := []string{dns.CanonicalName(q.Name)} // names, and with a dot in front those at and below
+	led := []string{dns.CanonicalName(q.Name)} // names; with a dot in front, a name and all below it
 	known := func(name string) bool {
 		return slices.ContainsFunc(led, func(n string) bool {
 			return n == name || n[0] == '.' && dns.IsSubDomain(n[1:], name)
@@ -223,8 +222,8 @@ func (v *violations) chain() {
 	}
 }
 
-// policy: a banned name is not answered but by its ban, and an answer tells
-// no banned name or address.
+// policy: a banned name is answered by its ban only, and no answer has a banned
+// name or address.
 func (v *violations) policy() {
 	q, x := v.x.query, v.x
 	if q == nil || len(v.m.Question) != 1 {
@@ -232,7 +231,7 @@ func (v *violations) policy() {
 	}
 	switch x.outcome.Kind {
 	case resolver.Denied, resolver.Malformed, resolver.NotImplemented:
-		return // policy is not for them
+		return // policy does not apply to them
 	}
 	name := v.m.Question[0].Name
 	asked := x.model.name(name, x.client, x.answered)
@@ -267,14 +266,14 @@ func (v *violations) record(rr dns.RR, o resolver.Outcome) {
 	}
 }
 
-// leads are the types whose records send a client on to a name. The others'
-// names tell nothing that a client would go to: an SOA's come with negative
-// answers to say how long they hold.
+// leads are the types whose records lead a client to another name. The names in
+// other records do not: those of an SOA record, for example, come with every
+// negative answer.
 var leads = []uint16{
 	dns.TypeCNAME, dns.TypeDNAME, dns.TypeNS, dns.TypePTR, dns.TypeMX, dns.TypeSRV, dns.TypeNAPTR, dns.TypeSVCB, dns.TypeHTTPS,
 }
 
-// names are a record's owner and the names that it leads to.
+// names are the owner of a record and the names that it leads to.
 func names(rr dns.RR) []string {
 	if rr.Header().Rrtype == dns.TypeSOA {
 		return nil
@@ -304,7 +303,7 @@ func names(rr dns.RR) []string {
 	return out
 }
 
-// addresses are those that a record leads to.
+// addresses are the addresses that a record leads to.
 func addresses(rr dns.RR) []netip.Addr {
 	var out []netip.Addr
 	add := func(b []byte) {

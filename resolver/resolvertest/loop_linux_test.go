@@ -8,9 +8,9 @@ import (
 	"rideau/resolver/batch"
 )
 
-// loopResolve finishes a query that Answer left pending as a worker does that
-// has a loop of its own: with Waiters, and with Resolve for what they hand
-// over. Responses take no time; only patience has an end.
+// loopResolve finishes a query that Answer left pending as a worker with an event
+// loop does: with Waiters, and with Resolve for the queries that they hand over.
+// Responses take no time by this clock, but timeouts pass.
 func loopResolve(r *run, dst []byte, q *resolver.Query) ([]byte, resolver.Outcome) {
 	poller, err := batch.NewPoller()
 	if err != nil {
@@ -44,7 +44,7 @@ func loopResolve(r *run, dst []byte, q *resolver.Query) ([]byte, resolver.Outcom
 	if w.Waiting() != 0 {
 		r.t.Errorf("%d queries wait after the answer", w.Waiting())
 	}
-	// Others may wait for what is still to come.
+	// Other queries may wait for a response that is still to come.
 	go func() {
 		for w.Open() > 0 {
 			turn()
@@ -55,7 +55,7 @@ func loopResolve(r *run, dst []byte, q *resolver.Query) ([]byte, resolver.Outcom
 	return append(dst, l.answer...), l.outcome
 }
 
-// loop is where a loop's answers go.
+// loop takes the answers of a loop.
 type loop struct {
 	r        *run
 	poller   *batch.Poller

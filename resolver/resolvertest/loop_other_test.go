@@ -2,5 +2,5 @@
 
 package resolvertest
 
-// loopResolve is how queries are finished where there are no loops.
+// loopResolve finishes queries on systems without an event loop.
 var loopResolve = plainResolve

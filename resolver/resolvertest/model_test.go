@@ -15,9 +15,9 @@ import (
 	"rideau/resolver/wire"
 )
 
-// model is policy as one would first think of it: every entry of every list,
-// tried one after the other. It shares the lists' readers with the real one
-// and nothing else, and is what answers are held against.
+// model is a naive implementation of policy, which compares every entry of every
+// list. It shares the readers of lists with the real one and nothing else, and
+// answers are checked against it.
 type model struct {
 	policy  *policy
 	entries []modelEntry
@@ -31,8 +31,8 @@ type modelEntry struct {
 	except bool // a name that the list lets through
 }
 
-// newModel reads the lists that a successful load has read. Entries that say more
-// than that something is listed, or is not, for all types, are beyond it, as those of policy zones are.
+// newModel reads the lists of a load that succeeded. It does not support entries
+// that depend on more than the name or address, and policy zones.
 func newModel(p *policy, files map[string]string) (*model, error) {
 	m := &model{policy: p}
 	for _, l := range p.Lists {
@@ -68,8 +68,8 @@ func (m *model) group(client netip.Addr) string {
 	return id
 }
 
-// verdict is what applies to one name or address. allowed wins over the
-// others, and banned over monitored.
+// verdict is what applies to one name or address: allowed before banned, and
+// banned before monitored.
 type modelVerdict struct {
 	allowed, banned, monitored bool
 }
@@ -78,7 +78,7 @@ func (m *model) name(name string, client netip.Addr, now time.Time) modelVerdict
 	return m.target(name, name, client, now)
 }
 
-// target is the verdict on a name that the answer about another leads to.
+// target is the verdict on a name that the answer for another name leads to.
 func (m *model) target(asked, name string, client netip.Addr, now time.Time) modelVerdict {
 	without := m.lists(covers(asked, true))
 	maps.Copy(without, m.lists(covers(name, true)))
@@ -91,7 +91,7 @@ func (m *model) addr(asked string, a netip.Addr, client netip.Addr, now time.Tim
 	return m.verdict(client, now, m.lists(covers(asked, true)), listed)
 }
 
-// covers tells the entries that list a name, or except it.
+// covers returns the entries that list a name, or except it.
 func covers(name string, except bool) func(modelEntry) bool {
 	name = fold(name)
 	return func(e modelEntry) bool {

@@ -36,13 +36,13 @@ type policy struct {
 	rate, burst      int
 }
 
-// forward is a zone's way to upstreams of its own.
+// forward sends zones to upstreams of their own.
 type forward struct {
 	zones     []string
 	upstreams []string
 }
 
-// parsePolicy reads a policy file. What it does not say is as README.md tells.
+// parsePolicy parses a policy file. README.md has the defaults.
 func parsePolicy(text string, first int) (*policy, error) {
 	lines, err := parseLines(text, first)
 	if err != nil {
@@ -61,7 +61,7 @@ func parsePolicy(text string, first int) (*policy, error) {
 	for i := range lines {
 		l := &lines[i]
 		words := l.words
-		for _, in := range l.block { // a line that goes on
+		for _, in := range l.block { // a line that continues
 			more, err := split(in.text)
 			if err != nil {
 				return nil, &lineError{in.at, err}

@@ -49,10 +49,10 @@ const (
 		"000c 0004 00000000" // padding
 )
 
-// probes are messages, and what has to come back. Each is sent by UDP and by
-// TCP, to a listener with a resolver behind it. What is wanted is the code,
-// the flags, whether the question is echoed octet for octet, the number of
-// answers, and the EDNS version with DO and the options that come back.
+// probes are messages and the responses that they must get. Each is sent by UDP
+// and by TCP to a listener with a resolver. A response is described by its code,
+// its flags, whether the question is echoed octet for octet, the number of
+// answers, and the EDNS version, DO and options.
 var probes = []struct {
 	name  string // docs/conformance.md refers to it
 	query string // octets in hexadecimal, but for the id
@@ -117,7 +117,7 @@ var probes = []struct {
 	{"AXFR", "0100 0001 0000 0000 0000 07 6578616d706c65 03 6f7267 00 00fc 0001", "REFUSED qr rd ra echo 0"},
 	{"class CH", "0100 0001 0000 0000 0000 07 76657273696f6e 04 62696e64 00 0010 0003", "REFUSED qr rd ra echo 0"},
 	{"NXDOMAIN", "0100 0001 0000 0000 0000 04 676f6e65 07 6578616d706c65 03 6f7267 00 0001 0001", "NXDOMAIN qr rd ra echo 0"},
-	// What is no query (RFC 1035 section 4.1.1).
+	// Messages that are no query (RFC 1035 section 4.1.1).
 	{"response", "8180 0001 0000 0000 0000" + probeSOA, "silence"},
 	{"response with FORMERR", "8181 0000 0000 0000 0000", "silence"},
 	{"less than a header", "0100 0001 0000", "silence"},
@@ -126,7 +126,7 @@ var probes = []struct {
 // TestProbe sends each of the probes by UDP and by TCP.
 func TestProbe(t *testing.T) {
 	addr := probed(t, listener.Options{}).Addr().String()
-	for _, network := range []string{"udp", "tcp"} { // for whoever does not desire recursion
+	for _, network := range []string{"udp", "tcp"} { // a query without RD
 		if got := probe(network, addr, unhex(t, "0100 0001 0000 0000 0000"+probeSOA)); !strings.HasPrefix(got, "NOERROR") {
 			t.Fatalf("%s: %s", network, got)
 		}
@@ -143,7 +143,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// probed serves the probes' resolver.
+// probed serves the resolver that probes are sent to.
 func probed(t *testing.T, o listener.Options) *listener.Listener {
 	t.Helper()
 	var u Upstream
@@ -161,7 +161,7 @@ func probed(t *testing.T, o listener.Options) *listener.Listener {
 	return serveListener(t, u.Addr(), o)
 }
 
-// unhex is a message with the id 4711.
+// unhex is the message in hexadecimal, with the id 4711.
 func unhex(t *testing.T, s string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString("1267" + strings.ReplaceAll(s, " ", ""))
@@ -171,7 +171,7 @@ func unhex(t *testing.T, s string) []byte {
 	return b
 }
 
-// probe sends octets, and sums up what comes back.
+// probe sends octets, and describes the response.
 func probe(network, addr string, q []byte) string {
 	patience := 4 * time.Second
 	if len(q) < 12 || q[2]&0x80 != 0 {
@@ -235,7 +235,7 @@ func probeQuestion(m []byte) []byte {
 	return m[12:min(at+5, len(m))]
 }
 
-// streamProbes are what TCP has beyond single messages (RFC 7766).
+// streamProbes are probes that only TCP has (RFC 7766).
 var streamProbes = []struct {
 	name string
 	o    listener.Options
@@ -327,7 +327,7 @@ var streamProbes = []struct {
 		var refused int
 		for range 8 {
 			c, err := net.Dial("tcp", addr)
-			if err != nil { // it was quick
+			if err != nil { // the response was quick
 				refused++
 				continue
 			}
@@ -362,7 +362,7 @@ func TestProbeStreams(t *testing.T) {
 	}
 }
 
-// question4711 is the plainest of queries, with an id.
+// question4711 is a minimal query with the id 4711.
 func question4711(t *testing.T, id uint16) []byte {
 	q := unhex(t, "0100 0001 0000 0000 0000"+probeSOA)
 	binary.BigEndian.PutUint16(q, id)
@@ -380,7 +380,7 @@ func dialProbe(t *testing.T, addr string) net.Conn {
 	return c
 }
 
-// readIDs reads n answers.
+// readIDs reads n responses, and returns their ids.
 func readIDs(t *testing.T, c net.Conn, n int) (ids []uint16) {
 	t.Helper()
 	for range n {
@@ -410,13 +410,13 @@ func wantEnd(t *testing.T, c net.Conn) {
 	}
 }
 
-// TestProbeAddresses: who asks any of a machine's addresses is answered from that
-// one.
+// TestProbeAddresses: a response comes from the address that the query was sent
+// to, whichever address of the machine that is.
 func TestProbeAddresses(t *testing.T) {
 	l := probed(t, listener.Options{Addrs: []string{":0"}})
 	for _, ip := range []string{"127.0.0.1", "127.0.0.2", "127.9.8.7", "::1"} {
 		if strings.HasPrefix(ip, "127.") && ip != "127.0.0.1" && runtime.GOOS != "linux" {
-			continue // not this host's everywhere
+			continue // some hosts lack this address
 		}
 		if ip == "::1" {
 			c, err := net.ListenPacket("udp", "[::1]:0")

@@ -14,7 +14,7 @@ import (
 	"rideau/resolver"
 )
 
-// exchange is a query and what became of it.
+// exchange is a query and its response.
 type exchange struct {
 	at        int    // line of the script
 	sent      []byte // the query's octets
@@ -23,14 +23,14 @@ type exchange struct {
 	transport resolver.Transport
 	keepalive uint16
 
-	policy   *blocklists.Snapshot // that served when the answer was made
+	policy   *blocklists.Snapshot // in use when the response was made
 	model    *model
 	answered time.Time
-	out      []byte   // the answer's octets; none if nothing was sent
-	msg      *dns.Msg // of out; nil if there is none, or none that can be read
+	out      []byte   // the response; empty if none was sent
+	msg      *dns.Msg // of out; nil if there is none, or it cannot be parsed
 	err      error    // why not
 	outcome  resolver.Outcome
-	checked  bool // an expectation looked at it
+	checked  bool // an expectation checked it
 }
 
 // newExchange reads the words of a query: NAME TYPE [OPTION...]
@@ -92,8 +92,8 @@ func lookUp[T any](p *T, from map[string]T, s string) error {
 	return nil
 }
 
-// newRaw makes a query of octets in hexadecimal, for what no library would
-// send.
+// newRaw makes a query of octets in hexadecimal, for messages that no library
+// sends.
 func newRaw(l *line, words []string) (*exchange, error) {
 	sent, err := hex.DecodeString(strings.Join(words, ""))
 	if err != nil {
@@ -106,7 +106,7 @@ func newRaw(l *line, words []string) (*exchange, error) {
 	return x, nil
 }
 
-// String shows the answer, for messages about failures.
+// String describes the response, for error messages.
 func (x *exchange) String() string {
 	switch {
 	case len(x.out) == 0:

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// The README's example runs, and the README has every word there is.
+// TestREADME: the README's example runs, and the README mentions every word of the
+// language.
 func TestREADME(t *testing.T) {
 	b, err := os.ReadFile("README.md")
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestPolicyZonesLikeBIND asks BIND and Rideau the same about the same zones:
-// generated ones of all triggers and actions, few and many, as given and
-// overridden.
+// TestPolicyZonesLikeBIND sends BIND and Rideau the same queries under the same
+// policy zones: generated ones with all triggers and actions, few and many, as
+// given and overridden.
 func TestPolicyZonesLikeBIND(t *testing.T) {
 	up := serveAuthority(t)
 	for _, c := range []struct {
@@ -40,7 +40,7 @@ func TestPolicyZonesLikeBIND(t *testing.T) {
 			bind, rideau := startBIND(t, up, zones), startRideau(t, up, zones)
 			met := 0
 			for i, got := range compare([]peer{bind, rideau}, questions) {
-				if got[0] == "nothing" && got[1] != "nothing" { // once more: it may have been busy
+				if got[0] == "nothing" && got[1] != "nothing" { // again: it may have been busy
 					got[0] = summary(bind(questions[i].msg(), questions[i].from))
 				}
 				if got[0] == got[1] {
@@ -57,8 +57,8 @@ func TestPolicyZonesLikeBIND(t *testing.T) {
 	}
 }
 
-// TestPolicyZonesByServers compares the triggers on name servers. BIND asks
-// for the servers by itself; Rideau goes by what the response tells.
+// TestPolicyZonesByServers compares the triggers on name servers. BIND queries
+// for the servers itself; Rideau uses those that the response names.
 func TestPolicyZonesByServers(t *testing.T) {
 	up := serveAuthority(t)
 	zones := []policyZone{
@@ -84,8 +84,9 @@ func TestPolicyZonesByServers(t *testing.T) {
 	}
 }
 
-// knownDifferences are where Rideau answers otherwise than BIND 9.18 or
-// Unbound 1.17, and why. What is empty is the same as Rideau's. README.md tells of them.
+// knownDifferences are the cases in which Rideau answers differently from BIND
+// 9.18 or Unbound 1.17. An empty answer is the same as Rideau's. README.md lists
+// them with the reasons.
 var knownDifferences = []struct {
 	zones         []policyZone
 	name          string
@@ -113,7 +114,7 @@ var knownDifferences = []struct {
 		"ANY gets the local data that there is"},
 }
 
-// zonesOf are zones of one record each.
+// zonesOf makes zones of one record each.
 func zonesOf(records ...string) (out []policyZone) {
 	for _, r := range records {
 		out = append(out, policyZone{records: []string{r}})
@@ -121,8 +122,8 @@ func zonesOf(records ...string) (out []policyZone) {
 	return out
 }
 
-// TestKnownDifferences holds the list: what is on it is still so, with the
-// versions of the peers that it is about.
+// TestKnownDifferences: every difference on the list still exists, with those
+// versions of the peers.
 func TestKnownDifferences(t *testing.T) {
 	up := serveAuthority(t)
 	old := strings.Contains(version(t, "named", "-v"), "BIND 9.18.") && strings.Contains(version(t, "unbound", "-V"), "Version 1.17.")

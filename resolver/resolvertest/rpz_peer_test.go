@@ -29,9 +29,8 @@ import (
 	"rideau/resolver/upstream/do53"
 )
 
-// authority answers for all below example: what a name holds follows from the
-// name. It stands for the rest of the world, from which all of the
-// resolvers that are compared forward.
+// authority answers for all names below example, whose records follow from the
+// name. It is the server that all resolvers of a comparison forward to.
 //
 //	hN  has addresses; aN and bN are aliases over one and two steps
 //	mN  has MX, sN SRV, tN TXT; nN has HTTPS; xN does not exist
@@ -114,7 +113,7 @@ func serverOf(zone string) string {
 
 func serverAddr(zone string) string { return fmt.Sprintf("198.51.100.%d", 1+number(zone)%250) }
 
-// records are what a name that is no alias has of a type.
+// records are the records of a type of a name that is no alias.
 func records(name string, t uint16) (out []dns.RR, exists bool) {
 	label, _, _ := strings.Cut(name, ".")
 	if zone := zoneOfName(name); name == zone {
@@ -164,20 +163,20 @@ func records(name string, t uint16) (out []dns.RR, exists bool) {
 	return out, true
 }
 
-// policyZone is a policy zone, and what a resolver makes of it.
+// policyZone is a policy zone, and the action that overrides its own.
 type policyZone struct {
 	records  []string // relative to the zone
-	override string   // BIND's word; empty for given
+	override string   // in BIND's words; empty for given
 }
 
 func (z policyZone) text() string {
 	return "$TTL 300\n@ IN SOA localhost. root.localhost. 1 3600 600 86400 300\n@ IN NS localhost.\n" + strings.Join(z.records, "\n") + "\n"
 }
 
-// peer answers queries; nil is no answer.
+// peer answers queries; nil is no response.
 type peer func(q *dns.Msg, from string) *dns.Msg
 
-// socketPeer asks the resolver at addr.
+// socketPeer queries the resolver at addr.
 func socketPeer(addr string) peer {
 	return func(q *dns.Msg, from string) *dns.Msg {
 		c := dns.Client{Timeout: 700 * time.Millisecond, Dialer: &net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(from)}, Timeout: 700 * time.Millisecond}}
@@ -189,7 +188,7 @@ func socketPeer(addr string) peer {
 	}
 }
 
-// program is the path of a program, or an end to the test without it.
+// program is the path of a program. The test is skipped if it is not installed.
 func program(t *testing.T, name string) string {
 	t.Helper()
 	for _, path := range []string{"/usr/sbin/" + name, "/usr/bin/" + name, "/usr/local/sbin/" + name} {
@@ -204,8 +203,8 @@ func program(t *testing.T, name string) string {
 	return ""
 }
 
-// startPeer runs a resolver until the test ends, and waits until it answers.
-// Something else may take the port in between: then it is tried with another.
+// startPeer runs a resolver until the test ends, and waits until it answers. If
+// another program takes the port in between, startPeer tries another port.
 func startPeer(t *testing.T, name string, configure func(dir string, port int) (args []string)) (ask peer, dir string) {
 	t.Helper()
 	path := program(t, name)
@@ -261,7 +260,7 @@ func freePort(t *testing.T) int {
 func startBIND(t *testing.T, upstream netip.AddrPort, zones []policyZone) peer {
 	t.Helper()
 	ask, dir := startPeer(t, "named", func(dir string, port int) []string { return configureBIND(t, dir, port, upstream, zones) })
-	// It answers before its policy is there.
+	// BIND answers before its policy is loaded.
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		log, _ := os.ReadFile(filepath.Join(dir, "log"))
 		if strings.Count(string(log), ": reload done: success") >= len(zones) {
@@ -427,7 +426,7 @@ func serveAuthority(t *testing.T) netip.AddrPort {
 	t.Helper()
 	var pc net.PacketConn
 	var l net.Listener
-	for tries := 0; l == nil; tries++ { // connections that are over keep ports, of TCP alone
+	for tries := 0; l == nil; tries++ { // closed connections keep ports, of TCP only
 		var err error
 		if pc, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
 			t.Fatal(err)
@@ -446,7 +445,7 @@ func serveAuthority(t *testing.T) netip.AddrPort {
 	return netip.MustParseAddrPort(pc.LocalAddr().String())
 }
 
-// summary is what counts of an answer.
+// summary is what is compared of a response.
 func summary(m *dns.Msg) string {
 	if m == nil {
 		return "nothing"
@@ -487,7 +486,8 @@ func (q question) String() string {
 	return fmt.Sprintf("%s %s from %s do=%v cd=%v", q.name, dns.TypeToString[q.qtype], q.from, q.do, q.cd)
 }
 
-// compare asks all peers the same and returns how each differs from the first.
+// compare sends the same query to all peers, and returns how each response differs
+// from the first.
 func compare(peers []peer, questions []question) [][]string {
 	out := make([][]string, len(questions))
 	var wg sync.WaitGroup
@@ -507,7 +507,7 @@ func compare(peers []peer, questions []question) [][]string {
 	return out
 }
 
-// generatedZones are policy zones of random entries, and questions that meet
+// generatedZones are policy zones with random entries, and questions that match
 // many of them.
 func generatedZones(seed uint64, zones, entries int) ([]policyZone, []question) {
 	rnd := rand.New(rand.NewPCG(seed, 1))

@@ -10,8 +10,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// parseRules reads an upstream file: a line for each question, with what is
-// answered indented below it.
+// parseRules parses an upstream file: a line for each question, with the response
+// indented below it.
 func parseRules(text string, first int) ([]*rule, error) {
 	lines, err := parseLines(text, first)
 	if err != nil {
@@ -34,7 +34,7 @@ func parseRules(text string, first int) ([]*rule, error) {
 	return rules, nil
 }
 
-// parseRule reads the line of a question: NAME TYPE [RCODE] [OPTION...]
+// parseRule parses the line of a question: NAME TYPE [RCODE] [OPTION...]
 func parseRule(l *line) (*rule, error) {
 	if len(l.words) < 2 {
 		return nil, errors.New("a question is NAME TYPE [RCODE] [OPTION...]")

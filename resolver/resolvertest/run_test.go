@@ -25,10 +25,10 @@ import (
 	"rideau/resolver/upstream/do53"
 )
 
-// epoch is when every scenario begins.
+// epoch is the time at which every scenario begins.
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// run is a scenario under way.
+// run is a scenario that is being run.
 type run struct {
 	t    testing.TB
 	path string
@@ -45,39 +45,38 @@ type run struct {
 	counters  *resolver.Counters
 	records   *audit.Log
 	events    *audit.Reader
-	unseen    []audit.Record // events that no expectation named yet
+	unseen    []audit.Record // events that no expectation has named yet
 	resolve   resolveFunc
-	front     func(*exchange) (wait func()) // in place of answer, if not nil
+	front     func(*exchange) (wait func()) // used instead of answer, if not nil
 	upstreams map[string]*Upstream
-	groups    map[string]*upstream.Group // by who is in them
+	groups    map[string]*upstream.Group // by the names of their members
 
 	last    *exchange
 	started map[string]*pending
 	serial  uint16 // of the last query's id
-	// background is set once something may be under way while no query
-	// waits.
+	// background is set if queries may be sent upstream while no client waits.
 	background bool
 }
 
-// file is a file of a scenario as it is now.
+// file is the present content of a file of a scenario.
 type file struct {
 	text  string
-	first int // line of the scenario's file where it begins
+	first int // the line of the scenario where it begins
 }
 
-// pending is a query that was started and not yet awaited.
+// pending is a query between start and await.
 type pending struct {
 	*exchange
 	done chan struct{}
 }
 
-// clock is a clock that stands still until it is moved.
+// clock is a clock that stands still until it is set.
 type clock struct {
 	mu  sync.Mutex // guards now
 	now time.Time
 }
 
-// Now is the time.
+// Now returns the time.
 func (c *clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,8 +90,8 @@ func (c *clock) set(t time.Time) {
 }
 
 // runFile runs the scenario in a file. It fails the test with the file and
-// line of each expectation that does not hold. Queries that have to wait are
-// finished by resolve.
+// line of each expectation that does not hold. resolve finishes
+// the queries that are left pending.
 func runFile(t testing.TB, path string, resolve resolveFunc, set ...func(*run)) {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -114,7 +113,7 @@ func runFile(t testing.TB, path string, resolve resolveFunc, set ...func(*run)) 
 	r.finish()
 }
 
-// newRun is a scenario just before its script begins.
+// newRun prepares a scenario up to the start of its script.
 func newRun(t testing.TB, path string, data []byte) *run {
 	t.Helper()
 	r := &run{t: t, path: path, files: readFiles(data), started: map[string]*pending{}, resolve: plainResolve}
@@ -125,13 +124,13 @@ func newRun(t testing.TB, path string, data []byte) *run {
 	return r
 }
 
-// readFiles takes a txtar archive apart and notes where each file begins.
+// readFiles parses a txtar archive, and notes where each file begins.
 func readFiles(data []byte) map[string]file {
 	files := map[string]file{}
 	a := txtar.Parse(data)
 	at := 1 + strings.Count(string(a.Comment), "\n")
 	for _, f := range a.Files {
-		at++ // its marker
+		at++ // the line that names the file
 		files[f.Name] = file{string(f.Data), at}
 		at += strings.Count(string(f.Data), "\n")
 	}
@@ -144,7 +143,7 @@ func (r *run) failf(at int, format string, args ...any) {
 	r.t.Errorf("%s:%d: %s", r.path, at, fmt.Sprintf(format, args...))
 }
 
-// fatal ends the scenario. An error that knows its line wins over at.
+// fatal ends the scenario. The line of a lineError takes precedence over at.
 func (r *run) fatal(at int, err error) {
 	r.t.Helper()
 	if le := (*lineError)(nil); errors.As(err, &le) {
@@ -223,8 +222,8 @@ func (r *run) readPolicy() (*policy, error) {
 	return p, nil
 }
 
-// exchanger is the group of the upstreams that are named. As in the program,
-// a reload that changes nothing about them keeps them.
+// exchanger returns the group of the named upstreams. As in the server, a reload
+// that changes nothing about them keeps the group.
 func (r *run) exchanger(p *policy, names []string) (upstream.Upstream, error) {
 	key := fmt.Sprint(names, p.attempt, p.total)
 	if g := r.groups[key]; g != nil {
@@ -244,8 +243,8 @@ func (r *run) exchanger(p *policy, names []string) (upstream.Upstream, error) {
 	return g, nil
 }
 
-// load makes the State that a policy asks for, as the program does at its
-// start and on reload. On error nothing has changed.
+// load makes the State of a policy, as the server does at the start and on reload.
+// On error nothing has changed.
 func (r *run) load(p *policy, force bool) (*resolver.State, error) {
 	opt := compile.Options{Now: r.clock.Now(), Force: force, Slots: &r.slots}
 	snapshot, _, err := compile.Load(context.Background(), p.Policy, r.snapshot, opt)
@@ -282,7 +281,7 @@ func (r *run) load(p *policy, force bool) (*resolver.State, error) {
 	return st, nil
 }
 
-// finish checks what holds for a whole scenario.
+// finish checks the rules for a whole scenario.
 func (r *run) finish() {
 	r.unchecked()
 	for name, p := range r.started {
@@ -295,7 +294,7 @@ func (r *run) finish() {
 	}
 }
 
-// unchecked fails a query at whose answer no expectation looked.
+// unchecked fails a query whose response no expectation checked.
 func (r *run) unchecked() {
 	if r.last != nil && !r.last.checked {
 		r.failf(r.last.at, "nothing is expected of this query; it got: %v", r.last)

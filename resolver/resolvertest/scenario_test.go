@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestScenario runs every scenario there is: with the calls that a listener
-// makes, with those of a worker's loop, and over real sockets. One alone:
+// TestScenario runs every scenario: with the calls of a listener, with those of a
+// worker's event loop, and over real sockets. To run one:
 //
 //	go test ./resolver/resolvertest -run Scenario/block-suffix
 func TestScenario(t *testing.T) {

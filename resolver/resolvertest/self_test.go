@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// recorder is a test that is allowed to fail.
+// recorder is a testing.TB whose failures are recorded.
 type recorder struct {
 	testing.TB
 	mu   sync.Mutex // guards errs
@@ -28,7 +28,7 @@ func (r *recorder) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// runText runs a scenario and returns what it complains about.
+// runText runs a scenario and returns its failures.
 func runText(t *testing.T, text string) []string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.txtar")
@@ -48,8 +48,7 @@ func runText(t *testing.T, text string) []string {
 	return r.errs
 }
 
-// common is the beginning of the scenarios below: line 17 is the first of the
-// script.
+// common is the start of the scenarios below. Line 17 is the first of the script.
 const common = `A comment.
 
 -- policy --
@@ -73,8 +72,8 @@ const (
 	banned = "query banned.example A\n"
 )
 
-// failing are scripts that must fail, after common: the line and a part of
-// the first complaint.
+// failing are scripts that must fail after common, with the line and a part of
+// the first failure.
 var failing = []struct{ script, line, want string }{
 	{www + "expect NXDOMAIN", "18", "got NOERROR"},
 	{www + "expect NOERROR aa", "18", "aa is not so"},
@@ -110,7 +109,7 @@ var failing = []struct{ script, line, want string }{
 	{banned + "outcome blocked\nblocks ca-test 2", "19", "got 1"},
 	{banned + "outcome blocked\nmonitored ca-test 1", "19", "got 0"},
 	{banned + "outcome blocked\nblocks other 1", "19", "no such ban"},
-	// What a script must not leave out, or cannot mean.
+	// Scripts with something missing, or without meaning.
 	{www, "17", "nothing is expected"},
 	{"query www.example.net A\nexpect REFUSED", "18", "got SERVFAIL"},
 	{"query www.example.net A\nexpect SERVFAIL", "0", "does not answer"},
@@ -141,8 +140,8 @@ var failing = []struct{ script, line, want string }{
 	{"    indented", "17", "nothing above"},
 }
 
-// An expectation that does not hold fails its scenario, with its line and
-// what came. Were it not so, every scenario would pass.
+// TestFailing: an expectation that does not hold fails its scenario, with its line
+// and what was received. Otherwise every scenario would pass.
 func TestRunFails(t *testing.T) {
 	for _, c := range failing {
 		errs := runText(t, common+c.script+"\n")

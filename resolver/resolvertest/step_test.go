@@ -14,7 +14,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// actions are what a script can do, by the word that it begins with.
+// actions are the steps that do something, by their first word.
 func (r *run) actions() map[string]func(*line, []string) error {
 	return map[string]func(*line, []string) error{
 		"query": r.ask, "send": r.send, "start": r.start, "await": r.await,
@@ -23,7 +23,7 @@ func (r *run) actions() map[string]func(*line, []string) error {
 	}
 }
 
-// step carries out the first of the lines, and says how many it was.
+// step runs the step that lines begin with, and returns how many lines it has.
 func (r *run) step(lines []line) int {
 	l := &lines[0]
 	word, args := l.words[0], l.words[1:]
@@ -37,7 +37,7 @@ func (r *run) step(lines []line) int {
 	n := 1
 	var err error
 	switch word {
-	case "answer", "authority", "additional", "ede": // in rows
+	case "answer", "authority", "additional", "ede": // consecutive lines
 		for n < len(lines) && lines[n].words[0] == word {
 			n++
 		}
@@ -65,7 +65,7 @@ func (r *run) ask(l *line, words []string) error {
 	return err
 }
 
-// carryOut takes an exchange to its end, however long that takes.
+// carryOut answers a query, and waits for as long as that takes.
 func (r *run) carryOut(x *exchange) {
 	if wait := r.answer(x); wait != nil {
 		wait()
@@ -120,9 +120,9 @@ func (r *run) await(_ *line, words []string) error {
 	return nil
 }
 
-// answer puts a query to the resolver as a listener does: first Answer, on
-// the buffers it reads and writes with, and what is left pending by the
-// function it returns, on copies of them.
+// answer passes a query to the resolver as a listener does: to Answer, with the
+// listener's own buffers. If the query is left pending, the function that answer
+// returns finishes it, with copies of the buffers.
 func (r *run) answer(x *exchange) (wait func()) {
 	if r.front != nil {
 		return r.front(x)
@@ -130,7 +130,7 @@ func (r *run) answer(x *exchange) (wait func()) {
 	msg := slices.Clone(x.sent)
 	q := &resolver.Query{Msg: msg, Client: x.client, Transport: x.transport, Received: r.clock.Now(), Keepalive: x.keepalive}
 	before := r.asked()
-	// The answer is appended: what stands in the buffer stays.
+	// The response is appended: the content of the buffer stays.
 	const head = "head"
 	out, o := r.resolver.Answer([]byte(head), q)
 	if string(out[:len(head)]) != head {
@@ -161,15 +161,15 @@ func (r *run) answer(x *exchange) (wait func()) {
 	}
 }
 
-// resolveFunc is a way to finish a query that Answer left pending.
+// resolveFunc finishes a query that Answer left pending.
 type resolveFunc func(r *run, dst []byte, q *resolver.Query) ([]byte, resolver.Outcome)
 
-// plainResolve is what listeners do on a goroutine.
+// plainResolve calls Resolve, as listeners do on a goroutine.
 func plainResolve(r *run, dst []byte, q *resolver.Query) ([]byte, resolver.Outcome) {
 	return r.resolver.Resolve(context.Background(), dst, q)
 }
 
-// asked is how many questions all upstreams have heard.
+// asked is how many queries all upstreams together have received.
 func (r *run) asked() int {
 	n := 0
 	for _, u := range r.upstreams {
@@ -178,7 +178,7 @@ func (r *run) asked() int {
 	return n
 }
 
-// settle reads the answer and holds it against the rules for all answers.
+// settle parses the response, and checks it against the rules for all responses.
 func (r *run) settle(x *exchange) {
 	x.answered, x.policy, x.model = r.clock.Now(), r.snapshot, r.model
 	r.background = r.background || x.outcome.Kind == resolver.Stale
@@ -188,7 +188,7 @@ func (r *run) settle(x *exchange) {
 	}
 }
 
-// wait is "wait DURATION". Bans that begin or end on the way do so.
+// wait is "wait DURATION". Bans begin and end as time passes.
 func (r *run) wait(_ *line, words []string) error {
 	if len(words) != 1 {
 		return errors.New("wait takes a duration")
@@ -207,7 +207,7 @@ func (r *run) wait(_ *line, words []string) error {
 }
 
 // write is "write FILE" with the new content indented below it. An upstream
-// says so from then on; the resolver waits for a reload.
+// answers by it at once; the resolver waits for a reload.
 func (r *run) write(l *line, words []string) error {
 	if len(words) != 1 {
 		return errors.New("write takes a file's name")
@@ -261,7 +261,7 @@ func (r *run) reload(_ *line, words []string) error {
 	}
 	r.resolver.SetState(st)
 	if !slices.Equal(old.upstreams, p.upstreams) || !reflect.DeepEqual(old.forwards, p.forwards) {
-		r.cache.Flush() // as the program does it: other servers may say other things
+		r.cache.Flush() // as in the server: other upstreams may answer differently
 	}
 	return nil
 }

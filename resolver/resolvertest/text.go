@@ -20,7 +20,7 @@ type line struct {
 	indent string // of the first line of block
 }
 
-// blockText is the block as a file.
+// blockText is the block as the text of a file.
 func (l *line) blockText() string {
 	var b strings.Builder
 	for _, in := range l.block {
@@ -30,8 +30,8 @@ func (l *line) blockText() string {
 }
 
 // parseLines reads text whose first line is line number first of its file.
-// Blank lines and those that begin with # are passed over, except in blocks,
-// whose every line counts.
+// Blank lines and lines that begin with # are skipped, except in blocks, where
+// every line counts.
 func parseLines(text string, first int) ([]line, error) {
 	var out []line
 	for i, s := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
@@ -59,7 +59,7 @@ func parseLines(text string, first int) ([]line, error) {
 	return out, nil
 }
 
-// lineError is what is wrong with a line.
+// lineError is an error in a line.
 type lineError struct {
 	at  int
 	err error
@@ -68,8 +68,8 @@ type lineError struct {
 func (e *lineError) Error() string { return fmt.Sprintf("line %d: %v", e.at, e.err) }
 func (e *lineError) Unwrap() error { return e.err }
 
-// split cuts a line into words at white space. Between double quotes a word
-// holds any character, and the quotes go. A # that begins a word begins a
+// split splits a line into words at white space. Between double quotes a word may
+// have any character; the quotes are removed. A # at the start of a word begins a
 // comment.
 func split(s string) ([]string, error) {
 	var words []string
@@ -101,9 +101,8 @@ func split(s string) ([]string, error) {
 	}
 }
 
-// options reads words as options: "key=value", or "key" alone, which has the
-// value "". Each setter takes the value; a word that no setter knows is an
-// error.
+// options parses words as options: "key=value", or "key", which has the value "".
+// The setter of a key is called with its value. A key without a setter is an error.
 func options(words []string, set map[string]func(string) error) error {
 	for _, w := range words {
 		key, value, _ := strings.Cut(w, "=")
@@ -138,7 +137,7 @@ func setDuration(p *time.Duration) func(string) error {
 	return func(s string) (err error) { *p, err = time.ParseDuration(s); return err }
 }
 
-// fold is a name as it is compared: lower case, and with its last dot.
+// fold is the form in which names are compared: lower case, with the last dot.
 func fold(name string) string {
 	name = strings.ToLower(name)
 	if !strings.HasSuffix(name, ".") {

@@ -11,9 +11,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Upstream is a name server that says what it was told to, on one port of
-// 127.0.0.1 for UDP and TCP alike, and remembers what it was asked. The zero
-// value is ready for Start. It is safe for concurrent use.
+// Upstream is a name server that answers as configured, on one port of 127.0.0.1
+// for both UDP and TCP, and records its queries. The zero value is ready for
+// Start. It is safe for concurrent use.
 type Upstream struct {
 	addr netip.AddrPort
 
@@ -25,9 +25,9 @@ type Upstream struct {
 	held       chan struct{} // closed on release; nil if nothing is held
 }
 
-// Asked is one question as it came.
+// Asked is one query as it was received.
 type Asked struct {
-	Name      string // in the letter case and form in which it came, with its last dot
+	Name      string // in the letter case and form in which it was received, with its last dot
 	Type      uint16
 	Class     uint16
 	ID        uint16
@@ -42,29 +42,29 @@ type Asked struct {
 	Options   []dns.EDNS0 // of the OPT record
 }
 
-// Reply is what is answered. The zero Reply is NOERROR without records.
+// Reply describes a response. The zero Reply is NOERROR without records.
 type Reply struct {
-	// When, if not nil, tells whether this Reply is for the question.
+	// When, if not nil, reports whether this Reply applies to a query.
 	When func(Asked) bool
-	// Times is for how many questions it is good; 0 is for all.
+	// Times is how many queries it applies to; 0: all.
 	Times int
 
 	Rcode      int
 	AA, AD, TC bool
-	NoRA       bool // it offers no recursion, as a zone's own servers do
+	NoRA       bool // RA is not set, as in the responses of authoritative servers
 	Answer     []dns.RR
 	Authority  []dns.RR
 	Additional []dns.RR
 	Options    []dns.EDNS0 // of the OPT record, if the question had one
-	NoEDNS     bool        // no OPT record whatever the question had
+	NoEDNS     bool        // no OPT record, whether or not the query had one
 
 	Delay   time.Duration
 	Drop    bool // no answer at all
-	Spoofed bool // by UDP, forged answers come first: a wrong id, then a wrong question
+	Spoofed bool // by UDP, forged responses come first: one with a wrong id, then one with a wrong question
 	Garbage bool // octets that are no message
 }
 
-// rule is a Reply with what it is for.
+// rule is a Reply and the question that it applies to.
 type rule struct {
 	name  string // folded; "*" is any
 	qtype uint16 // dns.TypeNone is any
@@ -121,13 +121,12 @@ func listen(t testing.TB) (net.PacketConn, net.Listener) {
 	return nil, nil
 }
 
-// Addr is where it listens, once started.
+// Addr is the address of a started Upstream.
 func (u *Upstream) Addr() netip.AddrPort { return u.addr }
 
-// Handle adds what is answered to questions for a name and type; the name "*"
-// and the type dns.TypeNone stand for any. Of all Replies added, the first
-// that fits answers. A question for which there is none gets REFUSED, and
-// [Upstream.Unexpected] reports it.
+// Handle adds replies to queries for a name and type; the name "*" and the type
+// dns.TypeNone stand for any. The first Reply added that applies is used. A query
+// without one gets REFUSED, and [Upstream.Unexpected] reports it.
 func (u *Upstream) Handle(name string, qtype uint16, replies ...Reply) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -143,8 +142,8 @@ func newRule(name string, qtype uint16, r Reply) *rule {
 	return &rule{name: name, qtype: qtype, reply: r}
 }
 
-// Load replaces all that is answered by what the text says, in the language
-// that README.md describes for scenarios' upstream files.
+// Load replaces all replies by those in text, which is in the language of the
+// upstream files of scenarios (README.md).
 func (u *Upstream) Load(text string) error { return u.load(text, 1) }
 
 func (u *Upstream) load(text string, first int) error {
@@ -158,15 +157,15 @@ func (u *Upstream) load(text string, first int) error {
 	return nil
 }
 
-// SetDown makes it fall silent, or come back. What it is asked while it is
-// down it hears, and remembers.
+// SetDown makes the Upstream stop or resume answering. Queries are recorded
+// meanwhile.
 func (u *Upstream) SetDown(down bool) {
 	u.mu.Lock()
 	u.down = down
 	u.mu.Unlock()
 }
 
-// Hold keeps all answers back until Release.
+// Hold delays all responses until Release.
 func (u *Upstream) Hold() {
 	u.mu.Lock()
 	if u.held == nil {
@@ -175,7 +174,7 @@ func (u *Upstream) Hold() {
 	u.mu.Unlock()
 }
 
-// Release lets go what Hold kept.
+// Release sends the responses that Hold delayed.
 func (u *Upstream) Release() {
 	u.mu.Lock()
 	if u.held != nil {
@@ -185,15 +184,15 @@ func (u *Upstream) Release() {
 	u.mu.Unlock()
 }
 
-// Queries are all questions asked since the start, in the order in which they
-// came. One that was asked again by TCP counts twice.
+// Queries are all queries received since the start, in order. A query that was
+// repeated by TCP counts twice.
 func (u *Upstream) Queries() []Asked {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return slices.Clone(u.asked)
 }
 
-// Unexpected are the questions for which there was no Reply.
+// Unexpected are the queries to which no Reply applied.
 func (u *Upstream) Unexpected() []Asked {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -203,7 +202,7 @@ func (u *Upstream) Unexpected() []Asked {
 func (u *Upstream) handler(transport string) dns.HandlerFunc {
 	return func(w dns.ResponseWriter, m *dns.Msg) {
 		a := newAsked(w, m, transport)
-		reply, down, held := u.hear(a)
+		reply, down, held := u.receive(a)
 		if held != nil {
 			<-held
 		}
@@ -221,7 +220,7 @@ func (u *Upstream) handler(transport string) dns.HandlerFunc {
 		}
 		resp := reply.message(m, a)
 		if transport == "udp" {
-			// What does not fit is truncated, as a real server does it.
+			// A response that does not fit is truncated, as by a real server.
 			resp.Truncate(max(int(a.UDPSize), dns.MinMsgSize))
 			resp.Compress = true // which Truncate undoes
 		}
@@ -247,8 +246,8 @@ func newAsked(w dns.ResponseWriter, m *dns.Msg, transport string) Asked {
 	return a
 }
 
-// hear notes a question and finds what to say.
-func (u *Upstream) hear(a Asked) (r Reply, down bool, held chan struct{}) {
+// receive records a query and finds its reply.
+func (u *Upstream) receive(a Asked) (r Reply, down bool, held chan struct{}) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.asked = append(u.asked, a)
@@ -268,8 +267,8 @@ func (u *Upstream) hear(a Asked) (r Reply, down bool, held chan struct{}) {
 	return Reply{Rcode: dns.RcodeRefused}, false, u.held
 }
 
-// of is the reply for any name to a question for one: the owner of its first
-// answer stands for the name that is asked, unless that has answers of its own.
+// of is the Reply for any name, applied to one: the owner of its first answer is
+// replaced by name, unless the Reply has answers of that name.
 func (r Reply) of(name string) Reply {
 	if len(r.Answer) == 0 || slices.ContainsFunc(r.Answer, func(rr dns.RR) bool { return fold(rr.Header().Name) == fold(name) }) {
 		return r
@@ -293,7 +292,7 @@ func (x *rule) fits(a Asked) bool {
 		(x.reply.When == nil || x.reply.When(a))
 }
 
-// message is the response to m.
+// message encodes the Reply as the response to m.
 func (r *Reply) message(m *dns.Msg, a Asked) *dns.Msg {
 	resp := new(dns.Msg).SetReply(m)
 	resp.RecursionAvailable, resp.CheckingDisabled = !r.NoRA, a.CD
@@ -309,7 +308,7 @@ func (r *Reply) message(m *dns.Msg, a Asked) *dns.Msg {
 	return resp
 }
 
-// forge sends what an attacker without sight of the query would (RFC 5452
+// forge sends the responses of an attacker who cannot see the query (RFC 5452
 // section 3).
 func forge(w dns.ResponseWriter, m *dns.Msg) {
 	fake := Reply{Answer: []dns.RR{&dns.A{

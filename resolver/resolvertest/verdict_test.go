@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// leading are answers that lead to banned.example, or to an address that is
-// banned: what is asked, and the records.
+// leading are answers that lead to banned.example, or to a banned address: the
+// question, and the records.
 var leading = []struct{ name, qtype, records string }{
 	{"cname", "A", "cname.example.org. 60 IN CNAME a.example.net.|a.example.net. 60 IN CNAME www.banned.example.|www.banned.example. 60 IN A 203.0.113.1"},
 	{"cname6", "AAAA", "cname6.example.org. 60 IN CNAME banned.example.|banned.example. 60 IN AAAA 2001:db8::1"},
@@ -29,10 +29,10 @@ var leading = []struct{ name, qtype, records string }{
 	{"dns64", "AAAA", "dns64.example.org. 60 IN AAAA 64:ff9b::c000:242"},
 }
 
-// TestOneVerdict: whatever record leads to what is banned, whatever flags a
-// client sets, and whether the answer is new, from the cache, or past its time, and
-// however the list is written: the verdict is the same. A ban that comes
-// while answers are in the cache holds for them at once.
+// TestOneVerdict: the verdict does not depend on the record that leads to the
+// banned name or address, on the client's flags, on the format of the list, or on
+// whether the answer is new, from the cache, or stale. A new ban applies at once to
+// answers in the cache.
 func TestOneVerdict(t *testing.T) {
 	lists := map[string]struct{ option, before, after string }{
 		"plain":   {"", "other.example", "banned.example\n192.0.2.66\n2001:db8:66::/48"},
@@ -44,7 +44,7 @@ func TestOneVerdict(t *testing.T) {
 	for kind, list := range lists {
 		for _, l := range leading {
 			if kind == "rpz" && l.name == "dns64" {
-				continue // a zone has a trigger for that address, or none
+				continue // a zone has a trigger for that address or for none
 			}
 			t.Run(kind+"/"+l.name, func(t *testing.T) {
 				t.Parallel()
@@ -62,12 +62,12 @@ func TestOneVerdict(t *testing.T) {
 				for _, f := range flags {
 					fmt.Fprint(&b, ask+f+"\nexpect NOERROR\noutcome forwarded ban=none\n")
 				}
-				// A swap, with the answers in the cache.
+				// A new policy while the answers are in the cache.
 				fmt.Fprintf(&b, "write lists/names\n    %s\nreload\n", strings.ReplaceAll(list.after, "\n", "\n    "))
 				for _, f := range append(flags, " -rd", " -edns", " ad", " via=tcp") {
 					fmt.Fprint(&b, ask+f+banned)
 				}
-				// Fresh answers, and those again from the cache.
+				// New answers, and the same from the cache.
 				fmt.Fprint(&b, "wait 2m\n")
 				for range 2 {
 					for _, f := range flags {
@@ -75,7 +75,7 @@ func TestOneVerdict(t *testing.T) {
 					}
 				}
 				fmt.Fprint(&b, ask+" -rd"+banned)
-				// Past their time, with an upstream that fails.
+				// Stale answers, with an upstream that fails.
 				fmt.Fprint(&b, "wait 2m\n")
 				for range 2 {
 					for _, f := range flags {

@@ -17,7 +17,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// banID is the ban of an outcome, or "none".
+// banID is the id of the ban of an outcome, or "none".
 func (r *run) banID(o resolver.Outcome) string {
 	if o.Ban == blocklists.NoBan {
 		return "none"
@@ -25,8 +25,8 @@ func (r *run) banID(o resolver.Outcome) string {
 	return r.snapshot.SlotIDs()[o.Ban]
 }
 
-// expectQueries is "upstream-queries [UPSTREAM] N": so many questions were
-// asked since the start. Those that are yet to come are given time.
+// expectQueries is "upstream-queries [UPSTREAM] N": the upstream received N queries
+// since the start. Queries that are still to come are waited for.
 func (r *run) expectQueries(words []string) error {
 	u, words, err := r.upstream(words)
 	if err != nil {
@@ -51,7 +51,7 @@ func (r *run) expectQueries(words []string) error {
 	return nil
 }
 
-// upstream takes the name of an upstream off the words, if it stands there.
+// upstream removes the name of an upstream from the words, if they begin with one.
 func (r *run) upstream(words []string) (*Upstream, []string, error) {
 	if len(words) > 0 && r.upstreams[words[0]] != nil {
 		return r.upstreams[words[0]], words[1:], nil
@@ -63,7 +63,7 @@ func (r *run) upstream(words []string) (*Upstream, []string, error) {
 }
 
 // expectAsked is "asked [UPSTREAM] NAME TYPE [FLAG|-FLAG...] [size=N]
-// [options=none]": the last question that an upstream heard. The name's
+// [options=none]": the last query that an upstream received. The name's
 // letter case counts.
 func (r *run) expectAsked(words []string) error {
 	u, words, err := r.upstream(words)
@@ -97,7 +97,7 @@ func (r *run) expectAsked(words []string) error {
 }
 
 // expectEvent is "event NAME TYPE [ban=ID] [list=ID] [client=ADDRESS]": the
-// oldest event that no expectation took yet.
+// oldest event that no expectation has named yet.
 func (r *run) expectEvent(words []string) error {
 	e, ok := r.nextEvent()
 	if !ok {
@@ -140,7 +140,7 @@ func (r *run) nextEvent() (e audit.Record, ok bool) {
 	return e, true
 }
 
-// expectBlocks is "blocks BAN N": so many queries were stopped by a ban.
+// expectBlocks is "blocks BAN N": a ban stopped N queries.
 func (r *run) expectBlocks(words []string) error {
 	total := r.resolver.Stats().Totals()
 	return r.expectCount(words, func(s blocklists.Slot) uint64 {
@@ -152,8 +152,8 @@ func (r *run) expectBlocks(words []string) error {
 	})
 }
 
-// expectMonitored is "monitored BAN N": so many queries would have been
-// stopped by a ban, were it enforced.
+// expectMonitored is "monitored BAN N": a ban in monitor mode would have stopped N
+// queries.
 func (r *run) expectMonitored(words []string) error {
 	total := r.resolver.Stats().Totals()
 	return r.expectCount(words, func(s blocklists.Slot) uint64 { return total.Monitor[s] })
@@ -173,7 +173,7 @@ func (r *run) expectCount(words []string, count func(blocklists.Slot) uint64) er
 	return nil
 }
 
-// expectSettled is "settled": what is asked in the background has ended.
+// expectSettled is "settled": no background refresh is under way.
 func (r *run) expectSettled([]string) error {
 	for range 500 {
 		if r.resolver.Exchanges().Refreshing() == 0 {
