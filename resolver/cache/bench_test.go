@@ -50,7 +50,7 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// A full cache takes what is new without garbage, whichever bound is reached.
+// Put allocates nothing in a full cache, whichever bound is reached.
 func TestFullCacheAllocatesNothing(t *testing.T) {
 	for what, o := range map[string]cache.Options{
 		"entries": {Entries: 500, Bytes: 1 << 30, Shards: 2},
@@ -70,8 +70,8 @@ func TestFullCacheAllocatesNothing(t *testing.T) {
 				copy(k.Name.Bytes()[5:], digits)
 				copy(msg[wire.HeaderLen+5:], digits)
 				i++
-				if !kept(c.Put(buf, k, msg, r, 1, epoch)) {
-					t.Fatal("not kept")
+				if !stored(c.Put(buf, k, msg, r, 1, epoch)) {
+					t.Fatal("not stored")
 				}
 			}
 			for range 5000 {
@@ -87,13 +87,13 @@ func TestFullCacheAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Whatever parses and is put comes back readable, with no TTL above the one it came
-// with and within the bounds.
+// A response that parses and is stored is found readable, with no TTL above its
+// own, and within the bounds.
 func FuzzPut(f *testing.F) {
 	for _, m := range samples(f) {
-		f.Add(mustPack(f, m), uint32(3))
+		f.Add(mustEncode(f, m), uint32(3))
 		m.SetEdns0(1232, true)
-		f.Add(mustPack(f, m), uint32(90))
+		f.Add(mustEncode(f, m), uint32(90))
 	}
 	f.Fuzz(func(t *testing.T, msg []byte, age uint32) {
 		var r wire.Response
@@ -110,9 +110,9 @@ func FuzzPut(f *testing.F) {
 		q.Class = wire.Class(msg[end+2])<<8 | wire.Class(msg[end+3])
 		c := cache.New(cache.Options{Entries: 4, Bytes: 1 << 20, Shards: 1, MaxStale: time.Hour})
 		k := cache.Key{Name: scratch, Type: q.Type, Class: q.Class}
-		if !kept(c.Put(nil, k, msg, &r, 1, epoch)) {
+		if !stored(c.Put(nil, k, msg, &r, 1, epoch)) {
 			if c.Stats().Entries != 0 {
-				t.Fatal("stored and not told")
+				t.Fatal("stored, but Put reports that it is not")
 			}
 			return
 		}
@@ -143,7 +143,8 @@ func FuzzPut(f *testing.F) {
 	})
 }
 
-// filled is a cache with n names of one address each, and their keys.
+// filled returns a cache with n names of one alias and two addresses each, and
+// their keys.
 func filled(b *testing.B, n int) (*cache.Cache, []cache.Key) {
 	c := cache.New(cache.Options{Entries: 2 * n, Bytes: 1 << 30})
 	keys := make([]cache.Key, n)
@@ -159,8 +160,8 @@ func filled(b *testing.B, n int) (*cache.Cache, []cache.Key) {
 
 const benchNames = 1 << 14
 
-// BenchmarkLarge looks up names in a cache of a million, which no processor
-// keeps at hand.
+// BenchmarkLarge looks up names in a cache of a million entries, more than the
+// processor caches hold.
 func BenchmarkLarge(b *testing.B) {
 	c, keys := filled(b, 1_000_000)
 	buf := make([]byte, 0, 512)
@@ -172,8 +173,8 @@ func BenchmarkLarge(b *testing.B) {
 	}
 }
 
-// BenchmarkCollect is what a million entries cost the garbage collector, a
-// cycle at a time.
+// BenchmarkCollect measures a cycle of the garbage collector with a million
+// entries.
 func BenchmarkCollect(b *testing.B) {
 	c, keys := filled(b, 1_000_000)
 	clear(keys) // the keys' names are not the cache's
@@ -230,7 +231,7 @@ func BenchmarkGetParallel(b *testing.B) {
 	}
 }
 
-// BenchmarkPut puts what is new into a full cache.
+// BenchmarkPut stores new names in a full cache.
 func BenchmarkPut(b *testing.B) {
 	c := cache.New(cache.Options{Entries: benchNames, Bytes: 1 << 30})
 	k := key(b, "host000000.example.com", dns.TypeA)

@@ -14,7 +14,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// sized is a response with one TXT record of n octets.
+// sized returns a response with one TXT record of n octets.
 func sized(t testing.TB, name string, n int) *dns.Msg {
 	m := response(t, name, dns.TypeTXT, 0)
 	txt := &dns.TXT{Hdr: dns.RR_Header{Name: dns.Fqdn(name), Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: 300}}
@@ -63,10 +63,10 @@ func TestEvictsOldestByBytes(t *testing.T) {
 	}
 	for i := range names {
 		if _, hit := c.Get(nil, key(t, name(i), dns.TypeTXT), epoch); (hit.Freshness == cache.Fresh) != (i >= names-full.Entries) {
-			t.Errorf("entry %d of the last %d: state %d", i, full.Entries, hit.Freshness)
+			t.Errorf("entry %d of the last %d: freshness %d", i, full.Entries, hit.Freshness)
 		}
 	}
-	// One that needs the room of many.
+	// One that needs the space of many.
 	put(t, c, key(t, "big.example", dns.TypeTXT), sized(t, "big.example", budget/4), epoch)
 	if s := c.Stats(); s.Bytes > budget || s.Entries > full.Entries-50 || s.Entries < full.Entries/2 {
 		t.Errorf("stats %+v, before %+v", s, full)
@@ -76,8 +76,8 @@ func TestEvictsOldestByBytes(t *testing.T) {
 			t.Errorf("%s is gone", n)
 		}
 	}
-	// Where what is kept becomes of another size, the room of the old is used
-	// for the new.
+	// If messages become larger, the space of the old ones is used for the new
+	// ones.
 	for i := range names {
 		put(t, c, key(t, name(i), dns.TypeTXT), sized(t, name(i), 600), epoch)
 		if s := c.Stats(); s.Bytes > budget || i > 500 && s.Entries < budget/1700 {
@@ -86,7 +86,8 @@ func TestEvictsOldestByBytes(t *testing.T) {
 	}
 }
 
-// What never fits evicts nothing, but what it was to replace goes.
+// A message that is too large evicts nothing, but the entry that it was to
+// replace is removed.
 func TestTooBig(t *testing.T) {
 	const budget = 40 << 10
 	c := cache.New(cache.Options{Entries: 1000, Bytes: budget, Shards: 1})
@@ -105,7 +106,7 @@ func TestTooBig(t *testing.T) {
 	}
 }
 
-func TestNoRoomAtAll(t *testing.T) {
+func TestNoSpace(t *testing.T) {
 	for _, o := range []cache.Options{{}, {Entries: 10}, {Bytes: 1 << 20}, {Entries: -1, Bytes: -1, Shards: 8}} {
 		c := cache.New(o)
 		k := key(t, "a.example", dns.TypeTXT)
@@ -195,7 +196,7 @@ func TestResize(t *testing.T) {
 	}
 }
 
-// model is a naive cache of one shard: a list, newest last.
+// model is a simple model of a cache with one shard: a list, newest last.
 type model struct {
 	entries   int
 	list      []modelEntry
@@ -204,7 +205,7 @@ type model struct {
 
 type modelEntry struct {
 	id   int
-	kind int // of the operation that put it
+	kind int
 	ttl  int64
 	at   int64
 }
@@ -245,11 +246,11 @@ const (
 	failed
 )
 
-// modelStale is for how long the model's positive entries may be served stale.
+// modelStale is how long entries of the model may be served stale.
 const modelStale = 30 * second
 
-// state is what GetStale says of e.
-func (e *modelEntry) state(now int64) cache.Freshness {
+// freshness is what GetStale should report for e.
+func (e *modelEntry) freshness(now int64) cache.Freshness {
 	over := now - e.at - e.ttl*second
 	switch {
 	case e.kind == failed:
@@ -267,20 +268,20 @@ func (m *model) stale(id int, now int64) cache.Freshness {
 	if i < 0 {
 		return cache.Miss
 	}
-	s := m.list[i].state(now)
+	s := m.list[i].freshness(now)
 	m.touch(i)
 	return s
 }
 
 func (m *model) fail(e modelEntry, now int64) {
-	if i := m.find(e.id); i >= 0 && m.list[i].state(now) != cache.Miss {
+	if i := m.find(e.id); i >= 0 && m.list[i].freshness(now) != cache.Miss {
 		m.touch(i)
 		return
 	}
 	m.put(e)
 }
 
-// Many random operations leave the cache and the naive model with the same
+// After each of many random operations, the cache and the model have the same
 // entries, evictions and answers.
 func TestAgainstModel(t *testing.T) {
 	const names = 60
@@ -316,7 +317,7 @@ func TestAgainstModel(t *testing.T) {
 		case op < 99:
 			_, hit := c.GetStale(nil, keys[id], now)
 			if want := m.stale(id, now); hit.Freshness != want {
-				t.Fatalf("step %d: state %d, want %d", step, hit.Freshness, want)
+				t.Fatalf("step %d: freshness %d, want %d", step, hit.Freshness, want)
 			}
 		default:
 			m.entries = 20 + rnd.IntN(40)
@@ -328,12 +329,12 @@ func TestAgainstModel(t *testing.T) {
 		}
 	}
 	if m.evictions < 1000 {
-		t.Errorf("only %d evictions: the test shows little", m.evictions)
+		t.Errorf("only %d evictions: the test proves little", m.evictions)
 	}
 }
 
-// Everything at once, for the race detector. What is found is whole and
-// belongs to its key.
+// All operations run concurrently, for the race detector. A message that is
+// found is complete and belongs to its key.
 func TestConcurrent(t *testing.T) {
 	const names = 64
 	c := cache.New(cache.Options{Entries: 48, Bytes: 400000, Shards: 4, MaxStale: time.Hour})
@@ -387,6 +388,6 @@ func TestConcurrent(t *testing.T) {
 	}
 	c.Resize(0, 0)
 	if s := c.Stats(); s.Entries != 0 || s.Bytes != 0 {
-		t.Errorf("bytes do not add up: %+v", s)
+		t.Errorf("bytes are not zero: %+v", s)
 	}
 }

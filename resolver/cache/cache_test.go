@@ -12,7 +12,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// samples are responses of many shapes. TTLs differ on purpose.
+// samples returns responses of many shapes, with different TTLs.
 func samples(t testing.TB) []*dns.Msg {
 	soa := "example.com. 900 IN SOA ns.example.com. host.example.com. 1 7200 3600 1209600 300"
 	return []*dns.Msg{
@@ -35,7 +35,7 @@ func keyOf(t testing.TB, m *dns.Msg) cache.Key {
 	return key(t, m.Question[0].Name, m.Question[0].Qtype)
 }
 
-// What Get gives decodes as what was put, but for TTLs less the age.
+// A message from Get decodes to the stored message, its TTLs less the age.
 func TestCountDownAgainstDecoder(t *testing.T) {
 	c := cache.New(options())
 	for _, m := range samples(t) {
@@ -48,8 +48,8 @@ func TestCountDownAgainstDecoder(t *testing.T) {
 		lower(want)
 		want.Id = 0
 		if m.Rcode == 0 && len(m.Answer) > 0 {
-			// Positive, and within the bounds: what was put.
-			want, at := unpack(t, mustPack(t, want)), at0
+			// A positive answer within the bounds is returned as it was stored.
+			want, at := unpack(t, mustEncode(t, want)), at0
 			want.Compress, at.Compress = false, false
 			if !reflect.DeepEqual(want, at) {
 				t.Errorf("got %v\nwant %v", at, want)
@@ -63,7 +63,7 @@ func TestCountDownAgainstDecoder(t *testing.T) {
 				low = min(low, v)
 			}
 			if expired := age >= int64(low)*second; expired != (hit.Freshness == cache.Miss) {
-				t.Fatalf("%s at %d: state %d", m.Question[0].String(), age, hit.Freshness)
+				t.Fatalf("%s at %d: freshness %d", m.Question[0].String(), age, hit.Freshness)
 			}
 			if string(msg[:6]) != "before" {
 				t.Fatal("Get did not append")
@@ -90,7 +90,7 @@ func TestCountDownAgainstDecoder(t *testing.T) {
 
 func first(msg []byte, _ cache.Hit) []byte { return msg }
 
-func mustPack(t testing.TB, m *dns.Msg) []byte {
+func mustEncode(t testing.TB, m *dns.Msg) []byte {
 	t.Helper()
 	b, err := m.Pack()
 	if err != nil {
@@ -113,11 +113,12 @@ func TestClamp(t *testing.T) {
 		t.Errorf("TTLs %v", got)
 	}
 	if got := lifetime(t, c, k, epoch); got != 60 {
-		t.Errorf("kept for %d s, want 60", got)
+		t.Errorf("found for %d s, want 60", got)
 	}
 }
 
-// TTLs of 0 and those that RFC 2181 section 8 reads as 0 are not kept, and not raised.
+// Responses with a TTL that is 0, or that RFC 2181 section 8 reads as 0, are
+// not stored, and their TTLs are not raised.
 func TestZeroTTL(t *testing.T) {
 	o := options()
 	o.MinTTL = time.Minute
@@ -135,7 +136,8 @@ func TestZeroTTL(t *testing.T) {
 	}
 }
 
-// A complete answer that may not be kept still ends what it contradicts.
+// A complete answer that may not be stored still removes the answer that it
+// contradicts.
 func TestUncacheableAnswerSupersedes(t *testing.T) {
 	good := response(t, "a.example", dns.TypeA, 0, "a.example. 300 IN A 192.0.2.1")
 	truncated := good.Copy()
@@ -156,7 +158,7 @@ func TestUncacheableAnswerSupersedes(t *testing.T) {
 			t.Errorf("%s: stored", name)
 		}
 		if _, hit := c.Get(nil, k, epoch+second); (hit.Freshness == cache.Fresh) != tt.kept {
-			t.Errorf("%s: state %d afterwards", name, hit.Freshness)
+			t.Errorf("%s: freshness %d afterwards", name, hit.Freshness)
 		}
 	}
 }
@@ -173,7 +175,7 @@ func TestKeyParts(t *testing.T) {
 	for i, k := range variants {
 		for j, other := range variants[i:] {
 			if _, hit := c.Get(nil, other, epoch); hit.Freshness != cache.Miss {
-				t.Fatalf("key %d found with only %d put", i+j, i)
+				t.Fatalf("key %d found when only keys below %d are stored", i+j, i)
 			}
 		}
 		rr := "parts.example. 300 IN A 192.0.2." + fmt.Sprint(i)
@@ -192,38 +194,38 @@ func TestKeyParts(t *testing.T) {
 	for i, k := range variants {
 		msg, hit := c.Get(nil, k, epoch)
 		if hit.Freshness != cache.Fresh || msg[len(msg)-1] != byte(i) {
-			t.Errorf("key %d: state %d, last octet %d", i, hit.Freshness, msg[len(msg)-1])
+			t.Errorf("key %d: freshness %d, last octet %d", i, hit.Freshness, msg[len(msg)-1])
 		}
 	}
 }
 
-// A response to something else than the key is refused, and so is one with an
-// OPT record left in.
+// A response to another question is refused, and so is one that still has an
+// OPT record.
 func TestPutRefuses(t *testing.T) {
 	c := cache.New(options())
 	msg, r := parsed(t, response(t, "a.example", dns.TypeA, 0, "a.example. 300 IN A 192.0.2.1"))
 	for _, k := range []cache.Key{key(t, "b.example", dns.TypeA), key(t, "a.example", dns.TypeAAAA), key(t, "a.example.com", dns.TypeA)} {
-		if kept(c.Put(nil, k, msg, r, 1, epoch)) {
+		if stored(c.Put(nil, k, msg, r, 1, epoch)) {
 			t.Errorf("stored for %s %d", k.Name, k.Type)
 		}
 	}
 	k := key(t, "a.example", dns.TypeA)
-	if kept(c.Put(nil, k, msg[:len(msg)-1], r, 1, epoch)) {
+	if stored(c.Put(nil, k, msg[:len(msg)-1], r, 1, epoch)) {
 		t.Error("stored though cut short")
 	}
 	withOPT := response(t, "a.example", dns.TypeA, 0, "a.example. 300 IN A 192.0.2.1")
 	withOPT.SetEdns0(1232, false)
-	raw := mustPack(t, withOPT)
+	raw := mustEncode(t, withOPT)
 	left := *r
 	left.End = len(raw)
-	if kept(c.Put(nil, k, raw, &left, 1, epoch)) {
+	if stored(c.Put(nil, k, raw, &left, 1, epoch)) {
 		t.Error("stored with OPT")
 	}
 	if n := c.Stats().Entries; n != 0 {
 		t.Errorf("%d entries", n)
 	}
 	raw, r = parsed(t, withOPT)
-	if !kept(c.Put(nil, k, raw, r, 1, epoch)) {
+	if !stored(c.Put(nil, k, raw, r, 1, epoch)) {
 		t.Error("not stored with OPT taken out")
 	}
 	if got := unpack(t, first(c.Get(nil, k, epoch))); got.IsEdns0() != nil {
@@ -231,8 +233,7 @@ func TestPutRefuses(t *testing.T) {
 	}
 }
 
-// Any question may hash like another: that is counted, and each has its own
-// answer.
+// Questions with the same hash are counted, and each has its own answer.
 func TestCollision(t *testing.T) {
 	c := cache.New(options())
 	c.CollideAll()
@@ -246,11 +247,11 @@ func TestCollision(t *testing.T) {
 	do.DO = true
 	for _, k := range []cache.Key{b, do, key(t, "a.example", dns.TypeAAAA)} {
 		if msg, hit := c.Get(nil, k, epoch); hit.Freshness != cache.Miss || len(msg) != 0 {
-			t.Errorf("%v answered by another's response", k)
+			t.Errorf("%v answered by another key's response", k)
 		}
 	}
 	if _, hit := c.GetStale(nil, b, epoch); hit.Freshness != cache.Miss {
-		t.Error("GetStale answered by another's response")
+		t.Error("GetStale answered by another key's response")
 	}
 	if s := c.Stats(); s.Collisions != 4 || s.Misses != 3 || s.Hits != 0 {
 		t.Errorf("stats %+v", s)
@@ -267,7 +268,7 @@ func TestCollision(t *testing.T) {
 	}{{a, 9, "192.0.2.1"}, {b, 1, "192.0.2.2"}} {
 		msg, hit := c.Get(nil, want.k, epoch)
 		if hit.Freshness != cache.Fresh || hit.Generation != want.generation {
-			t.Fatalf("state %d, generation %d", hit.Freshness, hit.Generation)
+			t.Fatalf("freshness %d, generation %d", hit.Freshness, hit.Generation)
 		}
 		if got := unpack(t, msg).Answer[0].(*dns.A).A.String(); got != want.address {
 			t.Errorf("got %s, want %s", got, want.address)
@@ -301,16 +302,16 @@ func TestMarkClean(t *testing.T) {
 	c.MarkClean(key(t, "other.example", dns.TypeA), hit, 8)
 	c.MarkClean(k, cache.Hit{}, 8)
 
-	// Another message took its place: it was not the one examined.
+	// Another message replaced the one that was examined.
 	put(t, c, k, m, epoch+second)
 	c.MarkClean(k, hit, 8)
 	if _, again := c.Get(nil, k, epoch+second); again.Generation != 1 {
-		t.Errorf("generation %d of a message that nobody examined", again.Generation)
+		t.Errorf("generation %d of a message that was not examined", again.Generation)
 	}
 }
 
-// A clock set back neither raises a TTL beyond the stored one nor keeps a message
-// for longer than its TTL from there.
+// When the clock is set back, no TTL rises above the stored one, and no message
+// lives longer than its TTL from then.
 func TestClockSetBack(t *testing.T) {
 	c := cache.New(options())
 	k := key(t, "a.example", dns.TypeA)
@@ -318,20 +319,20 @@ func TestClockSetBack(t *testing.T) {
 	for _, back := range []int64{1, 10 * second, 86400 * second} {
 		msg, hit := c.Get(nil, k, epoch-back)
 		if hit.Freshness != cache.Fresh {
-			t.Fatalf("%d back: state %d", back, hit.Freshness)
+			t.Fatalf("%d back: freshness %d", back, hit.Freshness)
 		}
 		if got := ttls(unpack(t, msg))[0]; got != 300 {
 			t.Errorf("%d back: TTL %d", back, got)
 		}
 	}
 	if got := lifetime(t, c, k, epoch-86400*second); got != 300 {
-		t.Errorf("kept for %d s after the clock was set back, want 300", got)
+		t.Errorf("found for %d s after the clock was set back, want 300", got)
 	}
 
 	f := key(t, "fail.example", dns.TypeA)
 	c.PutFailure(f, wire.ServFail, 22, false, epoch)
 	if got := lifetime(t, c, f, epoch-86400*second); got != 5 {
-		t.Errorf("failure kept for %d s after the clock was set back, want 5", got)
+		t.Errorf("failure found for %d s after the clock was set back, want 5", got)
 	}
 }
 
@@ -365,7 +366,7 @@ func TestRemove(t *testing.T) {
 	c := cache.New(cache.Options{Entries: 10, Bytes: 1 << 20})
 	for _, name := range []string{"gone.example", "stays.example"} {
 		msg, r := parsed(t, response(t, name, dns.TypeA, dns.RcodeSuccess, name+". 300 IN A 192.0.2.1"))
-		if !kept(c.Put(nil, key(t, name, dns.TypeA), msg, r, 1, epoch)) {
+		if !stored(c.Put(nil, key(t, name, dns.TypeA), msg, r, 1, epoch)) {
 			t.Fatal(name)
 		}
 	}
@@ -375,11 +376,11 @@ func TestRemove(t *testing.T) {
 		t.Error("still there")
 	}
 	if _, hit := c.Get(nil, key(t, "stays.example", dns.TypeA), epoch); hit.Freshness != cache.Fresh {
-		t.Error("another went too")
+		t.Error("the other is gone too")
 	}
 }
 
-// What Put appends is what Get then finds.
+// Get returns what Put appended.
 func TestPutAppends(t *testing.T) {
 	c := cache.New(cache.Options{Entries: 100, Bytes: 1 << 20, MinTTL: 30 * time.Second, MaxTTL: 100 * time.Second})
 	for i, m := range []*dns.Msg{
@@ -391,7 +392,7 @@ func TestPutAppends(t *testing.T) {
 		msg, r := parsed(t, m)
 		out, stored := c.Put([]byte("head"), k, msg, r, 1, epoch)
 		got, hit := c.Get([]byte("head"), k, epoch)
-		if m.Rcode == dns.RcodeNameError { // kept with its names written out
+		if m.Rcode == dns.RcodeNameError { // stored uncompressed
 			out, got = []byte(unpack(t, out[4:]).String()), []byte(unpack(t, got[4:]).String())
 		}
 		if !stored || hit.Freshness != cache.Fresh || string(got) != string(out) {

@@ -17,8 +17,8 @@ func nxdomain(t testing.TB, name string, records ...string) *dns.Msg {
 	return response(t, name, dns.TypeA, dns.RcodeNameError, append([]string{"--"}, records...)...)
 }
 
-// An NXDOMAIN answers for all types of its name and of those below, with its
-// own records and the time that they have left, and for nothing else.
+// An NXDOMAIN answers for all types of its name and of names below, with its
+// own records and their remaining TTLs, and for nothing else.
 func TestDenial(t *testing.T) {
 	c := cache.New(options())
 	m := nxdomain(t, "gone.example.com", denied)
@@ -54,7 +54,7 @@ func TestDenial(t *testing.T) {
 			msg, hit := c.Get([]byte("head"), tt.k, epoch+100*second)
 			after := c.Stats()
 			if (hit.Freshness == cache.Fresh) != tt.want {
-				t.Fatalf("state %d", hit.Freshness)
+				t.Fatalf("freshness %d", hit.Freshness)
 			}
 			if after.Hits+after.Misses != before.Hits+before.Misses+1 || (after.Hits > before.Hits) != tt.want {
 				t.Errorf("stats %+v, before %+v", after, before)
@@ -90,11 +90,12 @@ func TestDenial(t *testing.T) {
 		})
 	}
 	if _, hit := c.Get(nil, key(t, "a.gone.example.com", dns.TypeA), epoch+300*second); hit.Freshness != cache.Miss {
-		t.Error("found after its time")
+		t.Error("found after it expired")
 	}
 }
 
-// What is no denial of a name for good is kept for its question alone.
+// An NXDOMAIN that does not deny the name for all types and names below is
+// stored for its question only.
 func TestNoDenial(t *testing.T) {
 	do := key(t, "gone.example.com", dns.TypeA)
 	do.DO = true
@@ -111,7 +112,7 @@ func TestNoDenial(t *testing.T) {
 	} {
 		c := cache.New(options())
 		if !put(t, c, tt.k, tt.m, epoch) {
-			t.Errorf("%s: not kept", what)
+			t.Errorf("%s: not stored", what)
 		}
 		if _, hit := c.Get(nil, tt.k, epoch); hit.Freshness != cache.Fresh {
 			t.Errorf("%s: not found", what)
@@ -136,8 +137,8 @@ func TestNoDenial(t *testing.T) {
 	}
 }
 
-// A name that turns out to be there takes its denial away, and those of names
-// above; what was known of the name goes when it is denied.
+// An answer for a name removes denials of the name and of names above; an
+// NXDOMAIN removes the answer stored for its question.
 func TestDenialContradicted(t *testing.T) {
 	for _, below := range []string{"gone.example.com", "a.b.gone.example.com"} {
 		for _, records := range [][]string{{below + ". 300 IN A 192.0.2.1"}, {"--", denied}, {below + ". 0 IN A 192.0.2.1"}} {
@@ -160,21 +161,20 @@ func TestDenialContradicted(t *testing.T) {
 	put(t, c, other, response(t, "www.example.com", dns.TypeTXT, 0, `www.example.com. 100 IN TXT "x"`), epoch)
 	put(t, c, k, nxdomain(t, "www.example.com", denied), epoch+50*second)
 	if _, hit := c.Get(nil, other, epoch+60*second); hit.Freshness != cache.Fresh {
-		t.Error("what is fresh is not believed")
+		t.Error("a fresh answer of another type is not found")
 	}
 	for _, k := range []cache.Key{k, other} {
 		msg, hit := c.GetStale(nil, k, epoch+500*second)
 		if hit.Freshness != cache.Expired || wire.HeaderRcode(msg) != wire.NXDomain {
-			t.Errorf("type %d: state %d, the older of two is served stale", k.Type, hit.Freshness)
+			t.Errorf("type %d: freshness %d, the older of two is served stale", k.Type, hit.Freshness)
 		}
 	}
 	if _, hit := c.GetStale(nil, key(t, "a.www.example.com", dns.TypeA), epoch+500*second); hit.Freshness != cache.Miss {
-		t.Error("a name below is denied by what has expired")
+		t.Error("an expired denial denies a name below")
 	}
 }
 
-// A failure that is remembered does not hide that the name is known not to be
-// there.
+// A remembered failure does not hide a denial.
 func TestDenialBeforeFailure(t *testing.T) {
 	c := cache.New(options())
 	k := key(t, "a.gone.example.com", dns.TypeA)
@@ -188,7 +188,7 @@ func TestDenialBeforeFailure(t *testing.T) {
 	}
 }
 
-// The count of denials keeps with what is kept, whatever takes it away.
+// The count of denials matches the stored denials, whatever removes them.
 func TestDenialsCounted(t *testing.T) {
 	c := cache.New(cache.Options{Entries: 50, Bytes: 1 << 20, Shards: 2})
 	for i := range 500 {
@@ -210,7 +210,7 @@ func TestDenialsCounted(t *testing.T) {
 	}
 }
 
-// A denial with more in it than will fit in one is kept for its question.
+// An NXDOMAIN that is too long for a denial is stored for its question.
 func TestDenialTooLong(t *testing.T) {
 	c := cache.New(options())
 	records := []string{denied}
@@ -218,7 +218,7 @@ func TestDenialTooLong(t *testing.T) {
 		records = append(records, fmt.Sprintf("example.com. 300 IN NS a-rather-long-name-for-a-server-%d.example.net.", i))
 	}
 	if !put(t, c, key(t, "gone.example.com", dns.TypeA), nxdomain(t, "gone.example.com", records...), epoch) {
-		t.Fatal("not kept")
+		t.Fatal("not stored")
 	}
 	if _, hit := c.Get(nil, key(t, "gone.example.com", dns.TypeA), epoch); hit.Freshness != cache.Fresh {
 		t.Error("not found")
@@ -237,7 +237,7 @@ func TestDenialAllocations(t *testing.T) {
 	msg, r := parsed(t, nxdomain(t, "gone.example.com", denied))
 	buf := make([]byte, 0, 1024)
 	c.Put(buf, k, msg, r, 1, epoch)
-	for i := range 400 { // so that its page has others, whichever shard it is in
+	for i := range 400 { // so that there are other entries in its page, in any shard
 		n := fmt.Sprintf("go%03d.example.com", i)
 		put(t, c, key(t, n, dns.TypeA), nxdomain(t, n, denied), epoch)
 	}
@@ -256,7 +256,7 @@ func TestDenialAllocations(t *testing.T) {
 	}
 }
 
-// BenchmarkGetBelow looks up made-up names below one that is not there.
+// BenchmarkGetBelow looks up a name below a denied one.
 func BenchmarkGetBelow(b *testing.B) {
 	c := cache.New(options())
 	put(b, c, key(b, "gone.example.com", dns.TypeA), nxdomain(b, "gone.example.com", denied), epoch)

@@ -5,10 +5,10 @@ import "unsafe"
 // CollideAll gives every question of an empty cache the same hash.
 func (c *Cache) CollideAll() { c.mask = 0 }
 
-// ShardCount is how many shards there are.
+// ShardCount returns the number of shards.
 func (c *Cache) ShardCount() int { return len(c.shards) }
 
-// Bounds are the sums of the shards' bounds.
+// Bounds returns the sums of the bounds of the shards.
 func (c *Cache) Bounds() (entries int, bytes int64) {
 	for i := range c.shards {
 		entries += c.shards[i].maxEntries
@@ -17,10 +17,10 @@ func (c *Cache) Bounds() (entries int, bytes int64) {
 	return entries, bytes
 }
 
-// ShardSize is a shard's size in memory.
+// ShardSize is the size of a shard in memory.
 const ShardSize = unsafe.Sizeof(shard{})
 
-// Denials is how many are counted.
+// Denials returns the number of counted denials, or -1 if the counts disagree.
 func (c *Cache) Denials() int {
 	n := 0
 	for i := range c.denials.labels {
@@ -32,5 +32,5 @@ func (c *Cache) Denials() int {
 	return n
 }
 
-// EntrySize is a record's size in memory.
+// EntrySize is the size of a record in memory.
 const EntrySize = unsafe.Sizeof(entry{})

@@ -10,7 +10,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// remembered is for how many seconds a failure that is put now is reported.
+// remembered stores a failure and returns for how many seconds it is reported.
 func remembered(t *testing.T, c *cache.Cache, k cache.Key, backOff bool, now int64) int64 {
 	t.Helper()
 	c.PutFailure(k, wire.ServFail, 22, backOff, now)
@@ -19,12 +19,11 @@ func remembered(t *testing.T, c *cache.Cache, k cache.Key, backOff bool, now int
 			return s
 		}
 	}
-	t.Fatal("it does not end")
+	t.Fatal("it is never forgotten")
 	return 0
 }
 
-// Failures in a row are remembered for longer and longer (RFC 9520 section
-// 3.2).
+// Each failure in a row is remembered for longer (RFC 9520 section 3.2).
 func TestBackOff(t *testing.T) {
 	for what, o := range map[string]cache.Options{
 		"alone":       {Entries: 100, Bytes: 1 << 20},
@@ -48,14 +47,14 @@ func TestBackOff(t *testing.T) {
 					}
 					now += want * second
 				}
-				if round == 0 { // an answer makes an end of it
+				if round == 0 { // an answer ends the row
 					put(t, c, k, answer, now)
 				}
 			}
-			// So does time.
+			// Time ends it, too.
 			now += 31 * second
 			if got := remembered(t, c, k, true, now); got != 4 {
-				t.Errorf("%d s long after", got)
+				t.Errorf("%d s after a long time", got)
 			}
 			if got := remembered(t, c, k, true, now+4*second); got != 8 {
 				t.Errorf("%d s then", got)
@@ -87,21 +86,20 @@ func TestBackOffBounds(t *testing.T) {
 			}
 			now += want * second
 		}
-		for range 300 { // the count of them has an end
+		for range 300 { // the count of failures has a limit
 			c.PutFailure(k, wire.ServFail, -1, true, now)
 		}
 		if got := remembered(t, c, k, true, now); got != tt.want[len(tt.want)-1] {
-			t.Errorf("%v, %v: %d s in the end", tt.ttl, tt.max, got)
+			t.Errorf("%v, %v: %d s after many failures", tt.ttl, tt.max, got)
 		}
 	}
 }
 
-// The wish for an attempt in the background is told once in FailureTTL, from
-// the second failure in a row on.
+// Refresh is reported once in FailureTTL, from the second failure in a row on.
 func TestRetry(t *testing.T) {
 	c, k := stale(t) // failures last for 10 seconds
 	now := epoch + 200*second
-	wishes := func(from, to int64) (n int) {
+	refreshes := func(from, to int64) (n int) {
 		for s := from; s < to; s++ {
 			if _, hit := c.Get(nil, k, now+s*second); hit.Refresh {
 				n++
@@ -110,25 +108,25 @@ func TestRetry(t *testing.T) {
 		return n
 	}
 	c.PutFailure(k, wire.ServFail, 22, true, now)
-	if n := wishes(0, 10); n != 0 {
-		t.Errorf("%d wishes after one failure", n)
+	if n := refreshes(0, 10); n != 0 {
+		t.Errorf("%d refreshes after one failure", n)
 	}
 	if _, hit := c.Get(nil, k, now+10*second); hit.Freshness != cache.Miss {
-		t.Error("nobody may ask")
+		t.Error("the failure is still reported")
 	}
 	now += 10 * second
 	c.PutFailure(k, wire.ServFail, 22, true, now)
-	if n := wishes(0, 10); n != 0 {
-		t.Errorf("%d wishes at once", n)
+	if n := refreshes(0, 10); n != 0 {
+		t.Errorf("%d refreshes at once", n)
 	}
-	if n := wishes(10, 20); n != 1 {
-		t.Errorf("%d wishes in the next 10 s", n)
+	if n := refreshes(10, 20); n != 1 {
+		t.Errorf("%d refreshes in the next 10 s", n)
 	}
-	if n := wishes(20, 30); n != 1 {
-		t.Errorf("%d wishes in the 10 s after that", n)
+	if n := refreshes(20, 30); n != 1 {
+		t.Errorf("%d refreshes in the 10 s after that", n)
 	}
-	// Where nobody asks for as long as the failures are remembered, who comes
-	// then may ask.
+	// A look-up after the time for which the failures are remembered finds
+	// nothing.
 	for i, want := range []int64{20, 40, 60, 60} {
 		now += 100 * second
 		put(t, c, k, response(t, "a.example", dns.TypeA, 0, "a.example. 1 IN A 192.0.2.1"), now)
@@ -142,8 +140,8 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// The wish to fetch an answer anew is told once in its time, if it was asked for
-// often enough, and late in it.
+// Refresh is reported once for an answer, if there were enough look-ups, and
+// late in its lifetime.
 func TestPrefetch(t *testing.T) {
 	for _, after := range []int{0, 1, 3, 255, 1000} {
 		o := options()
@@ -154,7 +152,7 @@ func TestPrefetch(t *testing.T) {
 		} {
 			c := cache.New(o)
 			k := key(t, "www.example.com", dns.TypeA)
-			for round := range 2 { // what is put begins anew
+			for round := range 2 { // a new answer starts the count again
 				now := epoch + int64(round)*95*second
 				put(t, c, k, m, now)
 				for range after - 1 {
@@ -168,7 +166,7 @@ func TestPrefetch(t *testing.T) {
 				want := after > 0
 				for range 3 {
 					if _, hit := c.Get(nil, k, now+90*second); hit.Refresh != want {
-						t.Errorf("%s, after %d: wish %v", what, after, hit.Refresh)
+						t.Errorf("%s, after %d: Refresh is %v", what, after, hit.Refresh)
 					}
 					want = false
 				}

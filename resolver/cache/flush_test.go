@@ -20,7 +20,7 @@ func name(t testing.TB, text string) *wire.Name {
 	return n
 }
 
-// What a flush of a name takes is what says something of it, and nothing else.
+// A flush of a name removes what is about the name, and nothing else.
 func TestFlushNameAndTree(t *testing.T) {
 	entries := map[string]*dns.Msg{
 		"a":         response(t, "www.example.com", dns.TypeA, 0, "www.example.com. 300 IN A 192.0.2.1"),
@@ -60,10 +60,10 @@ func TestFlushNameAndTree(t *testing.T) {
 			}
 			before := c.Epoch()
 			if n := flush(name(t, tt.name)); n != len(tt.gone) {
-				t.Errorf("%d went, want %d", n, len(tt.gone))
+				t.Errorf("%d removed, want %d", n, len(tt.gone))
 			}
 			if c.Epoch() == before {
-				t.Error("flights under way are not told")
+				t.Error("the epoch did not change")
 			}
 			for what, m := range entries {
 				_, hit := c.Get(nil, keyOf(t, m), epoch)
@@ -72,7 +72,7 @@ func TestFlushNameAndTree(t *testing.T) {
 					gone = gone || g == what
 				}
 				if (hit.Freshness == cache.Miss) != gone {
-					t.Errorf("%s: state %d", what, hit.Freshness)
+					t.Errorf("%s: freshness %d", what, hit.Freshness)
 				}
 			}
 			if s := c.Stats(); s.Entries != len(entries)-len(tt.gone) || s.Evictions != 0 {
@@ -82,21 +82,20 @@ func TestFlushNameAndTree(t *testing.T) {
 	}
 }
 
-// An NXDOMAIN for a name says that nothing is below it, so that it goes with
-// what is below.
+// An NXDOMAIN denies the names below it, so a flush of a name below removes it.
 func TestFlushNameTakesDenials(t *testing.T) {
 	c := cache.New(options())
 	m := response(t, "gone.example.com", dns.TypeA, dns.RcodeNameError, "--", "example.com. 300 IN SOA a. b. 1 2 3 4 50")
 	put(t, c, keyOf(t, m), m, epoch)
 	if n := c.FlushName(name(t, "other.example.com")); n != 0 {
-		t.Errorf("%d went", n)
+		t.Errorf("%d removed", n)
 	}
 	if n := c.FlushName(name(t, "a.b.gone.example.com")); n != 1 {
-		t.Errorf("%d went", n)
+		t.Errorf("%d removed", n)
 	}
 }
 
-// While others put, what is flushed stays away, and what is not stays.
+// While others store answers, flushed entries stay away and all others stay.
 func TestFlushTreeConcurrent(t *testing.T) {
 	c := cache.New(cache.Options{Entries: 1 << 16, Bytes: 1 << 28, Shards: 4})
 	for i := range 3000 {
@@ -119,7 +118,7 @@ func TestFlushTreeConcurrent(t *testing.T) {
 			<-stop
 			for _, m := range ms {
 				if _, hit := c.Get(nil, keyOf(t, m), epoch); hit.Freshness != cache.Fresh {
-					t.Errorf("%s went", m.Question[0].Name)
+					t.Errorf("%s is gone", m.Question[0].Name)
 				}
 			}
 		})
@@ -128,12 +127,11 @@ func TestFlushTreeConcurrent(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	if n != 3000 || c.Stats().Entries != 1000 {
-		t.Errorf("%d went; stats %+v", n, c.Stats())
+		t.Errorf("%d removed; stats %+v", n, c.Stats())
 	}
 }
 
-// New bounds, which have records made anew in another order, let nothing slip
-// through a flush.
+// A resize, which gives records other numbers, lets no entry escape a flush.
 func TestFlushTreeWhileResized(t *testing.T) {
 	const n = 20_000
 	for range 5 {
@@ -166,7 +164,7 @@ func TestFlushTreeWhileResized(t *testing.T) {
 	}
 }
 
-// BenchmarkFlushName is what a flush takes with 200,000 entries.
+// BenchmarkFlushName measures a flush with 200,000 entries.
 func BenchmarkFlushName(b *testing.B) {
 	c, _ := filled(b, 200_000)
 	n := name(b, "nobody.example")

@@ -13,10 +13,10 @@ import (
 
 const second = int64(time.Second)
 
-// epoch is when the tests begin, in nanoseconds.
+// epoch is the Unix time at which the tests begin, in nanoseconds.
 const epoch = 1_700_000_000*second + 123_456_789
 
-// key is the key of a question; DO and CD are off.
+// key returns the key of a question; DO and CD are off.
 func key(t testing.TB, name string, qtype uint16) cache.Key {
 	t.Helper()
 	n := new(wire.Name)
@@ -26,7 +26,7 @@ func key(t testing.TB, name string, qtype uint16) cache.Key {
 	return cache.Key{Name: n, Type: wire.Type(qtype), Class: wire.ClassIN}
 }
 
-// response is a response to name and qtype. Each record stands in zone-file text;
+// response returns a response to name and qtype. Each record is zone-file text;
 // "--" begins the next section.
 func response(t testing.TB, name string, qtype uint16, rcode int, records ...string) *dns.Msg {
 	t.Helper()
@@ -48,7 +48,7 @@ func response(t testing.TB, name string, qtype uint16, rcode int, records ...str
 	return m
 }
 
-// parsed is m packed and read, as the cache takes it.
+// parsed returns m in wire form, and parsed, as Put expects it.
 func parsed(t testing.TB, m *dns.Msg) ([]byte, *wire.Response) {
 	t.Helper()
 	msg, err := m.Pack()
@@ -78,7 +78,8 @@ func put(t testing.TB, c *cache.Cache, k cache.Key, m *dns.Msg, now int64) bool 
 	return stored
 }
 
-func kept(_ []byte, stored bool) bool { return stored }
+// stored returns what Put says of storing.
+func stored(_ []byte, ok bool) bool { return ok }
 
 // unpack decodes what a look-up appended.
 func unpack(t testing.TB, msg []byte) *dns.Msg {
@@ -90,12 +91,12 @@ func unpack(t testing.TB, msg []byte) *dns.Msg {
 	return m
 }
 
-// all is every record of m in order.
+// all returns every record of m in order.
 func all(m *dns.Msg) []dns.RR {
 	return append(append(append([]dns.RR(nil), m.Answer...), m.Ns...), m.Extra...)
 }
 
-// ttls is every TTL of m in order.
+// ttls returns every TTL of m in order.
 func ttls(m *dns.Msg) []uint32 {
 	var out []uint32
 	for _, rr := range all(m) {
@@ -104,7 +105,8 @@ func ttls(m *dns.Msg) []uint32 {
 	return out
 }
 
-// lifetime is for how many seconds Get finds k, by trying; 0 if not at all.
+// lifetime returns for how many seconds Get finds k, by trying; 0 if not at
+// all.
 func lifetime(t testing.TB, c *cache.Cache, k cache.Key, from int64) int64 {
 	t.Helper()
 	for s := int64(0); s <= 1<<20; {
@@ -112,7 +114,7 @@ func lifetime(t testing.TB, c *cache.Cache, k cache.Key, from int64) int64 {
 		if hit.Freshness == cache.Miss {
 			return s
 		}
-		// Nothing is kept beyond its smallest TTL, so that can be skipped.
+		// No answer lives longer than its smallest TTL, so skip that time.
 		if tt := ttls(unpack(t, msg)); len(tt) > 0 {
 			low := tt[0]
 			for _, v := range tt {

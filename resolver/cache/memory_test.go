@@ -18,7 +18,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// shapes are ways to fill a cache: each puts one answer more with each call.
+// shapes are ways to fill a cache: each call stores one more answer.
 func shapes() map[string]func(f *filler) {
 	return map[string]func(f *filler){
 		"one address":  func(f *filler) { f.put(1) },
@@ -41,7 +41,8 @@ func shapes() map[string]func(f *filler) {
 	}
 }
 
-// filler puts answers with so many addresses each under names of their own.
+// filler stores answers with the given number of addresses, each under a new
+// name.
 type filler struct {
 	c    *cache.Cache
 	rnd  *rand.Rand
@@ -67,13 +68,13 @@ func (f *filler) put(addresses int) {
 	for i := range addresses {
 		m = wire.AppendRecord(m, 0, wire.Answer, wire.HeaderLen, wire.TypeA, 300, []byte{10, 0, byte(i >> 8), byte(i)})
 	}
-	f.keep(k, m)
+	f.store(k, m)
 }
 
 func (f *filler) deny() {
 	k := f.key()
 	m := f.question(k, uint16(wire.NXDomain))
-	f.keep(k, wire.AppendSOA(m, 0, wire.Authority, wire.HeaderLen+11, 300)) // of example.com
+	f.store(k, wire.AppendSOA(m, 0, wire.Authority, wire.HeaderLen+11, 300)) // of example.com
 }
 
 func (f *filler) question(k cache.Key, rcode uint16) []byte {
@@ -82,7 +83,7 @@ func (f *filler) question(k cache.Key, rcode uint16) []byte {
 	return append(m, 0, byte(k.Type), 0, byte(k.Class))
 }
 
-func (f *filler) keep(k cache.Key, m []byte) {
+func (f *filler) store(k cache.Key, m []byte) {
 	f.msg = m
 	var r wire.Response
 	var scratch wire.Name
@@ -92,7 +93,7 @@ func (f *filler) keep(k cache.Key, m []byte) {
 	f.buf, _ = f.c.Put(f.buf[:0], k, m, &r, 1, epoch)
 }
 
-// fill goes on until much has been put out, or much has come.
+// fill calls next until many entries were evicted, or many stored.
 func (f *filler) fill(next func(*filler)) {
 	for i := 0; i < 220_000 && (i%1000 != 0 || f.c.Stats().Evictions < 60_000); i++ {
 		next(f)
@@ -106,11 +107,11 @@ func newFiller(bytes int64) *filler {
 
 const memoryBytes = 32 << 20
 
-// What the cache says that it holds is what it costs, within a tenth, and within
-// its bound, whatever comes and goes.
+// The memory that the cache reports is what it uses, within a tenth, and within
+// its bound.
 func TestMemoryHeap(t *testing.T) {
 	if race {
-		t.Skip("the race detector makes minutes of it")
+		t.Skip("it takes minutes with the race detector")
 	}
 	for what, next := range shapes() {
 		t.Run(what, func(t *testing.T) {
@@ -139,9 +140,8 @@ func TestMemoryHeap(t *testing.T) {
 	}
 }
 
-// TestMemoryResident sets what is accounted beside what the system counts of a
-// process that does nothing else. Garbage that is not collected yet is not the
-// cache's, so that it is given back first.
+// TestMemoryResident compares the reported memory with the resident memory of a
+// process that does nothing else. It returns garbage to the system first.
 func TestMemoryResident(t *testing.T) {
 	if what := os.Getenv("RIDEAU_TEST_SHAPE"); what != "" {
 		before := resident(t)
@@ -157,7 +157,7 @@ func TestMemoryResident(t *testing.T) {
 		t.Skip("there is no /proc/self/status")
 	}
 	if race {
-		t.Skip("the race detector has memory of its own for each octet")
+		t.Skip("the race detector uses memory of its own for each octet")
 	}
 	exe, err := os.Executable()
 	if err != nil {
@@ -175,16 +175,16 @@ func TestMemoryResident(t *testing.T) {
 			t.Fatalf("%v: %s", err, out)
 		}
 		t.Logf("%s: accounted %.1f MiB, resident %.1f MiB", what, float64(accounted)/(1<<20), float64(rss)/(1<<20))
-		// Beside the cache there are the runtime's own structures and half
-		// empty spans, a few MiB of them.
+		// The runtime needs a few MiB for its own structures and half empty
+		// spans.
 		if float64(accounted) < 0.9*float64(rss)-4<<20 {
 			t.Errorf("%s: accounted %d, resident %d", what, accounted, rss)
 		}
 	}
 }
 
-// resident is what this process has in memory, in octets; 0 if the system
-// does not say.
+// resident returns the resident memory of this process, in octets; 0 if the
+// system does not report it.
 func resident(t *testing.T) int64 {
 	t.Helper()
 	debug.FreeOSMemory()
@@ -204,8 +204,8 @@ func resident(t *testing.T) int64 {
 	return 0
 }
 
-// BenchmarkMemory tells what an entry costs beside its message, and what one
-// takes that puts others out.
+// BenchmarkMemory reports the memory per entry, and the slowest Put into a full
+// cache.
 func BenchmarkMemory(b *testing.B) {
 	for what, next := range shapes() {
 		b.Run(what, func(b *testing.B) {

@@ -18,7 +18,7 @@ import (
 
 var errDisk = errors.New("no space left on device")
 
-// short is a writer that has room for so many octets.
+// short is a writer with space for that many octets.
 type short int
 
 func (s *short) Write(b []byte) (int, error) {
@@ -28,13 +28,13 @@ func (s *short) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func snapshotOptions() cache.Options {
+func savedOptions() cache.Options {
 	o := options()
 	o.MaxStale = time.Hour
 	return o
 }
 
-// kinds are answers of all kinds, by what they are.
+// kinds returns answers of all kinds, and their keys.
 func kinds(t testing.TB) (keys map[string]cache.Key, messages map[string]*dns.Msg) {
 	keys, messages = map[string]cache.Key{}, map[string]*dns.Msg{}
 	add := func(what string, m *dns.Msg, flags string) {
@@ -57,10 +57,10 @@ func kinds(t testing.TB) (keys map[string]cache.Key, messages map[string]*dns.Ms
 	return keys, messages
 }
 
-// saved is a snapshot with all kinds of answers, some failures, and where they
-// came from.
+// saved returns a cache with all kinds of answers and a failure, and the file
+// it saves.
 func saved(t testing.TB) (c *cache.Cache, text []byte) {
-	c = cache.New(snapshotOptions())
+	c = cache.New(savedOptions())
 	keys, messages := kinds(t)
 	for what, k := range keys {
 		put(t, c, k, messages[what], epoch)
@@ -74,10 +74,10 @@ func saved(t testing.TB) (c *cache.Cache, text []byte) {
 	return c, b.Bytes()
 }
 
-// What was saved is there again, older by the time between.
-func TestSnapshot(t *testing.T) {
+// Saved answers are restored, older by the time between.
+func TestRestore(t *testing.T) {
 	before, text := saved(t)
-	c := cache.New(snapshotOptions())
+	c := cache.New(savedOptions())
 	keys, _ := kinds(t)
 	n, err := c.Restore(iotest.OneByteReader(bytes.NewReader(text)), cache.Fingerprint{1, 2, 3}, epoch+150*second)
 	if err != nil || n != len(keys) || c.Stats().Entries != n {
@@ -96,22 +96,22 @@ func TestSnapshot(t *testing.T) {
 			t.Errorf("%s: got %x, %+v\nwant %x, %+v", what, got, hit, want, wasHit)
 		}
 		if hit.Generation != 0 {
-			t.Errorf("%s: taken for examined under generation %d", what, hit.Generation)
+			t.Errorf("%s: generation %d", what, hit.Generation)
 		}
 	}
 	if _, hit := c.Get(nil, key(t, "a.gone.example.com", dns.TypeMX), epoch+150*second); hit.Freshness != cache.Fresh {
-		t.Error("what is not there does not cut")
+		t.Error("a name below a denied one is not denied")
 	}
 	if _, hit := c.Get(nil, key(t, "failed.example.com", dns.TypeA), epoch+150*second); hit.Freshness != cache.Miss {
-		t.Error("a failure was kept")
+		t.Error("a failure was saved")
 	}
 	if _, hit := c.Get(nil, keys["positive"], epoch+200*second); hit.Freshness != cache.Miss {
-		t.Error("found after its time")
+		t.Error("found after it expired")
 	}
 }
 
-// What is too old, or not there yet, is passed over.
-func TestSnapshotTimes(t *testing.T) {
+// Answers that are too old, or from the future, are skipped.
+func TestRestoreTimes(t *testing.T) {
 	_, text := saved(t)
 	for now, want := range map[int64]int{
 		epoch:                            8,
@@ -121,24 +121,25 @@ func TestSnapshotTimes(t *testing.T) {
 		epoch + 3600*second + 200*second: 7,
 		epoch + 100*24*3600*second:       0,
 	} {
-		c := cache.New(snapshotOptions())
+		c := cache.New(savedOptions())
 		if n, err := c.Restore(bytes.NewReader(text), cache.Fingerprint{1, 2, 3}, now); n != want || err != nil {
 			t.Errorf("%d s on: %d, %v, want %d", (now-epoch)/second, n, err, want)
 		}
 	}
-	// Nor is what of no use saved.
+	// Answers that are too old are not saved either.
 	c, _ := saved(t)
 	if n, err := c.Save(new(bytes.Buffer), cache.Fingerprint{}, epoch+100*24*3600*second); n != 0 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
 }
 
-// What is damaged, cut off, or not ours leaves an empty cache and an error.
-func TestSnapshotUnusable(t *testing.T) {
+// A file that is damaged, cut off, or no saved cache gives an empty cache and
+// an error.
+func TestRestoreUnusable(t *testing.T) {
 	_, text := saved(t)
 	try := func(what string, text []byte, want error) {
 		t.Helper()
-		c := cache.New(snapshotOptions())
+		c := cache.New(savedOptions())
 		n, err := c.Restore(bytes.NewReader(text), cache.Fingerprint{1, 2, 3}, epoch+150*second)
 		if !errors.Is(err, want) || n != 0 || c.Stats().Entries != 0 {
 			t.Errorf("%s: %d, %v; stats %+v", what, n, err, c.Stats())
@@ -156,17 +157,17 @@ func TestSnapshotUnusable(t *testing.T) {
 	}
 	try("more", append(bytes.Clone(text), 0), cache.ErrUnusable)
 	try("something else", []byte("listen: {addresses: [127.0.0.1]}\n# and more of it"), cache.ErrUnusable)
-	// A checksum that is right does not make an answer of what is none.
+	// A correct checksum does not make a record an answer.
 	for _, body := range [][]byte{{0xFF}, bytes.Repeat([]byte{0}, 40), bytes.Repeat([]byte{0xC0}, 300)} {
 		try(fmt.Sprintf("a body of %d octets", len(body)), forged(body), cache.ErrUnusable)
 	}
-	c := cache.New(snapshotOptions())
+	c := cache.New(savedOptions())
 	if _, err := c.Restore(iotest.ErrReader(errDisk), cache.Fingerprint{}, epoch); !errors.Is(err, errDisk) || errors.Is(err, cache.ErrUnusable) {
 		t.Errorf("a read that fails: %v", err)
 	}
 }
 
-// forged is a snapshot with one record, whose checksum is right.
+// forged returns a file with one record and a correct checksum.
 func forged(msg []byte) []byte {
 	out := append([]byte("rideau cache\x01"), make([]byte, 32)...)
 	copy(out[13:], []byte{1, 2, 3})
@@ -178,30 +179,29 @@ func forged(msg []byte) []byte {
 	return binary.BigEndian.AppendUint32(out, crc32.Checksum(out, crc32.MakeTable(crc32.Castagnoli)))
 }
 
-func TestSnapshotDiskFull(t *testing.T) {
+func TestSaveDiskFull(t *testing.T) {
 	c, text := saved(t)
-	for _, room := range []int{0, 1, 20, len(text) - 1} {
-		w := short(room)
+	for _, space := range []int{0, 1, 20, len(text) - 1} {
+		w := short(space)
 		if _, err := c.Save(&w, cache.Fingerprint{}, epoch); !errors.Is(err, errDisk) {
-			t.Errorf("room for %d: %v", room, err)
+			t.Errorf("space for %d: %v", space, err)
 		}
 	}
 	if s := c.Stats(); s.Entries == 0 {
-		t.Error("nothing left")
+		t.Error("the cache is empty")
 	}
 }
 
-// Whatever a file says, reading it ends in a cache that works, or in an error
-// and an empty one.
+// Restore of any file gives a cache that works, or an error and an empty cache.
 func FuzzRestore(f *testing.F) {
 	_, text := saved(f)
 	f.Add(text)
 	f.Add(text[:len(text)/2])
 	for _, m := range samples(f) {
-		f.Add(mustPack(f, m))
+		f.Add(mustEncode(f, m))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		o := snapshotOptions()
+		o := savedOptions()
 		o.Bytes, o.Shards = 1<<18, 2
 		if len(text) > 2 && len(text) < 1<<16 { // as a record, too
 			c := cache.New(o)
@@ -221,14 +221,14 @@ func try(t *testing.T, c *cache.Cache, text []byte) {
 	if saved, err := c.Save(&b, cache.Fingerprint{1, 2, 3}, epoch+second); err != nil || saved != s.Entries {
 		t.Fatalf("%d of %d saved, %v", saved, s.Entries, err)
 	}
-	again := cache.New(snapshotOptions())
+	again := cache.New(savedOptions())
 	if n, err := again.Restore(&b, cache.Fingerprint{1, 2, 3}, epoch+second); err != nil || n != s.Entries {
 		t.Fatalf("%d of %d restored, %v", n, s.Entries, err)
 	}
 }
 
-// BenchmarkSnapshot saves and restores 200,000 answers.
-func BenchmarkSnapshot(b *testing.B) {
+// BenchmarkSaveRestore saves and restores 200,000 answers.
+func BenchmarkSaveRestore(b *testing.B) {
 	c, _ := filled(b, 200_000)
 	var text bytes.Buffer
 	var save, restore time.Duration

@@ -16,11 +16,12 @@ type rule struct {
 	qtype   uint16
 	rcode   int
 	records []string
-	want    int64 // seconds; 0 is not stored
+	want    int64 // seconds; 0 means not stored
 	ttls    []uint32
 }
 
-// rules are those of RFC 2308, and what else decides for how long.
+// rules are those of RFC 2308, and other rules on how long a response is
+// stored.
 func rules() []rule {
 	const (
 		soa   = "example. 900 IN SOA ns.example. host.example. 1 7200 3600 1209600 300"
@@ -75,7 +76,7 @@ func TestRules(t *testing.T) {
 				t.Fatalf("stored: %t", got)
 			}
 			if got := lifetime(t, c, k, epoch); got != tt.want {
-				t.Errorf("kept for %d s, want %d", got, tt.want)
+				t.Errorf("found for %d s, want %d", got, tt.want)
 			}
 			if tt.want == 0 {
 				return
@@ -92,7 +93,8 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// MinTTL raises no negative answer, and the records beside it keep their own bounds.
+// MinTTL does not raise negative answers; the records beside them have their
+// own bounds.
 func TestNegativeBounds(t *testing.T) {
 	o := options()
 	o.MinTTL, o.MaxNegativeTTL = 2*time.Minute, 100*time.Second
@@ -117,7 +119,7 @@ func TestFailure(t *testing.T) {
 		put, want wire.Rcode
 	}{
 		{wire.ServFail, wire.ServFail}, {wire.Refused, wire.Refused}, {wire.FormErr, wire.FormErr},
-		// In a header alone these would read as something else.
+		// A header cannot hold these, or they mean no failure.
 		{wire.BadVers, wire.ServFail}, {wire.NoError, wire.ServFail}, {wire.NXDomain, wire.ServFail},
 	} {
 		c := cache.New(options())
@@ -137,7 +139,7 @@ func TestFailure(t *testing.T) {
 			t.Error("GetStale gave a failure")
 		}
 		if got := lifetime(t, c, k, epoch); got != 5 {
-			t.Errorf("kept for %d s, want 5", got)
+			t.Errorf("found for %d s, want 5", got)
 		}
 	}
 }
@@ -152,12 +154,13 @@ func TestFailureTTLBounds(t *testing.T) {
 		k := key(t, "fail.example", dns.TypeA)
 		c.PutFailure(k, wire.ServFail, -1, false, epoch)
 		if got := lifetime(t, c, k, epoch); got != want {
-			t.Errorf("FailureTTL %v: kept for %d s, want %d", in, got, want)
+			t.Errorf("FailureTTL %v: found for %d s, want %d", in, got, want)
 		}
 	}
 }
 
-// An extended rcode is told by the OPT record, which is not kept.
+// The upper bits of an extended rcode are in the OPT record, which is not
+// stored.
 func TestExtendedRcode(t *testing.T) {
 	c := cache.New(options())
 	k := key(t, "a.example", dns.TypeA)
@@ -192,8 +195,8 @@ func TestEDE(t *testing.T) {
 	}
 }
 
-// stale is a cache that keeps expired answers for an hour, and a positive answer in
-// it that expires 100 seconds after epoch.
+// stale returns a cache that serves answers up to an hour stale, and the key of
+// a positive answer that expires 100 seconds after epoch.
 func stale(t *testing.T) (*cache.Cache, cache.Key) {
 	o := options()
 	o.MaxStale, o.StaleTTL, o.FailureTTL = time.Hour, 20*time.Second, 10*time.Second
@@ -211,11 +214,11 @@ func TestStale(t *testing.T) {
 	c, k := stale(t)
 	msg, hit := c.GetStale(nil, k, epoch+99*second)
 	if got := ttls(unpack(t, msg)); hit.Freshness != cache.Fresh || !reflect.DeepEqual(got, []uint32{1, 3901, 8901, 8901}) {
-		t.Errorf("before expiry: state %d, TTLs %v", hit.Freshness, got)
+		t.Errorf("before expiry: freshness %d, TTLs %v", hit.Freshness, got)
 	}
 	for _, age := range []int64{100, 101, 3700} {
 		if _, hit := c.Get(nil, k, epoch+age*second); hit.Freshness != cache.Miss {
-			t.Errorf("Get at %d s: state %d", age, hit.Freshness)
+			t.Errorf("Get at %d s: freshness %d", age, hit.Freshness)
 		}
 		msg, hit := c.GetStale(nil, k, epoch+age*second)
 		if hit.Freshness != cache.Expired || hit.Failure {
@@ -226,7 +229,7 @@ func TestStale(t *testing.T) {
 		}
 	}
 	if msg, hit := c.GetStale([]byte{1}, k, epoch+3700*second+1); hit.Freshness != cache.Miss || len(msg) != 1 {
-		t.Errorf("beyond MaxStale: state %d", hit.Freshness)
+		t.Errorf("beyond MaxStale: freshness %d", hit.Freshness)
 	}
 	if s := c.Stats(); s.Stale != 3 || s.Misses != 3 || s.Hits != 0 {
 		t.Errorf("stats %+v", s)
@@ -249,8 +252,8 @@ func TestNothingStale(t *testing.T) {
 	}
 }
 
-// Negative answers are served stale as positive ones are, and none is that has been
-// contradicted.
+// Negative answers are served stale like positive ones, unless a later answer
+// contradicts them.
 func TestNegativeStale(t *testing.T) {
 	c, k := stale(t)
 	const soa = "example. 50 IN SOA ns.example. host.example. 1 7200 3600 1209600 300"
@@ -266,18 +269,18 @@ func TestNegativeStale(t *testing.T) {
 		if m := unpack(t, msg); m.Rcode != rcode || len(m.Ns) != 1 || m.Ns[0].Header().Ttl != 20 || m.Question[0].Qtype != dns.TypeA {
 			t.Errorf("got %v", m)
 		}
-		// Long after, by the limit of 1 hour, it is not.
+		// Beyond MaxStale it is not.
 		if _, hit := c.GetStale(nil, k, epoch+50*second+3600*second+1); hit.Freshness != cache.Miss {
 			t.Error("negative answer served beyond MaxStale")
 		}
 	}
 	if s := c.Stats(); s.Entries != 1 {
-		t.Errorf("one says what another contradicts: %+v", s)
+		t.Errorf("two entries contradict each other: %+v", s)
 	}
 }
 
-// A failure, noted or put, neither takes away what can be served stale nor hides what
-// is fresh; Get reports it for as long as it is remembered.
+// A failure neither removes an answer that can be served stale nor hides a
+// fresh one; Get reports it while it is remembered.
 func TestFailureKeepsStale(t *testing.T) {
 	fail := map[string]func(*cache.Cache, cache.Key, int64){
 		"PutFailure": func(c *cache.Cache, k cache.Key, now int64) { c.PutFailure(k, wire.ServFail, 23, false, now) },
@@ -307,7 +310,7 @@ func TestFailureKeepsStale(t *testing.T) {
 				if m := unpack(t, msg); m.Rcode != dns.RcodeServerFailure || len(all(m)) != 0 || m.Question[0].Name != "a.example." {
 					t.Errorf("at %d s: %v", age, m)
 				}
-				// The failure says nothing about the message behind it.
+				// Marking the failure does not mark the answer behind it.
 				c.MarkClean(k, hit, 9)
 				if _, hit := c.GetStale(nil, k, epoch+age*second); hit.Freshness != cache.Expired || hit.Generation != 1 || hit.EDE != -1 {
 					t.Errorf("stale at %d s: %+v", age, hit)
@@ -319,7 +322,7 @@ func TestFailureKeepsStale(t *testing.T) {
 			if s := c.Stats(); s.Bytes != before || s.Entries != 1 {
 				t.Errorf("stats %+v", s)
 			}
-			// Beyond MaxStale the failure takes the answer's place.
+			// Beyond MaxStale the failure replaces the answer.
 			fail(c, k, epoch+3701*second)
 			if s := c.Stats(); s.Entries != 1 {
 				t.Errorf("stats %+v", s)
@@ -327,7 +330,7 @@ func TestFailureKeepsStale(t *testing.T) {
 			if _, hit := c.Get(nil, k, epoch+3702*second); !hit.Failure {
 				t.Errorf("%+v", hit)
 			}
-			// And an answer ends a failure.
+			// An answer replaces a failure.
 			put(t, c, k, response(t, "a.example", dns.TypeA, 0, "a.example. 300 IN A 192.0.2.1"), epoch+3703*second)
 			if _, hit := c.Get(nil, k, epoch+3703*second); hit.Freshness != cache.Fresh || hit.Failure || hit.EDE != -1 {
 				t.Errorf("%+v", hit)

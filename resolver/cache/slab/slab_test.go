@@ -21,8 +21,8 @@ func TestSlotSizes(t *testing.T) {
 	}
 }
 
-// TestSlab takes and gives back at random: nothing that is kept is written
-// to by what comes after, and in the end no page is left that need not be.
+// TestSlab allocates and releases at random: no octets in use are overwritten,
+// and in the end no page is left that could be freed.
 func TestSlab(t *testing.T) {
 	var s Slab
 	rng := rand.New(rand.NewPCG(5, 6))
@@ -73,7 +73,7 @@ func TestSlab(t *testing.T) {
 			i := rng.IntN(len(all))
 			k := all[i]
 			if !bytes.Equal(s.At(k.r, len(k.want)), k.want) {
-				t.Fatalf("step %d: %d octets were written to", step, len(k.want))
+				t.Fatalf("step %d: %d octets were overwritten", step, len(k.want))
 			}
 			release(k.r)
 			data -= len(k.want)
@@ -93,7 +93,7 @@ func TestSlab(t *testing.T) {
 	}
 	for _, k := range all {
 		if !bytes.Equal(s.At(k.r, len(k.want)), k.want) {
-			t.Fatalf("%d octets were written to", len(k.want))
+			t.Fatalf("%d octets were overwritten", len(k.want))
 		}
 		release(k.r)
 	}
@@ -109,6 +109,6 @@ func TestSlab(t *testing.T) {
 		}
 	}
 	if s.held > classes*pageSize {
-		t.Errorf("%d octets held of nothing", s.held)
+		t.Errorf("%d octets held with nothing stored", s.held)
 	}
 }
