@@ -10,7 +10,7 @@ import (
 	"rideau/resolver/listener"
 )
 
-// settler settles all queries and allocates nothing.
+// settler answers all queries at once and allocates nothing.
 type settler struct{ *fake }
 
 func (settler) Answer(dst []byte, q *resolver.Query) ([]byte, resolver.Outcome) {
@@ -88,14 +88,14 @@ func TestSettledQueriesAllocateNothing(t *testing.T) {
 	})
 }
 
-// quick leaves all pending, and Resolve does not wait.
+// quick leaves all queries pending, and Resolve does not wait.
 type quick struct{ *fake }
 
 func (quick) Answer(dst []byte, q *resolver.Query) ([]byte, resolver.Outcome) {
 	return dst, outcome(resolver.Pending)
 }
 
-// A query that waits takes a job from the pool: none is made in steady state.
+// A query that waits uses a job of the pool: in steady state none is made.
 func TestPendingQueriesAllocateNothing(t *testing.T) {
 	const n, tolerated = 5000, 5000 / 100
 	f := newFake()
@@ -122,7 +122,7 @@ func TestManyWait(t *testing.T) {
 	f := newFake()
 	s := serve(t, f, listener.Options{})
 	u := dial(t, "udp", s.Addr())
-	const n = 200 // what a client's socket has room for
+	const n = 200 // as many as a client's socket buffers
 	for i := range uint16(n) {
 		send(t, u, query(i, wait, ""))
 		if i%50 == 49 {

@@ -13,9 +13,10 @@ import (
 	"rideau/resolver/listener"
 )
 
-// The UDP engine beside the least that package net can do: one goroutine that
-// reads a datagram and writes it back. The client, in the same process, keeps
-// a window of queries under way; its cost is in all figures alike.
+// BenchmarkUDP compares the ways UDP is served with the least that package net
+// can do: one goroutine that reads a datagram and writes it back. The client, in
+// the same process, keeps a window of queries under way; its cost is in all
+// figures.
 func BenchmarkUDP(b *testing.B) {
 	for _, window := range []int{1, 32} {
 		name := map[int]string{1: "window=1", 32: "window=32"}[window]
@@ -49,8 +50,8 @@ func BenchmarkUDP(b *testing.B) {
 	}
 }
 
-// BenchmarkTCP is a client that sends so many queries with one write and takes
-// their answers before it sends more. Its own cost is in the figures.
+// BenchmarkTCP is a client that sends so many queries with one write and reads
+// the responses before it sends more. Its own cost is in the figures.
 func BenchmarkTCP(b *testing.B) {
 	for _, n := range []int{1, 32, 100} {
 		b.Run(fmt.Sprintf("pipelined=%d", n), func(b *testing.B) {
@@ -92,8 +93,8 @@ func BenchmarkTCPConnection(b *testing.B) {
 	}
 }
 
-// BenchmarkTCPIdle is what a connection costs in memory that has asked once and
-// waits, with the client's end in the same process.
+// BenchmarkTCPIdle is the memory of a connection that has had one query and is
+// idle, with the client's end in the same process.
 func BenchmarkTCPIdle(b *testing.B) {
 	const n = 200
 	s := serve(b, settler{newFake()}, listener.Options{MaxConnectionsPerClient: n})

@@ -51,11 +51,11 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-// Whoever has connected is heard, though the server begins to stop before it
-// has asked.
-func TestDrainHearsWhoHasConnected(t *testing.T) {
+// A client that has connected is answered, even if the server begins to stop
+// before the query comes.
+func TestDrainAnswersConnectedClients(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("a listening socket is closed for new connections alone on Linux only")
+		t.Skip("only Linux can close a listening socket for new connections alone")
 	}
 	noLeak(t)
 	s := serve(t, newFake(), listener.Options{})
@@ -117,8 +117,8 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
-// handOver replaces a listener by another while clients ask, none of whom may
-// notice.
+// handOver replaces a listener by another while clients send queries. No query is
+// lost.
 func handOver(t *testing.T, addr string, ask netip.Addr) {
 	f := newFake()
 	close(f.release)
@@ -132,7 +132,7 @@ func handOver(t *testing.T, addr string, ask netip.Addr) {
 		wg.Go(func() {
 			b := make([]byte, 512)
 			for n := uint16(0); !stop.Load(); n++ {
-				// A new socket each time, as its port decides who gets the query.
+				// A new socket each time, as its port decides which listener gets the query.
 				c, err := net.Dial("udp", to)
 				if err != nil {
 					t.Error(err)

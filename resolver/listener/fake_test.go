@@ -19,7 +19,7 @@ import (
 	"rideau/resolver/listener/session"
 )
 
-// fake answers what a message's 13th octet says; see query. The answer is the
+// fake does what a message's 13th octet says; see query. The response is the
 // message with the QR bit set.
 type fake struct {
 	release chan struct{} // what a pending query waits for; closed: nothing
@@ -101,7 +101,7 @@ func (f *fake) Shed(dst []byte, q *resolver.Query) ([]byte, resolver.Outcome) {
 	return dst, outcome(resolver.Shed)
 }
 
-// query is a message with that id, told to be answered as kind says, with a tail.
+// query is a message with that id, of a kind that fake knows, with a tail.
 func query(id uint16, kind byte, tail string) []byte {
 	m := make([]byte, 12, 13+len(tail))
 	binary.BigEndian.PutUint16(m, id)
@@ -141,7 +141,7 @@ func hasIPv6() bool {
 	return true
 }
 
-// needs skips what is about an IPv6 address on a machine that has none.
+// needs skips a test of an IPv6 address on a machine that has none.
 func needs(t testing.TB, addr string) {
 	t.Helper()
 	if strings.HasPrefix(addr, "[") && !hasIPv6() {
@@ -239,7 +239,7 @@ func readFramed(c net.Conn) ([]byte, error) {
 	return m, err
 }
 
-// eventually waits until ok says so.
+// eventually polls until ok returns true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
@@ -249,7 +249,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// noLeak fails the test if it leaves goroutines of this package running.
+// noLeak fails the test if it leaves goroutines of the listener running.
 func noLeak(t *testing.T) {
 	t.Cleanup(func() {
 		b := make([]byte, 1<<20)

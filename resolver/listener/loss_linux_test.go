@@ -15,8 +15,8 @@ import (
 	"rideau/resolver/wire"
 )
 
-// lossy is an upstream like a mirror, on a path of so long a delay that loses
-// a share of the datagrams, to and fro.
+// lossy is an upstream like a mirror, behind a delay and a path that loses a share
+// of the queries.
 func lossy(t *testing.T, share float64, delay time.Duration) netip.AddrPort {
 	t.Helper()
 	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
@@ -43,8 +43,8 @@ func lossy(t *testing.T, share float64, delay time.Duration) netip.AddrPort {
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
-// A query whose datagram is lost is answered all the same, well within a
-// client's patience, by another upstream or by the same.
+// A query whose datagram is lost is answered in time, by another upstream or by
+// the same.
 func TestMissesSurviveLoss(t *testing.T) {
 	const n = 1000
 	for name, shares := range map[string][]float64{"one of two": {0.3, 0}, "both": {0.3, 0.3}, "black hole": {1, 0}} {
@@ -67,7 +67,7 @@ func TestMissesSurviveLoss(t *testing.T) {
 					mu.Lock()
 					sent[i] = time.Now()
 					mu.Unlock()
-					c.Write(queries[i])              // if it is lost, so is its answer
+					c.Write(queries[i])              // if it is lost, so is its response
 					time.Sleep(2 * time.Millisecond) // sleeps: the queries come at a pace
 				}
 			}()
@@ -84,7 +84,7 @@ func TestMissesSurviveLoss(t *testing.T) {
 			}
 			slices.Sort(took)
 			t.Logf("%d failed; p50 %v, p90 %v, p99 %v, p99.9 %v", failed, took[n/2], took[n*9/10], took[n*99/100], took[n*999/1000])
-			// Six datagrams to the two of them are all that is right to send.
+			// With six datagrams to the two of them some queries are lost.
 			if failed > 0 && name != "both" || failed > n/100 {
 				t.Errorf("%d of %d failed", failed, n)
 			}

@@ -38,7 +38,7 @@ func answering(t testing.TB) netip.AddrPort {
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
-// asker asks for names that nobody asked for before, a window at a time.
+// asker sends queries for new names, a window at a time.
 type asker struct {
 	t      testing.TB
 	conn   net.Conn
@@ -66,8 +66,8 @@ func (a *asker) ask(window int) {
 	}
 }
 
-// A miss costs no garbage either, once the cache is full. A new socket does,
-// and what the runtime allocates for itself now and then.
+// A miss allocates nothing either, once the cache is full, except for new
+// sockets, and for what the runtime allocates for itself.
 func TestMissesAllocateNothing(t *testing.T) {
 	const n, window = 20000, 20
 	up := answering(t)
@@ -85,8 +85,8 @@ func TestMissesAllocateNothing(t *testing.T) {
 	eventually(t, "none waits", func() bool { return s.Stats().Pending == 0 })
 }
 
-// BenchmarkMiss is a question that goes to an upstream, whose cost, and the
-// client's, is in the figure.
+// BenchmarkMiss is a query that goes to an upstream. The costs of the upstream
+// and the client are in the figure.
 func BenchmarkMiss(b *testing.B) {
 	const window = 32
 	up := answering(b)

@@ -28,8 +28,8 @@ import (
 // mirror is an upstream that answers NODATA: it sends queries back as
 // responses. While held it keeps them.
 type mirror struct {
-	conn  *net.UDPConn
-	heard atomic.Int64
+	conn     *net.UDPConn
+	received atomic.Int64
 
 	mu   sync.Mutex
 	held bool
@@ -51,7 +51,7 @@ func newMirror(t *testing.T) *mirror {
 			if err != nil {
 				return
 			}
-			m.heard.Add(1)
+			m.received.Add(1)
 			buf[2] |= 0x80
 			answer := func() { conn.WriteToUDPAddrPort(buf[:n], from) }
 			m.mu.Lock()
@@ -82,7 +82,7 @@ func (m *mirror) release() {
 	m.kept = nil
 }
 
-// forwarder is a resolver that bans nothing, keeps nothing and asks mirrors.
+// forwarder is a resolver that bans nothing, caches nothing and asks mirrors.
 func forwarder(t testing.TB, o upstream.Options, mirrors ...*mirror) *resolver.Resolver {
 	t.Helper()
 	var ups []upstream.Server
@@ -92,7 +92,7 @@ func forwarder(t testing.TB, o upstream.Options, mirrors ...*mirror) *resolver.R
 	return forwarderTo(t, o, 0, ups...)
 }
 
-// forwarderTo is one that keeps so many answers.
+// forwarderTo is a resolver that bans nothing and caches so many responses.
 func forwarderTo(t testing.TB, o upstream.Options, entries int, ups ...upstream.Server) *resolver.Resolver {
 	t.Helper()
 	snap, _, err := compile.Load(context.Background(), blocklists.Policy{}, nil, compile.Options{Slots: new(blocklists.Slots)})
@@ -130,7 +130,8 @@ func answered(t *testing.T, a []byte, rcode wire.Rcode) uint16 {
 
 var patient = upstream.Options{NoHedge: true, AttemptTimeout: 5 * time.Second, Timeout: 10 * time.Second}
 
-// Misses wait together, each on its own way back, whatever address was asked.
+// Queries wait together, and each response goes back to its own client, from the
+// address that was asked.
 func TestMissesWait(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1:0", "0.0.0.0:0", "[::1]:0"} {
 		t.Run(addr, func(t *testing.T) {
@@ -151,7 +152,7 @@ func TestMissesWait(t *testing.T) {
 					send(t, c, miss(t, uint16(i*each+j)))
 				}
 			}
-			eventually(t, "all wait", func() bool { return s.Stats().Pending == n*each && m.heard.Load() == n*each })
+			eventually(t, "all wait", func() bool { return s.Stats().Pending == n*each && m.received.Load() == n*each })
 			m.release()
 			for i, c := range conns {
 				seen := map[uint16]bool{}
@@ -171,7 +172,7 @@ func TestMissesWait(t *testing.T) {
 	}
 }
 
-// The same question of many is asked once.
+// The same question of many clients is sent upstream once.
 func TestMissesShare(t *testing.T) {
 	m := newMirror(t)
 	m.hold()
@@ -187,13 +188,13 @@ func TestMissesShare(t *testing.T) {
 	for _, c := range conns {
 		answered(t, receive(t, c), wire.NoError)
 	}
-	if n := m.heard.Load(); n != 1 {
+	if n := m.received.Load(); n != 1 {
 		t.Errorf("asked %d times", n)
 	}
 }
 
-// Beyond the limit of what may wait, a query is told so at once; and what was
-// answered makes room.
+// A query beyond the limit of those that wait is shed at once. Queries that were
+// answered do not count any more.
 func TestMissesAreBounded(t *testing.T) {
 	m := newMirror(t)
 	m.hold()
@@ -218,8 +219,8 @@ func TestMissesAreBounded(t *testing.T) {
 	}
 }
 
-// A silent server is given company, and its late answer is no answer to
-// anything else.
+// When a server is silent another is asked too. The late response of the first is
+// not accepted for another query.
 func TestMissesFailOver(t *testing.T) {
 	noLeak(t)
 	silent, good := newMirror(t), newMirror(t)
@@ -279,7 +280,7 @@ func TestMissesDrain(t *testing.T) {
 	}
 }
 
-// A reload that bans a name while its answer is on the way wins.
+// A reload that bans a name while its query waits holds for that query.
 func TestMissesSeeReloads(t *testing.T) {
 	m := newMirror(t)
 	m.hold()
@@ -287,7 +288,7 @@ func TestMissesSeeReloads(t *testing.T) {
 	s := serve(t, r, listener.Options{})
 	c := dial(t, "udp", s.Addr())
 	send(t, c, miss(t, 1))
-	eventually(t, "it waits", func() bool { return m.heard.Load() == 1 })
+	eventually(t, "it waits", func() bool { return m.received.Load() == 1 })
 	snap, _, err := compile.Load(context.Background(), blocklists.Policy{
 		Lists: []input.List{textList("l", "n1.example\n")},
 		Bans:  []blocklists.Ban{{ID: "b", TitleEN: "B", EDE: 15, TTL: 30 * time.Second, Groups: []string{"all"}, Lists: []string{"l"}}},

@@ -14,12 +14,11 @@ import (
 	"rideau/resolver/wire"
 )
 
-// faulty is a resolver whose misses meet a fault in the program, as often as
-// it is told to.
+// faulty is a resolver that panics while queries wait, as often as it is told to.
 type faulty struct {
 	*resolver.Resolver
-	noMux              bool
-	room, resume, asks atomic.Int32
+	noMux                bool
+	buffer, resume, asks atomic.Int32
 }
 
 func (f *faulty) Waiters(to resolver.Responder, p *batch.Poller, firstTag uint32) *resolver.Waiters {
@@ -48,7 +47,7 @@ type faultyReturn struct {
 }
 
 func (r faultyReturn) Buffer() []byte {
-	fault(&r.f.room)
+	fault(&r.f.buffer)
 	return r.Responder.Buffer()
 }
 
@@ -57,8 +56,8 @@ func (r faultyReturn) HandOver(ticket uint32, q *resolver.Query) {
 	fault(&r.f.resume)
 }
 
-// A fault while queries wait costs nobody anything but time: all are asked for
-// anew, and those that come afterwards wait as before.
+// A panic while queries wait costs only time: all are sent upstream anew, and
+// later ones wait as before.
 func TestMissesRecover(t *testing.T) {
 	const n = 100
 	short := upstream.Options{NoHedge: true, AttemptTimeout: 300 * time.Millisecond, Timeout: 10 * time.Second}
@@ -66,9 +65,9 @@ func TestMissesRecover(t *testing.T) {
 		o   upstream.Options
 		arm func(f *faulty)
 	}{
-		// The second fault is met where the first is made good.
-		"in taking an answer": {patient, func(f *faulty) { f.room.Store(2) }},
-		"in handing over":     {short, func(f *faulty) { f.resume.Store(1) }},
+		// The second panic comes while the first is repaired.
+		"in accepting a response": {patient, func(f *faulty) { f.buffer.Store(2) }},
+		"in handing over":         {short, func(f *faulty) { f.resume.Store(1) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			noLeak(t)
@@ -77,13 +76,13 @@ func TestMissesRecover(t *testing.T) {
 			f := &faulty{Resolver: forwarder(t, c.o, m)}
 			s := serve(t, f, listener.Options{Workers: 1, Addrs: []string{"0.0.0.0:0"}})
 			conn := dial(t, "udp", netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), s.Addr().Port()))
-			ask := func(first uint16) {
+			sendAll := func(first uint16) {
 				for i := range uint16(n) {
 					send(t, conn, miss(t, first+i))
 				}
 				eventually(t, "all wait", func() bool { return s.Stats().Pending == n })
 			}
-			take := func() {
+			receiveAll := func() {
 				seen := map[uint16]bool{}
 				for range n {
 					seen[answered(t, receive(t, conn), wire.NoError)] = true
@@ -94,25 +93,25 @@ func TestMissesRecover(t *testing.T) {
 				eventually(t, "none waits", func() bool { return s.Stats().Pending == 0 })
 			}
 			c.arm(f)
-			ask(0)
+			sendAll(0)
 			if name == "in handing over" {
 				eventually(t, "a fault", func() bool { return s.Stats().Panics > 0 })
 			}
 			m.release()
-			take()
+			receiveAll()
 			if s.Stats().Panics == 0 {
 				t.Error("there was no fault")
 			}
 			m.hold()
-			ask(1000)
+			sendAll(1000)
 			m.release()
-			take()
+			receiveAll()
 		})
 	}
 }
 
-// A fault where a query begins to wait costs that query, and its client is
-// told.
+// A panic when a query begins to wait costs that query, and its client gets a
+// response.
 func TestMissesRecoverFromBeginning(t *testing.T) {
 	m := newMirror(t)
 	m.hold()
@@ -122,7 +121,7 @@ func TestMissesRecoverFromBeginning(t *testing.T) {
 	for i := range uint16(20) {
 		send(t, c, miss(t, i))
 	}
-	eventually(t, "all wait", func() bool { return m.heard.Load() == 20 })
+	eventually(t, "all wait", func() bool { return m.received.Load() == 20 })
 	f.asks.Store(1)
 	send(t, c, miss(t, 20))
 	if id := answered(t, receive(t, c), wire.ServFail); id != 20 {
@@ -132,7 +131,7 @@ func TestMissesRecoverFromBeginning(t *testing.T) {
 	for range 20 {
 		answered(t, receive(t, c), wire.NoError)
 	}
-	send(t, c, miss(t, 20)) // the flight that had just begun has ended
+	send(t, c, miss(t, 20)) // the pending query that had just begun has ended
 	answered(t, receive(t, c), wire.NoError)
 	eventually(t, "none waits", func() bool { return s.Stats().Pending == 0 })
 	if n := s.Stats().Panics; n != 1 {

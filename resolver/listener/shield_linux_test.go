@@ -12,8 +12,8 @@ import (
 	"rideau/resolver/listener"
 )
 
-// A shield of any size keeps away the networks that it names, and no others;
-// of what it lets through by the die, some comes; and without it all is as before.
+// A shield of any size drops the datagrams of the networks that it names, and no
+// others. If it lets a share pass, about that share passes. Without it all do.
 func TestShield(t *testing.T) {
 	for _, c := range []struct{ listen, client, beside string }{
 		{"127.0.0.1:0", "127.0.7.9", "127.0.8.9"},
@@ -82,15 +82,15 @@ func testShield(t *testing.T, rnd *rand.Rand, size int, listen, client, beside s
 	}
 	raise(&limit.Shield{Networks: networks, Pass: 0})
 	if n := asks(client, 10); n != 10 {
-		t.Errorf("%d networks: %d of 10 queries come through from none of them", len(networks), n)
+		t.Errorf("%d networks: %d of 10 queries pass from none of them", len(networks), n)
 	}
 	raise(&limit.Shield{Networks: with, Pass: 0})
 	if n := asks(client, 10); n != 0 {
-		t.Errorf("%d networks: %d of 10 queries come through", size, n)
+		t.Errorf("%d networks: %d of 10 queries pass", size, n)
 	}
 	if beside != "" {
 		if n := asks(beside, 10); n != 10 {
-			t.Errorf("%d networks: %d of 10 queries come through from beside", size, n)
+			t.Errorf("%d networks: %d of 10 queries pass from the network beside", size, n)
 		}
 	}
 	if st := s.Stats(); st.Shielded != 10 || st.Lost != 0 {
@@ -98,10 +98,10 @@ func testShield(t *testing.T, rnd *rand.Rand, size int, listen, client, beside s
 	}
 	raise(&limit.Shield{Networks: with, Pass: 0.5})
 	if n := asks(client, 400); n < 120 || n > 280 {
-		t.Errorf("%d networks: %d of 400 queries come through by the half", size, n)
+		t.Errorf("%d networks: %d of 400 queries pass, of a half", size, n)
 	}
 	raise(nil)
 	if n := asks(client, 10); n != 10 {
-		t.Errorf("%d networks: %d of 10 queries come through without a shield", size, n)
+		t.Errorf("%d networks: %d of 10 queries pass without a shield", size, n)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"rideau/resolver/listener"
 )
 
-// One write with many queries, of which every third waits: those that need
-// not wait are answered first, and in order.
+// One write with many queries, of which every third waits: the others are
+// answered first, and in order.
 func TestTCPOutOfOrder(t *testing.T) {
 	f := newFake()
 	s := serve(t, f, listener.Options{})
@@ -183,7 +183,7 @@ func TestTCPSlowMessage(t *testing.T) {
 	}
 }
 
-// A client that sends but does not read is let go.
+// The connection of a client that sends but does not read is closed.
 func TestTCPWriteTimeout(t *testing.T) {
 	noLeak(t)
 	s := serve(t, newFake(), listener.Options{WriteTimeout: 100 * time.Millisecond})
@@ -200,8 +200,8 @@ func TestTCPWriteTimeout(t *testing.T) {
 	eventually(t, "it is counted and gone", func() bool { return s.Stats().TimedOut == 1 && s.Stats().Connections == 0 })
 }
 
-// A client that takes its answers late, but in time, has them all, and is
-// served long after that as before.
+// A client that reads its responses late, but in time, gets all of them, and is
+// served afterwards as before.
 func TestTCPSlowReader(t *testing.T) {
 	const n, timeout = 10000, time.Second // 30 MB: more than sockets hold
 	s := serve(t, newFake(), listener.Options{WriteTimeout: timeout})
@@ -247,7 +247,7 @@ func TestTCPPendingPerConnection(t *testing.T) {
 	}
 	send(t, c, framed(append(all, query(n, settle, ""))...))
 	eventually(t, "two wait", func() bool { return s.Stats().Pending == 2 })
-	time.Sleep(20 * time.Millisecond) // sleeps: no third is taken meanwhile
+	time.Sleep(20 * time.Millisecond) // sleeps: no third waits meanwhile
 	if p := s.Stats().Pending; p != 2 {
 		t.Errorf("%d wait, want 2", p)
 	}
@@ -284,12 +284,13 @@ func TestTCPConnectionLimits(t *testing.T) {
 	receiveFramed(t, second)
 	time.Sleep(200 * time.Millisecond) // sleeps: it counts as idle some time after its answer
 
-	// The client has all it may; nothing of it is closed for its own sake.
+	// The client has as many as it may have; none of them is closed for another of
+	// its own.
 	refused := from("127.0.0.1")
 	if _, err := readFramed(refused); err == nil {
 		t.Error("a fourth connection of the client was served")
 	}
-	// Another client gets the place of the one that is idle for longest.
+	// Another client gets the place of the one that has been idle for longest.
 	other := from("127.0.0.2")
 	send(t, other, framed(query(4, wait, "")))
 	if _, err := readFramed(first); err == nil {
@@ -314,7 +315,7 @@ func TestTCPConnectionLimits(t *testing.T) {
 	}
 }
 
-// Connections that are gone leave room.
+// Connections that have ended do not count any more.
 func TestTCPConnectionsComeAndGo(t *testing.T) {
 	s := serve(t, newFake(), listener.Options{MaxConnectionsPerClient: 2})
 	for i := range uint16(50) {
@@ -328,7 +329,7 @@ func TestTCPConnectionsComeAndGo(t *testing.T) {
 	}
 }
 
-// An answer that no frame can hold is not sent, and does not break the framing.
+// A response that no frame can hold is not sent, and does not break the framing.
 func TestTCPAnswerTooLarge(t *testing.T) {
 	s := serve(t, monsters{newFake()}, listener.Options{})
 	c := dial(t, "tcp", s.Addr())

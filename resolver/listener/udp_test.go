@@ -13,7 +13,7 @@ import (
 	"rideau/resolver/listener"
 )
 
-// Windows of queries, a part of them waiting, from several clients at once.
+// Windows of queries, of which every fifth waits, from several clients at once.
 func TestUDPLosesNone(t *testing.T) {
 	engines(t, func(t *testing.T, o listener.Options) {
 		f := newFake()
@@ -35,8 +35,8 @@ func TestUDPLosesNone(t *testing.T) {
 		for k := range n.Queries[0][0] {
 			total += n.Queries[0][0][k]
 		}
-		if total < clients*window*rounds-4*64 || total > clients*window*rounds {
-			t.Errorf("%d queries counted", total) // the last of each batch are counted after they are sent
+		if total != clients*window*rounds { // each is counted before its response is sent
+			t.Errorf("%d queries counted", total)
 		}
 	})
 }
@@ -60,11 +60,11 @@ func windows(u net.Conn, client byte, window, rounds int) error {
 		for range window {
 			n, err := u.Read(b)
 			if err != nil {
-				return fmt.Errorf("client %d, round %d: %d answers missing: %w", client, r, len(open), err)
+				return fmt.Errorf("client %d, round %d: %d responses missing: %w", client, r, len(open), err)
 			}
 			id := binary.BigEndian.Uint16(b)
 			if !isReply(open[id], b[:n]) {
-				return fmt.Errorf("client %d: %x is no answer of its own", client, b[:n])
+				return fmt.Errorf("client %d: %x is not a response to its queries", client, b[:n])
 			}
 			delete(open, id)
 		}
@@ -87,7 +87,7 @@ func TestUDPSourceAddress(t *testing.T) {
 		}
 		for _, a := range asked {
 			to := netip.AddrPortFrom(netip.MustParseAddr(a), s.Addr().Port())
-			// Not connected: so that an answer from elsewhere would be read.
+			// Not connected, so that a response from another address would be read.
 			u, err := net.ListenUDP("udp", nil)
 			if err != nil {
 				t.Fatal(err)
@@ -121,7 +121,7 @@ func TestUDPSizes(t *testing.T) {
 			}
 			send(t, u, q)
 			if n == 0 {
-				continue // the fake has nothing to say to that
+				continue // the fake sends nothing then
 			}
 			a := receive(t, u)
 			if n > 2 {
@@ -134,7 +134,7 @@ func TestUDPSizes(t *testing.T) {
 		for _, n := range []int{4097, 20000} {
 			q := bytes.Repeat([]byte{1}, n)
 			send(t, u, q)
-			// The handler is given the header alone.
+			// The handler gets the header alone.
 			if a := receive(t, u); len(a) != 12 || a[2] != 0x81 {
 				t.Errorf("%d octets: answered %x", n, a)
 			}
@@ -149,7 +149,7 @@ func TestUDPSizes(t *testing.T) {
 	})
 }
 
-// Answers the kernel refuses do not stop the others of their batch.
+// Responses that the kernel refuses do not stop the others of their batch.
 func TestUDPSendErrors(t *testing.T) {
 	engines(t, func(t *testing.T, o listener.Options) {
 		f := newFake()

@@ -56,7 +56,7 @@ type loop struct {
 	ways     []wayBack // by ticket
 	now      time.Time
 	readable bool // the socket may have queries
-	started  bool // a job was started since that was last looked at
+	started  bool // a job was started that may not have run yet
 }
 
 // waiter is a session.Handler that lets queries wait on the worker's own
@@ -315,7 +315,8 @@ func (b *loop) HandOver(ticket uint32, q *resolver.Query) {
 		b.start(j, w)
 		return
 	}
-	b.queueBack(b.FinishShed(b.Buffer(), q, b.now), w)
+	ans, o := b.ShedWaiting(b.Buffer(), q)
+	b.Answered(ticket, q, ans, o)
 }
 
 // client is the address that query i came from.

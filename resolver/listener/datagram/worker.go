@@ -57,7 +57,7 @@ type socket interface {
 	losses() losses
 	// shield has the system drop datagrams; nil has it drop none.
 	shield(s *limit.Shield) error
-	// interrupt has serve look at the phase at once.
+	// interrupt has serve check the phase at once.
 	interrupt()
 	Close() error
 }
@@ -84,7 +84,7 @@ func (w *Worker) Detach() error { return w.sock.detach() }
 // they cost anything; nil has it drop none.
 func (w *Worker) Shield(s *limit.Shield) error { return w.sock.shield(s) }
 
-// Interrupt has Serve look at the phase at once.
+// Interrupt has Serve check the phase at once.
 func (w *Worker) Interrupt() { w.sock.interrupt() }
 
 // Close closes the socket. It may be called again.

@@ -10,10 +10,11 @@
 // [Handler.Resolve], or in the hands of a transport that has a way of its own.
 // Without one, Handler.Shed answers it.
 //
-// Each query ends in one of two places, which count and record it:
-// [Session.Answer] and Session.Shed for a query that does not wait, for the
-// transport to send the response with the others of its batch; and
-// [Session.Finish], or the Job's own goroutine, for one that has waited.
+// A query that does not wait ends in [Session.Answer] or Session.Shed, which
+// return the response for the transport to send with others. A query that has
+// waited ends in its Job, which sends the response by the transport's [Path], or
+// in [Session.Finish]. Nothing else counts and records queries, and each is
+// counted before its response is sent.
 //
 // A panic of the handler costs the query that caused it and no other.
 //

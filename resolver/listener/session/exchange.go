@@ -39,26 +39,18 @@ func (x *Exchange) Serve(ctx context.Context, dst, msg []byte, client Client) []
 		return ans
 	}
 	var p limit.Permit
-	if !s.Admit(&p) {
-		return s.shedNow(dst)
-	}
-	defer s.Release(&p)
-	if !x.core.jobs.enter() {
-		return s.shedNow(dst)
+	if !s.Admit(&p) || !x.core.jobs.enter() {
+		s.Release(&p)
+		ans = s.Shed(dst)
+		s.Count()
+		return ans
 	}
 	defer x.core.jobs.leave()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(x.core.jobs.ctx, cancel)()
 	ans, o := x.core.resolve(ctx, dst, &s.q)
-	x.counters.Observe(&s.q, o, time.Since(s.q.Received))
-	return ans
-}
-
-// shedNow is Shed in a batch of one.
-func (s *Session) shedNow(dst []byte) []byte {
-	ans := s.Shed(dst)
-	s.Count()
+	s.Finish(&s.q, o, time.Now(), &p)
 	return ans
 }
 

@@ -100,9 +100,9 @@ func (s *Session) Forget() {
 // the query has to be shed.
 func (s *Session) Admit(p *limit.Permit) bool { return s.q.AcquirePermit(s.core.limit, p) }
 
-// Job makes a Job of a copy of q and its message: of the query in hand, or of
-// one that Finish will not be called for. The Job takes over the permit. It is nil
-// if no query may wait any more; the permit is released then.
+// Job makes a Job of a copy of q and its message. q is the query in hand, or one
+// that waits and that Finish is not called for. The Job takes over the permit. It
+// is nil if no query may wait any more; the permit is released then.
 func (s *Session) Job(q *resolver.Query, p limit.Permit) *Job {
 	j := s.core.jobs.take(p)
 	if j != nil {
@@ -130,10 +130,8 @@ func (s *Session) Finish(q *resolver.Query, o resolver.Outcome, now time.Time, p
 	s.counters.Observe(q, o, now.Sub(q.Received))
 }
 
-// FinishShed is Finish for a query that has waited and may wait no longer. It
-// appends the response to dst.
-func (s *Session) FinishShed(dst []byte, q *resolver.Query, now time.Time) []byte {
-	ans, o := s.core.shedQuery(dst, q)
-	s.counters.Observe(q, o, now.Sub(q.Received))
-	return ans
+// ShedWaiting appends the response to a query that has waited and may wait no
+// longer. Finish is to be called with the outcome.
+func (s *Session) ShedWaiting(dst []byte, q *resolver.Query) ([]byte, resolver.Outcome) {
+	return s.core.shedQuery(dst, q)
 }
