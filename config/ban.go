@@ -10,10 +10,10 @@ import (
 	"rideau/config/value"
 )
 
-// Limits on bans and exceptions.
+// How many bans and exceptions a configuration may have.
 const (
-	MaxBans       = 64  // bans of a configuration
-	MaxExceptions = 128 // exceptions of a configuration
+	MaxBans       = 64
+	MaxExceptions = 128
 )
 
 const (
@@ -28,10 +28,10 @@ type Mode string
 const (
 	ModeEnforce Mode = "enforce" // banned names are answered by the ban's action
 	ModeMonitor Mode = "monitor" // banned names are answered as usual, counted and logged
-	ModeOff     Mode = "off"     // the ban is only kept on file
+	ModeOff     Mode = "off"     // the ban has no effect
 )
 
-// Action is the way to answer for a banned name.
+// Action says how queries for a banned name are answered.
 type Action string
 
 // Actions of bans.
@@ -45,21 +45,21 @@ const (
 	// The others are for bans whose lists are response policy zones.
 	ActionGiven    Action = "given"    // what the zone says
 	ActionTCPOnly  Action = "tcp-only" // over UDP a truncated response, over TCP the usual one
-	ActionPassthru Action = "passthru" // the usual response, whatever zones further down say
+	ActionPassthru Action = "passthru" // the usual response, whatever the zones of later bans say
 )
 
 // EDE is the extended DNS error of a ban's responses, an INFO-CODE of RFC 8914 section 4.
 type EDE uint16
 
-// Extended DNS errors that speak of policy.
+// Extended DNS errors for policy.
 const (
 	EDEBlocked    EDE = 15 // the operator's own policy
-	EDECensored   EDE = 16 // a requirement that others impose on the operator
-	EDEFiltered   EDE = 17 // what the client asked to have filtered
+	EDECensored   EDE = 16 // a requirement that another body imposes on the operator
+	EDEFiltered   EDE = 17 // a filter that the client asked for
 	EDEProhibited EDE = 18 // the client is not authorized
 )
 
-// String is the word for the code in configuration files.
+// String returns the word for the code in configuration files.
 func (e EDE) String() string {
 	if e < EDEBlocked || e > EDEProhibited {
 		return "unknown"
@@ -67,24 +67,24 @@ func (e EDE) String() string {
 	return edeWords()[e-EDEBlocked]
 }
 
-// edeWords are the words for the codes from EDEBlocked on.
+// edeWords returns the words for the codes, beginning with EDEBlocked.
 func edeWords() []string { return []string{"blocked", "censored", "filtered", "prohibited"} }
 
-// Title is what something is called in the two official languages.
+// Title is a title in the two official languages.
 type Title struct {
 	EN string `key:"en"` // EN is the English title.
 	FR string `key:"fr"` // FR is the French title; it may be empty.
 }
 
-// Sinkhole holds the addresses that stand in for banned ones.
+// Sinkhole has the addresses to which banned names lead.
 type Sinkhole struct {
 	IPv4 netip.Addr `key:"ipv4"` // IPv4 answers A.
 	IPv6 netip.Addr `key:"ipv6"` // IPv6 answers AAAA.
 }
 
-// Ban is a decision that some names are not to be resolved, with what there is to say about it.
+// Ban is a decision that some names must not be resolved, and the facts about that decision.
 type Ban struct {
-	// ID is what logs, metrics and responses call the ban.
+	// ID is the name of the ban in logs, metrics and responses.
 	ID string `key:"id"`
 	// Title says what is banned; EN is never empty.
 	Title Title `key:"title"`
@@ -94,75 +94,74 @@ type Ban struct {
 	Instrument string `key:"instrument"`
 	// URL is where the instrument can be read; http or https, or empty.
 	URL string `key:"url"`
-	// Effective is when the ban begins, in UTC; the zero time if it always has been.
+	// Effective is when the ban begins, in UTC; zero if it has no beginning.
 	Effective time.Time `key:"effective"`
-	// Expires is when the ban ends, in UTC; the zero time if it does not. It is after Effective.
+	// Expires is when the ban ends, in UTC; zero if it has no end. It is after Effective.
 	Expires time.Time `key:"expires"`
-	// Contact is whom to ask about the ban.
+	// Contact is the person or service to ask about the ban.
 	Contact string `key:"contact"`
 	// Mode says how far the ban goes.
 	Mode Mode `key:"mode"`
-	// Modes say it for some groups, where it is not Mode.
+	// Modes are the modes for groups for which it is not Mode.
 	Modes []GroupMode `key:"modes"`
-	// Action is the way to answer.
+	// Action says how queries are answered.
 	Action Action `key:"action"`
-	// CNAME is the target of ActionCNAME, as a name with or without a final dot; if it begins with "*.", the
-	// name that was asked takes the place of the asterisk.
+	// CNAME is the target of ActionCNAME, a name with or without a final dot. If it begins with "*.", the Qname replaces the asterisk.
 	CNAME string `key:"cname"`
-	// Sinkhole holds the addresses for ActionSinkhole.
+	// Sinkhole has the addresses for ActionSinkhole.
 	Sinkhole Sinkhole `key:"sinkhole"`
-	// EDE goes with the responses.
+	// EDE is the extended DNS error of the responses.
 	EDE EDE `key:"ede"`
-	// TTL is that of the responses, in whole seconds.
+	// TTL is the TTL of the responses, in whole seconds.
 	TTL time.Duration `key:"ttl"`
-	// Groups are the ids of the groups that the ban is for, GroupAll among them by default. GroupEnforced
-	// stands for those that another ban is enforced for.
+	// Groups are the ids of the groups that the ban is for; GroupAll by default. GroupEnforced stands for the groups for which another ban
+	// is enforced.
 	Groups []string `key:"groups"`
 	// Lists are the ids of the lists that are banned; at least one.
 	Lists []string `key:"lists"`
-	// Bypass says that the ban is about ways around this resolver: devices that run into it are counted.
+	// Bypass says that the ban is about ways to go around this resolver. Devices that try one are counted.
 	Bypass bool `key:"bypass"`
-	// StripECH takes the key for encrypted Client Hello out of responses to the ban's groups.
+	// StripECH removes the key for encrypted Client Hello from responses to the ban's groups.
 	StripECH bool `key:"strip_ech"`
-	// Line is where the ban begins in its file.
+	// Line is the line where the ban begins.
 	Line int `key:"-"`
 }
 
-// GroupMode is how far a ban goes for some groups.
+// GroupMode is the mode of a ban for some groups.
 type GroupMode struct {
 	// Groups are ids of groups; at least one.
 	Groups []string `key:"groups"`
-	// Mode is how far.
+	// Mode is their mode.
 	Mode Mode `key:"mode"`
 }
 
-// Exception lets names through that a ban would stop.
+// Exception lets names through that a ban would block.
 type Exception struct {
-	// ID is what logs and metrics call the exception.
+	// ID is the name of the exception in logs and metrics.
 	ID string `key:"id"`
 	// Title says what is let through; it may be empty.
 	Title Title `key:"title"`
-	// Reason is why.
+	// Reason is why it is let through.
 	Reason string `key:"reason"`
-	// Ticket is where it was asked for.
+	// Ticket is where it was requested.
 	Ticket string `key:"ticket"`
-	// Approver is who said yes.
+	// Approver is who approved it.
 	Approver string `key:"approver"`
-	// Contact is whom to ask about the exception.
+	// Contact is the person or service to ask about the exception.
 	Contact string `key:"contact"`
-	// Groups are the ids of the groups that the exception is for, GroupAll among them by default.
+	// Groups are the ids of the groups that the exception is for; GroupAll by default.
 	Groups []string `key:"groups"`
-	// Effective is when the exception begins, in UTC; the zero time if it always has been.
+	// Effective is when the exception begins, in UTC; zero if it has no beginning.
 	Effective time.Time `key:"effective"`
-	// Expires is when the exception ends, in UTC; the zero time if it does not. It is after Effective.
+	// Expires is when the exception ends, in UTC; zero if it has no end. It is after Effective.
 	Expires time.Time `key:"expires"`
-	// Lists are the ids of the lists that are let through, none of which a ban uses. Names is another way to say it; there is one of both at least.
+	// Lists are the ids of the lists that are let through. No ban uses one of them. Lists, Names or both have an element.
 	Lists []string `key:"lists"`
 	// Names are entries in the plain format.
 	Names []string `key:"names"`
-	// NameLines holds, for each of Names, its line in the configuration file.
+	// NameLines has the line of each of Names.
 	NameLines []int `key:"-"`
-	// Line is where the exception begins in its file.
+	// Line is the line where the exception begins.
 	Line int `key:"-"`
 }
 
@@ -218,7 +217,7 @@ func (c *Config) readBan(v node.Value) (Ban, bool) {
 	return b, m.Sound()
 }
 
-// checkModes looks for modes of groups that the ban is not for, or that have two.
+// checkModes reports groups with two modes, and groups with a mode that the ban is not for.
 func checkModes(m *node.Mapping, b *Ban) {
 	seen := map[string]bool{}
 	for _, g := range b.Modes {
@@ -228,14 +227,14 @@ func checkModes(m *node.Mapping, b *Ban) {
 			}
 			seen[id] = true
 			if !slices.Contains(b.Groups, GroupAll) && !slices.Contains(b.Groups, GroupEnforced) && !slices.Contains(b.Groups, id) {
-				m.At("modes").Warn("add it to groups, or take its mode out", "the ban is not for the group %q, so its mode there means nothing", id)
+				m.At("modes").Warn("add it to groups, or take its mode out", "the ban is not for the group %q, so the mode has no effect", id)
 			}
 		}
 	}
 }
 
-// checkZones holds the actions that come from policy zones to bans that may have such, and makes given the action of those that
-// say nothing. The lists were read before.
+// checkZones refuses actions of policy zones for bans without such lists. It makes given the action of a ban that has such lists and names
+// no action. The lists have to be read before.
 func (c *Config) checkZones(m *node.Mapping, b *Ban) {
 	zones, others := 0, 0
 	for _, id := range b.Lists {
@@ -295,7 +294,7 @@ func groupReferences() node.Parse[[]string] {
 	return node.List(1, MaxGroups, node.Distinct(value.Reference("group", GroupAll)))
 }
 
-// exceptedList is a reference to a list that no ban uses: allow beats block, so the ban would mean nothing.
+// exceptedList parses a reference to a list that no ban uses: an exception wins over a ban, so the ban would have no effect.
 func (c *Config) exceptedList(v node.Value) (string, bool) {
 	id, ok := value.Reference("list")(v)
 	if ok {
@@ -325,7 +324,7 @@ func (s *Sinkhole) read(m *node.Mapping) {
 	node.Set(m, "ipv6", &s.IPv6, value.Sinkhole6)
 }
 
-// ede is the word or the number of an extended DNS error.
+// ede parses the word or the number of an extended DNS error.
 func ede(v node.Value) (EDE, bool) {
 	s, ok := v.Scalar()
 	for i, w := range edeWords() {
@@ -343,7 +342,7 @@ func ede(v node.Value) (EDE, bool) {
 	return 0, false
 }
 
-// readSpan reads when something begins and ends.
+// readSpan reads the keys effective and expires.
 func readSpan(m *node.Mapping, effective, expires *time.Time) {
 	node.Set(m, "effective", effective, node.Instant)
 	node.Set(m, "expires", expires, node.Instant)

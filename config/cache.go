@@ -7,16 +7,16 @@ import (
 	"rideau/config/value"
 )
 
-// Cache bounds what is remembered of upstream's responses, and for how long.
+// Cache limits what is kept of upstream responses, and for how long.
 type Cache struct {
-	// MaxEntries is the number of responses kept.
+	// MaxEntries is the number of responses.
 	MaxEntries int `key:"max_entries" applies:"live"`
-	// MaxBytes is the memory, in bytes, that they may take, with all that goes with them.
+	// MaxBytes is the memory, in bytes, for them and everything that belongs to them.
 	MaxBytes int64 `key:"max_bytes" applies:"live"`
-	// MemoryLimit is the memory, in bytes, that the whole process is to keep to: the garbage collector works harder for it when that comes
-	// close. 0 is none.
+	// MemoryLimit is the memory, in bytes, that the whole process tries to stay below. The garbage collector runs more often when that comes
+	// close. 0 is no limit.
 	MemoryLimit int64 `key:"memory_limit" applies:"live"`
-	// Snapshot is the path of a file that the responses are kept in from one start to the next, made relative as List.File is; empty for none.
+	// Snapshot is the path of a file that keeps the responses from one start to the next, relative as List.File is; empty for none.
 	Snapshot string `key:"snapshot" applies:"live"`
 	// MinTTL raises shorter TTLs.
 	MinTTL time.Duration `key:"min_ttl" applies:"restart"`
@@ -24,21 +24,22 @@ type Cache struct {
 	MaxTTL time.Duration `key:"max_ttl" applies:"restart"`
 	// MaxNegativeTTL lowers the TTLs of NXDOMAIN and NODATA (RFC 2308 section 5).
 	MaxNegativeTTL time.Duration `key:"max_negative_ttl" applies:"restart"`
-	// NXDomainCut takes an NXDOMAIN to hold for all names below, too (RFC 8020).
+	// NXDomainCut says that an NXDOMAIN holds for all names below, too (RFC 8020).
 	NXDomainCut bool `key:"nxdomain_cut" applies:"restart"`
-	// FailureTTL is the time for which a failed resolution is remembered (RFC 9520 section 3.2).
+	// FailureTTL is how long a failed resolution is kept (RFC 9520 section 3.2).
 	FailureTTL time.Duration `key:"failure_ttl" applies:"restart"`
-	// FailureMaxTTL is the longest time for that, to which it doubles with each failure in a row (RFC 9520 section 3.2); never less than FailureTTL.
+	// FailureMaxTTL is the longest time for this: it doubles with each failure in a row (RFC 9520 section 3.2). It is never less than
+	// FailureTTL.
 	FailureMaxTTL time.Duration `key:"failure_max_ttl" applies:"restart"`
-	// Prefetch asks for popular answers anew before they expire.
+	// Prefetch says whether popular responses are asked for again before they expire.
 	Prefetch bool `key:"prefetch" applies:"restart"`
-	// PrefetchHits is how often an answer is asked for while it is kept, to be popular.
+	// PrefetchHits is how often clients ask for a popular response while it is in the cache.
 	PrefetchHits int `key:"prefetch_hits" applies:"restart"`
-	// MaxStale is the time after expiry for which a response may still be used when upstream fails (RFC 8767 section 5); 0 is never.
+	// MaxStale is how long after its expiry a response may be used when upstream fails (RFC 8767 section 5); 0 is never.
 	MaxStale time.Duration `key:"max_stale" applies:"restart"`
-	// StaleTTL is the TTL of such a response (RFC 8767 section 5).
+	// StaleTTL is the TTL of such a stale response (RFC 8767 section 5).
 	StaleTTL time.Duration `key:"stale_ttl" applies:"restart"`
-	// StaleAfter is the time that upstream has before a stale response is sent instead (RFC 8767 section 5, client response timer).
+	// StaleAfter is how long upstream has before a stale response is sent (RFC 8767 section 5, client response timer).
 	StaleAfter time.Duration `key:"stale_after" applies:"restart"`
 }
 
@@ -65,7 +66,7 @@ func (c *Cache) read(m *node.Mapping) {
 	node.Set(m, "max_bytes", &c.MaxBytes, node.Size(64<<10, 1<<40))
 	node.Set(m, "memory_limit", &c.MemoryLimit, memoryLimit)
 	if c.MemoryLimit > 0 && c.MemoryLimit < c.MaxBytes+minRest {
-		m.At("memory_limit").Warn("raise it, or lower max_bytes", "memory_limit leaves less than 32 MiB beside max_bytes; the garbage collector would never rest")
+		m.At("memory_limit").Warn("raise it, or lower max_bytes", "memory_limit leaves less than 32 MiB beside max_bytes; the garbage collector would run all the time")
 	}
 	node.Set(m, "snapshot", &c.Snapshot, value.FileOrNone)
 	node.Set(m, "min_ttl", &c.MinTTL, node.TTL(0, time.Hour))
@@ -88,10 +89,10 @@ func (c *Cache) read(m *node.Mapping) {
 	}
 }
 
-// minRest is what a process needs beside its cache at the very least.
+// minRest is the least memory that a process needs beside its cache.
 const minRest = 32 << 20
 
-// memoryLimit is a size, or 0 for none.
+// memoryLimit parses a size, or 0 for none.
 func memoryLimit(v node.Value) (int64, bool) {
 	if s, ok := v.Scalar(); ok && s == "0" {
 		return 0, true

@@ -8,35 +8,35 @@ import (
 	"rideau/config/value"
 )
 
-// Clients says who is answered.
+// Clients says whose queries are answered.
 type Clients struct {
-	// Allow holds the blocks whose queries are answered; host bits are zero. Keywords stand here as what they mean.
+	// Allow has the blocks whose queries are answered; host bits are zero. Keywords are replaced by the blocks that they stand for.
 	Allow []netip.Prefix `key:"allow" applies:"live"`
-	// RefusedPerSecond is the number of REFUSED responses a second to all other clients together; beyond it they get none.
+	// RefusedPerSecond is the number of REFUSED responses a second to all other clients together. Beyond it they get no response.
 	RefusedPerSecond int `key:"refused_per_second" applies:"restart"`
 }
 
-// GroupAll is the group that every client is in; no other may have its name.
+// GroupAll is the group that has every client. No other group may have its name.
 const GroupAll = "all"
 
-// GroupEnforced stands for the groups that a ban is enforced for; no group may have its name.
+// GroupEnforced stands for the groups for which another ban is enforced. No group may have its name.
 const GroupEnforced = "enforced"
 
 // MaxGroups is the number of groups that a configuration may have.
 const MaxGroups = 1024
 
-// Group is a set of clients that bans and exceptions can be limited to. Of several groups that hold an address, it belongs to the one
-// with the longest prefix.
+// Group is a set of clients, for bans and exceptions. An address that is in several groups belongs to the one with the longest prefix.
 type Group struct {
-	// ID is what bans and exceptions call the group.
+	// ID is the name of the group in bans and exceptions.
 	ID string `key:"id"`
-	// Clients holds the group's blocks; host bits are zero. No block is in two groups.
+	// Clients has the group's blocks; host bits are zero. No block is in two groups.
 	Clients []netip.Prefix `key:"clients"`
-	// Line is where the group begins in its file.
+	// Line is the line where the group begins.
 	Line int `key:"-"`
 }
 
-// keyword gives the blocks of a keyword of clients.allow, or none. Private is RFC 1918, RFC 4193 and the link-local blocks of RFC 3927 and RFC 4291.
+// keyword returns the blocks of a keyword of clients.allow, or none. Private is RFC 1918, RFC 4193, and the link-local blocks of RFC 3927
+// and RFC 4291.
 func keyword(s string) []netip.Prefix {
 	var blocks []string
 	switch s {
@@ -72,7 +72,7 @@ func (c *Clients) read(m *node.Mapping) {
 	node.Set(m, "refused_per_second", &c.RefusedPerSecond, node.Integer(0, 1_000_000))
 }
 
-// allowed reads a keyword, a block or an address.
+// allowed parses a keyword, a block or an address.
 func allowed(v node.Value) ([]netip.Prefix, bool) {
 	s, ok := v.Scalar()
 	blocks := keyword(s)
@@ -94,7 +94,7 @@ func allowed(v node.Value) ([]netip.Prefix, bool) {
 	return blocks, true
 }
 
-// groupReader reads the groups of the file that c is made from.
+// groupReader returns a parser of the groups of one file.
 func (c *Config) groupReader() node.Parse[Group] {
 	owner := map[netip.Prefix]string{}
 	return func(v node.Value) (Group, bool) {
@@ -127,9 +127,9 @@ func (c *Config) groupReader() node.Parse[Group] {
 	}
 }
 
-// served warns of a group's block whose queries are refused altogether.
+// served warns of a block of a group whose queries are refused.
 func (c *Config) served(v node.Value, p netip.Prefix) {
 	if !slices.ContainsFunc(c.Clients.Allow, p.Overlaps) {
-		v.Warn("add it to clients.allow", "%s is not allowed to ask, so the group never meets it", p)
+		v.Warn("add it to clients.allow", "%s is not in clients.allow, so the group gets no query from it", p)
 	}
 }

@@ -1,10 +1,11 @@
 // Package config reads a configuration file: YAML text becomes a [Config] with every default filled in and every value checked.
 //
-// A file is read whole. What is wrong with it comes back as [Problems], all of it at once, each with the line to change and what to write
-// there; a Config is returned only for a file with none. The text never decides how much work there is: its size, the number of its
-// values and the lengths of its lists are bounded.
+// A file is accepted as a whole or not at all. Everything that is wrong with it is returned at once, as [Problems], each with the line to
+// change and what to write there. The size of the text, the number of its values and the lengths of its lists are limited, so that no
+// text makes the parser work for long.
 //
-// rideau.example.yaml documents every key. The key tags of the fields below name them, see [Keys].
+// rideau.example.yaml documents every key. In the structs below, the tag key names the key of a field, and the tag applies says when a
+// change of it takes effect: see [Keys] and [Applies].
 package config
 
 import (
@@ -18,53 +19,53 @@ import (
 	"rideau/config/node"
 )
 
-// Config is the configuration of a resolver. It is plain data: whoever has it may change it.
+// Config is the configuration of a resolver. It is plain data, and the caller owns it.
 type Config struct {
-	// File is the path given to Load or the name given to Parse.
+	// File is the path that Load got, or the name that Parse got.
 	File string `key:"-"`
-	// Listen says where queries are taken.
+	// Listen says on which addresses queries are received.
 	Listen Listen `key:"listen"`
 	// Clients says who is answered.
 	Clients Clients `key:"clients"`
-	// Limits bound what clients may take.
+	// Limits limit what one client may use.
 	Limits Limits `key:"limits"`
-	// Groups are sets of clients for bans and exceptions to refer to.
+	// Groups are sets of clients, which bans and exceptions refer to.
 	Groups []Group `key:"groups" applies:"lists"`
-	// Upstream says who is asked.
+	// Upstream says which resolvers are asked.
 	Upstream Upstream `key:"upstream"`
-	// Forward says who is asked instead for some zones.
+	// Forward says which servers are asked for some zones instead.
 	Forward []Forward `key:"forward" applies:"live"`
-	// Cache bounds what is remembered.
+	// Cache limits what is kept of upstream responses.
 	Cache Cache `key:"cache"`
 	// Lists are the sources of names for bans and exceptions.
 	Lists []List `key:"lists" applies:"lists"`
-	// Bans are what is not resolved.
+	// Bans say what is blocked.
 	Bans []Ban `key:"bans" applies:"lists"`
-	// Exceptions are what is resolved although a ban has it.
+	// Exceptions say what is resolved although a ban blocks it.
 	Exceptions []Exception `key:"exceptions" applies:"lists"`
-	// State says where what outlives the process is kept.
+	// State says where data is kept from one start to the next.
 	State State `key:"state"`
 	// Fetch says how lists are fetched.
 	Fetch Fetch `key:"fetch"`
-	// Protected are the names that lists from elsewhere may not block.
+	// Protected are the names that lists from elsewhere must not block.
 	Protected Protected `key:"protected"`
-	// Reload says how changes of files are taken up.
+	// Reload says how changes of files take effect.
 	Reload Reload `key:"reload"`
 	// Ops is the HTTP service for the operators.
 	Ops Ops `key:"ops"`
 	// Log says what is logged.
 	Log Log `key:"log"`
-	// Warnings are what is legal in the file but deserves a second look, in the order of its lines.
+	// Warnings are about what is valid but probably not meant, in the order of the lines.
 	Warnings []Problem `key:"-"`
 }
 
-// Problem is one thing that is wrong in a configuration file, or worth a warning.
+// Problem is an error or a warning about one place of a configuration file.
 type Problem = node.Problem
 
-// Problems is the error of a configuration that was not accepted: everything found wrong in the file, in the order of its lines.
+// Problems is the error of a configuration that is not accepted: everything that is wrong with it, in the order of the lines.
 type Problems = node.Problems
 
-// MaxSize is the largest configuration text that is read, in bytes.
+// MaxSize is the size of the largest configuration that is read, in bytes.
 const MaxSize = node.MaxSize
 
 //go:embed default.yaml
@@ -88,8 +89,8 @@ func Default() *Config {
 	return c
 }
 
-// Load reads the configuration file at path. Relative paths in it start from its directory. The error is Problems if the file could be
-// read and is wrong.
+// Load reads the configuration file at path. Relative paths in it start from its directory. If the file can be read and is wrong, the error
+// is Problems.
 func Load(path string) (*Config, error) {
 	text, err := readFile(path)
 	if err != nil {
@@ -122,7 +123,7 @@ func Load(path string) (*Config, error) {
 	return c, nil
 }
 
-// from is the path that is meant in a file of the directory dir.
+// from returns the path that a file in the directory dir means.
 func from(dir, path string) string {
 	if path == "" || filepath.IsAbs(path) {
 		return path
@@ -130,7 +131,7 @@ func from(dir, path string) string {
 	return filepath.Join(dir, path)
 }
 
-// readFile reads just enough of a file to tell that it is too large.
+// readFile reads a file, of one that is too large just enough to detect that.
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -140,7 +141,7 @@ func readFile(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, MaxSize+1))
 }
 
-// Parse reads configuration text. The name stands for the file in messages. Relative paths stay as they are. The error is always Problems.
+// Parse parses a configuration. Messages call the file name. Relative paths stay as they are. The error is always Problems.
 func Parse(name string, text []byte) (*Config, error) {
 	d, err := node.Open(name, text)
 	if err != nil {
@@ -166,7 +167,7 @@ func Parse(name string, text []byte) (*Config, error) {
 	return c, nil
 }
 
-// read takes all keys. Reload comes before the lists, which inherit from it; otherwise the order is that of the documentation.
+// read reads all keys. Reload comes before the lists, which inherit from it; otherwise the order is that of the documentation.
 func (c *Config) read(m *node.Mapping) {
 	m.Section("listen", c.Listen.read)
 	m.Section("clients", c.Clients.read)

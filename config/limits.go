@@ -2,16 +2,16 @@ package config
 
 import "rideau/config/node"
 
-// Limits bound what clients may take, so that no one of them, nor anyone who forges their addresses, has what is there for all.
+// Limits limit what one client, or somebody who forges addresses, may use of what all clients share.
 type Limits struct {
-	// QueriesPerSecond is how many queries a client may ask, an IPv4 address or an IPv6 block of /64; 0 for any number.
+	// QueriesPerSecond is the number of queries from one client, an IPv4 address or an IPv6 block of /64; 0 is no limit.
 	QueriesPerSecond int `key:"queries_per_second" applies:"live"`
-	// Burst is how many of them may come at once; 0 for QueriesPerSecond.
+	// Burst is the number of them that may come at once; 0 for QueriesPerSecond.
 	Burst int `key:"burst" applies:"live"`
-	// Flood turns away queries of the networks that ask most while more comes than can be read.
+	// Flood says whether queries of the networks that ask most are rejected while more queries come than can be read.
 	Flood bool `key:"flood" applies:"live"`
-	// Amplification is how many times as long as a query its response by UDP may be, unless a cookie shows that the client's address is
-	// its own; 0 for any size.
+	// Amplification is how many times as long as the query a UDP response may be, unless a cookie shows that the client's address is its
+	// own; 0 is no limit.
 	Amplification int `key:"amplification" applies:"live"`
 }
 
@@ -22,7 +22,7 @@ func (l *Limits) read(m *node.Mapping) {
 	node.Set(m, "burst", &l.Burst, node.Integer(0, 10_000_000))
 	node.Set(m, "flood", &l.Flood, node.Boolean)
 	if l.Burst > 0 && l.QueriesPerSecond == 0 {
-		m.At("burst").Warn("set queries_per_second too, or take burst out", "there is no bound on queries a second, so that burst means nothing")
+		m.At("burst").Warn("set queries_per_second too, or take burst out", "queries_per_second is not set, so burst has no effect")
 	}
 	node.Set(m, "amplification", &l.Amplification, node.Integer(0, 4096))
 }

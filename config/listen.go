@@ -8,42 +8,41 @@ import (
 	"rideau/config/value"
 )
 
-// Listen says where queries are taken, and how many at a time.
+// Listen says on which addresses queries are received, and how many may be pending.
 type Listen struct {
-	// Addresses are served over UDP and TCP each. An address written as ":53" stands here as two, 0.0.0.0:53 and [::]:53; the second is
-	// for IPv6 alone.
+	// Addresses are served over UDP and TCP. An address written as ":53" becomes two, 0.0.0.0:53 and [::]:53; the second is for IPv6 only.
 	Addresses []netip.AddrPort `key:"addresses" applies:"live"`
-	// Workers is the number of UDP sockets to an address; 0 is one to a CPU.
+	// Workers is the number of UDP sockets for each address; 0 is one for each CPU.
 	Workers int `key:"workers" applies:"restart"`
 	// UDPSize is the EDNS payload size that is announced, and the largest UDP response in octets (RFC 6891 section 6.2.3, RFC 9715).
 	UDPSize int `key:"udp_size" applies:"live"`
-	// NSID is what clients are told that ask which server this is (RFC 5001), of 64 octets at most; empty to tell them nothing.
+	// NSID is the answer to clients that ask which server this is (RFC 5001), at most 64 octets; empty for none.
 	NSID string `key:"nsid" applies:"live"`
-	// Cookies lets clients show that an address is theirs.
+	// Cookies let clients show that an address is theirs.
 	Cookies Cookies `key:"cookies"`
-	// MaxPending is the number of queries that may wait for upstream at a time; what comes beyond is shed.
+	// MaxPending is the number of queries that may wait for upstream. Further ones are rejected.
 	MaxPending int `key:"max_pending" applies:"restart"`
-	// TCP bounds the use of connections (RFC 7766 section 6).
+	// TCP limits the use of connections (RFC 7766 section 6).
 	TCP ListenTCP `key:"tcp"`
 }
 
 // Cookies are DNS cookies (RFC 7873, RFC 9018).
 type Cookies struct {
-	// Enabled answers cookies with cookies.
+	// Enabled says whether cookies are used.
 	Enabled bool `key:"enabled" applies:"live"`
-	// SecretsFile is the path of a file with the secrets, made relative as List.File is; empty for a secret of this process alone.
+	// SecretsFile is the path of a file with the secrets, relative as List.File is; empty for a secret that only this process has.
 	SecretsFile string `key:"secrets_file" applies:"live"`
 }
 
-// ListenTCP bounds the use of TCP connections.
+// ListenTCP limits the use of TCP connections.
 type ListenTCP struct {
-	// MaxConnections is the number of connections in all.
+	// MaxConnections is the number of connections.
 	MaxConnections int `key:"max_connections" applies:"restart"`
 	// MaxConnectionsPerClient is the number of connections from one address.
 	MaxConnectionsPerClient int `key:"max_connections_per_client" applies:"restart"`
-	// IdleTimeout ends a connection on which nothing is asked or outstanding.
+	// IdleTimeout is how long a connection without pending queries stays open.
 	IdleTimeout time.Duration `key:"idle_timeout" applies:"restart"`
-	// MaxPendingPerConnection is the number of queries that one connection may have outstanding.
+	// MaxPendingPerConnection is the number of pending queries on one connection.
 	MaxPendingPerConnection int `key:"max_pending_per_connection" applies:"restart"`
 }
 
@@ -88,7 +87,7 @@ func (c *Cookies) read(m *node.Mapping) {
 	node.Set(m, "enabled", &c.Enabled, node.Boolean)
 	node.Set(m, "secrets_file", &c.SecretsFile, value.FileOrNone)
 	if c.SecretsFile != "" && !c.Enabled {
-		m.At("secrets_file").Warn("set enabled: true, or take the key out", "nobody uses the secrets while cookies are off")
+		m.At("secrets_file").Warn("set enabled: true, or take the key out", "the secrets are not used while cookies are off")
 	}
 }
 
@@ -107,8 +106,8 @@ func (t *ListenTCP) read(m *node.Mapping) {
 	}
 }
 
-// distinctAddresses reads addresses to listen on and refuses one that is already among them. Port 0, which leaves the choice to the
-// kernel, is a new one every time.
+// distinctAddresses returns a parser of addresses to listen on, which refuses an address that was there before. With port 0 the kernel
+// chooses a port, so such an address may be there several times.
 func distinctAddresses() node.Parse[[]netip.AddrPort] {
 	lines := map[netip.AddrPort]int{}
 	return func(v node.Value) ([]netip.AddrPort, bool) {

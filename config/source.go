@@ -52,7 +52,7 @@ func (l *List) readSource(m *node.Mapping) {
 	only(m, "may_block_protected", "a file or a folder", "file", "folder")
 	for _, key := range []string{"signature_url", "signature_file"} {
 		if m.Has(key) && !m.Has("public_key") {
-			m.At(key).Problem("add public_key, or remove it", "a signature means nothing without a key")
+			m.At(key).Problem("add public_key, or remove it", "there is no key to verify the signature with")
 		}
 	}
 	if l.PublicKey != "" {

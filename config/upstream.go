@@ -10,48 +10,48 @@ import (
 	"rideau/config/value"
 )
 
-// Upstream says which resolvers answer what Rideau does not know.
+// Upstream says which resolvers are asked, and how.
 type Upstream struct {
 	// Servers are the resolvers.
 	Servers []Server `key:"servers" applies:"live"`
-	// Strategy is which of them is asked first.
+	// Strategy says which of them is asked first.
 	Strategy Strategy `key:"strategy" applies:"live"`
-	// Weights are their shares with StrategyWeighted, in their order; none for equal ones.
+	// Weights are the shares of the servers with StrategyWeighted, in their order; empty for equal shares.
 	Weights []int `key:"weights" applies:"live"`
-	// Hedge is whether a second server is asked where the first is slower than usual.
+	// Hedge says whether a second server is asked when the first is slower than usual.
 	Hedge bool `key:"hedge" applies:"live"`
-	// MaxInFlight is how many requests to one server may be under way.
+	// MaxInFlight is the number of pending requests to one server.
 	MaxInFlight int `key:"max_in_flight" applies:"live"`
-	// Allowed are the blocks in which all servers must be that are ever asked, those of Forward and Fetch.Bootstrap and the system's included;
-	// empty if they may be anywhere. Host bits are zero.
+	// Allowed are the blocks in which every server must be, also those of Forward and Fetch.Bootstrap and those that the system names; empty
+	// if they may be anywhere. Host bits are zero.
 	Allowed []netip.Prefix `key:"allowed" applies:"live"`
-	// Cookies sends cookies to servers that offer any (RFC 7873), and MixCase sends names in random letter case; both are for plain UDP
-	// and hold for all groups.
+	// Cookies says whether cookies are sent to servers that offer them (RFC 7873), and MixCase whether names are sent in random letter case
+	// (0x20). Both are for servers that are asked over UDP, also those of Forward.
 	Cookies bool `key:"cookies" applies:"live"`
 	MixCase bool `key:"mix_case" applies:"live"`
-	// AttemptTimeout is the time one server has at most before the next is asked.
+	// AttemptTimeout is how long one server has at most before the next is asked.
 	AttemptTimeout time.Duration `key:"attempt_timeout" applies:"live"`
 	// Timeout is the time for all attempts of one query; then it fails.
 	Timeout time.Duration `key:"timeout" applies:"live"`
-	// ProbeInterval is the time between tests of a server that is down.
+	// ProbeInterval is the time between probes of a server that is down.
 	ProbeInterval time.Duration `key:"probe_interval" applies:"live"`
-	// ProbeName is the name those tests ask for, in lower case and without final dot, or the root ".".
+	// ProbeName is the name that probes ask for, in lower case and without final dot, or the root ".".
 	ProbeName string `key:"probe_name" applies:"live"`
 }
 
-// Forward sends the names of some zones to servers of their own.
+// Forward says which servers are asked for the names of some zones.
 type Forward struct {
-	// Zones are domain names in lower case without final dot; each covers itself and all names below it. No zone is in two rules, and of
-	// two that cover a name the longer counts.
+	// Zones are domain names in lower case without final dot. Each covers itself and all names below it. No zone is in two rules. If two
+	// zones cover a name, the longer one decides.
 	Zones []string `key:"zones"`
-	// Servers are the resolvers that know them.
+	// Servers are asked for these zones.
 	Servers []Server `key:"servers"`
-	// Strategy, Weights, Hedge and MaxInFlight are as in Upstream, whose values they have unless set, but for Weights.
+	// Strategy, Weights, Hedge and MaxInFlight are as in Upstream. All but Weights have the values there by default.
 	Strategy    Strategy `key:"strategy"`
 	Weights     []int    `key:"weights"`
 	Hedge       bool     `key:"hedge"`
 	MaxInFlight int      `key:"max_in_flight"`
-	// Line is where the rule begins in its file.
+	// Line is the line where the rule begins.
 	Line int `key:"-"`
 }
 
@@ -121,7 +121,7 @@ func (c *Config) checkServer(v node.Value, addr netip.AddrPort) {
 		a := own.Addr()
 		all := a.IsUnspecified() && a.Is4() == addr.Addr().Is4() && addr.Addr().IsLoopback()
 		if own.Port() == addr.Port() && (a == addr.Addr() || all) {
-			v.Problem("write the address of another resolver", "%s is Rideau's own address: queries would come back forever", addr)
+			v.Problem("write the address of another resolver", "%s is Rideau's own address: queries would come back again and again", addr)
 			break
 		}
 	}
@@ -135,7 +135,7 @@ func (u *Upstream) Allows(a netip.Addr) bool {
 	return len(u.Allowed) == 0 || slices.ContainsFunc(u.Allowed, func(p netip.Prefix) bool { return p.Contains(a.Unmap().WithZone("")) })
 }
 
-// forwardReader reads the forward rules of the file that c is made from.
+// forwardReader returns a parser of the forward rules of one file.
 func (c *Config) forwardReader() node.Parse[Forward] {
 	zone := node.Distinct(func(v node.Value) (string, bool) {
 		name, ok := value.Domain(v)

@@ -121,7 +121,7 @@ func (s *Server) checkKeys(m *node.Mapping) bool {
 	}
 	switch {
 	case m.Has("addresses") && s.Transport != DoH && s.Transport != DoH3:
-		m.At("addresses").Problem("write the address into server", "only https:// and h3:// servers have addresses beside")
+		m.At("addresses").Problem("write the address into server", "only https:// and h3:// servers have the key addresses")
 		return false
 	case s.TrustAD && s.Transport == System:
 		m.At("trust_ad").Problem("write the server's address", "the system may name any server, and it may change")
@@ -141,7 +141,7 @@ func (s *Server) checkAddresses(v node.Value, check func(v node.Value, a netip.A
 	}
 	if len(s.Addresses) == 0 {
 		v.Problem("add addresses, as in {server: "+node.Quote(s.Server)+", addresses: [192.0.2.53]}",
-			"%s is given by a name, which nobody looks up: asking for it would need a server first", node.Quote(s.Server))
+			"%s is given by a name, and Rideau looks up no names of servers: it would need a server for that", node.Quote(s.Server))
 		return false
 	}
 	for _, a := range s.Addresses {
@@ -201,7 +201,7 @@ func (s *Server) parse(v node.Value, system bool) bool {
 		}
 		return s.parseURL(v, scheme, rest, extra)
 	}
-	v.Problem("use tcp, tls, https, h3 or quic", "unknown way of asking %s", node.Quote(scheme))
+	v.Problem("use tcp, tls, https, h3 or quic", "unknown transport %s", node.Quote(scheme))
 	return false
 }
 

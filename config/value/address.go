@@ -71,7 +71,7 @@ func HostAddress(v node.Value, s string, port uint16) (netip.AddrPort, bool) {
 		}
 	}
 	if err != nil {
-		v.Problem("write the server's address, not its name: asking for the name would need a server first", "%s is not an IP address", node.Quote(s))
+		v.Problem("write the server's address, not its name: to look up the name, Rideau would need a server", "%s is not an IP address", node.Quote(s))
 		return netip.AddrPort{}, false
 	}
 	ap = unmap(ap)
@@ -143,7 +143,7 @@ func sinkhole(v node.Value, want string, family func(netip.Addr) bool) (netip.Ad
 	case !ok || err != nil || !family(a):
 		v.Wrong(want, remedy)
 	case a.IsLoopback():
-		v.Problem(remedy, "%s is a loopback address: clients would knock at their own doors", a)
+		v.Problem(remedy, "%s is a loopback address: clients would connect to themselves", a)
 	case a.IsMulticast() || isBroadcast(a):
 		v.Problem(remedy, "%s is not the address of one host", a)
 	default:
