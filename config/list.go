@@ -11,18 +11,18 @@ import (
 // MaxLists is the number of lists that a configuration may have.
 const MaxLists = 256
 
-// Format is the syntax of a list.
+// Format is the format of a list.
 type Format string
 
 // Formats of lists.
 const (
-	FormatPlain   Format = "plain"   // one name to a line
+	FormatPlain   Format = "plain"   // one name on each line
 	FormatPack    Format = "pack"    // Rideau's ban packs: tab-separated, with tier, purpose and source
 	FormatHosts   Format = "hosts"   // hosts(5)
-	FormatAdblock Format = "adblock" // the part of adblock syntax that speaks of whole names
+	FormatAdblock Format = "adblock" // the rules of adblock syntax that are about whole names
 	FormatRPZ     Format = "rpz"     // response policy zone
 	FormatDnsmasq Format = "dnsmasq" // options of dnsmasq that answer for names
-	FormatAuto    Format = "auto"    // whichever of them the list seems to be
+	FormatAuto    Format = "auto"    // detected from the beginning of the list
 )
 
 // Tier says how closely a name of a ban pack belongs to what is banned.
@@ -38,24 +38,25 @@ const (
 
 // List is a source of names and addresses. Exactly one of Pack, File, Folder, URL and Names is set.
 type List struct {
-	// ID is what bans and exceptions call the list.
+	// ID is the name of the list in bans and exceptions.
 	ID string `key:"id"`
 	// Pack is the name of a built-in ban pack.
 	Pack string `key:"pack"`
-	// File is the path of a list; Load has made it relative to the directory of the configuration file.
+	// File is the path of a list. Load makes it relative to the directory of the configuration file.
 	File string `key:"file"`
-	// Folder is the path of a folder of lists, made relative as File is, and Match the pattern of the names of its files.
+	// Folder is the path of a folder of lists, relative as File is, and Match the pattern of the names of its files.
 	Folder string `key:"folder"`
 	Match  string `key:"match"`
-	// URL is where the list is fetched from: https; or http from this machine, or if InsecureHTTP says so.
+	// URL is where the list is fetched: https, or http from this machine. InsecureHTTP allows http from other machines.
 	URL          string `key:"url"`
 	InsecureHTTP bool   `key:"insecure_http"`
-	// Refresh is the time between looks at the URL, and MaxBytes the size of the largest content.
+	// Refresh is the time between two fetches, and MaxBytes the largest size of the content.
 	Refresh  time.Duration `key:"refresh"`
 	MaxBytes int64         `key:"max_bytes"`
-	// SHA256 is the digest, in hex in lower case, of the only content that is right; empty for any.
+	// SHA256 is the digest, in hex in lower case, of the only right content; empty for any content.
 	SHA256 string `key:"sha256"`
-	// PublicKey is the minisign key that signed the content; empty for none. SignatureURL or SignatureFile, which is made relative as File is, is where the signature is.
+	// PublicKey is the minisign key that signed the content; empty for none. The signature is at SignatureURL or in SignatureFile, which is
+	// relative as File is.
 	PublicKey     string `key:"public_key"`
 	SignatureURL  string `key:"signature_url"`
 	SignatureFile string `key:"signature_file"`
@@ -63,31 +64,31 @@ type List struct {
 	RequireSerial bool `key:"require_serial"`
 	// Names are entries in the plain format.
 	Names []string `key:"names"`
-	// NameLines holds, for each of Names, its line in the configuration file.
+	// NameLines has the line of each of Names.
 	NameLines []int `key:"-"`
-	// Format is the syntax of the pack, the file or the names.
+	// Format is the format of the content.
 	Format Format `key:"format"`
-	// Tiers are the tiers whose names count; nil unless Format is FormatPack, or they were written for FormatAuto.
+	// Tiers are the tiers whose names are used; nil unless Format is FormatPack, or FormatAuto and the file has the key.
 	Tiers []Tier `key:"tiers"`
-	// MaxShrink is the share of its entries, 0 to 1, that a reload may take from the list; it is that of Reload if not written here.
+	// MaxShrink is the share of its entries, 0 to 1, that the list may lose in a reload. The default is that of Reload.
 	MaxShrink float64 `key:"max_shrink"`
-	// MaxSkipped is the share of its lines, 0 to 1, that may be unusable; it is that of Reload if not written here.
+	// MaxSkipped is the share of its lines, 0 to 1, that may be unusable. The default is that of Reload.
 	MaxSkipped float64 `key:"max_skipped"`
-	// MaxGrowth is how many times as many entries the list may have after a reload, and MaxEntries how many it may have at all.
+	// MaxGrowth is how many times as many entries the list may have after a reload, and MaxEntries how many it may have.
 	MaxGrowth  float64 `key:"max_growth"`
 	MaxEntries int     `key:"max_entries"`
-	// MayBlockProtected lets a file or a folder block names that are protected.
+	// MayBlockProtected lets a file or a folder block protected names.
 	MayBlockProtected bool `key:"may_block_protected"`
-	// AllowTLD lets entries name a whole top-level domain.
+	// AllowTLD lets an entry be a whole top-level domain.
 	AllowTLD bool `key:"allow_tld"`
-	// Line is where the list begins in its file.
+	// Line is the line where the list begins.
 	Line int `key:"-"`
 }
 
-// packs are the ban packs that are built in.
+// packs returns the built-in ban packs.
 func packs() []string { return []string{"wechat", "kaspersky", "tiktok", "doh-bypass", "doh-address"} }
 
-// readList reads a list. What it does not say of its guards, reload does, and has to be read before.
+// readList reads a list. Its guards have the values of reload by default, so reload has to be read before.
 func (c *Config) readList(v node.Value) (List, bool) {
 	m := v.Mapping()
 	l := List{MaxShrink: c.Reload.MaxShrink, MaxSkipped: c.Reload.MaxSkipped, Line: v.Line(),
@@ -108,7 +109,7 @@ func (c *Config) readList(v node.Value) (List, bool) {
 	return l, m.Sound()
 }
 
-// used warns of a list that nothing refers to.
+// used warns of a list that no ban and no exception uses.
 func (c *Config) used(v node.Value, id string) {
 	for _, b := range c.Bans {
 		if slices.Contains(b.Lists, id) {
@@ -123,7 +124,7 @@ func (c *Config) used(v node.Value, id string) {
 	v.Warn("name it in a ban's lists, or remove it", "no ban and no exception uses the list %q", id)
 }
 
-// checkSource holds the list to exactly one source.
+// checkSource refuses a list that has not exactly one source.
 func (l *List) checkSource(m *node.Mapping) {
 	var sources []string
 	for _, key := range sourceKeys() {
@@ -139,7 +140,7 @@ func (l *List) checkSource(m *node.Mapping) {
 	}
 }
 
-// readEntries reads inline entries with their lines; what they mean is for the reader of the plain format to say.
+// readEntries reads the key names: entries, and their lines. The reader of the plain format checks them later.
 func readEntries(m *node.Mapping) (names []string, lines []int) {
 	type entry struct {
 		text string
@@ -160,7 +161,7 @@ func readEntries(m *node.Mapping) (names []string, lines []int) {
 	return names, lines
 }
 
-// readFormat reads the format, and the tiers that only packs have.
+// readFormat reads the format, and the tiers, which only the pack format has.
 func (l *List) readFormat(m *node.Mapping) {
 	fromOutside := m.Has("file") || m.Has("folder") || m.Has("url")
 	l.Format = FormatPlain

@@ -11,39 +11,40 @@ import (
 	"rideau/config/value"
 )
 
-// Reload says when changed files take effect, and which changes are refused.
+// Reload says when changes of files take effect, and which changes are refused.
 type Reload struct {
-	// Watch takes up a file as soon as it is saved; otherwise only by signal or request.
+	// Watch says whether a file is read as soon as it is saved. Otherwise only a signal or a request does that.
 	Watch bool `key:"watch" applies:"live"`
-	// Interval is the time between looks at the files.
+	// Interval is the time between two checks of the files.
 	Interval time.Duration `key:"interval" applies:"live"`
-	// MaxShrink is the share of its entries, 0 to 1, that a reload may take from a list.
+	// MaxShrink is the share of its entries, 0 to 1, that a list may lose in a reload.
 	MaxShrink float64 `key:"max_shrink" applies:"lists"`
 	// MaxSkipped is the share of a list's lines, 0 to 1, that may be unusable.
 	MaxSkipped float64 `key:"max_skipped" applies:"lists"`
 }
 
-// Ops is the HTTP service for the operators.
+// Ops is the HTTP service for operators.
 type Ops struct {
 	// Listen is the address to serve, as net.Listen takes it; empty for no service.
 	Listen string `key:"listen" applies:"restart"`
-	// Pprof serves Go's profiles too.
+	// Pprof says whether Go's profiles are served too.
 	Pprof bool `key:"pprof" applies:"restart"`
-	// TokenFile is the path of a file with the token that changing requests must bring, made relative as List.File is; empty for none.
+	// TokenFile is the path of a file with the token that requests which change something must have, relative as List.File is; empty for
+	// none.
 	TokenFile string `key:"token_file" applies:"restart"`
 }
 
-// Log says what is logged and how.
+// Log says what is logged, and how.
 type Log struct {
-	// Level is the least level that is written.
+	// Level is the lowest level that is logged.
 	Level slog.Level `key:"level" applies:"live"`
-	// Format is the notation of the lines.
+	// Format is the format of the lines.
 	Format LogFormat `key:"format" applies:"restart"`
-	// Queries is the path of a file that queries are logged to, made relative as List.File is; empty for none.
+	// Queries is the path of a file to which queries are logged, relative as List.File is; empty for none.
 	Queries string `key:"queries" applies:"live"`
 }
 
-// LogFormat is a notation of log lines.
+// LogFormat is a format of log lines.
 type LogFormat string
 
 // Log formats.
@@ -85,7 +86,7 @@ func (c *Config) readOps(m *node.Mapping) {
 	})
 }
 
-// opsAddress is one address to listen on, or nothing.
+// opsAddress parses one address to listen on, which may be empty.
 func opsAddress(v node.Value) (string, bool) {
 	s, ok := v.Scalar()
 	if ok && s == "" {
@@ -95,7 +96,7 @@ func opsAddress(v node.Value) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	if len(addresses) > 1 { // all of both families: net.Listen knows that notation
+	if len(addresses) > 1 { // all addresses of both families, which net.Listen understands as it is written
 		return s, true
 	}
 	return addresses[0].String(), true

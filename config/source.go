@@ -10,10 +10,10 @@ import (
 	"rideau/config/value"
 )
 
-// sourceKeys are the keys of which a list has exactly one.
+// sourceKeys returns the keys of which a list has exactly one.
 func sourceKeys() []string { return []string{"pack", "file", "folder", "url", "names"} }
 
-// Bounds of what a list may say of its source.
+// Limits and defaults of what a list says about its source.
 const (
 	minRefresh     = time.Minute
 	maxRefresh     = 30 * 24 * time.Hour
@@ -25,7 +25,7 @@ const (
 	defaultGrowth  = 10
 )
 
-// readSource reads what a list says of where it comes from.
+// readSource reads the keys that say where a list comes from.
 func (l *List) readSource(m *node.Mapping) {
 	node.Set(m, "folder", &l.Folder, value.File)
 	node.Set(m, "match", &l.Match, value.FilePattern)
@@ -65,15 +65,14 @@ func (l *List) readSource(m *node.Mapping) {
 	}
 }
 
-// only complains of a key that means nothing for the list's source.
+// only refuses a key that has no meaning for the list's source.
 func only(m *node.Mapping, key, what string, sources ...string) {
 	if m.Has(key) && !slices.ContainsFunc(sources, m.Has) {
 		m.At(key).Problem("remove "+key, "only a list from %s has %s", what, key)
 	}
 }
 
-// Name is what messages call the source of a list: the path or the URL, without a password, and without what stands
-// after a ?, which often is a key.
+// Name returns the source of a list for messages: the path, or the URL without its secrets.
 func (l *List) Name() string {
 	switch {
 	case l.URL != "":

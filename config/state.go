@@ -11,10 +11,10 @@ import (
 	"rideau/config/value"
 )
 
-// State says where what outlives the process is kept.
+// State says where data is kept from one start to the next.
 type State struct {
-	// Dir is the folder for the last good copies of lists, made relative as List.File is. If it is empty nothing is kept; Load then
-	// sets it to "state" beside the configuration file if a list has a URL, since such a list cannot be without.
+	// Dir is the folder for the last good copies of lists, relative as List.File is; empty to keep none. If a list has a URL, which needs a
+	// copy, Load sets an empty Dir to "state" beside the configuration file.
 	Dir string `key:"dir" applies:"lists"`
 }
 
@@ -24,7 +24,7 @@ type Fetch struct {
 	Bootstrap []netip.AddrPort `key:"bootstrap" applies:"live"`
 	// Proxy is the URL of an HTTP proxy; empty for none.
 	Proxy string `key:"proxy" applies:"live"`
-	// CAFile is the path of certificates to trust beside the system's, made relative as List.File is; empty for none.
+	// CAFile is the path of a file with certificates to trust beside the system's, relative as List.File is; empty for none.
 	CAFile string `key:"ca_file" applies:"live"`
 	// Timeout is the time for one download.
 	Timeout time.Duration `key:"timeout" applies:"live"`
@@ -32,20 +32,20 @@ type Fetch struct {
 	StartTimeout time.Duration `key:"start_timeout" applies:"live"`
 }
 
-// Protected are the names that lists from elsewhere may not block.
+// Protected are the names that lists from elsewhere must not block.
 type Protected struct {
-	// Defaults takes the names that are built in.
+	// Defaults says whether the built-in names are among them.
 	Defaults bool `key:"defaults" applies:"lists"`
-	// Names are further names, in lower case and without final dot. Each stands for itself and all below it.
+	// Names are further names, in lower case and without final dot. Each stands for itself and all names below it.
 	Names []string `key:"names" applies:"lists"`
 }
 
-// protected.txt holds the names that are protected by default.
+// protectedText has the names that are protected by default.
 //
 //go:embed protected.txt
 var protectedText string
 
-// All are the names, the built-in ones first.
+// All returns the names, the built-in ones first.
 func (p *Protected) All() []string {
 	var out []string
 	if p.Defaults {
@@ -76,7 +76,7 @@ func (c *Config) readFetch(m *node.Mapping) {
 	node.Set(m, "start_timeout", &f.StartTimeout, node.Duration(0, time.Hour))
 }
 
-// bootstrap reads a resolver that is asked in plain text.
+// bootstrap parses the address of a resolver that is asked in plain text.
 func (c *Config) bootstrap(v node.Value) (netip.AddrPort, bool) {
 	if s, ok := v.Scalar(); ok && s == "system" {
 		v.Problem("write the addresses of resolvers", "the system's servers cannot be used here")

@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	// lookupTimeout is the time that one resolver has, dialTimeout that of one address.
+	// lookupTimeout is how long one resolver has to answer, dialTimeout how long a connection to one address may take.
 	lookupTimeout = 4 * time.Second
 	dialTimeout   = 10 * time.Second
 )
 
-// dialer connects to hosts whose addresses it asks some resolvers for.
+// dialer connects to hosts. It asks its own resolvers for their addresses.
 type dialer struct{ servers []netip.AddrPort }
 
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -40,7 +40,7 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	return nil, failed[0]
 }
 
-// lookup is the addresses of a host, of IPv4 first: a network without IPv6 often has addresses of it all the same.
+// lookup returns the addresses of a host, those of IPv4 first: a machine may have IPv6 addresses although IPv6 does not work.
 func (d *dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{a}, nil
@@ -53,7 +53,7 @@ func (d *dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 	}
 	var failed []error
 	for _, s := range d.servers {
-		addrs, err := ask(ctx, s, host)
+		addrs, err := query(ctx, s, host)
 		if err == nil {
 			return addrs, nil
 		}
@@ -66,20 +66,20 @@ func (d *dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 	return nil, fmt.Errorf("the address of %s is not known: %w; correct the URL, or set fetch.bootstrap to resolvers that know it", host, errors.Join(failed...))
 }
 
-// ask looks a host up at one resolver.
-func ask(ctx context.Context, server netip.AddrPort, host string) ([]netip.Addr, error) {
+// query looks up a host at one resolver.
+func query(ctx context.Context, server netip.AddrPort, host string) ([]netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		var n net.Dialer
 		return n.DialContext(ctx, network, server.String())
 	}}
-	// With the final dot the system's search domains do not count.
+	// The final dot keeps the system's search domains out.
 	addrs, err := r.LookupNetIP(ctx, "ip", strings.TrimSuffix(host, ".")+".")
 	if err != nil {
 		var d *net.DNSError
 		if errors.As(err, &d) {
-			// The server that it names is the system's, which was not asked.
+			// The error names the system's server, which was not asked.
 			return nil, &net.DNSError{Err: d.Err, Name: host, IsNotFound: d.IsNotFound, IsTimeout: d.IsTimeout, IsTemporary: d.IsTemporary}
 		}
 		return nil, err

@@ -1,10 +1,11 @@
-// Package fetch gets lists from elsewhere and keeps them: a [Client] downloads, [Verify] looks at signatures, a [Store] holds the last
-// good copy of each list on disk, and a [Schedule] says when to look again.
+// Package fetch downloads lists and keeps them: a [Client] downloads, [Verify] verifies signatures, a [Store] has the last good copy of
+// each list on disk, and a [Schedule] says when the next download is due.
 //
-// A download goes to a file as it comes, through bounds on its size and time, and never lies in memory whole. What is no list (a web page,
-// nothing, half of a file) is refused here; what the list says is for others to judge, before [Store.Commit] makes it the last good copy.
+// A download is written to a file as it arrives, with limits on its size and its time; it is never in memory as a whole. Content that is
+// not a list (a web page, nothing, half of a file) is refused here. Whether a list is good is for the caller to decide, before
+// [Store.Commit] makes it the last good copy.
 //
-// Names are looked up at resolvers that the caller names, never at the system's, which may be the very process that fetches.
+// Names are looked up at resolvers that the caller chooses, never at the system's, which may be the process that downloads.
 package fetch
 
 import (
@@ -29,25 +30,25 @@ import (
 
 // Options go with [New].
 type Options struct {
-	// Bootstrap are the resolvers that are asked for the addresses of servers, in this order. Without any, only addresses can be fetched from.
+	// Bootstrap are the resolvers that are asked for the addresses of servers, in this order. If there is none, only URLs with an address work.
 	Bootstrap []netip.AddrPort
-	// Proxy is the HTTP proxy to go through; nil for none. What the environment says of proxies does not count.
+	// Proxy is the HTTP proxy to use; nil for none. What the environment says about proxies is ignored.
 	Proxy *url.URL
-	// CAFile holds certificates in PEM form that are trusted beside the system's; empty for none.
+	// CAFile is the path of a PEM file with certificates that are trusted beside the system's; empty for none.
 	CAFile string
-	// UserAgent is sent with each request.
+	// UserAgent is the User-Agent of each request.
 	UserAgent string
-	// Timeout is the time for one download, from the first look-up to the last octet.
+	// Timeout is the time for one download, from the first lookup to the last octet.
 	Timeout time.Duration
 }
 
-// Client downloads files. It is safe for concurrent use. It keeps no connection once [Client.Close] was called.
+// Client downloads files. It is safe for concurrent use.
 type Client struct {
 	o    Options
 	http *http.Client
 }
 
-// New makes a Client. The error, if any, is about CAFile.
+// New makes a Client. The error, if any, is about CAFile. The caller calls Close at the end.
 func New(o Options) (*Client, error) {
 	roots, err := roots(o.CAFile)
 	if err != nil {
@@ -68,10 +69,10 @@ func New(o Options) (*Client, error) {
 	return &Client{o, &http.Client{Transport: t, CheckRedirect: checkRedirect}}, nil
 }
 
-// Close lets go of idle connections.
+// Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// roots are the system's certificates and those in a file; nil for the system's alone.
+// roots returns the system's certificates and those in a file; nil for the system's only.
 func roots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
@@ -90,30 +91,31 @@ func roots(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Request is what to download.
+// Request says what to download.
 type Request struct {
 	URL string
-	// Insecure allows http to hosts other than this one. Redirects never lead there from https.
+	// Insecure allows http from other hosts. A redirect from https to http is refused even then.
 	Insecure bool
-	// ETag and LastModified are the validators that came with what the caller has; if neither is empty and the server has nothing newer, the Result is NotModified.
+	// ETag and LastModified are the validators of what the caller has; they may be empty. If the server has nothing newer, the Result is
+	// NotModified.
 	ETag, LastModified string
-	// MaxBytes bounds the content, after decompression.
+	// MaxBytes is the largest size of the content, after decompression.
 	MaxBytes int64
-	// Dir is where the file is made. It is removed again if there is an error.
+	// Dir is the folder of the downloaded file. After an error there is no file.
 	Dir string
 }
 
-// Result is what a download came to.
+// Result is the result of a download.
 type Result struct {
 	NotModified bool
-	// File is the path of the content, for the caller to rename or remove.
+	// File is the path of the content. The caller owns it: it renames or removes the file.
 	File               string
 	Size               int64
 	SHA256             [sha256.Size]byte
 	ETag, LastModified string
 }
 
-// Errors of downloads, to tell with errors.Is.
+// Errors of downloads, for errors.Is.
 var (
 	ErrTooLarge  = errors.New("larger than max_bytes")
 	ErrEmpty     = errors.New("the download is empty")
@@ -122,13 +124,13 @@ var (
 	ErrRedirect  = errors.New("redirect refused")
 )
 
-// errTimeout is context.DeadlineExceeded in other words.
+// errTimeout is context.DeadlineExceeded with a message for operators.
 var errTimeout = fmt.Errorf("it did not come in time: %w", context.DeadlineExceeded)
 
-// StatusError is an answer other than 200 and 304.
+// StatusError is a response with a status other than 200 and 304.
 type StatusError struct {
 	Code int
-	// After is how long the server wants to be left alone; 0 if it did not say.
+	// After is how long to wait, as the server's Retry-After says; 0 if it does not say.
 	After time.Duration
 }
 
@@ -143,7 +145,7 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("the server answered %d %s; %s", e.Code, http.StatusText(e.Code), remedy)
 }
 
-// Display is a URL without the secrets in it, for messages.
+// Display returns a URL without user and password, for messages.
 func Display(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -153,7 +155,7 @@ func Display(raw string) string {
 	return u.String()
 }
 
-// Get downloads a file. Errors name neither the list nor the URL, but the remedy.
+// Get downloads a file. An error has the remedy, and neither the list nor the URL.
 func (c *Client) Get(ctx context.Context, r Request) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
@@ -201,7 +203,7 @@ func (c *Client) do(ctx context.Context, r Request) (*http.Response, error) {
 	return c.http.Do(req)
 }
 
-// allowed reports whether a URL may be fetched: https always, http from this machine or if the operator says so.
+// allowed reports whether a URL may be downloaded: always by https, by http from this machine or if the operator allows it.
 func allowed(u *url.URL, insecure bool) bool {
 	switch u.Scheme {
 	case "https":
@@ -212,7 +214,7 @@ func allowed(u *url.URL, insecure bool) bool {
 	return false
 }
 
-// Loopback reports whether a host is this machine, by its address or the name localhost (RFC 6761 section 6.3).
+// Loopback reports whether a host is a loopback address or the name localhost (RFC 6761 section 6.3).
 func Loopback(host string) bool {
 	a, err := netip.ParseAddr(host)
 	return err == nil && a.Unmap().IsLoopback() || strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
@@ -220,7 +222,7 @@ func Loopback(host string) bool {
 
 const maxRedirects = 5
 
-// checkRedirect follows a few redirects, and none that leaves https; what began with http on this machine may stay there.
+// checkRedirect allows a few redirects to https, and redirects from http to http on this machine.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return fmt.Errorf("%w: more than %d in a row", ErrRedirect, maxRedirects)
@@ -234,7 +236,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return fmt.Errorf("%w: it leads to %s on %s, and only https is followed; correct the URL of the list", ErrRedirect, req.URL.Scheme, req.URL.Hostname())
 }
 
-// refuseHeader refuses what the header shows to be no list.
+// refuseHeader refuses a response whose header shows that the content is not a list.
 func refuseHeader(resp *http.Response, most int64) error {
 	if t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && (t == "text/html" || t == "application/xhtml+xml") {
 		return fmt.Errorf("%w (its type is %s); open the URL in a browser, and correct it", ErrWebPage, t)
@@ -248,7 +250,7 @@ func refuseHeader(resp *http.Response, most int64) error {
 	return nil
 }
 
-// save writes the content to a file that is on disk when save returns.
+// save writes the content to a file, and syncs it to disk.
 func (res *Result) save(body io.Reader, r Request) (err error) {
 	f, err := os.CreateTemp(r.Dir, tempPattern)
 	if err != nil {
@@ -284,7 +286,7 @@ func (res *Result) save(body io.Reader, r Request) (err error) {
 
 const maxHeading = 1024
 
-// heading keeps the first octets of what is written to it.
+// heading keeps the first octets of what is written.
 type heading struct{ text []byte }
 
 func (h *heading) Write(p []byte) (int, error) {
@@ -292,7 +294,7 @@ func (h *heading) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// web reports whether the text begins as web pages do, whatever its type was said to be.
+// web reports whether the text begins like a web page, whatever the Content-Type is.
 func (h *heading) web() bool {
 	t := bytes.ToLower(bytes.TrimLeft(bytes.TrimPrefix(h.text, []byte("\xef\xbb\xbf")), " \t\r\n"))
 	for _, p := range []string{"<!doctype html", "<html", "<head", "<body", "<script", "<?xml", "<!--"} {
@@ -303,11 +305,11 @@ func (h *heading) web() bool {
 	return false
 }
 
-// explain makes an error of net/http shorter, and adds what to do.
+// explain shortens an error of net/http, and adds the remedy.
 func (c *Client) explain(ctx context.Context, err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
-		err = u.Err // the caller names the URL, without its password
+		err = u.Err // u has the URL with its password
 	}
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
@@ -327,7 +329,7 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	return err
 }
 
-// retryAfter reads the field of that name (RFC 9110 section 10.2.3).
+// retryAfter parses the field Retry-After (RFC 9110 section 10.2.3).
 func retryAfter(v string, now time.Time) time.Duration {
 	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
 		return time.Duration(n) * time.Second

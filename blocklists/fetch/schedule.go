@@ -5,18 +5,18 @@ import "time"
 // MinInterval is the shortest time between two downloads of a list.
 const MinInterval = time.Minute
 
-// Schedule says when a list is looked for next.
+// Schedule says when a list is downloaded next.
 type Schedule struct {
-	// Refresh is the time between looks, if they succeed.
+	// Refresh is the time between downloads that succeed.
 	Refresh time.Duration
-	// Failures counts the looks that failed since one succeeded.
+	// Failures is the number of downloads that failed since one succeeded.
 	Failures int
-	// After is how long the server asked to be left alone.
+	// After is how long to wait, as the server said; 0 if it did not.
 	After time.Duration
 }
 
-// Next is the time to wait. unit, from 0 to 1, is the caller's random number: the time is spread by a tenth both ways, so that many
-// who started together do not ask together. Failures are followed after a minute, then twice as long each, and never later than Refresh would be.
+// Next returns how long to wait. unit is a random number from 0 to 1: it changes the time by up to a tenth, so that machines which
+// started together do not download together. After a failure the wait is one minute, then it doubles with each failure, up to Refresh.
 func (s Schedule) Next(unit float64) time.Duration {
 	d := max(s.Refresh, MinInterval)
 	if s.Failures > 0 {

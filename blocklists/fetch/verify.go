@@ -10,21 +10,21 @@ import (
 	"aead.dev/minisign"
 )
 
-// MaxSignature is the size of the largest signature file that is read, in octets.
+// MaxSignature is the size of the largest signature that is read, in octets.
 const MaxSignature = 64 << 10
 
-// ErrSignature is a signature that is not one of the key over the content.
+// ErrSignature says that a signature is not one of the key for the content.
 var ErrSignature = errors.New("the signature is wrong")
 
-// Serial is a number that grows with each version of a list. Serials of different kinds do not compare.
+// Serial is a number that grows with each version of a list. Serials of different kinds cannot be compared.
 type Serial struct {
-	Kind  string `json:"kind"` // serial or timestamp, of a signature; empty for none
+	Kind  string `json:"kind"` // where it was found, such as serial or timestamp of a signature; empty for no serial
 	Value uint64 `json:"value"`
 }
 
-// Verify holds content to its minisign signature by the public key, base64 as minisign prints it, and returns the serial in the
-// signature's trusted comment: "serial:N" or else "timestamp:N", which minisign writes by default; the zero Serial if there is neither. The
-// content is not kept: signatures have to be of the kind with a digest (ED), which has been minisign's default since version 0.10.
+// Verify verifies the minisign signature of content by a public key, which is in base64 as minisign prints it. It returns the serial in
+// the signature's trusted comment: "serial:N" or else "timestamp:N", which minisign writes by default; zero if there is neither. Signatures
+// must be of the kind with a digest (ED), minisign's default since version 0.10: then the content need not be in memory.
 func Verify(content io.Reader, key string, signature []byte) (Serial, error) {
 	var public minisign.PublicKey
 	if err := public.UnmarshalText([]byte(key)); err != nil {
@@ -50,7 +50,7 @@ func Verify(content io.Reader, key string, signature []byte) (Serial, error) {
 	return trustedSerial(s.TrustedComment), nil
 }
 
-// trustedSerial finds the serial among the words of a trusted comment.
+// trustedSerial returns the serial among the words of a trusted comment.
 func trustedSerial(comment string) Serial {
 	for _, kind := range []string{"serial", "timestamp"} {
 		for _, word := range strings.Fields(comment) {

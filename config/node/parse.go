@@ -10,19 +10,19 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Parse turns a value into a T, or says what is wrong with it and returns false.
+// Parse parses a value. If the value is wrong it reports a problem and returns false.
 type Parse[T any] func(Value) (T, bool)
 
-// Set stores the member called key in dst if it is written and right, and leaves the default there if not.
+// Set parses the member called key and stores it in dst. If the member is missing or wrong, dst keeps its default.
 func Set[T any](m *Mapping, key string, dst *T, p Parse[T]) {
-	if v, ok := m.take(key); ok {
+	if v, ok := m.member(key); ok {
 		if x, ok := p(v); ok {
 			*dst = x
 		}
 	}
 }
 
-// List reads least to most elements. Elements that are wrong are left out, having been complained about.
+// List returns a parser of a list of least to most elements. It reports wrong elements and leaves them out.
 func List[T any](least, most int, element Parse[T]) Parse[[]T] {
 	return func(v Value) ([]T, bool) {
 		if v.n.Kind != yaml.SequenceNode {
@@ -51,7 +51,7 @@ func List[T any](least, most int, element Parse[T]) Parse[[]T] {
 	}
 }
 
-// Distinct refuses a second element that is the same as an earlier one.
+// Distinct returns a parser that refuses an element that is equal to an earlier one.
 func Distinct[T comparable](element Parse[T]) Parse[T] {
 	lines := map[T]int{}
 	return func(v Value) (T, bool) {
@@ -68,7 +68,7 @@ func Distinct[T comparable](element Parse[T]) Parse[T] {
 	}
 }
 
-// Word is one of a closed set of words.
+// Word returns a parser of one of a set of words.
 func Word[T ~string](what string, words ...T) Parse[T] {
 	return func(v Value) (T, bool) {
 		s, ok := v.Scalar()
@@ -87,7 +87,7 @@ func Word[T ~string](what string, words ...T) Parse[T] {
 	}
 }
 
-// Text is one line of at most most bytes.
+// Text returns a parser of one line of at most most bytes.
 func Text(most int) Parse[string] {
 	return func(v Value) (string, bool) {
 		s, ok := v.Scalar()
@@ -107,7 +107,7 @@ func Text(most int) Parse[string] {
 	}
 }
 
-// Boolean is true or false.
+// Boolean parses true or false.
 func Boolean(v Value) (bool, bool) {
 	if s, ok := v.Scalar(); ok && v.n.ShortTag() == "!!bool" {
 		return strings.EqualFold(s, "true"), true
@@ -116,7 +116,7 @@ func Boolean(v Value) (bool, bool) {
 	return false, false
 }
 
-// Integer is a whole number from low to high.
+// Integer returns a parser of a whole number from low to high.
 func Integer(low, high int) Parse[int] {
 	return func(v Value) (int, bool) {
 		remedy := fmt.Sprintf("use %d to %d", low, high)
@@ -134,7 +134,7 @@ func Integer(low, high int) Parse[int] {
 	}
 }
 
-// Share is a number from 0 to 1.
+// Share parses a number from 0 to 1.
 func Share(v Value) (float64, bool) {
 	const remedy = "use 0 to 1, such as 0.5 for half"
 	s, ok := v.Scalar()
@@ -151,7 +151,7 @@ func Share(v Value) (float64, bool) {
 	return 0, false
 }
 
-// Duration is a span of time from low to high.
+// Duration returns a parser of a duration from low to high.
 func Duration(low, high time.Duration) Parse[time.Duration] {
 	return func(v Value) (time.Duration, bool) {
 		s, ok := v.Scalar()
@@ -171,7 +171,7 @@ func Duration(low, high time.Duration) Parse[time.Duration] {
 	}
 }
 
-// TTL is a duration in whole seconds, as a TTL has to be (RFC 2181 section 8).
+// TTL returns a parser of a duration in whole seconds, as a TTL has to be (RFC 2181 section 8).
 func TTL(low, high time.Duration) Parse[time.Duration] {
 	span := Duration(low, high)
 	return func(v Value) (time.Duration, bool) {
@@ -184,7 +184,7 @@ func TTL(low, high time.Duration) Parse[time.Duration] {
 	}
 }
 
-// parseDuration reads Go's notation, and whole days.
+// parseDuration parses a duration as Go writes it, or a number of days.
 func parseDuration(s string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 16)
@@ -193,7 +193,7 @@ func parseDuration(s string) (time.Duration, error) {
 	return time.ParseDuration(s)
 }
 
-// Short writes a duration as people do: 5m, not 5m0s.
+// Short returns a duration as people write it: 5m, not 5m0s.
 func Short(d time.Duration) string {
 	if d > 24*time.Hour && d%(24*time.Hour) == 0 {
 		return fmt.Sprintf("%dd", d/(24*time.Hour))
@@ -213,7 +213,7 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
-// Size is a number of bytes from low to high.
+// Size returns a parser of a number of bytes from low to high.
 func Size(low, high int64) Parse[int64] {
 	return func(v Value) (int64, bool) {
 		s, ok := v.Scalar()
@@ -231,7 +231,7 @@ func Size(low, high int64) Parse[int64] {
 	}
 }
 
-// parseSize reads a whole number of B, KiB, MiB or GiB; beyond 2^63 it gives the largest.
+// parseSize parses a whole number of B, KiB, MiB or GiB. For 2^63 and more it returns the largest int64.
 func parseSize(s string) (int64, bool) {
 	digits := strings.TrimRight(s, "BKMGi")
 	shift, known := map[string]uint{"": 0, "B": 0, "KiB": 10, "MiB": 20, "GiB": 30}[s[len(digits):]]
@@ -254,7 +254,7 @@ func shortSize(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-// Instant is an RFC 3339 instant, or a date that stands for its first moment in UTC.
+// Instant parses an RFC 3339 instant, or a date, which stands for its first moment in UTC.
 func Instant(v Value) (time.Time, bool) {
 	s, ok := v.Scalar()
 	if ok {

@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// maxProblems bounds what is kept of one file, so that a large list of bad names cannot fill memory or a terminal.
+// maxProblems is the number of problems of one file that are kept, so that a large list of bad names cannot fill memory or a terminal.
 const maxProblems = 1000
 
-// Problem is one thing that is wrong in a configuration file, or worth a warning.
+// Problem is an error or a warning about one place of a configuration file.
 type Problem struct {
 	File    string `json:"file"`             // File is the name given to Parse, or the path given to Load.
-	Line    int    `json:"line"`             // Line counts from 1; it is 0 when the file as a whole is meant.
+	Line    int    `json:"line"`             // Line counts from 1; it is 0 for the file as a whole.
 	Key     string `json:"key,omitempty"`    // Key is the dotted path, such as bans[0].action; empty when the text is not YAML.
 	Message string `json:"message"`          // Message says what is wrong.
 	Remedy  string `json:"remedy,omitempty"` // Remedy says what to write instead.
 }
 
-// String gives the problem on one line: file:line: key: message; remedy.
+// String returns the problem on one line: file:line: key: message; remedy.
 func (p Problem) String() string {
 	var b strings.Builder
 	b.WriteString(p.File)
@@ -36,10 +36,10 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// Problems is the error of a configuration that was not accepted: everything found wrong in the file, in the order of its lines.
+// Problems is the error of a configuration that is not accepted: everything that is wrong with it, in the order of the lines.
 type Problems []Problem
 
-// Error gives one line to a problem.
+// Error returns one line for each problem.
 func (p Problems) Error() string {
 	lines := make([]string, len(p))
 	for i := range p {

@@ -2,7 +2,7 @@ package node
 
 import "strings"
 
-// Suggest gives the remedy for a word that is not among the known: the nearest of them if one is near, and what may stand there.
+// Suggest returns the remedy for a word that is not one of the known words: the nearest of them if one is near, or else which there are.
 func Suggest[T ~string](word string, known []T) string {
 	var near string
 	best := min(3, len(word)/2+1)
@@ -24,7 +24,7 @@ func Suggest[T ~string](word string, known []T) string {
 	return remedy + "use one of " + enumerate(known)
 }
 
-// enumerate joins words by commas; of a long list it shows the beginning.
+// enumerate joins words with commas. Of a long list it shows the beginning.
 func enumerate[T ~string](words []T) string {
 	const shown = 20
 	text := make([]string, 0, shown+1)
@@ -38,8 +38,8 @@ func enumerate[T ~string](words []T) string {
 	return strings.Join(text, ", ")
 }
 
-// distance counts the letters to insert, delete, replace or swap with their neighbour to turn a into b (optimal string alignment).
-// Words longer than any key are not compared.
+// distance returns how many letters to insert, delete, replace or swap with their neighbour to make b from a (optimal string alignment).
+// It does not compare words that are longer than any key.
 func distance(a, b string) int {
 	const longest = 64
 	if len(a) > longest || len(b) > longest {

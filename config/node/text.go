@@ -14,10 +14,10 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// MaxSize is the largest configuration text that is read, in bytes.
+// MaxSize is the size of the largest configuration that is read, in bytes.
 const MaxSize = 4 << 20
 
-// parseText turns text into the root of its only document, or into the one problem that keeps it from being YAML.
+// parseText returns the root of the only document of a text, or the problem for which the text is not YAML.
 func parseText(name string, text []byte) (*yaml.Node, *Problem) {
 	if p := checkText(text); p != nil {
 		p.File = name
@@ -40,7 +40,7 @@ func parseText(name string, text []byte) (*yaml.Node, *Problem) {
 	return root, nil
 }
 
-// checkText refuses what would make line numbers or the parser unreliable.
+// checkText refuses characters with which line numbers or the parser would be unreliable.
 func checkText(text []byte) *Problem {
 	if len(text) > MaxSize {
 		return &Problem{Message: fmt.Sprintf("the file is larger than %d MiB", MaxSize>>20),
@@ -55,7 +55,7 @@ func checkText(text []byte) *Problem {
 			return &Problem{Line: line, Message: "the text is not UTF-8", Remedy: "save the file as UTF-8"}
 		case r == '\n':
 			line++
-		// The parser ends a line at each of these too, editors do not, and then no line number would be right.
+		// The parser ends a line at each of these and editors do not, so that line numbers would be wrong.
 		case r == '\r' && !bytes.HasPrefix(text[i:], []byte("\r\n")), r == 0x85, r == 0x2028, r == 0x2029:
 			return &Problem{Line: line, Message: fmt.Sprintf("line separator %U", r), Remedy: "end lines with a line feed"}
 		case r < ' ' && r != '\t' && r != '\r', r >= 0x7f && r < 0xa0, r == 0xfeff, r == 0xfffe, r == 0xffff:
@@ -66,8 +66,8 @@ func checkText(text []byte) *Problem {
 	return nil
 }
 
-// decode reads at most two documents: the root of the first, or nil if there is none, and the line where a second begins, or 0.
-// The parser answers some hostile texts with a panic; that is a syntax error like any other.
+// decode reads at most two documents. It returns the root of the first, nil if there is none, and the line where a second begins, 0 if
+// there is none. The parser panics for some hostile texts; decode returns that as a syntax error.
 func decode(text []byte) (root *yaml.Node, second int, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -99,10 +99,10 @@ func decode(text []byte) (root *yaml.Node, second int, err error) {
 	return root, 0, nil
 }
 
-// quoting is the remedy for most syntax errors of a list of names.
+// quoting is the remedy for most syntax errors in a list of names.
 const quoting = `put the value in quotes, such as "*.example.com"`
 
-// syntaxProblem words an error of the YAML parser.
+// syntaxProblem returns the problem for an error of the YAML parser.
 func syntaxProblem(text []byte, err error) *Problem {
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 0
@@ -125,7 +125,7 @@ func syntaxProblem(text []byte, err error) *Problem {
 		Remedy: "check indentation (spaces, no tabs), brackets and quotes; put a value in quotes that begins with one of * & ! | > % @ [ {"}
 }
 
-// indentation is the white space at the start of a line.
+// indentation returns the white space at the start of a line.
 func indentation(text []byte, line int) string {
 	lines := bytes.Split(text, []byte("\n"))
 	if line < 1 || line > len(lines) {
@@ -135,7 +135,7 @@ func indentation(text []byte, line int) string {
 	return l[:len(l)-len(strings.TrimLeft(l, " \t"))]
 }
 
-// lineOf finds the first line that holds s outside of a comment.
+// lineOf returns the first line that has s outside of a comment.
 func lineOf(text []byte, s string) int {
 	for i, line := range bytes.Split(text, []byte("\n")) {
 		at := bytes.Index(line, []byte(s))
@@ -146,8 +146,8 @@ func lineOf(text []byte, s string) int {
 	return 1
 }
 
-// failingLine finds the line with which the text stops being YAML: all above it is, and nothing below mends it. The parser itself
-// names the line where the surrounding construct began, which can be a page higher; for a long text that has to do.
+// failingLine returns the line with which the text stops being YAML: the text above it is YAML, and nothing below makes it so again. The
+// parser itself names the line where the surrounding construct begins, which can be far above. For a long text failingLine returns that.
 func failingLine(text []byte, named int) int {
 	const longest, window = 64 << 10, 16
 	lines := bytes.SplitAfter(text, []byte("\n"))

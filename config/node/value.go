@@ -1,8 +1,8 @@
-// Package node reads YAML as values that know where they are written, so that whatever turns out wrong with one is reported with its line.
+// Package node reads YAML as values that know their line, so that a problem with a value is reported with its line.
 //
-// The caller takes the members of a mapping one by one, each with a [Parse] that says what may stand there: [Set] and [Mapping.Section]. Problems
-// are collected, never returned early. What nobody asked for is an unknown key. The size of the text, the number of values after aliases
-// and the number of problems are bounded, so that no text can do harm.
+// The caller reads the members of a mapping one by one, each with a [Parse] function: see [Set] and [Mapping.Section]. Problems are
+// collected, not returned early. A key that the caller did not ask for is unknown. The size of the text, the number of values after aliases
+// are followed, and the number of problems are limited, so that no text can do harm.
 package node
 
 import (
@@ -15,11 +15,11 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// maxValues bounds how many values one file may have after its aliases are followed. A value takes two characters at least, so that
-// only a file whose aliases multiply can reach it.
+// maxValues is the number of values that one file may have after its aliases are followed. A value has at least two characters, so only a
+// file whose aliases multiply can reach it.
 const maxValues = MaxSize / 2
 
-// Document is a text that is being read, and what was found wrong with it.
+// Document is a text that is being read, and the problems with it.
 type Document struct {
 	file     string
 	root     Value
@@ -29,15 +29,15 @@ type Document struct {
 	values   int  // values read, for maxValues
 	exceeded bool // they would have been too many
 
-	// ids are the names that objects took, by kind, with the line where each did.
+	// ids are the ids of objects, by kind, with their lines.
 	ids map[string]map[string]int
 	// finish are the checks that need the whole document.
 	finish []func()
-	// known are the keys that were asked for, with [] for a place in a list.
+	// known are the keys that were asked for, with [] for an index of a list.
 	known map[string]bool
 }
 
-// Open reads text as YAML. The name stands for the file in messages. The error, if any, is Problems.
+// Open reads text as YAML. Messages call the file name. The error, if any, is Problems.
 func Open(name string, text []byte) (*Document, error) {
 	root, problem := parseText(name, text)
 	if problem != nil {
@@ -48,11 +48,10 @@ func Open(name string, text []byte) (*Document, error) {
 	return d, nil
 }
 
-// Root is the outermost mapping.
+// Root returns the outermost mapping.
 func (d *Document) Root() *Mapping { return d.root.Mapping() }
 
-// Close makes the checks that were put off with Finally and returns the warnings, in the order of the lines. The error, if any, is
-// Problems.
+// Close makes the checks that Finally postponed, and returns the warnings in the order of the lines. The error, if any, is Problems.
 func (d *Document) Close() ([]Problem, error) {
 	for _, check := range d.finish {
 		check()
@@ -67,10 +66,10 @@ func (d *Document) Close() ([]Problem, error) {
 	return nil, problems
 }
 
-// Known returns the dotted paths of all keys that were asked for, written or not, with [] for a place in a list.
+// Known returns the dotted paths of all keys that were asked for, whether or not the text has them, with [] for an index of a list.
 func (d *Document) Known() []string { return slices.Sorted(maps.Keys(d.known)) }
 
-// Value is what is written somewhere in a document.
+// Value is a value of a document, and where it is written.
 type Value struct {
 	d     *Document
 	n     *yaml.Node
@@ -79,13 +78,13 @@ type Value struct {
 	index int    // place in the list, or -1
 }
 
-// Line is where the value is written, from 1; for a member of a mapping that is itself a mapping or a list, the line of its key.
+// Line returns the line of the value, from 1. For a member of a mapping that is itself a mapping or a list, it is the line of its key.
 func (v Value) Line() int { return v.line }
 
-// Finally puts a check off until the document is closed: references and settings that must fit one another.
+// Finally postpones a check until the document is closed. It is for references, and for settings that must fit one another.
 func (v Value) Finally(check func()) { v.d.finish = append(v.d.finish, check) }
 
-// path is the value's dotted path.
+// path returns the value's dotted path.
 func (v Value) path() string {
 	if v.index < 0 {
 		return v.key
@@ -93,7 +92,7 @@ func (v Value) path() string {
 	return v.key + "[" + strconv.Itoa(v.index) + "]"
 }
 
-// child makes the value for a node below v; key is set for a mapping's member, index for a list's element.
+// child returns the value of a node below v. key is set for a mapping's member, index for a list's element.
 func (v Value) child(n *yaml.Node, line int, key string, index int) Value {
 	v.d.values++
 	c := Value{d: v.d, n: n, line: line, key: v.path(), index: index}
@@ -116,7 +115,7 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// shape is a path without the places in lists: bans[].title for bans[3].title.
+// shape returns a path without the indexes of lists: bans[].title for bans[3].title.
 func shape(path string) string {
 	digit := func(r rune) rune {
 		if r >= '0' && r <= '9' {
@@ -130,7 +129,7 @@ func shape(path string) string {
 	return strings.Map(digit, path)
 }
 
-// null reports whether nothing is written where the value should be.
+// null reports whether the value is empty.
 func (v Value) null() bool { return v.n.Kind == yaml.ScalarNode && v.n.ShortTag() == "!!null" }
 
 // Problem records that v is wrong.
@@ -138,7 +137,7 @@ func (v Value) Problem(remedy, format string, args ...any) {
 	v.d.problem(v.line, v.path(), remedy, format, args...)
 }
 
-// Warn records that v is legal but deserves a second look.
+// Warn records that v is valid but probably not meant.
 func (v Value) Warn(remedy, format string, args ...any) {
 	p := Problem{File: v.d.file, Line: v.line, Key: v.path(), Message: fmt.Sprintf(format, args...), Remedy: remedy}
 	v.d.warnings = append(v.d.warnings, p)
@@ -153,10 +152,10 @@ func (d *Document) problem(line int, key, remedy, format string, args ...any) {
 	d.problems = append(d.problems, p)
 }
 
-// Wrong records that v is not what is wanted, such as "a whole number".
+// Wrong records that v is not what is expected, such as "a whole number".
 func (v Value) Wrong(want, remedy string) { v.Problem(remedy, "%s is not %s", v.describe(), want) }
 
-// describe names what is written, for messages.
+// describe returns a description of v for messages.
 func (v Value) describe() string {
 	switch v.n.Kind {
 	case yaml.SequenceNode:
@@ -170,7 +169,7 @@ func (v Value) describe() string {
 	return Quote(v.n.Value)
 }
 
-// Quote shows a piece of the file in a message; a long one is cut.
+// Quote quotes text of the file for a message. It cuts long text.
 func Quote(s string) string {
 	const longest = 80
 	if runes := []rune(s); len(runes) > longest {
@@ -179,15 +178,15 @@ func Quote(s string) string {
 	return strconv.Quote(s)
 }
 
-// Scalar gives the characters of a single value, whatever YAML would take them for.
+// Scalar returns the characters of a single value, whatever type it has in YAML.
 func (v Value) Scalar() (string, bool) {
 	return v.n.Value, v.n.Kind == yaml.ScalarNode && !v.null()
 }
 
-// full reports whether as many problems were found as are kept; the rest of the file is then not looked at.
+// full reports whether there are as many problems as are kept. The rest of the file is then not read.
 func (d *Document) full() bool { return len(d.problems) >= maxProblems }
 
-// bounded reports whether the values below v may be read: that is a question of their number, and of problems found already.
+// bounded reports whether the values below v may be read: not if there are too many of them, or too many problems.
 func (v Value) bounded() bool {
 	if v.d.full() {
 		v.d.more = true
@@ -203,16 +202,16 @@ func (v Value) bounded() bool {
 	return false
 }
 
-// IsText reports whether YAML takes v for text, not for a number or another type.
+// IsText reports whether v is text in YAML, not a number or another type.
 func (v Value) IsText() bool { return v.n.Kind == yaml.ScalarNode && v.n.ShortTag() == "!!str" }
 
 // IsMapping reports whether v is a mapping.
 func (v Value) IsMapping() bool { return v.n.Kind == yaml.MappingNode }
 
-// IDs returns the ids that objects of the kind took so far, sorted.
+// IDs returns the ids of the objects of a kind so far, sorted.
 func (v Value) IDs(kind string) []string { return slices.Sorted(maps.Keys(v.d.ids[kind])) }
 
-// Claim takes id for an object of the kind, once. It returns false, having said so, if another has it.
+// Claim registers the id of an object of a kind. If another object has it, Claim reports that and returns false.
 func (v Value) Claim(kind, id string) bool {
 	if v.d.ids[kind] == nil {
 		v.d.ids[kind] = map[string]int{}
@@ -225,17 +224,17 @@ func (v Value) Claim(kind, id string) bool {
 	return true
 }
 
-// Mapping gives out the members of a node. What was never asked for is an unknown key.
+// Mapping is a mapping whose members are read one by one. A key that was never asked for is unknown.
 type Mapping struct {
 	Value
 	got   map[string]Value
 	order []*yaml.Node // keys, as written
 	known []string     // keys asked for
-	shape string       // path without places in lists
-	sound bool         // v is a mapping: if not, that has been said, and nothing is missed in it
+	shape string       // path without indexes of lists
+	sound bool         // v is a mapping; if not, that is reported, and no key of it is missing
 }
 
-// Mapping opens v. It is also right for an empty value, when all its keys are commented out.
+// Mapping returns v as a mapping. An empty value is one too: all its keys are commented out.
 func (v Value) Mapping() *Mapping {
 	m := &Mapping{Value: v, got: map[string]Value{}, shape: shape(v.path())}
 	if v.null() {
@@ -272,15 +271,15 @@ func (v Value) Mapping() *Mapping {
 	return m
 }
 
-// take gives the member called key, if it is written.
-func (m *Mapping) take(key string) (Value, bool) {
+// member returns the member called key, if it exists.
+func (m *Mapping) member(key string) (Value, bool) {
 	m.known = append(m.known, key)
 	m.d.known[join(m.shape, key)] = true
 	v, ok := m.got[key]
 	return v, ok
 }
 
-// At is the value to blame when key does not fit its neighbours: the member, or the mapping if the member is a default.
+// At returns the value to which a problem with key belongs: the member, or the mapping if the member does not exist.
 func (m *Mapping) At(key string) Value {
 	if v, ok := m.got[key]; ok {
 		return v
@@ -290,25 +289,25 @@ func (m *Mapping) At(key string) Value {
 	return v
 }
 
-// Has reports whether key is written.
+// Has reports whether the mapping has key.
 func (m *Mapping) Has(key string) bool {
 	_, ok := m.got[key]
 	return ok
 }
 
-// Require complains if key is not written.
+// Require reports a problem if the mapping does not have key.
 func (m *Mapping) Require(key, remedy string) {
 	if m.sound && !m.Has(key) {
 		m.At(key).Problem(remedy, "missing")
 	}
 }
 
-// Sound reports whether the value is a mapping; if it is not, that has been said, and nothing is missing in it.
+// Sound reports whether the value is a mapping. If it is not, that is reported, and no key of it is missing.
 func (m *Mapping) Sound() bool { return m.sound }
 
-// Section reads the mapping below key, if it is written; defaults stay where nothing is.
+// Section reads the mapping that key has, if it exists. What is missing keeps its default.
 func (m *Mapping) Section(key string, read func(*Mapping)) {
-	v, ok := m.take(key)
+	v, ok := m.member(key)
 	if !ok {
 		return
 	}
@@ -317,7 +316,7 @@ func (m *Mapping) Section(key string, read func(*Mapping)) {
 	s.Done()
 }
 
-// Done complains about the keys that nobody asked for.
+// Done reports the keys that nobody asked for.
 func (m *Mapping) Done() {
 	for _, k := range m.order {
 		if slices.Contains(m.known, k.Value) {
