@@ -63,7 +63,7 @@ func TestFlush(t *testing.T) {
 	}
 }
 
-// Who may not reload may not flush.
+// A client that may not reload may not flush.
 func TestFlushAccess(t *testing.T) {
 	for _, tt := range accessCases() {
 		o := healthy(t)

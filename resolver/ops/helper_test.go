@@ -17,17 +17,17 @@ import (
 	"rideau/resolver/ops/metrics"
 )
 
-// now is the time of all fixtures.
+// now is the time in all fixtures.
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// list is a list with that content, unguarded.
+// list returns an unguarded list with that content.
 func list(id, content string) input.List {
 	return input.List{ID: id, Source: id + ".txt", MaxSkipped: 1, Unguarded: true,
 		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }}
 }
 
-// policy has a ban in each mode, one that begins later, and a line that
-// cannot be used.
+// policy returns a policy with a ban in each mode, one that begins later, and a
+// line that cannot be used.
 func policy() blocklists.Policy {
 	begun := now.Add(-time.Hour)
 	wechat := list("wechat", "wechat.com\nweixin.qq.com\n")
@@ -43,7 +43,7 @@ func policy() blocklists.Policy {
 	}
 }
 
-// load makes a Snapshot.
+// load returns a Snapshot of the policy.
 func load(t testing.TB, p blocklists.Policy, prev *blocklists.Snapshot, slots *blocklists.Slots) *blocklists.Snapshot {
 	t.Helper()
 	s, _, err := compile.Load(context.Background(), p, prev, compile.Options{Now: now, Slots: slots})
@@ -53,7 +53,7 @@ func load(t testing.TB, p blocklists.Policy, prev *blocklists.Snapshot, slots *b
 	return s
 }
 
-// healthy is Options of a process that lacks nothing.
+// healthy returns the Options of a process that is ready.
 func healthy(t testing.TB) ops.Options {
 	s := load(t, policy(), nil, new(blocklists.Slots))
 	return ops.Options{
@@ -67,12 +67,13 @@ func healthy(t testing.TB) ops.Options {
 	}
 }
 
-// answered is an upstream that answered that long ago.
+// answered returns an upstream that answered that long ago.
 func answered(name string, ago time.Duration) metrics.Upstream {
 	return metrics.Upstream{Name: name, Healthy: true, LastAnswer: now.Add(-ago), Duration: metrics.Histogram{Counts: make([]uint64, 1)}}
 }
 
-// request is a request from this machine, with headers as key and value.
+// request returns a request from this machine; headers are pairs of key and
+// value.
 func request(method, target string, headers ...string) *http.Request {
 	r := httptest.NewRequest(method, "http://127.0.0.1:5380"+target, nil)
 	r.RemoteAddr = "127.0.0.1:40000"
@@ -82,7 +83,7 @@ func request(method, target string, headers ...string) *http.Request {
 	return r
 }
 
-// ask lets a Server answer a request without a socket.
+// ask returns the reply of a Server, without a socket.
 func ask(s *ops.Server, r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, r)

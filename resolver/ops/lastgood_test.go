@@ -11,7 +11,8 @@ import (
 	"rideau/resolver/ops/metrics"
 )
 
-// A list that serves from its last good copy does not make the process unready, and everybody who asks is told.
+// A list whose last good copy is in use does not make the process unready, but
+// readiness and version report it.
 func TestLastGoodIsTold(t *testing.T) {
 	o := healthy(t)
 	o.Sources.Lists = func() []metrics.ListSource {
@@ -41,7 +42,8 @@ func TestLastGoodIsTold(t *testing.T) {
 	}
 }
 
-// With fetch=true lists are fetched before the reload, and what failed then is told, with an error, though the rest is in force.
+// With fetch=true lists are fetched before the reload; those that failed are
+// reported with an error, although the others are in force.
 func TestReloadFetches(t *testing.T) {
 	failure := ops.Problem{List: "feed", File: "https://lists.example/", Message: "the server answered 404 Not Found"}
 	for name, c := range map[string]struct {

@@ -22,7 +22,7 @@ import (
 
 const token = "correct horse"
 
-// accessCase is who asks for a reload, and whether that is welcome.
+// accessCase is a request to reload, and whether it is allowed.
 type accessCase struct {
 	name    string
 	token   string
@@ -134,7 +134,7 @@ func TestReloadForce(t *testing.T) {
 	}
 }
 
-// replyCase is a reload's end, and what is said of it.
+// replyCase is the result of a reload, and the reply.
 type replyCase struct {
 	name   string
 	result ops.ReloadResult
@@ -222,7 +222,7 @@ func TestReloadReplies(t *testing.T) {
 	}
 }
 
-// compact is JSON without white space.
+// compact returns JSON without white space.
 func compact(t *testing.T, w *httptest.ResponseRecorder) string {
 	t.Helper()
 	var v json.RawMessage
@@ -236,7 +236,7 @@ func compact(t *testing.T, w *httptest.ResponseRecorder) string {
 	return string(b)
 }
 
-// Problems of real loads: each has its place and its remedy in fields of
+// The problems of real loads have their place and their remedy in fields of
 // their own.
 func TestListProblems(t *testing.T) {
 	slots := new(blocklists.Slots)
@@ -279,8 +279,8 @@ func TestListProblems(t *testing.T) {
 	}
 }
 
-// Requests for a reload wait for each other, and a reload may take longer
-// than other requests.
+// Requests for a reload wait for each other, and a reload may take longer than
+// other requests.
 func TestReloadOneAtATime(t *testing.T) {
 	o := healthy(t)
 	o.Timeout = 200 * time.Millisecond
@@ -317,7 +317,7 @@ func TestReloadOneAtATime(t *testing.T) {
 	}
 }
 
-// A client that goes away while it waits is not reloaded for.
+// If a client goes away while it waits, there is no reload for it.
 func TestReloadAbandoned(t *testing.T) {
 	o := healthy(t)
 	entered, leave := make(chan struct{}), make(chan struct{})

@@ -13,7 +13,7 @@ import (
 	"rideau/resolver/ops"
 )
 
-// serve starts a Server on a free port. end stops it and gives what Serve
+// serve starts a Server on a free port. end stops it and returns what Serve
 // returned.
 func serve(t *testing.T, o ops.Options) (base string, s *ops.Server, end func() error) {
 	t.Helper()
@@ -36,7 +36,7 @@ func serve(t *testing.T, o ops.Options) (base string, s *ops.Server, end func() 
 	}
 }
 
-// get fetches over a real connection that is not kept.
+// get sends a request over a new connection.
 func get(t *testing.T, method, url string) (int, string) {
 	t.Helper()
 	r, err := http.NewRequest(method, url, nil)
@@ -78,7 +78,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// A request under way when the Server is to end is answered.
+// A request in progress when the Server is to end is answered.
 func TestGracefulStop(t *testing.T) {
 	o := healthy(t)
 	o.Grace = 10 * time.Second
@@ -117,7 +117,7 @@ func TestGracefulStop(t *testing.T) {
 	}
 }
 
-// What outlasts the grace is told to give up.
+// The context of a request that outlasts the grace ends.
 func TestStopEndsRequests(t *testing.T) {
 	o := healthy(t)
 	o.Grace = time.Millisecond

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// lower against the plain rule, at all lengths and for all octets.
+// lower gives the same as the plain rule, at all lengths and for all octets.
 func TestLower(t *testing.T) {
 	for n := range 40 {
 		for c := range 256 {
@@ -29,15 +29,15 @@ func TestLower(t *testing.T) {
 	}
 }
 
-// Names without escapes are read by another way than those with: it must be
-// the same to the octet, and to the error.
+// Names without escapes are parsed by other code than names with escapes. Both
+// give the same octets and the same errors.
 func TestPlainNames(t *testing.T) {
 	long := bytes.Repeat([]byte("x"), 63)
 	longest := bytes.Join([][]byte{long, long, long, long[:61]}, []byte("."))
 	for _, text := range []string{"a", "a.", "A.b.C", ".", "..", "a..b", ".a", "a..", string(long), string(long) + "x.b",
 		string(longest), string(longest) + ".", string(longest) + "y", string(longest) + ".y", "a.b.c.d.e.f.g.h.i.j", "\x00\xff.\x80A"} {
 		got, err := AppendName([]byte("head"), []byte(text))
-		// The first octet escaped, if it is one that may be: the other way.
+		// The same name with its first octet escaped.
 		other := []byte(text)
 		if text[0] != '.' {
 			other = append([]byte("\\"), other...)
@@ -51,7 +51,7 @@ func TestPlainNames(t *testing.T) {
 	}
 }
 
-// TestCompare goes through the order of RFC 4034 section 6.1.
+// TestCompare checks the order of RFC 4034 section 6.1.
 func TestCompare(t *testing.T) {
 	texts := []string{"example", "a.example", "yljkjljk.a.example", "Z.a.example", "zABC.a.EXAMPLE", "z.example", "\\001.z.example", "*.z.example", "\\200.z.example"}
 	names := make([]Name, len(texts))

@@ -7,8 +7,8 @@ import (
 	"rideau/resolver/wire"
 )
 
-// responseOf makes a response to www.example. A of records that are given as
-// they stand, in hexadecimal digits' octets: answers, then one of the authority section.
+// responseOf returns a response to www.example. A with the given octets as
+// records: answers of the answer section, then one of the authority section.
 func responseOf(answers int, octets string) []byte {
 	msg := []byte("\x12\x34\x81\x80\x00\x01\x00\x00\x00\x00\x00\x00" + "\x03www\x07example\x00\x00\x01\x00\x01")
 	binary.BigEndian.PutUint16(msg[6:], uint16(answers))
@@ -16,7 +16,8 @@ func responseOf(answers int, octets string) []byte {
 	return append(msg, octets...)
 }
 
-// The question ends at 29; so the first record's TTL stands at 35, its RDATA at 41.
+// A name may not contain octets of a TTL. The question ends at 29, so the first
+// record has its TTL at 35 and its RDATA at 41.
 func TestNamesOfTTLs(t *testing.T) {
 	const (
 		alias   = "\xc0\x0c\x00\x05\x00\x01\x00\x01a\x00" // TTL: 1, 'a', root
@@ -58,7 +59,7 @@ func TestNamesOfTTLs(t *testing.T) {
 	}
 }
 
-// What a response says does not depend on how long ago that was.
+// The names in an accepted response do not change as TTLs count down.
 func FuzzNamesStay(f *testing.F) {
 	f.Add(encode(f, full(f)), uint32(1))
 	f.Add(responseOf(1, "\xc0\x0c\x00\x05\x00\x01\x00\x01a\x00\x00\x02\xc0\x24\xc0\x10\x00\x02\x00\x01\x00\x00\x01\x00\x00\x02\xc0\x10"), uint32(0xFFFFFFFF))
@@ -69,7 +70,7 @@ func FuzzNamesStay(f *testing.F) {
 			return
 		}
 		if off := wire.HeaderLen; msg[off] >= 0xC0 {
-			return // no response is taken whose question is not the query's
+			return // Matches rejects a response with a compressed question
 		}
 		msg = msg[:r.End]
 		read := func() (names []string) {

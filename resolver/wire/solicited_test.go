@@ -10,8 +10,8 @@ import (
 	"rideau/resolver/wire"
 )
 
-// Of additional records those are kept that belong to the response, up to a
-// bound, and nothing behind the first that does not.
+// Parse keeps additional records that belong to the response, up to a bound,
+// and none behind the first that does not.
 func TestAdditionalRecords(t *testing.T) {
 	address := func(name string) dns.RR {
 		return &dns.A{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 300}, A: net.IPv4(192, 0, 2, 1)}
@@ -58,7 +58,7 @@ func TestAdditionalRecords(t *testing.T) {
 		if len(got.Extra) != c.want || len(got.Answer) != 100 || len(got.Ns) != len(m.Ns) {
 			t.Errorf("%s: %d additional records, want %d", c.name, len(got.Extra), c.want)
 		}
-		// What is behind such a record may be the OPT record: it counts.
+		// The OPT record may stand behind such a record: it still counts.
 		if !r.EDNS {
 			t.Errorf("%s: EDNS was not seen", c.name)
 		}

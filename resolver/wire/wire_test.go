@@ -13,7 +13,7 @@ import (
 	"rideau/resolver/wire/svcb"
 )
 
-// encode is the message in wire form.
+// encode returns the message in wire form.
 func encode(t testing.TB, m *dns.Msg) []byte {
 	t.Helper()
 	b, err := m.Pack()
@@ -38,7 +38,8 @@ func rr(t testing.TB, text string) dns.RR {
 	return r
 }
 
-// full is a compressed message with all that policy and cache look at.
+// full returns a compressed message with every kind of record that policy and
+// cache examine.
 func full(t testing.TB) *dns.Msg {
 	m := question("www.Example.ca.", dns.TypeHTTPS)
 	m.Response, m.Compress, m.RecursionAvailable = true, true, true
@@ -248,7 +249,7 @@ func TestReply(t *testing.T) {
 	if q.Parse(query) != wire.FaultNone {
 		t.Fatal("fault")
 	}
-	for _, prefix := range []int{0, 2} { // as for TCP, with room for a length before it
+	for _, prefix := range []int{0, 2} { // with prefix 2 as for TCP, which puts the length before the message
 		b := wire.Reply(make([]byte, prefix, 512), &q, query, wire.NXDomain)
 		b = wire.AppendSOA(b, prefix, wire.Authority, wire.HeaderLen+q.Name.SuffixOffset(2), 30)
 		opt := len(b)
@@ -338,7 +339,7 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
-// FuzzName holds names against miekg/dns.
+// FuzzName compares names with miekg/dns.
 func FuzzName(f *testing.F) {
 	f.Add([]byte("\x03www\x07Example\x02ca\x00"), 0)
 	f.Add([]byte("\x01a\x00\x03www\xc0\x00"), 3)
@@ -352,7 +353,7 @@ func FuzzName(f *testing.F) {
 		next, err := n.Parse(msg, off)
 		text, want, merr := dns.UnpackDomainName(msg, off)
 		if err != nil {
-			return // pointers forwards and into the header are refused here only
+			return // miekg/dns accepts pointers forwards and into the header
 		}
 		if merr != nil || next != want {
 			t.Fatalf("%x at %d: next %d, want %d (%v)", msg, off, next, want, merr)
@@ -387,7 +388,7 @@ func lowerASCII(b []byte) []byte {
 	return b
 }
 
-// FuzzQuery: whatever is accepted, miekg/dns reads the same way.
+// FuzzQuery: miekg/dns reads every accepted query the same way.
 func FuzzQuery(f *testing.F) {
 	m := question("Web.WeChat.com.", dns.TypeAAAA)
 	m.SetEdns0(4096, true)
@@ -413,7 +414,7 @@ func FuzzQuery(f *testing.F) {
 		}
 		var d dns.Msg
 		if err := d.Unpack(msg); err != nil {
-			return // miekg/dns reads the RDATA of every type; here only OPT's counts
+			return // miekg/dns reads the RDATA of every type, Parse only that of OPT
 		}
 		if len(d.Question) != 1 || d.Question[0].Qtype != uint16(q.Type) || d.Question[0].Qclass != uint16(q.Class) || d.Id != q.ID {
 			t.Fatalf("%+v against %v", q, d.Question)
@@ -424,7 +425,7 @@ func FuzzQuery(f *testing.F) {
 	})
 }
 
-// FuzzResponse: nothing panics, and what was accepted stays readable.
+// FuzzResponse: nothing panics, and an accepted response stays readable.
 func FuzzResponse(f *testing.F) {
 	f.Add(encode(f, full(f)))
 	f.Fuzz(func(t *testing.T, msg []byte) {
@@ -486,7 +487,7 @@ func BenchmarkParseResponse(b *testing.B) {
 	}
 }
 
-// TestRandomNames holds AppendName and NameString against miekg/dns.
+// TestRandomNames compares AppendName and NameString with miekg/dns.
 func TestRandomNames(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	const alphabet = "abcXYZ019-_.\\\"();@$ \x00\xff*"

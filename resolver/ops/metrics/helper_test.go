@@ -20,17 +20,17 @@ import (
 	"rideau/resolver/ops/metrics"
 )
 
-// now is the time of all fixtures.
+// now is the time in all fixtures.
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// list is a list with that content, unguarded.
+// list returns an unguarded list with that content.
 func list(id, content string) input.List {
 	return input.List{ID: id, Source: id + ".txt", MaxSkipped: 1, Unguarded: true,
 		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }}
 }
 
-// policy has a ban in each mode, one that begins later, and a line that
-// cannot be used.
+// policy returns a policy with a ban in each mode, one that begins later, and a
+// line that cannot be used.
 func policy() blocklists.Policy {
 	begun := now.Add(-time.Hour)
 	wechat := list("wechat", "wechat.com\nweixin.qq.com\n")
@@ -46,7 +46,7 @@ func policy() blocklists.Policy {
 	}
 }
 
-// load makes a Snapshot.
+// load returns a Snapshot of the policy.
 func load(t testing.TB, p blocklists.Policy, prev *blocklists.Snapshot, slots *blocklists.Slots) *blocklists.Snapshot {
 	t.Helper()
 	s, _, err := compile.Load(context.Background(), p, prev, compile.Options{Now: now, Slots: slots})
@@ -56,12 +56,13 @@ func load(t testing.TB, p blocklists.Policy, prev *blocklists.Snapshot, slots *b
 	return s
 }
 
-// answered is an upstream that answered that long ago.
+// answered returns an upstream that answered that long ago.
 func answered(name string, ago time.Duration) metrics.Upstream {
 	return metrics.Upstream{Name: name, Healthy: true, LastAnswer: now.Add(-ago), Duration: metrics.Histogram{Counts: make([]uint64, 1)}}
 }
 
-// get lets a handler of the Sources answer a scrape, with headers as key and value.
+// get returns the reply of a handler of the Sources; headers are pairs of key
+// and value.
 func get(t testing.TB, src metrics.Sources, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequest("GET", "/metrics", nil)
@@ -76,10 +77,10 @@ func get(t testing.TB, src metrics.Sources, headers ...string) *httptest.Respons
 	return w
 }
 
-// scrape is the text that Prometheus gets.
+// scrape returns the text that Prometheus gets.
 func scrape(t testing.TB, src metrics.Sources) string { return get(t, src).Body.String() }
 
-// parse reads the text format.
+// parse parses the text format.
 func parse(t testing.TB, text string) map[string]*dto.MetricFamily {
 	t.Helper()
 	p := expfmt.NewTextParser(model.LegacyValidation)
@@ -90,8 +91,8 @@ func parse(t testing.TB, text string) map[string]*dto.MetricFamily {
 	return families
 }
 
-// values are the samples whose name begins with a prefix, as "name{labels}" to
-// their value; of a histogram, its count.
+// values returns the samples whose name begins with a prefix, from
+// "name{labels}" to their value; for a histogram, its count.
 func values(t testing.TB, text, prefix string) map[string]float64 {
 	t.Helper()
 	out := map[string]float64{}

@@ -27,7 +27,7 @@ import (
 	"rideau/resolver/ops/metrics"
 )
 
-// busy is Sources with every metric in them.
+// busy returns Sources with a value for every metric.
 func busy(t testing.TB) metrics.Sources {
 	stats := new(resolver.Stats)
 	workers := []*resolver.Counters{stats.NewCounters(), stats.NewCounters()}
@@ -85,8 +85,8 @@ func busy(t testing.TB) metrics.Sources {
 	}
 }
 
-// The whole of what Rideau itself exposes. To accept a change, run the test
-// with UPDATE_GOLDEN=1 and read the difference.
+// The golden file has everything that Rideau itself exposes. To accept a
+// change, run the test with UPDATE_GOLDEN=1 and read the difference.
 func TestMetricsGolden(t *testing.T) {
 	text := scrape(t, busy(t))
 	parse(t, text)
@@ -96,7 +96,7 @@ func TestMetricsGolden(t *testing.T) {
 			got.WriteString(line)
 		}
 	}
-	// What differs by machine or by how names are stored.
+	// These values differ by machine.
 	have := regexp.MustCompile(`(?m)^(rideau_policy_memory_bytes) [1-9].*$`).ReplaceAllString(got.String(), "$1 N")
 	have = regexp.MustCompile(`goversion="[^"]+"`).ReplaceAllString(have, `goversion="GO"`)
 	golden := filepath.Join("testdata", "metrics.txt")
@@ -167,7 +167,7 @@ func TestPromlint(t *testing.T) {
 	}
 }
 
-// With nothing known there is nothing but the build, and no panic.
+// Without Sources there is only the build, and no panic.
 func TestMetricsWithoutSources(t *testing.T) {
 	got := values(t, scrape(t, metrics.Sources{}), "rideau_")
 	if len(got) != 1 {
@@ -195,8 +195,8 @@ func runtimeVersion(t *testing.T) string {
 	return ""
 }
 
-// Counters never fall when the policy changes, and name a ban by its id even
-// after it has gone.
+// Counters never fall when the policy changes, and a ban keeps its id after it
+// is removed.
 func TestBlocksAcrossReloads(t *testing.T) {
 	slots := new(blocklists.Slots)
 	p := policy()
@@ -228,7 +228,8 @@ func TestBlocksAcrossReloads(t *testing.T) {
 	count("WECHAT-2023", false)
 	count("KASPERSKY-2023", true)
 
-	// One ban goes, one changes its action, one is enforced now, one is new.
+	// One ban is removed, one changes its action, one is enforced now, one is
+	// new.
 	next := policy()
 	next.Bans = slices.Clone(p.Bans[1:])
 	next.Bans[0].Mode = blocklists.Enforce
@@ -247,8 +248,7 @@ func TestBlocksAcrossReloads(t *testing.T) {
 	})
 }
 
-// Bans beyond the slots are counted as others, and added to a ban of that very
-// name.
+// Bans beyond the slots are counted as others, and added to a ban with that id.
 func TestBlocksBeyondSlots(t *testing.T) {
 	slots := new(blocklists.Slots)
 	p := policy()
@@ -281,7 +281,7 @@ func TestUpstreamsComeAndGo(t *testing.T) {
 	}
 }
 
-// A value that cannot be exposed costs itself alone.
+// A value that cannot be exposed affects no other.
 func TestBadValues(t *testing.T) {
 	src := busy(t)
 	src.Upstreams = func() []metrics.Upstream {
@@ -332,8 +332,8 @@ func TestReloadLog(t *testing.T) {
 	})
 }
 
-// Scrapes run beside each other, and beside everything that changes what they
-// read.
+// Scrapes run concurrently with each other and with all that changes the
+// numbers.
 func TestConcurrentScrapes(t *testing.T) {
 	src := busy(t)
 	stats := new(resolver.Stats)
@@ -391,8 +391,8 @@ func TestMetricsCompressed(t *testing.T) {
 	}
 }
 
-// Groups that could be compared with are there from the start, once there is a
-// ban on bypasses; groups that a reload took away stay.
+// If the policy has a ban on bypasses, its groups are exposed from the start;
+// groups that a reload removed remain.
 func TestBypassGroups(t *testing.T) {
 	for name, c := range map[string]struct {
 		ban  func(b *blocklists.Ban)
@@ -424,7 +424,7 @@ func TestBypassGroups(t *testing.T) {
 	}
 }
 
-// What the table of devices says is what the metrics take.
+// The groups of the device table convert to those of the metrics.
 func TestBypassOfDevices(t *testing.T) {
 	table := device.New(device.Options{})
 	table.Seen("all", netip.MustParseAddr("192.0.2.1"), now)

@@ -12,8 +12,8 @@ import (
 	"rideau/resolver/wire/response"
 )
 
-// some is a response with RRsets of several sizes in all sections, at times in
-// disorder.
+// some returns a response with RRsets of several sizes in all sections,
+// sometimes shuffled.
 func some(t testing.TB, r *rand.Rand) *dns.Msg {
 	m := new(dns.Msg)
 	m.SetQuestion("www.Example.ca.", dns.TypeA)
@@ -37,8 +37,8 @@ func some(t testing.TB, r *rand.Rand) *dns.Msg {
 	return m
 }
 
-// What Fit leaves is the beginning of what there was, has no RRset in part,
-// fits, and says what is lost.
+// Fit leaves the beginning of the message, whole RRsets only, within the limit,
+// and sets TC if something is lost.
 func TestFit(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	prefix := []byte{1, 2, 3}
@@ -78,15 +78,15 @@ func TestFit(t *testing.T) {
 			t.Fatalf("TC %v, lost %v", got.Truncated, lost)
 		}
 		if len(whole) <= limit && (n < len(m.Answer)+len(m.Ns)+len(m.Extra) || lost) {
-			t.Fatalf("what fitted was cut")
+			t.Fatalf("a message that fits was cut")
 		}
 	}
 	if kept < 3000 {
-		t.Errorf("only %d records are left of all: is anything?", kept)
+		t.Errorf("only %d records are left in all messages: the test proves little", kept)
 	}
 }
 
-// An RRset that fits is kept, though the next does not.
+// An RRset that fits is kept, even if the next does not fit.
 func TestFitKeeps(t *testing.T) {
 	m := new(dns.Msg)
 	m.SetQuestion("www.example.ca.", dns.TypeA)
@@ -99,8 +99,8 @@ func TestFitKeeps(t *testing.T) {
 	}
 }
 
-// FuzzFit: whatever it is, Fit ends, fits, and leaves something that can be
-// walked.
+// FuzzFit: whatever the message, Fit ends, stays within the limit, and leaves a
+// message that can be walked.
 func FuzzFit(f *testing.F) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 10 {

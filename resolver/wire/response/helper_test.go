@@ -6,7 +6,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// encode is the message in wire form.
+// encode returns the message in wire form.
 func encode(t testing.TB, m *dns.Msg) []byte {
 	t.Helper()
 	b, err := m.Pack()
@@ -16,7 +16,7 @@ func encode(t testing.TB, m *dns.Msg) []byte {
 	return b
 }
 
-// rr is the record that text describes.
+// rr returns the record that text describes.
 func rr(t testing.TB, text string) dns.RR {
 	t.Helper()
 	r, err := dns.NewRR(text)

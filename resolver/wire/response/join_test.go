@@ -9,7 +9,7 @@ import (
 	"rideau/resolver/wire/response"
 )
 
-// One response is made of the answers of the first and of all of the next.
+// Join returns the answers of the first response and all records of the next.
 func TestJoin(t *testing.T) {
 	parse := func(texts ...string) (out []dns.RR) {
 		for _, text := range texts {
@@ -51,7 +51,7 @@ func TestJoin(t *testing.T) {
 
 	for what, m := range map[string][]byte{"nothing": nil, "cut short": encode(t, next)[:60]} {
 		if _, ok := response.Join(encode(t, first), m); ok {
-			t.Errorf("%s was taken for a response", what)
+			t.Errorf("%s was accepted as a response", what)
 		}
 	}
 	long := new(dns.Msg).SetQuestion("a.example.net.", dns.TypeTXT)
@@ -59,6 +59,6 @@ func TestJoin(t *testing.T) {
 		long.Answer = append(long.Answer, parse("a.example.net. 60 IN TXT "+strings.Repeat("x", 240))...)
 	}
 	if _, ok := response.Join(encode(t, long), encode(t, long)); ok {
-		t.Error("longer than a message can be")
+		t.Error("a message that is too long was accepted")
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"rideau/resolver/wire/response"
 )
 
-// relatedCase is a response by its question, of type A if it says no other, and
-// its records; those that do not belong have a minus sign in front.
+// relatedCase is a response: its question, of type A if it names no other, and
+// its records. A minus sign marks records that do not belong.
 type relatedCase struct {
 	question string
 	records  []string
@@ -58,7 +58,7 @@ func relatedCases() map[string]relatedCase {
 	}
 }
 
-// message is the response, and that which is left of it.
+// message returns the response, and the response that should remain of it.
 func (tt *relatedCase) message(t testing.TB) (all, left *dns.Msg) {
 	t.Helper()
 	name, text, _ := strings.Cut(tt.question, " ")
@@ -88,8 +88,8 @@ func (tt *relatedCase) message(t testing.TB) (all, left *dns.Msg) {
 	return all, left
 }
 
-// What belongs to the question stays, with or without compression, and what
-// does not goes.
+// Records that belong to the question remain, with or without compression, and
+// all others are removed.
 func TestRelated(t *testing.T) {
 	for what, tt := range relatedCases() {
 		for _, compress := range []bool{true, false} {
@@ -132,8 +132,8 @@ func TestRelated(t *testing.T) {
 	}
 }
 
-// Who did not set DO gets no signatures and proofs but those of the type that
-// was asked for (RFC 4035 section 3.2.1).
+// Without DO there are no signatures and proofs of denial, except of the type
+// that was asked for (RFC 4035 section 3.2.1).
 func TestRelatedWithoutDO(t *testing.T) {
 	const sig = "www.example.com. 60 IN RRSIG A 13 3 60 20300101000000 20200101000000 1 example.com. AAAA"
 	const proof = "a.example.com. 60 IN NSEC z.example.com. A RRSIG NSEC"
@@ -174,8 +174,8 @@ func TestRelatedWithoutDO(t *testing.T) {
 	}
 }
 
-// An answer comes out from the top of its chain to the bottom, whatever the order
-// it came in, and is copied for nothing else.
+// An answer section comes out in the order of its chain, whatever order it came
+// in, and is copied only if it has to change.
 func TestRelatedOrder(t *testing.T) {
 	signed := func(name, what string) string {
 		return name + " 60 IN RRSIG " + what + " 13 2 60 20300101000000 20200101000000 1 example. AAAA"
@@ -193,7 +193,8 @@ func TestRelatedOrder(t *testing.T) {
 			m := ordered.Copy()
 			rnd := rand.New(rand.NewPCG(1, uint64(shuffle)))
 			rnd.Shuffle(len(m.Answer), func(i, j int) {
-				// Records of one name and kind are a set, and have no order.
+				// Records of one name and type are an RRset, which has no
+				// order.
 				m.Answer[i], m.Answer[j] = m.Answer[j], m.Answer[i]
 			})
 			m.Compress = shuffle%2 == 0
@@ -237,12 +238,12 @@ func TestRelatedAllocations(t *testing.T) {
 	}
 }
 
-// However many records and aliases a response has, the work has an end, and
-// what was not looked at does not stay.
+// The work is bounded, however many records and aliases a response has; what
+// was not examined is removed.
 func TestRelatedBounds(t *testing.T) {
 	m := new(dns.Msg).SetQuestion("n0.example.", dns.TypeA)
 	m.Response = true
-	const links = 1500 // against the order in which they are followed
+	const links = 1500 // in the reverse of the order in which they are followed
 	for i := links; i >= 0; i-- {
 		m.Answer = append(m.Answer, &dns.CNAME{Hdr: dns.RR_Header{Name: fmt.Sprintf("n%d.example.", i), Rrtype: dns.TypeCNAME, Class: 1, Ttl: 60}, Target: fmt.Sprintf("n%d.example.", i+1)})
 	}
@@ -260,8 +261,8 @@ func TestRelatedBounds(t *testing.T) {
 	}
 }
 
-// Whatever parses comes out with no more than it had, readable, and as it is if
-// it goes through again; no answer stays that nothing leads to.
+// A response that parses comes out with no more records, readable, and
+// unchanged by a second call.
 func FuzzRelated(f *testing.F) {
 	for _, tt := range relatedCases() {
 		all, _ := tt.message(f)

@@ -14,8 +14,8 @@ import (
 	"rideau/resolver/wire/svcb"
 )
 
-// message is a response with the records of text: a line each, "answer",
-// "authority" and "additional" begin sections.
+// message returns a response with the records of text, one on each line;
+// "answer", "authority" and "additional" begin sections.
 func message(t testing.TB, qname string, qtype uint16, text string) *dns.Msg {
 	t.Helper()
 	m := question(qname, qtype)
@@ -42,8 +42,8 @@ const (
 	sigTail = "13 2 300 20270101000000 20261101000000 12345 example.net. c2lnbmF0dXJl"
 )
 
-// without is what AppendWithoutECH has to do, on a decoded message: a model
-// too simple to be wrong.
+// without does what AppendWithoutECH has to do, on a decoded message: a model
+// that is too simple to be wrong.
 func without(m *dns.Msg) (*dns.Msg, bool) {
 	m = m.Copy()
 	type rrset struct {
@@ -91,7 +91,7 @@ func without(m *dns.Msg) (*dns.Msg, bool) {
 	return m, true
 }
 
-// text is a message's contents, for comparison.
+// text returns the content of a message, for comparison.
 func text(m *dns.Msg) string {
 	m = m.Copy()
 	for _, s := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
@@ -102,7 +102,8 @@ func text(m *dns.Msg) string {
 	return strings.ToLower(m.String())
 }
 
-// stripped is msg without ECH, as wire has it and as the model has it.
+// stripped returns the message without ECH: in wire form, decoded, and as the
+// model has it.
 func stripped(t testing.TB, m *dns.Msg) (out []byte, got, want string, changed bool) {
 	t.Helper()
 	msg := encode(t, m)
@@ -203,8 +204,8 @@ func manyOwners(n int) (lines []string) {
 	return lines
 }
 
-// Offsets beyond the reach of a pointer, and names that a pointer cannot be
-// kept for.
+// Some offsets are beyond the reach of a pointer, and there are more names than
+// the copy remembers.
 func TestWithoutECHLong(t *testing.T) {
 	var lines []string
 	for i := range 300 {
@@ -217,7 +218,7 @@ func TestWithoutECHLong(t *testing.T) {
 	}
 }
 
-// A message that only its compression keeps within bounds is refused whole.
+// A message that is within bounds only because of its compression is refused.
 func TestWithoutECHTooLong(t *testing.T) {
 	var n wire.Name
 	w, err := wire.AppendName(nil, []byte(strings.Repeat("abcdefg.", 31)))
@@ -233,7 +234,7 @@ func TestWithoutECHTooLong(t *testing.T) {
 		wire.AddCount(msg, 0, wire.Answer, 1)
 	}
 	record(12, 65, "\x00\x01\x00"+"\x00\x05\x00\x01x")
-	for i := range 2000 { // with more owners than the copy has pointers for
+	for i := range 2000 { // with more owners than the copy remembers
 		record(12+8*byte(1+i%20), 1, "\xC0\x00\x02\x01")
 	}
 	if err := new(wire.Response).Parse(bytes.Clone(msg), &n); err != nil {
@@ -245,7 +246,7 @@ func TestWithoutECHTooLong(t *testing.T) {
 	}
 }
 
-// Parameters that cannot be read stay.
+// Malformed parameters stay as they are.
 func TestWithoutECHMalformed(t *testing.T) {
 	for name, c := range map[string]struct{ params, want string }{
 		"cut head":              {"\x00\x05\x00", ""},
@@ -341,8 +342,8 @@ func FuzzWithoutECH(f *testing.F) {
 	})
 }
 
-// plainNames reports whether all names of a message stand where Parse looked
-// at them: dns also takes pointers forward.
+// plainNames reports whether all names of a message are in records whose names
+// Parse checks: miekg/dns also accepts pointers forwards.
 func plainNames(m *dns.Msg) bool {
 	for _, s := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
 		for _, r := range s {
@@ -356,8 +357,8 @@ func plainNames(m *dns.Msg) bool {
 	return true
 }
 
-// A sender may have compressed names where it should not (RFC 3597 section 4);
-// Parse takes them, and no copy may carry the pointers along.
+// A sender may have compressed names where it should not (RFC 3597 section 4).
+// Parse accepts them, and no copy contains the pointers.
 func TestCopiesCarryNoPointers(t *testing.T) {
 	// Question a.example. SVCB; the answer's target is a pointer to it.
 	msg := []byte("\x00\x01\x80\x00\x00\x01\x00\x01\x00\x00\x00\x00\x01a\x07example\x00\x00\x40\x00\x01" +

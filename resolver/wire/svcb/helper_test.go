@@ -6,7 +6,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// encode is the message in wire form.
+// encode returns the message in wire form.
 func encode(t testing.TB, m *dns.Msg) []byte {
 	t.Helper()
 	b, err := m.Pack()
@@ -16,7 +16,7 @@ func encode(t testing.TB, m *dns.Msg) []byte {
 	return b
 }
 
-// rr is the record that text describes.
+// rr returns the record that text describes.
 func rr(t testing.TB, text string) dns.RR {
 	t.Helper()
 	r, err := dns.NewRR(text)
@@ -26,14 +26,15 @@ func rr(t testing.TB, text string) dns.RR {
 	return r
 }
 
-// question is a query for the name and type.
+// question returns a query for the name and type.
 func question(name string, qtype uint16) *dns.Msg {
 	m := new(dns.Msg)
 	m.SetQuestion(name, qtype)
 	return m
 }
 
-// full is a compressed message with all that policy and cache look at.
+// full returns a compressed message with every kind of record that policy and
+// cache examine.
 func full(t testing.TB) *dns.Msg {
 	m := question("www.Example.ca.", dns.TypeHTTPS)
 	m.Response, m.Compress, m.RecursionAvailable = true, true, true
