@@ -47,6 +47,7 @@ func (x *Exchanges) examine(p *Pending, msg []byte, r *incoming) fault {
 	if !acceptance.Usable(&r.resp) {
 		return unusable
 	}
+	wire.SetID(msg, 0) // it was the exchange's
 	r.msg = msg
 	if !x.dropUnrelated(p, r) {
 		return unrelated
