@@ -12,8 +12,8 @@ import (
 	"rideau/resolver/upstream"
 )
 
-// TestBusy: where nobody can be asked since too much is under way, the client
-// is told so, or gets what is stale, and it is not held against the name.
+// TestBusy: if too many requests are under way to ask an upstream, the client gets
+// SERVFAIL or an expired answer, and no failure is stored for the name.
 func TestBusy(t *testing.T) {
 	now := time.Now()
 	var fault error
@@ -43,8 +43,8 @@ func TestBusy(t *testing.T) {
 	want("old.example.", resolver.Forwarded)
 }
 
-// TestShed: a query that there is no room for gets what is stale, under the
-// policy of the moment, or is told so.
+// TestShed: a query that may not wait gets an expired answer, under the policy of
+// the moment, or SERVFAIL.
 func TestShed(t *testing.T) {
 	now := time.Now()
 	r := resolver.New(resolver.Options{State: newState(t, snapshot(t, nil), upstreamFunc(address)), Clock: func() time.Time { return now },

@@ -12,7 +12,7 @@ import (
 	"rideau/resolver/upstream/mux"
 )
 
-// held is a Multiplexer that begins calls and never ends them, or has a fault.
+// held is a Multiplexer that begins calls and never ends them, or panics.
 type held struct {
 	calls []*mux.Call
 	fault bool
@@ -47,13 +47,13 @@ func (k *taken) HandOver(_ uint32, q *resolver.Query) {
 	k.resumed[len(k.resumed)-1].Msg = append([]byte(nil), q.Msg...)
 }
 
-// TestMissesRecover: after a fault whatever waits is asked anew, what had just
-// begun ends, and a second fault costs one query alone.
+// TestMissesRecover: after a panic all queries that wait are asked anew, an
+// exchange that had just begun ends, and a second panic costs one query alone.
 func TestMissesRecover(t *testing.T) {
 	r := newResolver(t, upstreamFunc(address))
-	back, asker := &taken{t: t, r: r, fault: true}, new(held)
+	back, sender := &taken{t: t, r: r, fault: true}, new(held)
 	ms := r.NewMisses(back)
-	ms.SetMultiplexer(asker)
+	ms.SetMultiplexer(sender)
 	begin := func(name string) {
 		q := query(t, name, "10.0.0.1")
 		if _, o := r.Answer(nil, q); o.Kind != resolver.Pending {
@@ -64,7 +64,7 @@ func TestMissesRecover(t *testing.T) {
 	for _, name := range []string{"a.example.", "b.example.", "c.example."} {
 		begin(name)
 	}
-	asker.fault = true
+	sender.fault = true
 	func() {
 		defer func() { recover() }()
 		begin("d.example.")
@@ -78,7 +78,7 @@ func TestMissesRecover(t *testing.T) {
 			t.Errorf("%v", o.Kind)
 		}
 	}
-	// Flights have ended: nobody who asks the same waits for one in vain.
+	// Pending queries have ended: no query for the same question waits in vain.
 	for _, name := range []string{"a.example.", "d.example."} {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		q := query(t, name, "10.0.0.1")
@@ -92,12 +92,12 @@ func TestMissesRecover(t *testing.T) {
 		}
 		cancel()
 	}
-	asker.fault, asker.calls = false, nil
+	sender.fault, sender.calls = false, nil
 	for range 16 { // as many tickets as before
-		begin("e" + string(rune('a'+len(asker.calls))) + ".example.")
+		begin("e" + string(rune('a'+len(sender.calls))) + ".example.")
 	}
 	tags := map[uint32]bool{}
-	for _, c := range asker.calls {
+	for _, c := range sender.calls {
 		tags[c.Tag] = true
 	}
 	if len(tags) != 16 || ms.Waiting() != 16 {

@@ -14,8 +14,8 @@ import (
 	"rideau/resolver/cache"
 )
 
-// A flood of made-up names below one that does not exist costs upstream one
-// question, and nothing is allocated for it.
+// A flood of random names below one that does not exist costs upstream one
+// query, and nothing is allocated for it.
 func TestFloodBelowWhatIsNotThere(t *testing.T) {
 	var asked atomic.Int32
 	r := newResolver(t, upstreamFunc(func(q *dns.Msg) (*dns.Msg, error) {
@@ -47,8 +47,8 @@ func TestFloodBelowWhatIsNotThere(t *testing.T) {
 	}
 }
 
-// A question that upstream lets run out, while it answers others, is remembered
-// for longer and longer; if it answers nothing, it is not.
+// A question that upstream does not answer in time, while it answers others, is
+// stored as a failure for longer each time; if it answers nothing, it is not.
 func TestBackOffOfSilence(t *testing.T) {
 	for _, answersOthers := range []bool{true, false} {
 		var clock atomic.Int64
@@ -94,8 +94,7 @@ func TestBackOffOfSilence(t *testing.T) {
 	}
 }
 
-// What is asked in the background has bounds, and never more than one attempt
-// for a question.
+// Refreshes are bounded, and there is never more than one for a question.
 func TestRefreshBounds(t *testing.T) {
 	const names = 300
 	hold := make(chan struct{})

@@ -15,7 +15,7 @@ import (
 	"rideau/resolver/upstream/do53"
 )
 
-// choosy is a server that looks at the guise of queries.
+// choosy is a server that records the case and the cookies of queries.
 type choosy struct {
 	mu      sync.Mutex
 	names   map[string]int // as they came by UDP
@@ -30,7 +30,7 @@ type choosy struct {
 	strict  atomic.Bool // no cookie is good enough by UDP
 }
 
-// refuse is BADCOOKIE, with a new cookie for whoever has sent one.
+// refuse is a BADCOOKIE response, with a new cookie if the query had one.
 func (c *choosy) refuse(t testing.TB, q []byte) []byte {
 	return reply(t, q, "", func(r *dns.Msg) {
 		var m dns.Msg
@@ -146,7 +146,7 @@ func ways(t *testing.T, o do53.Options, test func(t *testing.T, c *choosy, ask f
 		g := upstream.NewGroup("test", upstream.Options{NoHedge: true}, u)
 		test(t, c, func(name string) string {
 			q := query(t, name)
-			out, err := asker(t, g, name)
+			out, err := byMux(t, g, name)
 			if err != nil {
 				return err.Error()
 			}
@@ -267,7 +267,7 @@ func TestCookiesOfUpstream(t *testing.T) {
 	})
 }
 
-// A server that takes a cookie for an error keeps EDNS all the same.
+// A server that answers a cookie with an error is still asked with EDNS.
 func TestCookieMinded(t *testing.T) {
 	ways(t, do53.Options{Cookies: true}, func(t *testing.T, c *choosy, ask func(string) string, u *do53.Server) {
 		c.formerr.Store(true)
@@ -286,8 +286,8 @@ func TestCookieMinded(t *testing.T) {
 	})
 }
 
-// A server that finds no cookie good enough, as several of them with a secret each
-// behind one address, is asked over TCP, where it needs none (RFC 7873 section 5.3).
+// A server that accepts no cookie, since several with a secret each share the
+// address, is asked over TCP, where it needs none (RFC 7873 section 5.3).
 func TestCookieNeverGoodEnough(t *testing.T) {
 	ways(t, do53.Options{Cookies: true}, func(t *testing.T, c *choosy, ask func(string) string, u *do53.Server) {
 		ours := strings.Repeat("ab", 16)

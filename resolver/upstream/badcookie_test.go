@@ -13,9 +13,9 @@ import (
 	"rideau/resolver/upstream/do53"
 )
 
-// Servers that share an address, each with a secret of its own, never take the
-// cookie that another has given: they are asked over TCP at last (RFC 7873 section
-// 5.3).
+// Servers that share an address, each with a secret of its own, never accept the
+// cookie that another has given. They are asked over TCP in the end (RFC 7873
+// section 5.3).
 func TestCookieNeverGood(t *testing.T) {
 	var turn atomic.Uint32
 	answer := func(q []byte, bad bool) []byte {
@@ -54,7 +54,7 @@ func TestCookieNeverGood(t *testing.T) {
 		if got := texts(t, q, out); got != "right" {
 			t.Errorf("exchange: %q", got)
 		}
-		if out, err = asker(t, g, "n.example"); err != nil {
+		if out, err = byMux(t, g, "n.example"); err != nil {
 			t.Fatal(err)
 		}
 		if got := texts(t, query(t, "n.example"), out); got != "right" {

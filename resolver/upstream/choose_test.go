@@ -13,7 +13,7 @@ import (
 	"rideau/resolver/upstream"
 )
 
-// asked counts how often each was asked since it was last looked.
+// asked counts how often each was asked since the last call.
 func asked(f []*fake) []int {
 	var n []int
 	for _, f := range f {
@@ -105,7 +105,7 @@ func TestFastest(t *testing.T) {
 	})
 }
 
-// Who answers fast but not often is not the fastest.
+// A server that answers fast but loses much is not the fastest.
 func TestFastestCountsWhatWasLost(t *testing.T) {
 	o := upstream.Options{Strategy: upstream.Fastest, NoHedge: true, AttemptTimeout: 100 * time.Millisecond}
 	bubbleWith(t, o, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
@@ -162,7 +162,7 @@ func TestMaxInFlight(t *testing.T) {
 	}
 }
 
-// Who is full is passed over by who would wait for it.
+// A server with too many requests under way is not asked; the next one is.
 func TestMaxInFlightFailover(t *testing.T) {
 	bubbleWith(t, upstream.Options{MaxInFlight: 1}, 3, func(t *testing.T, g *upstream.Group, f []*fake) {
 		f[1].say(500*time.Millisecond, "refuse")
@@ -198,7 +198,7 @@ func TestHedge(t *testing.T) {
 }
 
 // A server that becomes slow gets no more than a tenth of its requests twice,
-// and those that were saved up.
+// and the hedges that were saved up.
 func TestHedgesAreBounded(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
 		f[0].say(time.Millisecond, "a")
@@ -235,7 +235,7 @@ func TestNoHedge(t *testing.T) {
 	})
 }
 
-// Two that say SERVFAIL are believed, and neither is taken to be down for it.
+// SERVFAIL from two servers is final, and neither goes down for it.
 func TestAskedElsewhereOnce(t *testing.T) {
 	for codes, want := range map[string]string{
 		"SERVFAIL SERVFAIL SERVFAIL SERVFAIL": "[10 10 0 0] SERVFAIL",
@@ -266,7 +266,7 @@ func TestAskedElsewhereOnce(t *testing.T) {
 	}
 }
 
-// To choose, and to take note of an answer, is on the way of each query.
+// Every query chooses a server and notes its answer: neither may allocate.
 func TestChooseAllocatesNothing(t *testing.T) {
 	for _, s := range []upstream.Strategy{upstream.Ordered, upstream.Weighted, upstream.Fastest} {
 		g := upstream.NewGroup("test", upstream.Options{Strategy: s}, &fake{addr: "a"}, &fake{addr: "b"}, &fake{addr: "c"})
@@ -293,7 +293,7 @@ func BenchmarkChoose(b *testing.B) {
 	}
 }
 
-// Weights that fit nobody are a mistake in the program, and are told of.
+// Weights that do not fit are a mistake in the program, and panic.
 func TestWrongWeights(t *testing.T) {
 	for name, weights := range map[string][]int{"too few": {1}, "too many": {1, 2, 3}, "none": {0, 1}, "huge": {101, 1}} {
 		func() {
@@ -307,7 +307,7 @@ func TestWrongWeights(t *testing.T) {
 	}
 }
 
-// A successor knows how long answers take, and who is on trial.
+// A successor knows how long answers take, and which servers are on trial.
 func TestInheritTimes(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
 		f[0].say(30*time.Millisecond, "a")

@@ -215,8 +215,8 @@ func TestDo53WithoutEDNS(t *testing.T) {
 	}
 }
 
-// An error without a question is the server's answer all the same: nobody
-// waits for another.
+// An error without a question is the server's response: there is no wait for
+// another.
 func TestDo53BareErrors(t *testing.T) {
 	for _, code := range []int{dns.RcodeServerFailure, dns.RcodeRefused} {
 		bare := func(m *dns.Msg) { m.Question, m.Extra, m.Rcode = nil, nil, code }
@@ -244,8 +244,8 @@ func TestDo53BareErrors(t *testing.T) {
 	}
 }
 
-// A server that refuses a question whether or not it comes with an OPT record
-// has nothing against EDNS.
+// A server that refuses a question with and without an OPT record does not refuse
+// EDNS.
 func TestDo53KeepsEDNSAfterOtherFormErr(t *testing.T) {
 	s := serve(t, func(s *server, from netip.AddrPort, q []byte) {
 		if strings.Contains(string(q), "odd") {

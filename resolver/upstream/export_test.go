@@ -2,8 +2,8 @@ package upstream
 
 import "time"
 
-// Choose chooses whom to ask first as a Mux does, and takes note of an answer
-// after took.
+// Choose chooses the server to ask first as a Mux does, and notes an answer after
+// took.
 func (g *Group) Choose(took time.Duration) (addr string) {
 	m := g.choose()
 	if m == nil {

@@ -17,7 +17,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// quick are times for tests on real sockets, which know whom they ask.
+// quick are short times for tests on real sockets.
 var quick = upstream.Options{NoHedge: true, AttemptTimeout: 200 * time.Millisecond, Timeout: 3 * time.Second, ProbeInterval: 50 * time.Millisecond}
 
 func group(t testing.TB, o upstream.Options, servers ...*server) *upstream.Group {
@@ -147,7 +147,7 @@ func TestGroupRecovery(t *testing.T) {
 	}
 }
 
-// lines is a log.
+// lines is the output of a logger.
 type lines struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -14,9 +14,9 @@ import (
 	"rideau/resolver/wire"
 )
 
-// What holds for every exchange, whatever the upstreams do: it ends in time,
-// asks nobody more often than it may, has an answer if somebody gives one, and
-// leaves nothing behind.
+// For every exchange, whatever the servers do: it ends in time, asks no server
+// more often than it may, has an answer if a server gives one, and leaves nothing
+// behind.
 func TestInvariants(t *testing.T) {
 	luck := rand.New(rand.NewPCG(7, 9))
 	for round := range 300 {
@@ -65,7 +65,7 @@ func answers(s upstream.Stat) (n uint64) {
 	return n
 }
 
-// upset has the upstreams do something else from now on.
+// upset makes some of the servers behave in another way.
 func upset(luck *rand.Rand, f []*fake) {
 	for _, f := range f {
 		if luck.IntN(2) == 0 {
@@ -79,7 +79,7 @@ func upset(luck *rand.Rand, f []*fake) {
 	}
 }
 
-// exchanges are some at a time, of which one is looked at if it is alone.
+// exchanges makes some exchanges at a time. The result is checked if there is one.
 func exchanges(t *testing.T, luck *rand.Rand, g *upstream.Group, f []*fake, roomy bool) {
 	n := 1
 	if luck.IntN(3) == 0 {
@@ -125,7 +125,7 @@ func probed(g *upstream.Group) (n uint64) {
 	return n
 }
 
-// steady is one that answers whatever it is asked; below 0 there is none.
+// steady is the index of a server that answers every query; below 0 if there is none.
 func steady(f []*fake) int {
 	for i, f := range f {
 		if f.text == "a" && f.every == 0 {
@@ -135,7 +135,7 @@ func steady(f []*fake) int {
 	return -1
 }
 
-// agreed reports whether two may say the same, and be believed.
+// agreed reports whether two servers may fail in the same way, which is final.
 func agreed(f []*fake) bool {
 	says := map[string]int{}
 	for _, f := range f {

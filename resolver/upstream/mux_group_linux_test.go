@@ -46,7 +46,7 @@ func names(n int) []string {
 	return names
 }
 
-// A call that takes longer than usual gets company before its time is over.
+// A call that takes longer than usual is hedged before its limit.
 func TestMuxHedges(t *testing.T) {
 	first, on := switched(t, "first")
 	g := group(t, upstream.Options{Timeout: patience}, first, serve(t, saying("second"), nil))
@@ -67,8 +67,8 @@ func TestMuxHedges(t *testing.T) {
 	}
 }
 
-// The only server gets no company, and is asked again when it should have
-// answered by far.
+// There is no hedge with one server; it is asked again well after it should have
+// answered.
 func TestMuxAsksTheSameAgain(t *testing.T) {
 	var lost atomic.Bool
 	s := serve(t, func(s *server, from netip.AddrPort, q []byte) {
@@ -91,8 +91,8 @@ func TestMuxAsksTheSameAgain(t *testing.T) {
 	}
 }
 
-// Of many calls that nobody answers few get company early, and the others when
-// their time is over.
+// Of many calls without a response few are hedged; for the others the next server
+// is asked at the limit.
 func TestMuxHedgesAreBounded(t *testing.T) {
 	first, on := switched(t, "first")
 	g := group(t, upstream.Options{Timeout: patience}, first, serve(t, saying("second"), nil))
@@ -117,7 +117,7 @@ func TestMuxHedgesAreBounded(t *testing.T) {
 		if l.ends[uint32(i)].how != upstream.Late {
 			t.Fatalf("call %d ended %v", i, l.ends[uint32(i)].how)
 		}
-		if _, err := g.Resume(within(t, patience), nil, query(t, names(200)[i]), l.ends[uint32(i)].begun); err != nil {
+		if _, err := g.Resume(within(t, patience), nil, query(t, names(200)[i]), l.ends[uint32(i)].started); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -152,8 +152,7 @@ func TestMuxMaxInFlight(t *testing.T) {
 	}
 }
 
-// One that is slower than another does not keep those from their time who
-// ask the other.
+// A slow server does not delay the ends of calls to another.
 func TestMuxTimesAreApart(t *testing.T) {
 	slow := group(t, upstream.Options{NoHedge: true, AttemptTimeout: patience, Timeout: patience}, serve(t, mute, nil))
 	fast := group(t, upstream.Options{NoHedge: true, AttemptTimeout: 20 * time.Millisecond, Timeout: patience}, serve(t, mute, nil))

@@ -23,21 +23,21 @@ import (
 	"rideau/resolver/wire"
 )
 
-// loop is a Mux and who uses it, on the test's goroutine.
+// loop is a Mux and its receiver, on the test's goroutine.
 type loop struct {
 	t      testing.TB
 	poller *batch.Poller
 	mux    *mux.Mux
 	calls  []mux.Call
 	ends   map[uint32]end
-	gone   int
+	over   int
 }
 
 // end is how a call ended.
 type end struct {
-	how   upstream.Ending
-	msg   []byte
-	begun *upstream.Started
+	how     upstream.Ending
+	msg     []byte
+	started *upstream.Started
 }
 
 func newLoop(t testing.TB, calls int) *loop {
@@ -60,14 +60,14 @@ func newLoop(t testing.TB, calls int) *loop {
 // Ended implements mux.Receiver.
 func (l *loop) Ended(c *mux.Call, resp []byte, how upstream.Ending) {
 	if how == upstream.Over {
-		l.gone++
+		l.over++
 		return
 	}
 	e := end{how: how, msg: slices.Clone(resp)}
 	if how == upstream.Answered {
 		c.Succeeded()
 	} else {
-		e.begun = c.HandOver(resp, how)
+		e.started = c.HandOver(resp, how)
 	}
 	l.ends[c.Tag] = e
 }
@@ -83,7 +83,7 @@ func (l *loop) ask(g *upstream.Group, names ...string) {
 	l.mux.Flush()
 }
 
-// turn waits for something to happen and sees to it.
+// turn waits for an event of the Mux and handles it.
 func (l *loop) turn() {
 	d := l.mux.Next(time.Now())
 	if d < 0 || d > patience {
@@ -105,7 +105,7 @@ func (l *loop) until(n int) {
 	}
 }
 
-// resume finishes call 0, which ended in that way, while the loop goes on.
+// resume finishes call 0, which ended as want, while the loop runs.
 func (l *loop) resume(g *upstream.Group, name string, want upstream.Ending) ([]byte, error) {
 	l.t.Helper()
 	if got := l.ends[0].how; got != want {
@@ -116,7 +116,7 @@ func (l *loop) resume(g *upstream.Group, name string, want upstream.Ending) ([]b
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		msg, err = g.Resume(within(l.t, patience), nil, query(l.t, name), l.ends[0].begun)
+		msg, err = g.Resume(within(l.t, patience), nil, query(l.t, name), l.ends[0].started)
 	}()
 	for {
 		select {
@@ -168,8 +168,8 @@ func TestMuxAsks(t *testing.T) {
 	}
 }
 
-// Where few ask, each query has a port of its own; where many do, a port has
-// some hundred at most. Ids never repeat themselves in a pattern.
+// At a low rate each query has a port of its own; at a high rate a port serves
+// some hundred at most. Ids are random.
 func TestMuxPorts(t *testing.T) {
 	var mu sync.Mutex
 	ports, ids := map[uint16]int{}, map[uint16]int{}
@@ -253,7 +253,7 @@ func TestMuxMismatches(t *testing.T) {
 	}
 }
 
-// Who guesses on and on makes the question go over TCP.
+// An attacker who keeps guessing makes the query go over TCP.
 func TestMuxFlooded(t *testing.T) {
 	s := serve(t, func(s *server, from netip.AddrPort, q []byte) {
 		for i := range uint16(400) {
@@ -306,7 +306,7 @@ func TestMuxTruncated(t *testing.T) {
 	}
 }
 
-func TestMuxJudged(t *testing.T) {
+func TestMuxUnusable(t *testing.T) {
 	for _, code := range []int{dns.RcodeServerFailure, dns.RcodeRefused} {
 		bad := serve(t, saying("", rcode(code)), nil)
 		bare := serve(t, saying("", rcode(code), func(m *dns.Msg) { m.Question, m.Extra = nil, nil }), nil)
@@ -334,8 +334,8 @@ func TestMuxJudged(t *testing.T) {
 	}
 }
 
-// A server that knows no EDNS is asked anew, by who knows to do without.
-func TestMuxRefuted(t *testing.T) {
+// A server that does not understand EDNS is asked anew by Resume, without it.
+func TestMuxRejected(t *testing.T) {
 	for _, how := range []string{"with question", "bare header"} {
 		s := serve(t, func(s *server, from netip.AddrPort, q []byte) {
 			var m dns.Msg
@@ -386,8 +386,8 @@ func TestMuxFailed(t *testing.T) {
 	}
 }
 
-// A server that is slow is given company, and wins if it answers first.
-func TestMuxSilent(t *testing.T) {
+// When a server is late the next one is asked too; the late one wins if it answers first.
+func TestMuxLate(t *testing.T) {
 	late := make(chan struct{})
 	slow := serve(t, func(s *server, from netip.AddrPort, q []byte) {
 		<-late
@@ -414,13 +414,13 @@ func TestMuxSilent(t *testing.T) {
 	if st := g.Stats()[0]; count(st, "timeout") != 1 || st.Latency.Sum < 100*time.Millisecond {
 		t.Errorf("%+v", st)
 	}
-	if l.gone != 1 || l.mux.Pending() != 0 {
-		t.Errorf("%d gone, %d pending", l.gone, l.mux.Pending())
+	if l.over != 1 || l.mux.Pending() != 0 {
+		t.Errorf("%d over, %d pending", l.over, l.mux.Pending())
 	}
 }
 
-// What was lent is over when the exchange must be.
-func TestMuxGone(t *testing.T) {
+// A call that was handed over ends at the timeout of the exchange.
+func TestMuxOver(t *testing.T) {
 	g := group(t, upstream.Options{AttemptTimeout: 20 * time.Millisecond, Timeout: 100 * time.Millisecond}, serve(t, mute, nil))
 	l := newLoop(t, 1)
 	l.ask(g, "example.")
@@ -428,11 +428,11 @@ func TestMuxGone(t *testing.T) {
 	if _, err := l.resume(g, "example.", upstream.Late); !errors.Is(err, upstream.ErrTimeout) {
 		t.Errorf("%v", err)
 	}
-	for end := time.Now().Add(patience); l.gone == 0 && time.Now().Before(end); {
+	for end := time.Now().Add(patience); l.over == 0 && time.Now().Before(end); {
 		l.turn()
 	}
-	if l.gone != 1 || l.mux.Pending() != 0 {
-		t.Errorf("%d gone, %d pending", l.gone, l.mux.Pending())
+	if l.over != 1 || l.mux.Pending() != 0 {
+		t.Errorf("%d over, %d pending", l.over, l.mux.Pending())
 	}
 }
 
@@ -448,7 +448,7 @@ func TestMuxPatience(t *testing.T) {
 	}
 }
 
-// What a Mux cannot ask it does not begin.
+// A Mux begins no call that needs another way.
 func TestMuxDeclines(t *testing.T) {
 	s := serve(t, mute, nil)
 	down := group(t, upstream.Options{AttemptTimeout: time.Millisecond, Timeout: 5 * time.Millisecond}, s)
@@ -464,8 +464,8 @@ func TestMuxDeclines(t *testing.T) {
 	}
 }
 
-// Sockets that have no work are let go of.
-func TestMuxLetsGo(t *testing.T) {
+// Idle sockets are closed.
+func TestMuxClosesIdleSockets(t *testing.T) {
 	open := func() int {
 		d, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
@@ -494,7 +494,7 @@ func TestMuxLetsGo(t *testing.T) {
 	}
 }
 
-// quiet takes answers, and does without where they take too long.
+// quiet is a receiver that counts ends and does not hand over.
 type quiet struct{ n int }
 
 func (q *quiet) Ended(c *mux.Call, _ []byte, how upstream.Ending) {
@@ -507,7 +507,7 @@ func (q *quiet) Ended(c *mux.Call, _ []byte, how upstream.Ending) {
 	}
 }
 
-// A call costs no garbage; a socket costs some, once for some hundred calls.
+// A call does not allocate; a new socket does, once for some hundred calls.
 func TestMuxAllocatesNothing(t *testing.T) {
 	mirror, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
 	if err != nil {
@@ -532,8 +532,8 @@ func TestMuxAllocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer poller.Close()
-	taker := &quiet{}
-	x := mux.New(poller, 1, taker)
+	receiver := &quiet{}
+	x := mux.New(poller, 1, receiver)
 	defer x.Close()
 	calls := make([]mux.Call, 32)
 	q := query(t, "example.")
@@ -560,8 +560,8 @@ func TestMuxAllocatesNothing(t *testing.T) {
 	if got := testing.AllocsPerRun(1, ask); got > n/100 {
 		t.Errorf("%v allocations for %d calls", got, n)
 	}
-	if taker.n != 5*n {
-		t.Errorf("%d ends of %d calls", taker.n, 5*n)
+	if receiver.n != 5*n {
+		t.Errorf("%d ends of %d calls", receiver.n, 5*n)
 	}
 	for _, s := range g.Stats() {
 		if s.InFlight != 0 {

@@ -51,7 +51,7 @@ func (f *fake) say(after time.Duration, text string) {
 	f.after, f.text = after, text
 }
 
-// times are when it was asked, since it was last looked.
+// times are when it was asked, since the last call.
 func (f *fake) times() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -110,8 +110,8 @@ func bubbleWith(t *testing.T, o upstream.Options, n int, run func(t *testing.T, 
 	})
 }
 
-// ask exchanges a query, and wants it to take that long and to end like that:
-// with a text, with "SERVFAIL", or with an error's text somewhere in it.
+// ask exchanges a query, and fails the test unless it takes that long and ends so:
+// with a text, with "SERVFAIL", or with an error that contains a text.
 func ask(t *testing.T, g *upstream.Group, took time.Duration, end string) {
 	t.Helper()
 	askWith(t, context.Background(), g, took, end)
@@ -223,7 +223,7 @@ func TestRaceLongestFailedFirst(t *testing.T) {
 	})
 }
 
-func TestRaceServFailDoesNotWaitForTheDead(t *testing.T) {
+func TestRaceServFailDoesNotWaitForDown(t *testing.T) {
 	bubble(t, 4, func(t *testing.T, g *upstream.Group, f []*fake) {
 		f[0].say(time.Millisecond, "x")
 		f[1].say(0, "refuse")
@@ -282,9 +282,9 @@ func TestRacePanic(t *testing.T) {
 	})
 }
 
-// Queries that were under way when a server came back time out later; that
-// must not take it down again.
-func TestRaceOldFailuresAreOldNews(t *testing.T) {
+// Queries that were under way when a server came back time out later. It must not
+// go down again by that.
+func TestRaceOldFailures(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
 		f[1].say(0, "b")
 		var wg sync.WaitGroup

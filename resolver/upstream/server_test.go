@@ -19,7 +19,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// patience is what a test waits for something that is bound to come.
+// patience is how long a test waits for an event that must come.
 const patience = 10 * time.Second
 
 // server is a fake resolver on 127.0.0.1.
@@ -38,8 +38,7 @@ type server struct {
 	stream   func(conn net.Conn)
 }
 
-// serve starts a server; either function may be nil. What they are given is
-// theirs.
+// serve starts a server; either function may be nil. They own what they are given.
 func serve(t testing.TB, datagram func(s *server, from netip.AddrPort, query []byte), stream func(s *server, conn net.Conn)) *server {
 	t.Helper()
 	s := &server{t: t, open: make(map[net.Conn]bool)}
@@ -55,7 +54,7 @@ func serve(t testing.TB, datagram func(s *server, from netip.AddrPort, query []b
 	return s
 }
 
-// listen takes a port that is free for both transports.
+// listen binds a port that is free for both transports.
 func (s *server) listen(addr netip.AddrPort) {
 	s.t.Helper()
 	var err error
@@ -110,7 +109,7 @@ func (s *server) start() {
 	})
 }
 
-// stop closes the sockets and waits for what was running.
+// stop closes the sockets and waits until its goroutines have ended.
 func (s *server) stop() {
 	s.udp.Close()
 	s.tcp.Close()
@@ -128,7 +127,7 @@ func (s *server) hangUp() {
 	}
 }
 
-// restart listens again where it was.
+// restart listens again at the same address.
 func (s *server) restart() {
 	s.t.Helper()
 	s.listen(s.addr)
@@ -137,7 +136,7 @@ func (s *server) restart() {
 
 func (s *server) send(to netip.AddrPort, msg []byte) { s.udp.WriteToUDPAddrPort(msg, to) }
 
-// reply is a response to query with one TXT record that says text.
+// reply is a response to query with one TXT record, text.
 func reply(t testing.TB, query []byte, text string, edit ...func(*dns.Msg)) []byte {
 	var q dns.Msg
 	if err := q.Unpack(query); err != nil {
@@ -162,7 +161,7 @@ func reply(t testing.TB, query []byte, text string, edit ...func(*dns.Msg)) []by
 
 func rcode(code int) func(*dns.Msg) { return func(m *dns.Msg) { m.Rcode = code } }
 
-// saying answers every datagram in the same way.
+// saying answers every datagram with text.
 func saying(text string, edit ...func(*dns.Msg)) func(*server, netip.AddrPort, []byte) {
 	return func(s *server, from netip.AddrPort, q []byte) { s.send(from, reply(s.t, q, text, edit...)) }
 }
@@ -194,8 +193,7 @@ func query(t testing.TB, name string) []byte {
 	return wire.AppendQuery(nil, 0x1234, &n, 16, wire.ClassIN, true, false, true, 1232)
 }
 
-// texts is what the TXT records of a response say. The response must be one
-// to q under its id.
+// texts are the TXT records of a response, which must be one to q with its id.
 func texts(t testing.TB, q, msg []byte) string {
 	t.Helper()
 	if !wire.Matches(q, msg) {
@@ -212,7 +210,7 @@ func texts(t testing.TB, q, msg []byte) string {
 	return strings.Join(all, ",")
 }
 
-// exchanger is what Do53 and Group have in common.
+// exchanger is what do53.Server and Group have in common.
 type exchanger interface {
 	Exchange(ctx context.Context, dst, query []byte) ([]byte, error)
 }
@@ -223,7 +221,7 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// expect asks for name and wants to hear text.
+// expect asks for name, and fails the test unless the response is text.
 func expect(t testing.TB, u exchanger, name, text string) {
 	t.Helper()
 	q := query(t, name)

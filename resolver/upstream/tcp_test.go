@@ -42,8 +42,8 @@ func TestTruncatedIsAskedOverTCP(t *testing.T) {
 	}
 }
 
-// Who stands guard before a server may have kept nothing of the query but its id.
-// By TCP such a message says nothing.
+// A device that protects a server may repeat nothing of the query but its id. Such
+// a message counts by UDP alone.
 func TestTruncatedWithoutQuestion(t *testing.T) {
 	bare := func(m *dns.Msg) { m.Truncated, m.Question, m.Answer = true, nil, nil }
 	s := serve(t, saying("", bare), func(s *server, conn net.Conn) {
@@ -107,8 +107,8 @@ func TestTCPSplitWrites(t *testing.T) {
 	expect(t, u, "b.example", "in pieces")
 }
 
-// On a connection that has served before, the answer to another question
-// comes first, and a second answer to the same.
+// On a connection that was used before, a response to another query comes first,
+// and the right response twice.
 func TestTCPAnswersOutOfOrder(t *testing.T) {
 	s := serve(t, truncated(), func(s *server, conn net.Conn) {
 		last := readFrame(conn)

@@ -35,7 +35,7 @@ func running(t *testing.T, g *upstream.Group) {
 	synctest.Wait()
 }
 
-// One that is back gets one request at a time until it has answered a few.
+// A server that is back gets one request at a time until it has answered a few.
 func TestTrial(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
 		fell(t, g, f)
@@ -84,8 +84,8 @@ func TestTrialByProbes(t *testing.T) {
 	})
 }
 
-// A request that is lost on trial costs the client little, and the server its
-// trial; who goes down again and again is left alone for longer and longer.
+// A request that is lost on trial costs the client little, and makes the server go
+// down. One that does so repeatedly waits longer each time.
 func TestFlapping(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
 		fell(t, g, f)
@@ -125,7 +125,7 @@ func TestFlapping(t *testing.T) {
 	})
 }
 
-// When the way to all becomes longer, what was under way looks lost; nobody
+// When all servers become slower, requests under way count as lost. No server
 // stays down for that.
 func TestSlowerIsNotDown(t *testing.T) {
 	o := upstream.Options{NoHedge: true, AttemptTimeout: 10 * time.Second, Timeout: 20 * time.Second}
@@ -160,8 +160,8 @@ func TestSlowerIsNotDown(t *testing.T) {
 	})
 }
 
-// One that loses much is asked after one that does not, and comes back when it
-// has become better; but not where all do.
+// A server that loses much is asked after one that does not, until it does better;
+// but not if all lose much.
 func TestLossy(t *testing.T) {
 	o := upstream.Options{NoHedge: true, AttemptTimeout: 100 * time.Millisecond}
 	for name, both := range map[string]bool{"one of two": false, "both": true} {
@@ -203,7 +203,7 @@ func TestLossy(t *testing.T) {
 	}
 }
 
-// A datagram that is lost on the way to the only server is sent again soon.
+// A datagram to the only server that is lost is sent again soon.
 func TestLostDatagram(t *testing.T) {
 	noLeak(t)
 	var n atomic.Int64
@@ -220,7 +220,7 @@ func TestLostDatagram(t *testing.T) {
 	}
 }
 
-// What is lost three times is asked for over TCP, once (RFC 9520 section 3.1).
+// A query that is lost three times is sent over TCP, once (RFC 9520 section 3.1).
 func TestLostDatagrams(t *testing.T) {
 	noLeak(t)
 	s := serve(t, mute, answeringTCP("a"))
@@ -231,8 +231,8 @@ func TestLostDatagrams(t *testing.T) {
 	}
 }
 
-// Of several that UDP does not reach, all are asked over TCP together: there is
-// little time left.
+// Servers that UDP does not reach are all asked over TCP together: there is little
+// time left.
 func TestLostDatagramsOfAll(t *testing.T) {
 	noLeak(t)
 	silent := func(s *server, conn net.Conn) { readFrame(conn); readFrame(conn) }

@@ -20,8 +20,8 @@ import (
 	"rideau/resolver/wire"
 )
 
-// Many at a time, one after another, and again after the server has let all
-// connections go: each query has its own answer, and few connections are made.
+// Many queries at a time, one after another, and again after the server has closed
+// all connections: each gets its own answer, and few connections are opened.
 func TestExchange(t *testing.T) {
 	ca := newAuthority(t)
 	cert, _ := ca.certificate(t, false, "dns.example")
@@ -61,7 +61,7 @@ func TestExchange(t *testing.T) {
 	})
 }
 
-// Answers come in any order.
+// Responses arrive in any order.
 func TestOutOfOrder(t *testing.T) {
 	ca := newAuthority(t)
 	cert, _ := ca.certificate(t, false, "dns.example")
@@ -89,7 +89,7 @@ func TestOutOfOrder(t *testing.T) {
 	})
 }
 
-// Who cannot show who it is gets no query.
+// A server that is not authenticated gets no query.
 func TestStrict(t *testing.T) {
 	ca, other := newAuthority(t), newAuthority(t)
 	good, pin := ca.certificate(t, false, "dns.example")
@@ -143,7 +143,7 @@ func TestStrict(t *testing.T) {
 	}
 }
 
-// A server that lies costs an attempt, and nothing else.
+// A wrong response costs an attempt and nothing else.
 func TestLies(t *testing.T) {
 	ca := newAuthority(t)
 	cert, _ := ca.certificate(t, false, "dns.example")
@@ -192,7 +192,7 @@ func TestLies(t *testing.T) {
 	}
 }
 
-// Before a forgery, and after one, the answer is still taken.
+// The response is accepted before and after a forged one.
 func TestPipelineMismatch(t *testing.T) {
 	ca := newAuthority(t)
 	cert, _ := ca.certificate(t, false, "dns.example")
@@ -211,7 +211,7 @@ func TestPipelineMismatch(t *testing.T) {
 	}
 }
 
-// The first address is where nobody is, or somebody who says nothing.
+// There is no server at the first address, or one that does not answer.
 func TestAddresses(t *testing.T) {
 	ca := newAuthority(t)
 	cert, _ := ca.certificate(t, false, "dns.example")
@@ -280,7 +280,7 @@ func TestIdle(t *testing.T) {
 	}
 }
 
-// HTTP that is not what was asked for.
+// HTTP responses that are no DNS responses.
 func TestHTTPRefused(t *testing.T) {
 	ca := newAuthority(t)
 	cert, _ := ca.certificate(t, false, "dns.example")
@@ -351,7 +351,7 @@ func TestCancelled(t *testing.T) {
 	})
 }
 
-// A connection on which nothing comes any more is left for a new one.
+// A connection that brings nothing any more is replaced.
 func TestDeadConnection(t *testing.T) {
 	ca := newAuthority(t)
 	cert, _ := ca.certificate(t, false, "dns.example")

@@ -18,8 +18,8 @@ import (
 	"rideau/resolver/upstream/encrypted"
 )
 
-// startOtherQUIC serves DNS over QUIC by an implementation that shares
-// nothing with the one that asks.
+// startOtherQUIC serves DNS over QUIC by an implementation that shares no code
+// with the client's.
 func startOtherQUIC(t testing.TB, cert tls.Certificate, retry bool, f respond) *server {
 	s := new(server)
 	e, err := quic.Listen("udp", "127.0.0.1:0", &quic.Config{RequireAddressValidation: retry,
@@ -97,7 +97,7 @@ func large(q []byte, _ int) [][]byte {
 	return [][]byte{b}
 }
 
-// TestOtherQUIC asks a server of another make.
+// TestOtherQUIC asks a server of another implementation.
 func TestOtherQUIC(t *testing.T) {
 	ca := newAuthority(t)
 	cert, pin := ca.certificate(t, false, "dns.example")

@@ -90,8 +90,8 @@ func (a *authority) certificate(t testing.TB, expired bool, for_ ...string) (tls
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pin
 }
 
-// respond makes the response to a query, or none. It is given the query as
-// octets, and how many came before.
+// respond makes the response to a query, or none. It gets the query's octets and
+// the number of those before.
 type respond func(q []byte, n int) [][]byte
 
 // echo answers any question with an A record.
@@ -111,7 +111,7 @@ func echo(q []byte, _ int) [][]byte {
 	return [][]byte{b}
 }
 
-// server is one of any kind.
+// server is a server of any kind.
 type server struct {
 	addr    netip.AddrPort
 	queries atomic.Int64
@@ -130,8 +130,8 @@ func (s *server) answer(f respond, q []byte) [][]byte {
 	return f(q, n)
 }
 
-// startTLS serves DNS over TLS. Responses go out when their connection has been
-// read of all that came, in reverse order.
+// startTLS serves DNS over TLS. Responses are sent in reverse order, when all that
+// arrived on their connection has been read.
 func startTLS(t testing.TB, cert tls.Certificate, f respond) *server {
 	s := new(server)
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"dot"}})
@@ -306,7 +306,7 @@ func query(t testing.TB, name string) []byte {
 	return wire.AppendQuery(nil, 4711, &n, wire.TypeA, wire.ClassIN, false, false, true, 1232)
 }
 
-// ask asks, and reports what went wrong with the response.
+// ask asks, and returns what is wrong with the response.
 func ask(t testing.TB, u upstream.Server, name string, limit time.Duration) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -329,7 +329,7 @@ func ask(t testing.TB, u upstream.Server, name string, limit time.Duration) erro
 	return nil
 }
 
-// kinds makes a server and an upstream of each kind.
+// kinds makes a server and a client of each kind.
 func kinds(t *testing.T, cert tls.Certificate, f respond, o encrypted.Options, test func(t *testing.T, s *server, u upstream.Server)) {
 	at := func(s *server) encrypted.Options {
 		o := o
@@ -364,7 +364,7 @@ func kinds(t *testing.T, cert tls.Certificate, f respond, o encrypted.Options, t
 	})
 }
 
-// noLeak holds that no goroutine of ours is left a while after the test.
+// noLeak fails the test if a goroutine of ours is left some time after it.
 func noLeak(t *testing.T) {
 	t.Cleanup(func() {
 		var stacks string

@@ -15,8 +15,8 @@ import (
 	"rideau/resolver/upstream/encrypted"
 )
 
-// A server that goes away takes all that waits along, and all of it is asked
-// again: over a few connections, not over one for each query.
+// When a server closes its connections, all queries that wait are sent again: over
+// a few connections, not over one for each query.
 func TestNoStorm(t *testing.T) {
 	const queries, few = 200, 8
 	noLeak(t)
@@ -49,8 +49,8 @@ func TestNoStorm(t *testing.T) {
 	}
 }
 
-// Queries that come all at once to a server of which nothing is known share
-// the connections that are made.
+// Many queries at once to a server without connections share those that are
+// opened.
 func TestNoStormAtFirst(t *testing.T) {
 	const queries, few = 200, 8
 	ca := newAuthority(t)
@@ -63,8 +63,8 @@ func TestNoStormAtFirst(t *testing.T) {
 	})
 }
 
-// A server that takes few queries at a time on a connection has them all the
-// same, twice over, and after its connections went.
+// A server that allows few queries on a connection gets all of them, twice, and
+// again after its connections were closed.
 func TestFewStreams(t *testing.T) {
 	noLeak(t)
 	ca := newAuthority(t)
@@ -95,8 +95,8 @@ func options(ca *authority, s *server) encrypted.Options {
 	return o
 }
 
-// askMany asks many queries at a time, of which few may fail; what it returns
-// waits for the answers.
+// askMany asks many queries at a time, of which few may fail. It returns a function
+// that waits for the responses.
 func askMany(t *testing.T, u upstream.Server, n int, few int64) (wait func()) {
 	t.Helper()
 	var all sync.WaitGroup

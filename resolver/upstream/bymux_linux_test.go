@@ -7,8 +7,8 @@ import (
 	"rideau/resolver/wire"
 )
 
-// asker asks by a Mux, and what that leaves by Resume.
-func asker(t testing.TB, g *upstream.Group, name string) ([]byte, error) {
+// byMux asks by a Mux, and continues with Resume if that does not answer.
+func byMux(t testing.TB, g *upstream.Group, name string) ([]byte, error) {
 	t.Helper()
 	l := newLoop(t, 1)
 	l.ask(g, name)
