@@ -10,7 +10,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// cookieOf asks with a cookie, and returns the one that comes back.
+// cookieOf sends a query with a cookie, and returns the one in the response.
 func cookieOf(t *testing.T, addr, cookie string) string {
 	t.Helper()
 	m := new(dns.Msg).SetQuestion("plain.example.", dns.TypeA)
@@ -28,8 +28,8 @@ func cookieOf(t *testing.T, addr, cookie string) string {
 	return ""
 }
 
-// Two servers with the same secrets know each other's cookies, a secret that
-// is replaced is good for a while, and a broken file changes nothing.
+// TestCookies: two servers with the same secrets accept each other's cookies, a
+// secret that was replaced is valid for a while, and a broken file changes nothing.
 func TestCookies(t *testing.T) {
 	const client = "0102030405060708"
 	one, two := newWorld(t), newWorld(t)

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestFewDescriptors: where there are no more descriptors, connections wait or
-// are refused, queries by UDP are answered as before, from the cache and from
-// upstream, and when there are some again all is as it was.
+// TestFewDescriptors: while the process can open no more files, connections wait or
+// are refused, and queries over UDP are answered as before, from the cache and from
+// upstream. Afterwards everything works again.
 func TestFewDescriptors(t *testing.T) {
 	w := newWorld(t)
 	p := start(t, w.dir)

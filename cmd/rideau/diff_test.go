@@ -9,7 +9,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestDryRun: what a reload would change is told, and nothing is changed.
+// TestDryRun: the reply says what a reload would change, and nothing changes.
 func TestDryRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -18,7 +18,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// publisher is an HTTPS server with one list, whose certificate lies in the world's ca.pem.
+// publisher is an HTTPS server with one list. Its certificate is in the world's ca.pem.
 type publisher struct {
 	*httptest.Server
 	mu      sync.Mutex
@@ -68,7 +68,7 @@ func (p *publisher) publish(etag, text string) {
 	p.etag, p.text, p.answer = etag, text, nil
 }
 
-// break answers otherwise from now on.
+// breaks replaces the server's handler.
 func (p *publisher) breaks(h http.HandlerFunc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -81,7 +81,7 @@ func (p *publisher) sent() (full, matched int) {
 	return p.full, p.matched
 }
 
-// remote writes a configuration with the list feed beside list.txt; keys are more of the feed.
+// remote writes a configuration with list.txt and the list feed, which has a URL; keys are more keys of the feed.
 func (w *world) remote(url, keys string, change ...func(*settings)) {
 	w.t.Helper()
 	w.config(append(change, func(s *settings) {
@@ -95,8 +95,8 @@ func (w *world) remote(url, keys string, change ...func(*settings)) {
 
 const feedText = "one.example\nsecond.example\nthree.example\n"
 
-// TestFeed goes with a list from elsewhere through its life: fetched at the start, unchanged, changed, refused for many reasons, taken by
-// force, and read from its copy when there is no network.
+// TestFeed: the life of a list with a URL: fetched at the start, unchanged, changed, refused for many reasons, accepted by
+// force, and read from its last good copy when there is no network.
 func TestFeed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -117,7 +117,7 @@ func TestFeed(t *testing.T) {
 		t.Errorf("user agents %v", pub.agents)
 	}
 
-	// Unchanged: by its tag, and by its content.
+	// Unchanged, by its ETag and by its content.
 	before := p.metric("rideau_policy_generation")
 	if code, r := p.reload("?fetch=true"); code != http.StatusOK || r.Changed {
 		t.Errorf("%d %+v", code, r)
@@ -143,7 +143,7 @@ func TestFeed(t *testing.T) {
 	}
 	is("third.example", blocked)
 
-	// Refused, for each of these reasons, and what was there goes on.
+	// Refused, for each of these reasons: the old version stays in force.
 	for name, h := range map[string]http.HandlerFunc{
 		"web page":  func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<html><body>sign in</body></html>") },
 		"empty":     func(w http.ResponseWriter, r *http.Request) {},
@@ -176,11 +176,11 @@ func TestFeed(t *testing.T) {
 	if _, text := p.get("/readyz"); !strings.Contains(text, "last good copy of list feed") {
 		t.Errorf("readyz: %s", text)
 	}
-	// A change of one's own goes through whatever feeds do.
+	// A change of the configuration is accepted whatever feeds do.
 	w.replace("list.txt", "banned.example\nplain.example\n")
 	p.becomes(time.Now(), "plain.example", blocked)
 
-	// By force, what shrank is taken, and is the last good copy from then on.
+	// By force, a list that shrank is accepted, and is the last good copy from then on.
 	pub.publish(`"4"`, "one.example\n")
 	if code, _ := p.reload("?fetch=true"); code != http.StatusUnprocessableEntity {
 		t.Errorf("shrunk: %d", code)
@@ -198,7 +198,7 @@ func TestFeed(t *testing.T) {
 	}
 	p.stop()
 
-	// Without a network the copy serves, and so it does for check.
+	// Without a network the copy is used, also by check.
 	pub.Close()
 	p = start(t, w.dir)
 	is("one.example", blocked)
@@ -217,7 +217,7 @@ func TestFeed(t *testing.T) {
 	}
 }
 
-// runRideau runs a command that ends, and returns its code and what it printed.
+// runRideau runs a command that ends, and returns its exit code and its output.
 func runRideau(t *testing.T, dir string, args ...string) (int, string) {
 	t.Helper()
 	cmd := rideau(t.Context(), dir, args...)
@@ -228,7 +228,7 @@ func runRideau(t *testing.T, dir string, args ...string) (int, string) {
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// TestFeedWithoutCopy: a start that can have the list from nowhere ends, in bounded time, and says what to do; so it does with a copy that is damaged.
+// TestFeedWithoutCopy: a start that cannot get the list fails in bounded time, and says what to do; it does the same if the copy is damaged.
 func TestFeedWithoutCopy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -243,7 +243,7 @@ func TestFeedWithoutCopy(t *testing.T) {
 	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml"); code != exitFailure || !strings.Contains(out, "404") {
 		t.Errorf("fetch: %d %s", code, out)
 	}
-	// The files of this machine do not matter for it.
+	// The other files of the configuration do not matter to fetch.
 	w.move("list.txt", "list.away")
 	pub.publish("", feedText)
 	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml"); code != exitOK || !strings.Contains(out, "unchanged") {
@@ -285,7 +285,7 @@ func TestFeedWithoutCopy(t *testing.T) {
 	if code, out := runRideau(t, w.dir, "check", "--config", "rideau.yaml"); code != exitOK || !strings.Contains(out, "was not fetched yet") {
 		t.Errorf("check: %d %s", code, out)
 	}
-	// When the network comes while the start waits, it goes on.
+	// If the network works again while the start waits, the start succeeds.
 	time.AfterFunc(500*time.Millisecond, func() { pub.publish("", feedText) })
 	p = start(t, w.dir)
 	if got := outcome(p.ask("udp", "second.example", dns.TypeA)); got != blocked {
@@ -293,7 +293,7 @@ func TestFeedWithoutCopy(t *testing.T) {
 	}
 }
 
-// TestSignedFeed: a signature has to be right, and a serial never goes back.
+// TestSignedFeed: a signature must be valid, and a serial never decreases.
 func TestSignedFeed(t *testing.T) {
 	t.Parallel()
 	public, private, err := minisign.GenerateKey(nil)
@@ -344,7 +344,7 @@ func TestSignedFeed(t *testing.T) {
 		t.Errorf("serial %v", n)
 	}
 	p.stop()
-	// Nor does it go back over a restart.
+	// It does not decrease over a restart either.
 	publish(feedText, feedText, 7)
 	p = start(t, w.dir)
 	fetchAgain("serial back after a restart", 422, "older version")
@@ -353,7 +353,7 @@ func TestSignedFeed(t *testing.T) {
 	}
 }
 
-// TestPinnedFeed: what is not the content that was pinned is not used, not even by force.
+// TestPinnedFeed: content with another digest than sha256 is not used, not even by force.
 func TestPinnedFeed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -365,7 +365,7 @@ func TestPinnedFeed(t *testing.T) {
 	}
 }
 
-// TestProtectedNames: a list from elsewhere cannot block them, a file can if it says so, and what stands in the configuration always can.
+// TestProtectedNames: a list with a URL cannot block them, a file can with may_block_protected, and names in the configuration always can.
 func TestProtectedNames(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -400,7 +400,7 @@ func TestProtectedNames(t *testing.T) {
 	is("plain.example", passed)
 }
 
-// TestFolderList: files that come, change and go count as changes, each under its own name; and a start with an empty folder has the copy.
+// TestFolderList: files that are added, changed and removed are changes, each under its own name; and a start with an empty folder uses the copy.
 func TestFolderList(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -452,7 +452,7 @@ func TestFolderList(t *testing.T) {
 	}
 }
 
-// TestFileCopy: a start with a file that is gone, cut off, or not to be parsed serves its last good copy; a damaged copy it does not.
+// TestFileCopy: a start with a file that is missing, truncated or invalid uses its last good copy, unless that is damaged.
 func TestFileCopy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -485,7 +485,7 @@ func TestFileCopy(t *testing.T) {
 	}
 }
 
-// TestNoRebuild: a reload that finds nothing new makes no new policy, and says when it looked.
+// TestNoRebuild: a reload without a change makes no new policy, and the metrics say when it was.
 func TestNoRebuild(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -507,7 +507,7 @@ func TestNoRebuild(t *testing.T) {
 	}
 }
 
-// TestStateDir: with a list from elsewhere the folder has to be writable; without one it need not be.
+// TestStateDir: with a list that has a URL the folder must be writable; without one it need not be.
 func TestStateDir(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -521,7 +521,7 @@ func TestStateDir(t *testing.T) {
 	p.logs(time.Now(), "no last good copies of lists are kept")
 }
 
-// TestIncludes: what a policy zone includes belongs to the list: it is watched, kept, and has to be in the list's folder.
+// TestIncludes: files that a policy zone includes belong to the list: they are watched and copied, and must be in the list's folder.
 func TestIncludes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -551,7 +551,7 @@ func TestIncludes(t *testing.T) {
 	w.write("zones/zone", soa+"$INCLUDE ../list.txt\n")
 	p.logs(time.Now(), `reload refused because of.*zones/zone:4: .INCLUDE.*own folder`)
 	p.stop()
-	// A start has the copies of both.
+	// A start uses the copies of both.
 	if err := os.RemoveAll(w.path("zones/more")); err != nil {
 		t.Fatal(err)
 	}
@@ -564,8 +564,8 @@ func TestIncludes(t *testing.T) {
 	}
 }
 
-// TestFeedByName: the name of a list's server is looked up at the upstream servers, or at those of fetch.bootstrap, and never at this rideau, which bans
-// it.
+// TestFeedByName: the address of a list's server comes from the upstream servers, or from those of fetch.bootstrap, and never from this rideau, which bans
+// the name.
 func TestFeedByName(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -599,7 +599,7 @@ func TestFeedByName(t *testing.T) {
 	}
 }
 
-// TestFeedUnasked: a new version is taken up though nobody asks for it; and one that comes while a file is broken, once that is mended.
+// TestFeedUnasked: a new version takes effect without a request; a version that comes while a file is broken takes effect when that is repaired.
 func TestFeedUnasked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestFullDisk: when there is no room for a new version the old one serves, now and after a restart, and the configuration can be
+// TestFullDisk: if the disk has no space for a new version, the old one stays in force, also after a restart, and the configuration can be
 // changed all the same.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
@@ -45,7 +45,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	is("second.example", blocked)
 	is("third.example", passed)
-	// Not an octet is left.
+	// No octet is left.
 	fill, err := os.Create(w.path("state/fill"))
 	if err != nil {
 		t.Fatal(err)
@@ -64,8 +64,8 @@ func TestFullDisk(t *testing.T) {
 	is("third.example", passed)
 }
 
-// A start that has a last good copy of each list does without a folder that can be written: a broken disk is no reason for a network to be
-// without names. One that lacks a copy says that it cannot write there.
+// TestStartWithFolderReadOnly: a start that has a last good copy of each list needs no writable folder: a broken disk must not leave a network
+// without DNS. A start that lacks a copy fails, and says that it cannot write there.
 func TestStartWithFolderReadOnly(t *testing.T) {
 	w := newWorld(t)
 	pub := newPublisher(w)

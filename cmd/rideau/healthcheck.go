@@ -88,7 +88,7 @@ func opsAddress(c *call) string {
 	if err == nil {
 		return cfg.Ops.Listen
 	}
-	fmt.Fprintf(c.stderr, "rideau %s: asking all the same: %v\n", c.Name(), err)
+	fmt.Fprintf(c.stderr, "rideau %s: the configuration has an error, and is used for ops.listen alone: %v\n", c.Name(), err)
 	if setup.Regular(path) == nil {
 		if text, err := os.ReadFile(path); err == nil {
 			if m := opsListen.FindSubmatch(text); m != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// From one address of the machine to all of them, on the same port: what a
-// first configuration grows into. No query is lost meanwhile.
+// TestListenEverywhere changes from one address of the machine to all of them, on
+// the same port, as many configurations do. No query is lost meanwhile.
 func TestListenEverywhere(t *testing.T) {
 	w := newWorld(t)
 	one := freeAddress(t, "127.0.0.1")
@@ -37,8 +37,8 @@ func TestListenEverywhere(t *testing.T) {
 	}
 }
 
-// An address that is taken out and put back at once is served again, even
-// while a query that came to it still waits.
+// TestListenAgain: an address that is removed and added again at once is served
+// again, even while a query to the old socket is pending.
 func TestListenAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -76,7 +76,7 @@ func TestListenAgain(t *testing.T) {
 	}
 }
 
-// Two addresses whose ports the kernel chooses are two.
+// TestTwoFreePorts: two addresses with port 0 get two ports.
 func TestTwoFreePorts(t *testing.T) {
 	w := newWorld(t)
 	w.config(func(s *settings) { s.listen = append(s.listen, "127.0.0.1:0") })

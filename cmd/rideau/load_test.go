@@ -19,10 +19,10 @@ import (
 )
 
 // TestReloadUnderLoad changes the policy a thousand times while clients query
-// without a pause. Every query is answered; a name that is always banned is
-// never answered otherwise; a name that is banned every other time is answered
-// as one of the two policies says and, once a reload is confirmed, as the new
-// one; and neither memory nor goroutines nor open files become more.
+// without a pause. Every query is answered; a name that is always banned is always
+// blocked; a name that is banned every other time is answered by one of the two
+// policies and, once a reload is confirmed, by the new one; and memory, goroutines
+// and open files do not grow.
 func TestReloadUnderLoad(t *testing.T) {
 	reloads := 1000
 	if testing.Short() {
@@ -88,7 +88,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	flat(t, usage)
 }
 
-// flat fails the test if the last quarter took more than the second.
+// flat fails the test if the last quarter used more than the second.
 func flat(t *testing.T, usage []footprint) {
 	t.Helper()
 	if len(usage) < 8 {
@@ -121,10 +121,10 @@ func flat(t *testing.T, usage []footprint) {
 	}
 }
 
-// footprint is what a process takes.
+// footprint is what a process uses.
 type footprint struct{ heap, goroutines, files float64 }
 
-// footprint collects garbage first.
+// footprint measures after a garbage collection.
 func (p *process) footprint() footprint {
 	p.t.Helper()
 	code, profile := p.get("/debug/pprof/heap?gc=1&debug=1")
@@ -139,25 +139,25 @@ func (p *process) footprint() footprint {
 	return footprint{heap, p.metric("go_goroutines"), p.metric("process_open_fds")}
 }
 
-// load is clients that check what they are answered.
+// load is clients that check their answers.
 type load struct {
 	t    *testing.T
 	addr string
-	// epoch is odd while a reload runs; between, half of it is the number of
+	// epoch is odd while a reload runs. Otherwise half of it is the number of
 	// reloads, and if that is odd second.example is banned.
 	epoch               atomic.Uint64
 	answered, confirmed atomic.Uint64
 }
 
-// outstanding is a query that waits for its answer.
+// outstanding is a query without an answer yet.
 type outstanding struct {
 	name  string
 	epoch uint64 // when it was sent
 }
 
 // client sends a query every two milliseconds until stop, and waits for the
-// last answers. At most 32 queries are under way, so that no buffer on the way
-// can run over and no query can be lost but by Rideau.
+// last answers. At most 32 queries are outstanding, so that no buffer can
+// overflow, and only Rideau can lose a query.
 func (l *load) client(network string, number int, stop <-chan struct{}) {
 	c, err := net.Dial(network, l.addr)
 	if err != nil {
@@ -201,7 +201,7 @@ func (l *load) client(network string, number int, stop <-chan struct{}) {
 	}
 }
 
-// receive takes and checks answers until the connection is closed.
+// receive checks answers until the connection is closed.
 func (l *load) receive(network string, conn *dns.Conn, w *window) {
 	for {
 		m, err := conn.ReadMsg()
@@ -223,7 +223,7 @@ func (l *load) receive(network string, conn *dns.Conn, w *window) {
 	}
 }
 
-// window is a client's queries that wait for their answers.
+// window has a client's outstanding queries.
 type window struct {
 	room    chan struct{} // holds a token for each
 	mu      sync.Mutex    // guards pending
@@ -244,8 +244,8 @@ func (w *window) take(id uint16) (outstanding, bool) {
 	return q, ok
 }
 
-// await waits until all queries have their answers, for longer than Rideau
-// gives its upstreams.
+// await waits until all queries are answered, for longer than Rideau waits for
+// its upstreams.
 func (w *window) await(t *testing.T, network string) {
 	for end := time.Now().Add(7 * time.Second); len(w.room) > 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -257,8 +257,8 @@ func (w *window) await(t *testing.T, network string) {
 	}
 }
 
-// name is what a client asks for next: a mix of banned names, those in the
-// cache, and those that nobody asked for yet.
+// name returns the next name that a client queries: banned names, names in the
+// cache, and names that were never queried.
 func (l *load) name(client, i int) string {
 	switch i % 16 {
 	case 0:
@@ -275,7 +275,7 @@ func (l *load) name(client, i int) string {
 	return "second.example."
 }
 
-// check holds an answer to what the policy at the time says.
+// check compares an answer with the policy of that time.
 func (l *load) check(network string, q outstanding, now uint64, m *dns.Msg) {
 	l.answered.Add(1)
 	got := outcome(m)

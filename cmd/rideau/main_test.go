@@ -18,8 +18,8 @@ import (
 	"rideau/resolver/resolvertest"
 )
 
-// TestMain lets the test's own binary be the program: under the name rideau it
-// is one, built with the race detector if the tests are.
+// TestMain lets the test's own binary run as the program, under the name rideau. It
+// is built with the race detector if the tests are.
 func TestMain(m *testing.M) {
 	if _, set := os.LookupEnv("GORACE"); !set {
 		// Under the race detector a process waits a second at its end.
@@ -28,10 +28,10 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"rideau": main, "reflector": reflect})
 }
 
-// TestScript runs the scripts in testdata/script. They have, beside the
-// commands of testscript and the program itself, those of scriptCommands, and
-// two variables: $UPSTREAM is a resolver's address, $SILENT that of one which
-// never answers.
+// TestScript runs the scripts in testdata/script. In addition to the commands of
+// testscript and the program itself they have those of scriptCommands, and two
+// variables: $UPSTREAM is the address of a resolver, $SILENT that of one which never
+// answers.
 func TestScript(t *testing.T) {
 	up, silent := new(resolvertest.Upstream), new(resolvertest.Upstream)
 	up.Start(t)
@@ -65,7 +65,7 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	}
 }
 
-// scriptExits is: exits CODE COMMAND [ARGUMENT...]. The command ends with that
+// scriptExits is: exits CODE COMMAND [ARGUMENT...]. The command ends with this exit
 // code.
 func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
@@ -86,9 +86,9 @@ func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptJSON is: json PATH VALUE. What was printed last is JSON, and has that
-// value there. The parts of a path stand between dots; an element of an array
-// goes by its number, and "len" is how many there are.
+// scriptJSON is: json PATH VALUE. The last output is JSON, and has this value at the
+// path. Dots separate the parts of a path; an element of an array has its index, and
+// "len" is the length.
 func scriptJSON(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: json PATH VALUE")
@@ -123,8 +123,7 @@ func scriptJSON(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptFreePort is: freeport VARIABLE... Each becomes a port of 127.0.0.1
-// that nobody has.
+// scriptFreePort is: freeport VARIABLE... Each is set to a free port of 127.0.0.1.
 func scriptFreePort(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
 		p, err := freePort("127.0.0.1")
@@ -142,8 +141,8 @@ func scriptExpand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptEventually is: [!] eventually COMMAND [ARGUMENT...]. The command
-// succeeds, or with ! fails, within five seconds, though perhaps not at once.
+// scriptEventually is: [!] eventually COMMAND [ARGUMENT...]. The command is repeated
+// until it succeeds, or with ! until it fails, for five seconds at most.
 func scriptEventually(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 0 {
 		ts.Fatalf("usage: [!] eventually COMMAND [ARGUMENT...]")
@@ -169,9 +168,9 @@ func scriptQuiet(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// freePort finds a port that is free for UDP and TCP. Another process could
-// take it before it is used, which the kernel makes unlikely by not offering
-// it again soon.
+// freePort finds a port that is free for UDP and TCP. Another process could bind it
+// before it is used; that is unlikely, since the kernel does not choose it again
+// soon.
 func freePort(host string) (int, error) {
 	var last error
 	for range 20 {

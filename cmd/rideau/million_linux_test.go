@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// millionNames is a list of a million names, the same each time.
+// millionNames returns a list of a million names, the same each time.
 func millionNames() string {
 	const n = 1_000_000
 	rng := rand.New(rand.NewPCG(7, 8))
@@ -32,7 +32,7 @@ func millionNames() string {
 	return b.String()
 }
 
-// status is a figure of a process's memory, in octets.
+// status returns a figure of a process's memory, in octets.
 func (p *process) status(field string) int {
 	p.t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
@@ -52,7 +52,7 @@ func (p *process) status(field string) int {
 	return 0
 }
 
-// resetPeak lets VmHWM begin anew.
+// resetPeak resets VmHWM, the peak of memory.
 func (p *process) resetPeak() {
 	p.t.Helper()
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.cmd.Process.Pid), []byte("5"), 0); err != nil {
@@ -60,8 +60,8 @@ func (p *process) resetPeak() {
 	}
 }
 
-// TestMillionNamesRefreshed refreshes a list of a million names over HTTPS while clients query without a pause: nothing is lost, nothing
-// banned gets through, what did not change makes nothing anew, and the memory that a refresh takes beside what serves is bounded.
+// TestMillionNamesRefreshed refreshes a list of a million names over HTTPS while clients query without a pause: no query is lost, no banned
+// name is answered, an unchanged list makes no new policy, and a refresh uses a bounded amount of additional memory.
 func TestMillionNamesRefreshed(t *testing.T) {
 	if testing.Short() || raceDetector {
 		t.Skip("a million names take seconds, which -short leaves out")

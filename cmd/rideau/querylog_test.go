@@ -16,9 +16,9 @@ import (
 	"rideau/cmd/rideau/internal/reason"
 )
 
-// TestQueryLog: every query that ended is in the log with what became of it,
-// a rotated log is written anew after SIGHUP, a reload can turn it off and on,
-// and simulate reads it.
+// TestQueryLog: every finished query is in the log with its outcome, SIGHUP begins a
+// new file after a rotation, a reload turns the log off and on, and simulate reads
+// it.
 func TestQueryLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

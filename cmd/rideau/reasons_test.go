@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A reload that is refused says why it is, and not which lines were passed over in lists that are good enough.
+// TestRefusedForWhatIsWrong: a refused reload says why, and does not name the lines that were skipped in lists without an error.
 func TestRefusedForWhatIsWrong(t *testing.T) {
 	w := newWorld(t)
 	w.write("odd.txt", "odd.example\nno name\n")

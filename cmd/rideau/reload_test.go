@@ -15,8 +15,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// freeAddress is an address with a port that nobody has, for what cannot be
-// left to the kernel.
+// freeAddress returns an address with a free port, where the kernel cannot choose
+// the port.
 func freeAddress(t testing.TB, host string) string {
 	t.Helper()
 	port, err := freePort(host)
@@ -26,8 +26,8 @@ func freeAddress(t testing.TB, host string) string {
 	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
-// However a list is saved, it takes effect within a second, and a name that is
-// newly banned stops at once although it is in the cache.
+// TestWaysOfSaving: a list takes effect within a second, whatever way it is saved,
+// and a newly banned name is blocked at once although it is in the cache.
 func TestWaysOfSaving(t *testing.T) {
 	const with, without = "banned.example\nplain.example\n", "banned.example\nother.example\n"
 	const blockedPlain = blocked
@@ -61,8 +61,8 @@ func TestWaysOfSaving(t *testing.T) {
 	}
 }
 
-// A list that is written slowly, as over a network, is at no time served by
-// halves.
+// TestSlowWriter: a list that is written slowly, as over a network, is never used
+// half written.
 func TestSlowWriter(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -99,7 +99,7 @@ func TestSlowWriter(t *testing.T) {
 	}
 }
 
-// Reloads from all sides at once are done one after the other, and each of
+// TestManyReloadsAtOnce: reloads at the same time run one after the other, each of
 // them whole.
 func TestManyReloadsAtOnce(t *testing.T) {
 	t.Parallel()
@@ -128,8 +128,8 @@ func TestManyReloadsAtOnce(t *testing.T) {
 	}
 }
 
-// saveWithBackup is how vim saves with backupcopy=no: the old file becomes a
-// backup, the new one is written under its name, and the backup goes.
+// saveWithBackup saves as vim does with backupcopy=no: it renames the old file to a
+// backup, writes the new file, and removes the backup.
 func saveWithBackup(w *world, text string) {
 	w.move("list.txt", "list.txt~")
 	w.write("list.txt", text)
@@ -138,7 +138,7 @@ func saveWithBackup(w *world, text string) {
 	}
 }
 
-// saveDeleted leaves a moment without the file.
+// saveDeleted removes the file before it writes the new one.
 func saveDeleted(w *world, text string) {
 	if err := os.Remove(w.path("list.txt")); err != nil {
 		w.t.Fatal(err)
@@ -147,7 +147,7 @@ func saveDeleted(w *world, text string) {
 	w.write("list.txt", text)
 }
 
-// saveSameLength keeps size and time of modification as they were.
+// saveSameLength keeps the size and the time of modification.
 func saveSameLength(w *world, text string) {
 	info, err := os.Stat(w.path("list.txt"))
 	if err != nil {
@@ -159,8 +159,9 @@ func saveSameLength(w *world, text string) {
 	}
 }
 
-// Kubernetes mounts a ConfigMap as links to a link to a directory, and swaps
-// the link in the middle: configuration and lists change at one instant.
+// TestKubernetesVolume: Kubernetes mounts a ConfigMap as links to a link to a
+// directory, and replaces the link in the middle: configuration and lists change at
+// the same moment.
 func TestKubernetesVolume(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -197,7 +198,7 @@ func TestKubernetesVolume(t *testing.T) {
 	os.RemoveAll(w.path("..2026_01_01"))
 }
 
-// Without a watch, SIGHUP and POST /reload are what reloads.
+// TestReloadOnDemand: without a watch, only SIGHUP and POST /reload reload.
 func TestReloadOnDemand(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -228,7 +229,7 @@ func TestReloadOnDemand(t *testing.T) {
 	if code != http.StatusOK || !r.OK || !r.Changed || len(r.Lists) != 1 || r.Lists[0].Entries != 2 || len(r.Problems) != 0 {
 		t.Errorf("reload: %d %+v", code, r)
 	}
-	// It is in force when the reply comes.
+	// The policy is in force when the reply comes.
 	if got := outcome(p.ask("udp", "second.example", dns.TypeA)); got != blocked {
 		t.Errorf("after the reply: %s", got)
 	}
@@ -243,7 +244,7 @@ func TestReloadOnDemand(t *testing.T) {
 	}
 }
 
-// A saved configuration takes effect as a saved list does.
+// TestConfigurationChanges: a saved configuration takes effect as a saved list does.
 func TestConfigurationChanges(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -317,8 +318,8 @@ func TestConfigurationChanges(t *testing.T) {
 	}
 }
 
-// A reload that cannot be used changes nothing, and the log, the reply and the
-// metrics say why.
+// TestRefusedReloads: a refused reload changes nothing, and the log, the reply and
+// the metrics say why.
 func TestRefusedReloads(t *testing.T) {
 	w := newWorld(t)
 	w.config(func(s *settings) { s.more = "reload: {watch: false}" })
@@ -401,7 +402,7 @@ func TestRefusedReloads(t *testing.T) {
 	if n := p.metric(`rideau_list_reloads_total{list="list",result="failure"}`); n != 6 {
 		t.Errorf("rideau_list_reloads_total counts %v failures, want 6", n)
 	}
-	// For a person, the same in lines.
+	// As text, the same in lines.
 	if code, body := p.request(http.MethodPost, "/reload", ""); code != http.StatusUnprocessableEntity || !strings.HasPrefix(body, "not reloaded; the old policy goes on serving\nrideau.yaml:1: ") {
 		t.Errorf("text: %d %q", code, body)
 	}
@@ -413,7 +414,7 @@ func TestRefusedReloads(t *testing.T) {
 		return log, strings.Contains(log, "why=SIGHUP") && strings.Contains(log, "rideau.yaml:1: ")
 	})
 
-	// What is good again is taken.
+	// After a repair the list is accepted.
 	w.write("rideau.yaml", string(goodConfig))
 	if code, r := p.reload(""); code != http.StatusOK || !r.OK {
 		t.Errorf("good again: %d %+v", code, r)
@@ -423,7 +424,7 @@ func TestRefusedReloads(t *testing.T) {
 	}
 	holds("good again")
 
-	// Force takes what the guards hold back, but not what cannot be read.
+	// Force accepts what the guards refuse, but not what cannot be read.
 	w.write("list.txt", "# nothing\n")
 	if code, r := p.reload("?force=true"); code != http.StatusOK || !r.Changed {
 		t.Errorf("force: %d %+v", code, r)
@@ -437,8 +438,8 @@ func TestRefusedReloads(t *testing.T) {
 	}
 }
 
-// What is wrong on disk is looked at once, not for ever; and a list that comes
-// back is taken up.
+// TestWatchedFileComesBack: a broken file is read once, not again and again; and a
+// list that is restored takes effect.
 func TestWatchedFileComesBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

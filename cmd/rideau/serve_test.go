@@ -15,8 +15,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// What is banned is answered by policy and what is not from upstream, by UDP
-// and TCP alike, and the banner tells what serves.
+// TestServe: banned names are answered by policy and others from upstream, over UDP
+// and TCP alike, and the banner says what is served.
 func TestServe(t *testing.T) {
 	w := newWorld(t)
 	p := start(t, w.dir)
@@ -59,8 +59,8 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// ":53" stands for all addresses of the machine, of both families, on
-// one port; an answer comes from the address that was asked.
+// TestAllAddresses: ":53" stands for all addresses of the machine, of both families,
+// on one port; an answer comes from the address that was queried.
 func TestAllAddresses(t *testing.T) {
 	if c, err := net.ListenPacket("udp6", "[::1]:0"); err != nil {
 		t.Skipf("this machine has no IPv6: %v", err)
@@ -87,8 +87,8 @@ func TestAllAddresses(t *testing.T) {
 	}
 }
 
-// A second rideau on the same address must not share it in silence: it ends
-// with an error that says what is the matter, and the first goes on.
+// TestSecondInstance: a second rideau on the same address fails with an error that
+// says why, and the first goes on.
 func TestSecondInstance(t *testing.T) {
 	w := newWorld(t)
 	p := start(t, w.dir)
@@ -122,8 +122,8 @@ func TestSecondInstance(t *testing.T) {
 	}
 }
 
-// With a list that cannot be used nothing is bound: file and line are named,
-// and the exit code is 1.
+// TestStartWithBrokenList: with a list that cannot be used nothing is bound, the
+// error names file and line, and the exit code is 1.
 func TestStartWithBrokenList(t *testing.T) {
 	w := newWorld(t)
 	port := freeAddress(t, "127.0.0.1")
@@ -138,8 +138,8 @@ func TestStartWithBrokenList(t *testing.T) {
 	}
 }
 
-// SIGTERM lets a query that waits for upstream have its answer, and new ones
-// are not taken. It is not ready meanwhile.
+// TestTermDrains: after SIGTERM pending queries are answered, and new ones are not
+// read. /readyz says that rideau is not ready meanwhile.
 func TestTermDrains(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -181,7 +181,8 @@ func TestTermDrains(t *testing.T) {
 	}
 }
 
-// Ready is who has an upstream that answered. What is missing is said.
+// TestReady: rideau is ready if an upstream has answered; otherwise /readyz says what
+// is missing.
 func TestReady(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -200,12 +201,12 @@ func TestReady(t *testing.T) {
 		code, body := p.get("/readyz")
 		return body, code == http.StatusOK && body == "ready\n"
 	})
-	// One silence does not make it unready: that takes a minute.
+	// One missing answer does not make it unready; a minute without answers does.
 	w.upstream.SetDown(true)
 	if code, body := p.get("/readyz"); code != http.StatusOK {
 		t.Errorf("right after an answer: %d %q", code, body)
 	}
-	// A change of upstream to one that has never answered does.
+	// A change to an upstream that has never answered does at once.
 	w.other.SetDown(true)
 	w.config(func(s *settings) { s.upstream = w.other.Addr() })
 	if code, r := p.reload(""); code != http.StatusOK || !r.Changed {
@@ -223,7 +224,7 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// A ban begins and ends by itself, to the second.
+// TestBanByDate: a ban begins and ends by itself, to the second.
 func TestBanByDate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -255,7 +256,7 @@ func TestBanByDate(t *testing.T) {
 	}
 }
 
-// For machines the log is JSON, one object to a line.
+// TestLogJSON: with format: json every line of the log is a JSON object.
 func TestLogJSON(t *testing.T) {
 	w := newWorld(t)
 	w.config(func(s *settings) { s.level = "debug, format: json" })
@@ -279,7 +280,8 @@ func TestLogJSON(t *testing.T) {
 	}
 }
 
-// The token lets its bearer reload, and is told to nobody.
+// TestTokenIsSecret: a request with the token may reload, and nothing reveals the
+// token.
 func TestTokenIsSecret(t *testing.T) {
 	const secret = "correct-horse-battery-staple"
 	w := newWorld(t)

@@ -57,7 +57,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// rideau is the program with arguments, to be run in dir.
+// rideau returns the program with arguments, to run in dir.
 func rideau(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	exe, err := os.Executable()
 	if err != nil {
@@ -71,8 +71,8 @@ func rideau(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// start runs rideau with the configuration rideau.yaml in dir, and waits until
-// it serves. When the test ends it is stopped, and must have ended well.
+// start runs rideau with the configuration rideau.yaml in dir, and waits until it
+// serves. It is stopped when the test ends, and must end without an error.
 func start(t testing.TB, dir string) *process {
 	t.Helper()
 	p := &process{t: t, dir: dir, ended: make(chan struct{})}
@@ -129,7 +129,7 @@ func (p *process) signal(s os.Signal) {
 	}
 }
 
-// stop ends it, and fails the test if it does not end well.
+// stop ends it, and fails the test if it ends with an error.
 func (p *process) stop() {
 	p.t.Helper()
 	select {
@@ -173,8 +173,8 @@ func ask(network, addr, name string, qtype uint16) (*dns.Msg, error) {
 	return m, err
 }
 
-// outcome is a response in few words: its code, the addresses in it, and what
-// its extended error says.
+// outcome returns a response in few words: its code, its addresses, and its extended
+// DNS error.
 func outcome(m *dns.Msg) string {
 	out := []string{dns.RcodeToString[m.Rcode]}
 	for _, rr := range m.Answer {
@@ -204,9 +204,8 @@ func ede(m *dns.Msg) string {
 	return ""
 }
 
-// becomes waits until a name is answered like that, and logs how long it took
-// since began. The promise is a second; what a busy machine adds to that is
-// not held against it here.
+// becomes waits until a name has this outcome, and logs how long after began that
+// was. The promise is a second; here a busy machine may take longer.
 func (p *process) becomes(began time.Time, name, want string) {
 	p.t.Helper()
 	p.becomesAt(p.dns[0], began, name, want)
@@ -224,8 +223,7 @@ func (p *process) becomesAt(addr string, began time.Time, name, want string) {
 	})
 }
 
-// within waits until a thing is as wanted: three seconds, where the promise is
-// one.
+// within waits until ok returns true, for three seconds; the promise is one.
 func (p *process) within(began time.Time, what string, ok func() (string, bool)) {
 	p.t.Helper()
 	for {
@@ -241,7 +239,7 @@ func (p *process) within(began time.Time, what string, ok func() (string, bool))
 	}
 }
 
-// logs waits for a line of the log that fits.
+// logs waits for a line of the log that matches.
 func (p *process) logs(began time.Time, pattern string) {
 	p.t.Helper()
 	re := regexp.MustCompile("(?m)" + pattern)
@@ -303,8 +301,8 @@ func (p *process) reload(query string) (int, reply) {
 	return status, r
 }
 
-// metric is the value of a metric with exactly these labels, as it is written;
-// -1 if there is none.
+// metric returns the value of a metric with exactly these labels, in their order; -1
+// if there is none.
 func (p *process) metric(series string) float64 {
 	p.t.Helper()
 	_, text := p.get("/metrics")
@@ -320,7 +318,7 @@ func (p *process) metric(series string) float64 {
 	return -1
 }
 
-// world is a directory with a configuration, and the upstream it speaks of.
+// world is a directory with a configuration, and the two upstreams that it can name.
 type world struct {
 	t        testing.TB
 	dir      string
@@ -328,8 +326,8 @@ type world struct {
 	other    *resolvertest.Upstream
 }
 
-// answers is what the upstream of a world says; the other one says the same
-// with another address.
+// answers are those of the upstream of a world; the other one has the same with
+// another address.
 const answers = `
 . SOA
 plain.example A
@@ -348,7 +346,7 @@ slow.example A delay=700ms
 * *
 `
 
-// newWorld has the list list.txt, which the ban "ban" uses.
+// newWorld makes a world with the list list.txt, which the ban "ban" uses.
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), upstream: new(resolvertest.Upstream), other: new(resolvertest.Upstream)}
@@ -365,13 +363,13 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-// What a world's names are answered, banned.example only while nothing bans it.
+// The outcomes of a name that is not banned and of one that is.
 const (
 	passed  = "NOERROR 192.0.2.1"
 	blocked = `NXDOMAIN 15 "ban: The ban"`
 )
 
-// settings are what a world's configuration consists of.
+// settings are the parts of a world's configuration that tests change.
 type settings struct {
 	moreListen string // keys under listen, each with a comma before it
 	listen     []string
@@ -386,7 +384,7 @@ type settings struct {
 	bans       string // the ban's lists besides the first
 }
 
-// config writes the configuration, with what change changes.
+// config writes the configuration with changed settings.
 func (w *world) config(change ...func(*settings)) {
 	w.t.Helper()
 	w.write("rideau.yaml", w.configText(change...))
@@ -406,7 +404,7 @@ log: {level: %s}
 %s`, strings.Join(s.listen, `", "`), s.moreListen, s.upstream, s.probe, s.extraLists, s.mode, strings.TrimSuffix("list, "+s.bans, ", "), s.extra, s.level, s.more)
 }
 
-// asked is for within: whether the upstream was asked about a name.
+// asked returns an ok function for within: whether the upstream was asked for a name.
 func (w *world) asked(name string) func() (string, bool) {
 	return func() (string, bool) {
 		for _, q := range w.upstream.Queries() {
@@ -418,7 +416,7 @@ func (w *world) asked(name string) func() (string, bool) {
 	}
 }
 
-// path is where a file of the world's directory is.
+// path returns the path of a file in the world's directory.
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 
 // write writes a file in place.
@@ -437,15 +435,15 @@ func (w *world) move(from, to string) {
 	}
 }
 
-// replace writes a file beside and renames it into place, so that there is no
-// moment without one.
+// replace writes a new file and renames it into place, so that a complete file is
+// always there.
 func (w *world) replace(name, text string) {
 	w.t.Helper()
 	w.write(name+".new", text)
 	w.move(name+".new", name)
 }
 
-// listening reports whether somebody answers DNS at an address.
+// listening reports whether an address answers DNS.
 func listening(addr string) bool {
 	c, err := net.DialTimeout("tcp", addr, time.Second)
 	if err != nil {

@@ -42,7 +42,7 @@ func loggers() []logger {
 	}
 }
 
-// TestRealLogs: what the programs themselves write is read.
+// TestRealLogs: the logs that the programs write are read.
 func TestRealLogs(t *testing.T) {
 	for _, l := range loggers() {
 		t.Run(string(l.format), func(t *testing.T) {
@@ -109,7 +109,7 @@ func TestRealLogs(t *testing.T) {
 	}
 }
 
-// readLogOf reads a log but for the queries that waited for the start.
+// readLogOf reads a log, without the queries that waited for the start.
 func readLogOf(t *testing.T, file string) (out []string, stats querylog.Stats) {
 	t.Helper()
 	f, err := os.Open(file)

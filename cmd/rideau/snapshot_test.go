@@ -10,8 +10,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestSnapshot: what was cached is there after a restart, under the policy of
-// the new start, unless others are asked; and no snapshot keeps it from starting.
+// TestSnapshot: the cache is restored after a restart, under the policy of the new
+// start, unless the upstreams have changed; and a broken snapshot does not prevent a
+// start.
 func TestSnapshot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -34,7 +35,7 @@ func TestSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// The upstream is gone, and a ban has come.
+	// The upstream is down, and there is a new ban.
 	w.upstream.SetDown(true)
 	w.write("list.txt", "banned.example\nsecond.example\n")
 	w.write("cache.bin.123.tmp", "left over")
@@ -51,7 +52,7 @@ func TestSnapshot(t *testing.T) {
 	}
 	p.stop()
 
-	// What cannot be used is told, and is replaced at the end.
+	// A snapshot that cannot be used is logged, and is replaced at the end.
 	w.upstream.SetDown(false)
 	for what, text := range map[string]string{"": "", "cut": string(good[:len(good)-3]), "other": strings.Repeat("x", 1000)} {
 		w.write("cache.bin", text)
@@ -71,7 +72,7 @@ func TestSnapshot(t *testing.T) {
 	if got := outcome(p.ask("udp", "plain.example", dns.TypeA)); got != "NOERROR 192.0.2.99" {
 		t.Errorf("with another upstream: %s", got)
 	}
-	// Where it cannot be written, that is a warning, too.
+	// If it cannot be written, there is a warning, too.
 	w.config(func(s *settings) { s.more, s.upstream = "cache: {snapshot: missing/cache.bin}\n", w.other.Addr() })
 	p.logs(time.Now(), `msg=reloaded`)
 	p.stop()

@@ -41,11 +41,11 @@ func Egress(cfg *config.Config, o EgressOptions) (p egress.Plan, warnings []stri
 	note("Configuration: %s.", o.Source)
 	for _, u := range p.Upstreams {
 		if u.Addr().IsLoopback() {
-			note("The upstream %v is on Rideau's own machine: PUT IN BY HAND whom it asks.", u)
+			note("The upstream %v is on Rideau's own machine: PUT IN BY HAND the servers that it forwards to.", u)
 		}
 	}
 	if len(up.System) > 0 {
-		note("Upstreams named system are as resolv.conf had them here: %s.", strings.Trim(fmt.Sprint(up.System), "[]"))
+		note("The upstreams that the word system stands for come from this machine's resolv.conf: %s.", strings.Trim(fmt.Sprint(up.System), "[]"))
 	}
 	if p.Rideau = o.Rideau; len(p.Rideau) == 0 {
 		p.Rideau = served(cfg)
@@ -67,7 +67,7 @@ func Egress(cfg *config.Config, o EgressOptions) (p egress.Plan, warnings []stri
 		p.Public = append(p.Public, egress.Public{Operator: r.Operator, Addrs: r.Addrs})
 		for _, u := range p.Upstreams {
 			if slices.Contains(r.Addrs, u.Addr()) {
-				note("The upstream %v is also a public resolver, of %s: Rideau may ask it on that port, and nobody else.", u, r.Operator)
+				note("The upstream %v is also a public resolver, of %s: only Rideau may reach it, on that port.", u, r.Operator)
 			}
 		}
 	}

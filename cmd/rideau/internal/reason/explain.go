@@ -80,9 +80,9 @@ type DecidedBy struct {
 	Line  int    `json:"line"`
 }
 
-// Explain answers a question with the policy of a configuration. Nobody is
-// asked: the query goes to a resolver without an upstream, so that what is
-// explained is what clients get.
+// Explain answers a question with the policy of a configuration. It sends
+// nothing: a resolver without an upstream answers the query, so that the explanation
+// is what clients get.
 func Explain(cfg *config.Config, snap *blocklists.Snapshot, q Question) (*Explanation, error) {
 	upstreams, routes := setup.UpstreamNames(cfg)
 	st, err := resolver.NewState(resolver.StateOptions{Policy: snap, Clients: cfg.Clients.Allow, Routes: routes, UDPSize: 4096})

@@ -71,7 +71,7 @@ func (s *Server) reload(ctx context.Context, o ops.ReloadOptions) (ops.ReloadRes
 	return result, err
 }
 
-// begin reads the configuration and downloads the lists that it needs first, which blocks nobody. Then it locks mu. If another reload has
+// begin reads the configuration and downloads the lists that it needs first, which delays no other reload. Then it locks mu. If another reload has
 // meanwhile put a later reading in force, begin starts over, so that an old configuration never replaces a new one.
 func (s *Server) begin(ctx context.Context, o ops.ReloadOptions) (*change, error) {
 	for {
