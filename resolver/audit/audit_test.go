@@ -21,6 +21,7 @@ import (
 	"rideau/resolver/audit"
 	"rideau/resolver/cache"
 	"rideau/resolver/device"
+	"rideau/resolver/forward"
 	"rideau/resolver/upstream"
 	"rideau/resolver/wire"
 )
@@ -248,6 +249,34 @@ func TestReload(t *testing.T) {
 		want = append(want, fmt.Sprintf(`10.9.0.1 %sgroup wechat.com. 1 udp blocked 3 "%[1]sbanned-ban" false %[1]sbanned wechat.com.`, prefix))
 	}
 	same(t, "after reloads", w.texts(r), want...)
+}
+
+// TestRoutes: a record has the route of its query, and if a reload takes that
+// away while the query waits, the route of afterwards.
+func TestRoutes(t *testing.T) {
+	w := newWorld(t)
+	c := w.resolver.Stats().NewCounters()
+	r := w.log.NewReader(100)
+	r.Want(resolver.Finished)
+	plain := w.resolver.State()
+	routed, err := resolver.NewState(resolver.StateOptions{Policy: plain.Policy(), Upstream: address{}, UDPSize: 1232,
+		Clients: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		Routes:  []forward.Route{{Zones: []string{"corp.example", "10.in-addr.arpa"}, Upstream: address{}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.resolver.SetState(routed)
+	w.ask(c, w.query("host.corp.example.", "10.0.0.1"))
+	q := w.query("other.corp.example.", "10.0.0.1")
+	if _, o := w.resolver.Answer(nil, q); o.Kind != resolver.Pending {
+		t.Fatalf("%+v", o)
+	}
+	w.resolver.SetState(plain)
+	_, o := w.resolver.Resolve(context.Background(), nil, q)
+	c.Observe(q, o, time.Microsecond)
+	same(t, "routes", w.texts(r),
+		`10.0.0.1 all host.corp.example. 1 udp forwarded 0 "" false corp.example`,
+		`10.0.0.1 all other.corp.example. 1 udp forwarded 0 "" false default`)
 }
 
 // TestRecordingAllocatesNothing: neither with nor without a reader.
