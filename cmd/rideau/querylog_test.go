@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/cmd/rideau/internal/reason"
+	"rideau/resolver/resolvertest"
 )
 
 // TestQueryLog: every finished query is in the log with its outcome, SIGHUP begins a
@@ -58,9 +59,15 @@ func TestQueryLog(t *testing.T) {
 	if err := os.Rename(file, old); err != nil {
 		t.Fatal(err)
 	}
+	reloads := p.metric(`rideau_reloads_total{result="success"}`)
 	began = time.Now()
 	p.signal(syscall.SIGHUP)
 	p.within(began, "a new log", func() (string, bool) { _, err := os.Stat(file); return fmt.Sprint(err), err == nil })
+	// The file is made first, and written to only when nothing can fail any more.
+	p.within(began, "the reload", func() (string, bool) {
+		n := p.metric(`rideau_reloads_total{result="success"}`)
+		return fmt.Sprint(n), n > reloads
+	})
 	p.ask("udp", "localhost", dns.TypeAAAA)
 	holds(time.Now(), file, "localhost. AAAA udp special")
 	holds(time.Now(), old, want...)
@@ -89,5 +96,53 @@ func TestQueryLog(t *testing.T) {
 	}
 	if sim.Queries != 4 || sim.Changes[0].Queries != 1 || sim.Same.Special != 1 || sim.Logs[0].Unread+sim.Logs[1].Unread != 0 {
 		t.Errorf("%s", out)
+	}
+}
+
+// TestQueryLogAtStop: the log has every query that was answered, those included
+// that ended while the server stopped.
+func TestQueryLogAtStop(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.config(func(s *settings) { s.level = "info, queries: queries.log" })
+	p := start(t, w.dir)
+	w.upstream.Hold()
+	pending := make(chan *dns.Msg, 1)
+	go func() {
+		m := new(dns.Msg).SetQuestion("plain.example.", dns.TypeA)
+		c := dns.Client{Timeout: 10 * time.Second}
+		resp, _, _ := c.Exchange(m, p.dns[0])
+		pending <- resp
+	}()
+	p.within(time.Now(), "a query upstream", func() (string, bool) {
+		got := w.upstream.Queries()
+		return fmt.Sprint(got), slices.ContainsFunc(got, func(a resolvertest.Asked) bool { return a.Name == "plain.example." })
+	})
+	const blocked = 40
+	for range blocked {
+		p.ask("udp", "banned.example", dns.TypeA)
+	}
+	began := time.Now()
+	p.signal(syscall.SIGTERM)
+	p.logs(began, `msg="stopping`)
+	w.upstream.Release()
+	if resp := <-pending; resp == nil || resp.Rcode != dns.RcodeSuccess {
+		t.Errorf("the pending query got %v", resp)
+	}
+	select {
+	case <-p.ended:
+	case <-time.After(10 * time.Second):
+		t.Error("it did not stop")
+	}
+	text, err := os.ReadFile(filepath.Join(w.dir, "queries.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := string(text)
+	if n := strings.Count(log, `"outcome":"blocked"`); n != blocked {
+		t.Errorf("%d of %d blocked queries are in the log", n, blocked)
+	}
+	if n := strings.Count(log, `"name":"plain.example."`); n != 1 {
+		t.Errorf("the pending query is in the log %d times:\n%s", n, log)
 	}
 }
