@@ -8,7 +8,7 @@
 // eviction and an equal share of the bounds. Messages are stored in slabs and
 // records in an array; neither has pointers, so that the garbage collector has
 // almost nothing to scan. A full shard reuses memory and makes no garbage. A
-// look-up therefore copies the message while it holds the lock, which costs
+// lookup therefore copies the message while it holds the lock, which costs
 // some ten nanoseconds: no caller ever holds octets that the cache owns.
 package cache
 
@@ -70,8 +70,8 @@ type Options struct {
 	// (RFC 8767 section 4).
 	StaleTTL time.Duration
 
-	// PrefetchAfter is the number of look-ups after which an answer counts as
-	// popular. Shortly before a popular answer expires, one look-up reports
+	// PrefetchAfter is the number of lookups after which an answer counts as
+	// popular. Shortly before a popular answer expires, one lookup reports
 	// [Hit.Refresh]. Zero means never.
 	PrefetchAfter int
 	// NoCut turns off answering from the NXDOMAIN of a name above (RFC 8020).
@@ -99,7 +99,7 @@ const (
 	minShardBytes   = 1 << 20
 )
 
-// Freshness is what a look-up found.
+// Freshness is what a lookup found.
 type Freshness uint8
 
 // Values of Freshness.
@@ -109,7 +109,7 @@ const (
 	Expired                  // a response past its TTL, served stale; only GetStale finds it
 )
 
-// Hit describes what a look-up found. A miss has the zero Hit, except that EDE
+// Hit describes what a lookup found. A miss has the zero Hit, except that EDE
 // is -1.
 type Hit struct {
 	Freshness Freshness
@@ -118,7 +118,7 @@ type Hit struct {
 	Failure bool
 	// Refresh asks the caller to query upstream in the background: the answer
 	// is popular and expires soon or, with Failure, another attempt is due. One
-	// look-up reports it, the next does not.
+	// lookup reports it, the next does not.
 	Refresh bool
 	// Generation is the policy generation under which the message was last
 	// found clean.
@@ -134,7 +134,7 @@ type Hit struct {
 	serial uint32
 }
 
-// Cache stores responses. It is safe for concurrent use; look-ups, puts and all
+// Cache stores responses. It is safe for concurrent use; lookups, puts and all
 // other calls may overlap. It reads no clock: now is the caller's Unix time in
 // nanoseconds.
 type Cache struct {
@@ -272,7 +272,7 @@ func (c *Cache) get(dst []byte, k *Key, w *entryKey, denialsChecked bool, now in
 // GetStale serves the case that upstream failed: it appends an answer, positive
 // or negative, that expired no more than MaxStale ago, each TTL set to StaleTTL
 // (RFC 8767 sections 4 and 5), or, like Get, one that has not expired. It
-// ignores failures. Stats counts no look-up for it, as a Get came before.
+// ignores failures. Stats counts no lookup for it, as a Get came before.
 func (c *Cache) GetStale(dst []byte, k Key, now int64) ([]byte, Hit) {
 	w := k.entryKey()
 	if c.denials.any(&k) {
@@ -394,7 +394,7 @@ type Stats struct {
 	Misses     uint64 // of Get
 	Stale      uint64 // answers that GetStale returned after their TTL
 	Evictions  uint64 // entries removed to keep within the bounds
-	Collisions uint64 // look-ups that found another question with the same hash
+	Collisions uint64 // lookups that found another question with the same hash
 	Entries    int    // expired ones included, until evicted or replaced
 	Bytes      int64  // memory held
 	Cuts       uint64 // of Hits, those by the NXDOMAIN of a name above

@@ -15,7 +15,7 @@ import (
 // such an NXDOMAIN is stored for its own question only.
 
 // denials counts the stored denials by the number of labels of their names, so
-// that a look-up that missed does not search for what is not there.
+// that a lookup that missed does not search for what is not there.
 type denials struct {
 	all    atomic.Int32
 	labels [maxLabels + 1]atomic.Int32

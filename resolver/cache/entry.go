@@ -13,7 +13,7 @@ const (
 	flagPositive                   // has an answer of the type asked for
 	flagFailure                    // is a failure
 	flagNoted                      // has a later failure noted on it
-	flagRefresh                    // a look-up reported Hit.Refresh
+	flagRefresh                    // a lookup reported Hit.Refresh
 	flagDenial                     // of the key: denies a name, whatever the type
 )
 
@@ -61,7 +61,7 @@ type entry struct {
 	notedRcode uint8
 	flags      uint8
 	fails      uint8 // failures in a row, if it is or has one; stops at 255
-	hits       uint8 // look-ups that found it fresh; stops at 255
+	hits       uint8 // lookups that found it fresh; stops at 255
 }
 
 // matches reports whether e is stored under k: an equal hash does not prove it.

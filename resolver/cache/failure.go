@@ -86,7 +86,7 @@ func (c *Cache) retryDue(e *entry, now int64) bool {
 	return true
 }
 
-// prefetchDue counts a look-up of e, and reports, once, that e is popular and
+// prefetchDue counts a lookup of e, and reports, once, that e is popular and
 // that the last tenth of its lifetime has begun.
 func (c *Cache) prefetchDue(e *entry, now int64) bool {
 	if e.hits < math.MaxUint8 {

@@ -125,7 +125,7 @@ func TestRetry(t *testing.T) {
 	if n := refreshes(20, 30); n != 1 {
 		t.Errorf("%d refreshes in the 10 s after that", n)
 	}
-	// A look-up after the time for which the failures are remembered finds
+	// A lookup after the time for which the failures are remembered finds
 	// nothing.
 	for i, want := range []int64{20, 40, 60, 60} {
 		now += 100 * second
@@ -140,7 +140,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// Refresh is reported once for an answer, if there were enough look-ups, and
+// Refresh is reported once for an answer, if there were enough lookups, and
 // late in its lifetime.
 func TestPrefetch(t *testing.T) {
 	for _, after := range []int{0, 1, 3, 255, 1000} {

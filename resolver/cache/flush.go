@@ -23,7 +23,7 @@ func (c *Cache) Flush() (n int) {
 
 // FlushName removes everything about a name, whatever the type, and returns how
 // many entries there were: those of the name, those that reach it by aliases,
-// and denials of names above. It holds up look-ups for some dozen microseconds
+// and denials of names above. It holds up lookups for some dozen microseconds
 // at a time at the most.
 func (c *Cache) FlushName(name *wire.Name) (n int) { return c.flushIf(name, false) }
 

@@ -81,7 +81,7 @@ func put(t testing.TB, c *cache.Cache, k cache.Key, m *dns.Msg, now int64) bool 
 // stored returns what Put says of storing.
 func stored(_ []byte, ok bool) bool { return ok }
 
-// unpack decodes what a look-up appended.
+// unpack decodes what a lookup appended.
 func unpack(t testing.TB, msg []byte) *dns.Msg {
 	t.Helper()
 	m := new(dns.Msg)

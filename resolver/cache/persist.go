@@ -44,7 +44,7 @@ var (
 )
 
 // Save writes the stored answers, except failures and answers that can no
-// longer be served, and returns how many it wrote. Look-ups go on meanwhile.
+// longer be served, and returns how many it wrote. Lookups go on meanwhile.
 func (c *Cache) Save(w io.Writer, f Fingerprint, now int64) (n int, err error) {
 	sum := crc32.New(castagnoli())
 	out := bufio.NewWriterSize(io.MultiWriter(w, sum), 1<<16)

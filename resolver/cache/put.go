@@ -120,7 +120,7 @@ func echoes(msg []byte, k *Key) bool {
 }
 
 // encode appends msg to dst with id 0, the question in lower case, so that a
-// look-up compares octets, and the TTLs clamped; and the offset of each TTL to
+// lookup compares octets, and the TTLs clamped; and the offset of each TTL to
 // offsets. e.lifetime stays 0 if msg may not be stored.
 func (c *Cache) encode(dst, offsets []byte, e *entry, msg []byte, k *Key, r *wire.Response, what kind) (out, offs []byte) {
 	if r.MinTTL == 0 || what == negative && r.NegativeTTL == 0 {

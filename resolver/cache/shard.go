@@ -8,7 +8,7 @@ import (
 )
 
 // shard is a part of the cache. mu guards all of it, its octets included:
-// evicted octets are overwritten, so a look-up copies while it holds the lock.
+// evicted octets are overwritten, so a lookup copies while it holds the lock.
 // Its size is a multiple of two cache lines, so that no two shards share a
 // line.
 //
@@ -63,7 +63,7 @@ func (s *shard) find(h uint64, k *entryKey, now int64) *entry {
 }
 
 // exact is the number of entries from which on their order is exact only to a
-// second. Making an entry the newest costs more than the rest of a look-up, and
+// second. Making an entry the newest costs more than the rest of a lookup, and
 // a popular entry would be moved thousands of times a second.
 const exact = 256
 
