@@ -22,19 +22,25 @@ import (
 	"rideau/resolver/ops/metrics"
 )
 
-// change is a configuration on its way into force. Its steps make what is to serve, one after the other, and each may fail. Nothing that
-// serves, and no file, differs before Server.commit, which cannot fail. close undoes a change that is not committed.
+// change is a configuration that is not in force yet. A reload and the start take these steps, in this order:
+//
+//	read           the configuration, and a plan of its upstream servers
+//	fetch, Ensure  download lists; this blocks nobody
+//	prepare        make policy, upstreams, State, sockets and query log, each of which may fail
+//	commit         put them in force; this cannot fail
+//
+// Before commit nothing that serves differs, and no file. close undoes a change that is not committed.
 type change struct {
 	s     *Server
-	order uint64 // the place of this reading of the configuration among all
+	order uint64 // counts the readings of the configuration
 	cfg   *config.Config
 	plan  setup.UpstreamPlan
-	lists *source.Acquisition // nil before the configuration is known to be good
-	// options of the lists; Previous and SamePolicy are set by makePolicy.
+	lists *source.Acquisition // nil until the upstream servers are planned
+	// options has Force and Start; makePolicy adds the rest.
 	options   source.PrepareOptions
-	unfetched []ops.Problem
+	unfetched []ops.Problem // downloads that were asked for and failed
 
-	readLists bool // the report is about the configuration's lists
+	readLists bool // makePolicy was called, and report is about its lists
 	report    compile.Report
 	policy    *blocklists.Snapshot
 	slots     blocklists.Slots
@@ -45,7 +51,8 @@ type change struct {
 	committed bool
 }
 
-// reload puts the configuration and the lists that are there now in force as a whole, or changes nothing and says why.
+// reload reads the configuration and the lists, and puts them in force as a whole. If anything fails, nothing changes. The result has
+// Problems with an error, too.
 func (s *Server) reload(ctx context.Context, o ops.ReloadOptions) (ops.ReloadResult, error) {
 	c, err := s.begin(ctx, o)
 	defer s.mu.Unlock()
@@ -71,8 +78,8 @@ func (s *Server) reload(ctx context.Context, o ops.ReloadOptions) (ops.ReloadRes
 	return result, err
 }
 
-// begin reads the configuration and downloads the lists that it needs first, which delays no other reload. Then it locks mu. If another reload has
-// meanwhile put a later reading in force, begin starts over, so that an old configuration never replaces a new one.
+// begin reads the configuration, downloads what is missing, which delays no other reload, and then locks mu, also when it returns an error.
+// If another reload has put a later reading in force meanwhile, begin starts over: an old configuration never replaces a new one.
 func (s *Server) begin(ctx context.Context, o ops.ReloadOptions) (*change, error) {
 	for {
 		c, err := s.read()
@@ -92,7 +99,7 @@ func (s *Server) begin(ctx context.Context, o ops.ReloadOptions) (*change, error
 	}
 }
 
-// read reads the configuration and plans its upstream servers, which downloads need.
+// read reads the configuration, once for each reload, and plans its upstream servers. The change is never nil.
 func (s *Server) read() (*change, error) {
 	s.reading.Lock()
 	s.readings++
@@ -106,7 +113,7 @@ func (s *Server) read() (*change, error) {
 	return c, c.planLists()
 }
 
-// planLists plans the upstream servers and what lists to acquire.
+// planLists plans the upstream servers, and the lists, whose downloads need those servers.
 func (c *change) planLists() error {
 	var known []netip.AddrPort
 	if _, ups := c.s.current(); ups != nil {
@@ -179,13 +186,14 @@ func (c *change) bindSockets(context.Context) (err error) {
 	return err
 }
 
-// openQueryLog is the last step: it may make a file, which a failure of a later step would leave behind.
+// openQueryLog is the last step, since it may create a file: no later step can fail and leave it behind.
 func (c *change) openQueryLog(context.Context) (err error) {
 	c.queries, err = setup.OpenQueryLog(c.cfg)
 	return err
 }
 
-// commit puts a change in force. It cannot fail: a last good copy that cannot be written is a warning. s.mu is held, or nothing serves yet.
+// commit puts a change in force, and returns what it changed. It cannot fail: if a last good copy cannot be written, that is logged. s.mu is
+// held, or nothing serves yet.
 func (s *Server) commit(c *change) ops.ReloadResult {
 	c.committed = true
 	before, ups := s.current()
@@ -219,7 +227,7 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	return result
 }
 
-// result compares a change with the configuration, the upstream servers and the policy that serve. before is nil at the start.
+// result compares the change with what serves: the configuration, which is nil at the start, the upstream servers and the policy.
 func (c *change) result(before *config.Config, ups *setup.Upstreams, old *blocklists.Snapshot) ops.ReloadResult {
 	if before == nil {
 		return ops.ReloadResult{Changed: true}
@@ -252,7 +260,7 @@ func (c *change) close() {
 	}
 }
 
-// listResults says of each list of the configuration whether it could be read; it is empty if no list was read.
+// listResults returns, for each list of the configuration, whether it was read; nil if makePolicy was not called.
 func (c *change) listResults() []metrics.ListResult {
 	if !c.readLists {
 		return nil
@@ -305,6 +313,7 @@ func (s *Server) reloadAndLog(ctx context.Context, why string) {
 }
 
 // logReload logs the result of a reload.
+// logReload logs the result of a reload, and why there was one.
 func (s *Server) logReload(why string, result ops.ReloadResult, err error) {
 	if err != nil {
 		headline := []any{"why", why}
