@@ -17,32 +17,41 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.o.Started != nil {
 		s.o.Started(s.facts())
 	}
+	drain := s.serve()
+	close(s.started)
+	<-ctx.Done()
+	s.stop() // no reload begins any more
+	s.log.Info("stopping: pending queries are answered first")
+	drain()
+	s.saveCache()
+	s.queries.Use(nil)
+	s.log.Info("stopped")
+	return nil
+}
+
+// serve runs the tasks and the operators' HTTP. The function that it returns drains
+// the server: it returns when the pending queries are answered and recorded, and
+// everything that serve runs has ended.
+func (s *Server) serve() (drain func()) {
 	var tasks sync.WaitGroup
 	for _, t := range s.tasks() {
 		tasks.Go(func() { s.supervise(s.ctx, t) })
 	}
 	// The queries that end while the sockets drain are recorded, too.
 	recording, endRecording := context.WithCancel(context.WithoutCancel(s.ctx))
-	defer endRecording()
 	for _, t := range s.recordingTasks() {
 		tasks.Go(func() { s.supervise(recording, t) })
 	}
 	stopOps := s.serveOps()
-	close(s.started)
-	<-ctx.Done()
-	s.stop()
-	s.log.Info("stopping: pending queries are answered first")
-	if s.web != nil {
-		s.web.Drain()
+	return func() {
+		if s.web != nil {
+			s.web.Drain() // not ready any more
+		}
+		s.close()
+		stopOps()
+		endRecording()
+		tasks.Wait()
 	}
-	s.close()
-	stopOps()
-	endRecording()
-	tasks.Wait()
-	s.saveCache()
-	s.queries.Use(nil)
-	s.log.Info("stopped")
-	return nil
 }
 
 // task is work besides answering. run returns when its context ends.

@@ -234,3 +234,47 @@ func TestStartFails(t *testing.T) {
 		noneLeft(t, before)
 	}
 }
+
+// TestStopWhileStarting: a start that waits for a list ends with its context, and
+// so does a reload that waits for the start.
+func TestStopWhileStarting(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // it accepts connections, and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	folder := t.TempDir()
+	path := filepath.Join(folder, "rideau.yaml")
+	text := fmt.Sprintf(`
+listen: {addresses: ["127.0.0.1:0"]}
+upstream: {servers: [192.0.2.1]}
+lists: [{id: l, url: "http://%s/list", insecure_http: true}]
+bans: [{id: b, title: {en: B}, lists: [l]}]
+state: {dir: %s}
+`, silent.Addr(), filepath.Join(folder, "state"))
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	before := goroutines()
+	s := server.New(server.Options{Config: path, Log: new(syncBuffer), Started: func(server.Facts) { t.Error("it started") }})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended, reloaded := make(chan error, 1), make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	go func() {
+		_, err := s.Reload(t.Context(), "the test")
+		reloaded <- err
+	}()
+	conn, err := silent.Accept() // the start downloads the list
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("the start was cancelled, and Run returned no error")
+	}
+	if err := <-reloaded; err == nil {
+		t.Error("a reload of a server that never started succeeded")
+	}
+	noneLeft(t, before)
+}
