@@ -26,7 +26,7 @@ func (g *Group) Begin(a *Attempt, now time.Time) bool {
 		return false
 	}
 	if m.endpoint == nil {
-		m.leave()
+		m.Leave()
 		return false
 	}
 	*a = Attempt{g: g, m: m, sent: now, entered: true}
@@ -47,7 +47,7 @@ func (a *Attempt) Age(now time.Time) time.Duration { return now.Sub(a.sent) }
 func (a *Attempt) Leave() {
 	if a.entered {
 		a.entered = false
-		a.m.leave()
+		a.m.Leave()
 	}
 }
 
@@ -65,7 +65,7 @@ func (a *Attempt) AnsweredLate(took time.Duration) { a.g.heardOf(a.m, a.sent, to
 // unanswered notes that no response came within limit.
 func (a *Attempt) unanswered(limit time.Duration) {
 	a.m.failures[Timeout].Add(1)
-	a.m.rtt.Lost(limit)
+	a.m.RTT.Lost(limit)
 	a.g.missed(a.m, a.sent, ErrTimeout)
 }
 

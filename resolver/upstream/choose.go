@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+
+	"rideau/resolver/upstream/health"
 )
 
 // Strategy is how a group chooses the server to ask first. If that one does not
@@ -67,7 +69,7 @@ func (g *Group) choose() *member {
 		return g.chooseFastest()
 	}
 	for _, m := range g.members {
-		if m.ready() && m.enter(g.maxInFlight) {
+		if m.Ready() && m.Enter(g.maxInFlight) {
 			return m
 		}
 	}
@@ -86,7 +88,7 @@ func (g *Group) chooseWeighted() *member {
 		}
 		seen.add(at)
 		left--
-		if m := g.members[at]; m.ready() && m.enter(g.maxInFlight) {
+		if m := g.members[at]; m.Ready() && m.Enter(g.maxInFlight) {
 			return m
 		}
 	}
@@ -101,21 +103,21 @@ func (g *Group) chooseFastest() *member {
 	}
 	// A server without samples is measured by one request at a time.
 	for _, m := range g.members {
-		if (m.rtt.Cost() == 0 || m.is(Trial)) && !m.is(Down) && m.claim() && m.enter(g.maxInFlight) {
+		if (m.RTT.Cost() == 0 || m.Is(health.Trial)) && !m.Is(health.Down) && m.Claim() && m.Enter(g.maxInFlight) {
 			return m
 		}
 	}
 	for full := (memberSet{}); ; {
 		best := -1
 		for i, m := range g.members {
-			if m.is(Up) && !full.has(i) && (best < 0 || m.faster(g.members[best])) {
+			if m.Is(health.Up) && !full.has(i) && (best < 0 || m.faster(g.members[best])) {
 				best = i
 			}
 		}
 		if best < 0 {
 			return nil
 		}
-		if m := g.members[best]; m.enter(g.maxInFlight) {
+		if m := g.members[best]; m.Enter(g.maxInFlight) {
 			return m
 		}
 		full.add(best)
@@ -134,7 +136,7 @@ func (s *memberSet) add(i int)      { s[i/64] |= 1 << (i % 64) }
 // explore chooses by turns, whatever the speed.
 func (g *Group) explore(turn int) *member {
 	for i := range g.members {
-		if m := g.members[(turn+i)%len(g.members)]; m.ready() && m.enter(g.maxInFlight) {
+		if m := g.members[(turn+i)%len(g.members)]; m.Ready() && m.Enter(g.maxInFlight) {
 			return m
 		}
 	}
@@ -143,7 +145,7 @@ func (g *Group) explore(turn int) *member {
 
 // faster reports whether m is known to be faster than o.
 func (m *member) faster(o *member) bool {
-	mine, other := m.rtt.Cost(), o.rtt.Cost()
+	mine, other := m.RTT.Cost(), o.RTT.Cost()
 	return mine != 0 && (other == 0 || mine < other)
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/health"
 )
 
 // asked counts how often each was asked since the last call.
@@ -45,7 +46,7 @@ func TestWeighted(t *testing.T) {
 				ask(t, g, time.Millisecond, "")
 			}
 		}
-		if g.Stats()[0].Health != upstream.Down {
+		if g.Stats()[0].Health != health.Down {
 			t.Fatalf("got %+v", g.Stats()[0])
 		}
 		asked(f)
@@ -317,7 +318,7 @@ func TestInheritTimes(t *testing.T) {
 		fell(t, g, f)
 		f[0].say(0, "a")
 		running(t, g)
-		if s := g.Stats()[0].Health; s != upstream.Trial {
+		if s := g.Stats()[0].Health; s != health.Trial {
 			t.Fatalf("the first is %v", s)
 		}
 		for _, name := range []string{"fake", "other"} {

@@ -9,7 +9,7 @@ func (g *Group) Choose(took time.Duration) (addr string) {
 	if m == nil {
 		return ""
 	}
-	m.leave()
+	m.Leave()
 	g.heardOf(m, time.Now(), took, true)
 	g.hedgeAfter(m)
 	g.limit(m)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"rideau/resolver/upstream/acceptance"
+	"rideau/resolver/upstream/health"
+	"rideau/resolver/upstream/latency"
 	"rideau/resolver/wire"
 )
 
@@ -85,6 +87,25 @@ type Group struct {
 	budget   hedgeBudget
 }
 
+// record is what a group has measured of a server. It outlives the group: a
+// successor of the same name with the same server continues it.
+type record struct {
+	health.Record
+	requests      atomic.Uint64
+	failures      [reasons]atomic.Uint64
+	latency       latency.Histogram
+	probes        atomic.Uint64
+	probeFailures atomic.Uint64
+	hedges        atomic.Uint64
+	hedgeWins     atomic.Uint64
+}
+
+func newRecord() *record {
+	r := new(record)
+	r.Init()
+	return r
+}
+
 // member is a server in a group.
 type member struct {
 	server Server
@@ -156,7 +177,7 @@ func (g *Group) Inherit(old *Group) {
 			if g.name == old.name {
 				m.record, m.own, m.mismatches = o.record, false, o.countMismatches()
 			} else {
-				m.learn(o.record)
+				m.Learn(&o.record.Record)
 			}
 			break
 		}
@@ -175,7 +196,7 @@ func (g *Group) Close() {
 func (g *Group) LastAnswer() time.Time {
 	var last time.Time
 	for _, m := range g.members {
-		if t := m.lastAnswerTime(); t.After(last) {
+		if t := m.LastAnswer(); t.After(last) {
 			last = t
 		}
 	}
@@ -194,13 +215,13 @@ func (g *Group) Stats() []Stat {
 			Probes:        m.probes.Load(),
 			ProbeFailures: m.probeFailures.Load(),
 			Mismatches:    m.countMismatches(),
-			Healthy:       !m.is(Down),
-			Health:        Health(m.health.Load()),
-			LastAnswer:    m.lastAnswerTime(),
-			RTT:           m.rtt.Smoothed(),
-			P95:           m.rtt.P95(),
-			InFlight:      int(max(m.inFlight.Load(), 0)),
-			Busy:          m.busy.Load(),
+			Healthy:       !m.Is(health.Down),
+			Health:        m.Health(),
+			LastAnswer:    m.LastAnswer(),
+			RTT:           m.RTT.Smoothed(),
+			P95:           m.RTT.P95(),
+			InFlight:      m.InFlight(),
+			Busy:          m.Busy(),
 			Hedges:        m.hedges.Load(),
 			HedgeWins:     m.hedgeWins.Load(),
 		}
@@ -218,11 +239,11 @@ func (m *member) countMismatches() uint64 { return m.mismatches + m.server.Misma
 // that tells how long it takes.
 func (g *Group) heardOf(m *member, sent time.Time, took time.Duration, sample bool) {
 	if sample {
-		m.rtt.Observe(took)
+		m.RTT.Observe(took)
 	}
 	if took > g.attemptTimeout {
-		m.answeredLate()
-	} else if m.answered(sent, !m.is(Up) && g.noneUp()) {
+		m.AnsweredLate()
+	} else if m.Answered(sent, !m.Is(health.Up) && g.noneUp()) {
 		g.logger.Info("upstream answers again", "group", g.name, "upstream", m.server.Addr())
 	}
 }
@@ -230,7 +251,7 @@ func (g *Group) heardOf(m *member, sent time.Time, took time.Duration, sample bo
 // noneUp reports whether all servers are down or on trial.
 func (g *Group) noneUp() bool {
 	for _, m := range g.members {
-		if m.is(Up) {
+		if m.Is(health.Up) {
 			return false
 		}
 	}
@@ -241,14 +262,14 @@ func (g *Group) noneUp() bool {
 func (g *Group) missed(m *member, sent time.Time, why error) {
 	var silence time.Duration
 	if errors.Is(why, ErrTimeout) {
-		silence = unhealthyAfter * g.limit(m)
-		if m.lost() && g.hasBetter(m) && m.demote(g.probeInterval) {
+		silence = health.UnhealthyAfter * g.limit(m)
+		if m.Lost() && g.hasBetter(m) && m.Demote(g.probeInterval) {
 			g.logger.Warn("upstream loses too much; others are asked first until it does better",
 				"group", g.name, "upstream", m.server.Addr())
 			return
 		}
 	}
-	if m.unanswered(sent, silence, g.probeInterval) {
+	if m.Unanswered(sent, silence, g.probeInterval) {
 		g.logger.Warn("upstream does not answer; it is asked last until it does",
 			"group", g.name, "upstream", m.server.Addr(), "error", why)
 	}
@@ -258,9 +279,7 @@ func (g *Group) missed(m *member, sent time.Time, why error) {
 // what m loses.
 func (g *Group) hasBetter(m *member) bool {
 	for _, o := range g.members {
-		last := o.lastAnswer.Load()
-		known := last != never && o.now()-last < 3*int64(g.probeInterval)
-		if o != m && known && o.is(Up) && o.loss.Load() < m.loss.Load()/2 {
+		if o != m && o.LosesLess(&m.Record, g.probeInterval) {
 			return true
 		}
 	}
@@ -271,17 +290,17 @@ func (g *Group) hasBetter(m *member) bool {
 func (g *Group) limit(m *member) time.Duration {
 	switch {
 	case m.endpoint != nil && len(g.members) == 1:
-		return min(m.rtt.Limit(minSoleLimit, minSoleLimit), g.attemptTimeout)
+		return min(m.RTT.Limit(minSoleLimit, minSoleLimit), g.attemptTimeout)
 	case m.endpoint != nil:
-		return min(m.rtt.Limit(minLimit, firstLimit), g.attemptTimeout)
+		return min(m.RTT.Limit(minLimit, firstLimit), g.attemptTimeout)
 	}
-	return min(m.rtt.Limit(minStreamLimit, g.attemptTimeout), g.attemptTimeout)
+	return min(m.RTT.Limit(minStreamLimit, g.attemptTimeout), g.attemptTimeout)
 }
 
 // hedgeAfter is how long m is waited for before another server is asked beside
 // it; 0 if there is to be none, or there is no other.
 func (g *Group) hedgeAfter(m *member) time.Duration {
-	p95 := m.rtt.P95()
+	p95 := m.RTT.P95()
 	if !g.hedge || p95 == 0 || len(g.members) == 1 {
 		return 0
 	}

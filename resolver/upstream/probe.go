@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"rideau/resolver/upstream/health"
 )
 
 // Run probes the servers: at once all that have not answered yet, and then
@@ -22,8 +24,8 @@ func (g *Group) Run(ctx context.Context) {
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		for _, m := range g.members {
-			if m.silent(g.probeInterval) {
-				m.lastProbe.Store(m.now())
+			if m.Silent(g.probeInterval) {
+				m.Probed()
 				probes.Go(func() { g.sendProbe(ctx, m) })
 			}
 		}
@@ -44,7 +46,7 @@ func (g *Group) sendProbe(parent context.Context, m *member) {
 	switch {
 	case err == nil:
 		// What is in use is measured by what is asked for.
-		g.heardOf(m, sent, time.Since(sent), !m.is(Up) || m.rtt.Smoothed() == 0)
+		g.heardOf(m, sent, time.Since(sent), !m.Is(health.Up) || m.RTT.Smoothed() == 0)
 	case parent.Err() == nil:
 		m.probeFailures.Add(1)
 		g.missed(m, sent, err)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"rideau/resolver/upstream/health"
 	"rideau/resolver/wire"
 )
 
@@ -51,7 +52,7 @@ type race struct {
 type candidate struct {
 	m      *member
 	first  bool
-	health Health
+	health health.Health
 	order  int64 // among those of one health; lower is earlier
 	over   bool  // it has given its response, and is not asked again
 	asked  int
@@ -142,12 +143,12 @@ func (g *Group) newRace(ctx context.Context, query []byte, s *Started) *race {
 		first, r.done = s.m, s.done
 	}
 	for _, m := range g.members {
-		c := candidate{m: m, first: m == first, health: Health(m.health.Load())}
+		c := candidate{m: m, first: m == first, health: m.Health()}
 		switch {
-		case c.health == Down:
-			c.order = m.lastFail.Load()
+		case c.health == health.Down:
+			c.order = m.LastFailure()
 		case g.strategy == Fastest:
-			c.order = int64(m.rtt.Cost())
+			c.order = int64(m.RTT.Cost())
 		}
 		r.candidates = append(r.candidates, c)
 	}
@@ -200,7 +201,7 @@ func (r *race) proceed() {
 			return
 		}
 		r.launch(c)
-		for c.health == Down && r.fallback != nil || r.round == maxRounds {
+		for c.health == health.Down && r.fallback != nil || r.round == maxRounds {
 			if c = r.next(); c == nil {
 				return
 			}
@@ -232,7 +233,7 @@ func (r *race) hedgeAfter() time.Duration {
 // else the same, in case a datagram was lost.
 func (r *race) companion() *candidate {
 	for i := range r.candidates {
-		if c := &r.candidates[i]; c.asked == 0 && !c.over && c.health == Up {
+		if c := &r.candidates[i]; c.asked == 0 && !c.over && c.health == health.Up {
 			return c
 		}
 	}
@@ -254,7 +255,7 @@ func (r *race) hedge(c *candidate) {
 func (r *race) launch(c *candidate) bool {
 	if r.chosen == c.m {
 		r.chosen = nil
-	} else if !c.m.enter(r.g.maxInFlight) {
+	} else if !c.m.Enter(r.g.maxInFlight) {
 		c.over, r.busy = true, true
 		return false
 	}

@@ -105,7 +105,7 @@ func (r *race) resume(s *Started) bool {
 		return r.finish(s.a)
 	case Truncated:
 		s.a.stream, s.a.limit = true, r.g.attemptTimeout
-		s.m.inFlight.Add(1)
+		s.m.EnterAnyway()
 		s.a.entered = true
 		go r.run(s.a)
 	}

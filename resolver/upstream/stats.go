@@ -3,6 +3,7 @@ package upstream
 import (
 	"time"
 
+	"rideau/resolver/upstream/health"
 	"rideau/resolver/upstream/latency"
 )
 
@@ -42,7 +43,7 @@ type Stat struct {
 	// Mismatches are messages that were no response to what had been asked.
 	Mismatches uint64
 	Healthy    bool // it is not down
-	Health     Health
+	Health     health.Health
 	LastAnswer time.Time // zero: never
 	// RTT is the smoothed response time, P95 the 95th percentile of recent
 	// ones; 0 while not known.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/health"
 )
 
 // fell makes the first of two go down.
@@ -21,7 +22,7 @@ func fell(t *testing.T, g *upstream.Group, f []*fake) {
 	for range 2 {
 		ask(t, g, 0, "b")
 	}
-	if s := g.Stats()[0]; s.Health != upstream.Down || s.Healthy {
+	if s := g.Stats()[0]; s.Health != health.Down || s.Healthy {
 		t.Fatalf("got %+v", s)
 	}
 	asked(f)
@@ -43,7 +44,7 @@ func TestTrial(t *testing.T) {
 		f[1].say(100*time.Millisecond, "b")
 		running(t, g)
 		time.Sleep(20 * time.Millisecond)
-		if s := g.Stats()[0]; s.Health != upstream.Trial || !s.Healthy {
+		if s := g.Stats()[0]; s.Health != health.Trial || !s.Healthy {
 			t.Fatalf("after a probe: %+v", s)
 		}
 		for range 2 {
@@ -57,7 +58,7 @@ func TestTrial(t *testing.T) {
 				t.Fatalf("asked %v, want one on trial", n)
 			}
 		}
-		if s := g.Stats()[0]; s.Health != upstream.Up {
+		if s := g.Stats()[0]; s.Health != health.Up {
 			t.Fatalf("after two more answers: %+v", s)
 		}
 		ask(t, g, 10*time.Millisecond, "a")
@@ -74,11 +75,11 @@ func TestTrialByProbes(t *testing.T) {
 		fell(t, g, f)
 		f[0].say(0, "a")
 		running(t, g)
-		if s := g.Stats()[0]; s.Health != upstream.Trial {
+		if s := g.Stats()[0]; s.Health != health.Trial {
 			t.Fatalf("got %+v", s)
 		}
 		time.Sleep(7 * time.Second)
-		if s := g.Stats()[0]; s.Health != upstream.Up {
+		if s := g.Stats()[0]; s.Health != health.Up {
 			t.Errorf("got %+v", s)
 		}
 	})
@@ -94,7 +95,7 @@ func TestFlapping(t *testing.T) {
 		var held []time.Duration
 		for range 6 {
 			back := time.Now()
-			for g.Stats()[0].Health != upstream.Trial {
+			for g.Stats()[0].Health != health.Trial {
 				time.Sleep(100 * time.Millisecond)
 				if time.Since(back) > 10*time.Minute {
 					t.Fatal("it never comes back")
@@ -103,7 +104,7 @@ func TestFlapping(t *testing.T) {
 			held = append(held, time.Since(back))
 			f[0].say(0, "refuse")
 			ask(t, g, 0, "b")
-			if s := g.Stats()[0]; s.Health != upstream.Down {
+			if s := g.Stats()[0]; s.Health != health.Down {
 				t.Fatalf("after a failure on trial: %+v", s)
 			}
 			f[0].say(0, "a")
@@ -119,7 +120,7 @@ func TestFlapping(t *testing.T) {
 		for range 4 { // the second has to go down before
 			ask(t, g, 0, "a")
 		}
-		if s := g.Stats(); s[0].Health != upstream.Up {
+		if s := g.Stats(); s[0].Health != health.Up {
 			t.Errorf("the only one that answers: %+v", s[0])
 		}
 	})
@@ -142,15 +143,15 @@ func TestSlowerIsNotDown(t *testing.T) {
 			wg.Go(func() { ask(t, g, 4*time.Second, "a") })
 			time.Sleep(150 * time.Millisecond)
 		}
-		if s := g.Stats()[0]; s.Health != upstream.Up {
+		if s := g.Stats()[0]; s.Health != health.Up {
 			t.Errorf("when some have begun to take long: %+v", s)
 		}
 		time.Sleep(time.Second)
-		if s := g.Stats()[0]; s.Health != upstream.Down {
+		if s := g.Stats()[0]; s.Health != health.Down {
 			t.Errorf("while all looks lost: %+v", s)
 		}
 		wg.Wait()
-		if s := g.Stats()[0]; s.Health != upstream.Up {
+		if s := g.Stats()[0]; s.Health != health.Up {
 			t.Errorf("in the end: %+v", s)
 		}
 		ask(t, g, 4*time.Second, "a") // it is known how long it takes now
@@ -186,16 +187,16 @@ func TestLossy(t *testing.T) {
 					}
 				}
 				switch n, s := asked(f), g.Stats(); {
-				case both && (n[0] < 350 || s[0].Health != upstream.Up):
+				case both && (n[0] < 350 || s[0].Health != health.Up):
 					t.Errorf("asked %v, %v: there is nobody better", n, s[0].Health)
-				case !both && (n[0] > 60 || s[0].Health == upstream.Up || s[1].Health != upstream.Up):
+				case !both && (n[0] > 60 || s[0].Health == health.Up || s[1].Health != health.Up):
 					t.Errorf("asked %v, %v", n, s[0].Health)
 				}
 				lose(0, 0)
 				lose(1, 0)
 				time.Sleep(30 * time.Second)
 				ask(t, g, time.Millisecond, "x")
-				if n := asked(f); g.Stats()[0].Health != upstream.Up || n[0] == 0 {
+				if n := asked(f); g.Stats()[0].Health != health.Up || n[0] == 0 {
 					t.Errorf("when it is better: %+v", g.Stats()[0])
 				}
 			})

@@ -1,4 +1,6 @@
-package upstream
+// Package health says whether a server can be counted on, by what its requests
+// and probes have brought.
+package health
 
 import (
 	"math"
@@ -10,10 +12,10 @@ import (
 )
 
 const (
-	// unhealthyAfter is how many requests in a row must stay unanswered before
+	// UnhealthyAfter is how many requests in a row must stay unanswered before
 	// a server goes down. A single one may have been lost, or be for a name that
 	// takes long.
-	unhealthyAfter = 2
+	UnhealthyAfter = 2
 	// trials is how many requests or probes in a row must be answered before a
 	// server that was down is up again.
 	trials = 3
@@ -55,24 +57,18 @@ func (s Health) String() string { return [...]string{"up", "trying", "down"}[s] 
 // never is an instant before all others.
 const never = math.MinInt64
 
-// record is what a group has measured of a server. It outlives the group: a
-// successor of the same name with the same server continues it. Instants are
-// nanoseconds since born, on the monotonic clock. It is safe for concurrent
-// use.
-type record struct {
+// Record is what is known of one server. Instants are nanoseconds since born, on
+// the monotonic clock. It must be set up by Init, and is safe for concurrent use
+// after that.
+type Record struct {
 	born time.Time
 
-	requests      atomic.Uint64
-	failures      [reasons]atomic.Uint64
-	latency       latency.Histogram
-	probes        atomic.Uint64
-	probeFailures atomic.Uint64
-	hedges        atomic.Uint64
-	hedgeWins     atomic.Uint64
-	busy          atomic.Uint64
-	inFlight      atomic.Int64
-	rtt           latency.Estimator
-	loss          atomic.Uint32 // of lossUnit; of two samples at a time one may be lost
+	// RTT is how long the server takes.
+	RTT latency.Estimator
+
+	busy     atomic.Uint64
+	inFlight atomic.Int64
+	loss     atomic.Uint32 // of lossUnit; of two samples at a time one may be lost
 
 	lastAnswer atomic.Int64 // never, if so
 	lastProbe  atomic.Int64
@@ -101,42 +97,46 @@ type history struct {
 	hold    int64  // until when it is not tried
 }
 
-func newRecord() *record {
-	r := &record{born: time.Now()}
+// Init sets up r: the server is up, and nothing is known of it.
+func (r *Record) Init() {
+	r.born = time.Now()
 	r.lastGood.Store(never)
 	r.lastAnswer.Store(never)
 	r.lastProbe.Store(never)
 	r.lastFail.Store(never)
 	r.lastTrial.Store(never)
 	r.history = history{changed: never, since: never, hold: never}
-	return r
 }
 
-func (r *record) now() int64 { return int64(time.Since(r.born)) }
+func (r *Record) now() int64 { return int64(time.Since(r.born)) }
 
-func (r *record) at(t time.Time) int64 { return int64(t.Sub(r.born)) }
+func (r *Record) at(t time.Time) int64 { return int64(t.Sub(r.born)) }
 
-func (r *record) is(s Health) bool { return Health(r.health.Load()) == s }
+// Health is the server's health.
+func (r *Record) Health() Health { return Health(r.health.Load()) }
+
+// Is reports whether it is s.
+func (r *Record) Is(s Health) bool { return Health(r.health.Load()) == s }
 
 // become changes the health. mu is held.
-func (r *record) become(s Health, now int64) {
+func (r *Record) become(s Health, now int64) {
 	r.changed = now
 	r.good = 0
 	r.lastTrial.Store(never)
 	r.health.Store(uint32(s))
 }
 
-// answered notes that a response to a request of sent came in time, and reports
+// Answered notes that a response to a request of sent came in time, and reports
 // whether the server is not down any more since then. alone is whether it is
 // needed at once, since no other is up.
-func (r *record) answered(sent time.Time, alone bool) (back bool) {
+func (r *Record) Answered(sent time.Time, alone bool) (back bool) {
 	now := r.now()
 	r.lastAnswer.Store(now)
 	r.lastGood.Store(now)
 	if l := r.loss.Load(); l != 0 {
 		r.loss.Store(l - (l+lossSpan-1)/lossSpan)
 	}
-	if r.fails.Load() == 0 && r.is(Up) {
+	if r.fails.Load() == 0 && r.Is(Up) {
 		return false
 	}
 	r.mu.Lock()
@@ -176,21 +176,21 @@ func (r *record) answered(sent time.Time, alone bool) (back bool) {
 	return false
 }
 
-// lost notes that a request was not answered in its time, and reports whether
+// Lost notes that a request was not answered in its time, and reports whether
 // too many were not.
-func (r *record) lost() bool {
+func (r *Record) Lost() bool {
 	l := r.loss.Load()
 	l += lossUnit/lossSpan - l/lossSpan
 	r.loss.Store(l)
-	return l > lossy && r.is(Up)
+	return l > lossy && r.Is(Up)
 }
 
-// demote makes a server go down that is up and loses too much, and reports
+// Demote makes a server go down that is up and loses too much, and reports
 // whether it was up.
-func (r *record) demote(interval time.Duration) bool {
+func (r *Record) Demote(interval time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.is(Up) {
+	if !r.Is(Up) {
 		return false
 	}
 	now := r.now()
@@ -200,17 +200,17 @@ func (r *record) demote(interval time.Duration) bool {
 	return true
 }
 
-// answeredLate notes that a response came after the attempt timeout. The server
-// is there, but that is no reason to ask it first.
-func (r *record) answeredLate() { r.lastAnswer.Store(r.now()) }
+// AnsweredLate notes that a response came after the attempt timeout. The server
+// Is there, but that is no reason to ask it first.
+func (r *Record) AnsweredLate() { r.lastAnswer.Store(r.now()) }
 
-// unanswered notes that a request of sent was not answered, and reports whether
+// Unanswered notes that a request of sent was not answered, and reports whether
 // the server has gone down by that. A failure does not count if a later request
 // has been answered; otherwise the requests that were under way when a server
 // came back would make it go down again. silence is how long there must have
 // been no response at all; otherwise a burst of questions that take long would
 // count as failures in a row. interval is that of probes.
-func (r *record) unanswered(sent time.Time, silence, interval time.Duration) bool {
+func (r *Record) Unanswered(sent time.Time, silence, interval time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	asked := r.at(sent)
@@ -224,7 +224,7 @@ func (r *record) unanswered(sent time.Time, silence, interval time.Duration) boo
 		r.row = asked
 	}
 	s := Health(r.health.Load())
-	if s == Down || s == Up && (fails < unhealthyAfter || now-r.row < int64(silence)) {
+	if s == Down || s == Up && (fails < UnhealthyAfter || now-r.row < int64(silence)) {
 		return false
 	}
 	was := r.lossy && s == Trial
@@ -234,7 +234,7 @@ func (r *record) unanswered(sent time.Time, silence, interval time.Duration) boo
 }
 
 // fall makes the server go down. mu is held.
-func (r *record) fall(now int64, interval time.Duration) {
+func (r *Record) fall(now int64, interval time.Duration) {
 	r.before = Health(r.health.Load())
 	r.become(Down, now)
 	r.hold = now
@@ -246,26 +246,26 @@ func (r *record) fall(now int64, interval time.Duration) {
 	r.hold += int64(interval) << (r.flaps - 1)
 }
 
-// ready reports whether the server may be asked in its turn. On trial it may for
+// Ready reports whether the server may be asked in its turn. On trial it may for
 // one request at a time, which is then the caller's.
-func (r *record) ready() bool {
+func (r *Record) Ready() bool {
 	switch Health(r.health.Load()) {
 	case Up:
 		return true
 	case Down:
 		return false
 	}
-	return r.claim()
+	return r.Claim()
 }
 
-// claim reports whether no trial is under way. The caller's request is then one.
-func (r *record) claim() bool {
+// Claim reports whether no trial is under way. The caller's request is then one.
+func (r *Record) Claim() bool {
 	last, now := r.lastTrial.Load(), r.now()
 	return (last == never || now-last >= int64(trialEvery)) && r.lastTrial.CompareAndSwap(last, now)
 }
 
-// enter counts a request under way unless there are limit of them.
-func (r *record) enter(limit int64) bool {
+// Enter counts a request under way unless there are limit of them.
+func (r *Record) Enter(limit int64) bool {
 	if r.inFlight.Add(1) <= limit {
 		return true
 	}
@@ -274,12 +274,35 @@ func (r *record) enter(limit int64) bool {
 	return false
 }
 
-func (r *record) leave() { r.inFlight.Add(-1) }
+// EnterAnyway counts a request under way whatever the limit. It is for one that
+// continues another.
+func (r *Record) EnterAnyway() { r.inFlight.Add(1) }
 
-// silent reports whether it is time for a probe: there was none for interval,
+// Leave ends what Enter has counted.
+func (r *Record) Leave() { r.inFlight.Add(-1) }
+
+// Probed notes that a probe is sent now.
+func (r *Record) Probed() { r.lastProbe.Store(r.now()) }
+
+// LastFailure is when the server last failed to answer, for comparison with that
+// of others that are down.
+func (r *Record) LastFailure() int64 { return r.lastFail.Load() }
+
+// Busy counts how often Enter has refused, InFlight the requests under way.
+func (r *Record) Busy() uint64  { return r.busy.Load() }
+func (r *Record) InFlight() int { return int(max(r.inFlight.Load(), 0)) }
+
+// LosesLess reports whether the server is up, has answered within the last few
+// intervals, and is known to lose less than half of what o loses.
+func (r *Record) LosesLess(o *Record, interval time.Duration) bool {
+	last := r.lastAnswer.Load()
+	return last != never && r.now()-last < 3*int64(interval) && r.Is(Up) && r.loss.Load() < o.loss.Load()/2
+}
+
+// Silent reports whether it is time for a probe: there was none for interval,
 // and no answer either. A server that is down is probed even if it answers
 // late; one on trial is probed four times as often.
-func (r *record) silent(interval time.Duration) bool {
+func (r *Record) Silent(interval time.Duration) bool {
 	last := r.lastProbe.Load()
 	switch Health(r.health.Load()) {
 	case Trial:
@@ -291,7 +314,8 @@ func (r *record) silent(interval time.Duration) bool {
 	return last == never || r.now()-last >= int64(interval)
 }
 
-func (r *record) lastAnswerTime() time.Time {
+// LastAnswer is when the server last gave any response; zero if it never did.
+func (r *Record) LastAnswer() time.Time {
 	at := r.lastAnswer.Load()
 	if at == never {
 		return time.Time{}
@@ -299,8 +323,8 @@ func (r *record) lastAnswerTime() time.Time {
 	return r.born.Add(time.Duration(at))
 }
 
-// learn copies what o has measured of the server, but not its counters.
-func (r *record) learn(o *record) {
+// Learn copies what o has measured of the server, but not its counters.
+func (r *Record) Learn(o *Record) {
 	shift := int64(o.born.Sub(r.born))
 	since := func(at int64) int64 {
 		if at == never {
@@ -321,6 +345,6 @@ func (r *record) learn(o *record) {
 	r.lastAnswer.Store(since(o.lastAnswer.Load()))
 	r.lastProbe.Store(since(o.lastProbe.Load()))
 	r.lastFail.Store(since(o.lastFail.Load()))
-	r.rtt.Copy(&o.rtt)
+	r.RTT.Copy(&o.RTT)
 	r.loss.Store(o.loss.Load())
 }
