@@ -20,10 +20,10 @@ type Ask struct {
 	Final bool
 }
 
-// Question decides about a question. It does not allocate.
+// Question returns the verdict on a question. It does not allocate.
 //
-// Exceptions and bans come first, then policy zones, so that a zone that lets
-// a name through does not lift a ban.
+// Exceptions and bans come first, then policy zones, so that a zone that allows
+// a name does not lift a ban.
 func (s *Snapshot) Question(q *Ask) Verdict {
 	sc := &s.scopes[q.Group]
 	f, rules := s.lookUp(q.Name, sc)
@@ -95,13 +95,13 @@ func (s *Snapshot) complete(v Verdict, rules bool, q *Ask, sc *scope) Verdict {
 	return v
 }
 
-// Name decides about a name for no particular query type and client.
+// Name returns the verdict on a name for no particular query type and client.
 // It does not allocate.
 func (s *Snapshot) Name(name *wire.Name, g GroupID) Verdict {
 	return s.Question(&Ask{Name: name, Group: g})
 }
 
-// Addr decides about an address in a response. It does not allocate.
+// Addr returns the verdict on an address in a response. It does not allocate.
 func (s *Snapshot) Addr(a netip.Addr, g GroupID) Verdict {
 	return s.addr(a, &s.scopes[g], nil)
 }

@@ -11,8 +11,8 @@ import (
 // GroupAll is the group that every client is in.
 const GroupAll = "all"
 
-// GroupEnforced stands for the groups that a ban binds which is enforced and does not name this one
-// itself: what is only there to keep a ban from being walked around needs no
+// GroupEnforced stands for all groups to which an enforced ban applies, by their ids or by GroupAll:
+// a ban that only keeps others from being bypassed needs no
 // list of groups of its own.
 const GroupEnforced = "enforced"
 
@@ -26,7 +26,7 @@ type Group struct {
 // GroupID is a client group in one Snapshot.
 type GroupID uint16
 
-// groupTable numbers groups from 1; 0 is a client of no group.
+// groupTable maps clients to groups, which are numbered from 1; 0 is a client of no group.
 func groupTable(groups []Group) *prefix.Table {
 	var entries []prefix.Entry
 	for i, g := range groups {
@@ -42,11 +42,11 @@ func (s *Snapshot) Group(client netip.Addr) GroupID {
 	return GroupID(s.clients.Lookup(client))
 }
 
-// Everyone is a group that every ban of every group binds, whatever its mode, and no exception
-// frees. What passes for Everyone passes for each client.
+// Everyone is a group to which every ban of every group applies, in mode Enforce, and no exception
+// does. What passes for Everyone passes for each client.
 func (s *Snapshot) Everyone() GroupID { return GroupID(len(s.scopes) - 1) }
 
-// StripECH reports whether a group is not to be told the keys for encrypted
+// StripECH reports whether answers to a group must not contain the keys for encrypted
 // Client Hello.
 func (s *Snapshot) StripECH(g GroupID) bool { return s.scopes[g].stripECH }
 
@@ -58,9 +58,9 @@ func (s *Snapshot) GroupName(g GroupID) string {
 	return s.policy.Groups[g-1].ID
 }
 
-// Signature tells what binds a group: two groups of one Snapshot with the same
-// signature get the same verdict on everything, except that policy zones may have something
-// to say about a client's own address.
+// Signature describes what applies to a group: two groups of one Snapshot with the same
+// signature get the same verdicts, except that policy zones may decide
+// by a client's own address.
 func (s *Snapshot) Signature(g GroupID) string {
 	sc := &s.scopes[g]
 	var b strings.Builder
@@ -79,8 +79,8 @@ func (s *Snapshot) Signature(g GroupID) string {
 	return b.String()
 }
 
-// GroupNamed is the group of that id; that of clients of no group for
-// GroupAll, and for an id that there is not.
+// GroupNamed is the group with that id. For GroupAll, and for an unknown id, it is that of the clients of no
+// group.
 func (s *Snapshot) GroupNamed(id string) GroupID {
 	for i := range s.policy.Groups {
 		if s.policy.Groups[i].ID == id {

@@ -22,10 +22,10 @@ const (
 	Sinkhole                // A and AAAA get the ban's addresses, other types NoData
 	Refuse                  // REFUSED
 	Drop                    // no answer
-	TCPOnly                 // over UDP an answer that is cut, so that the client comes by TCP
+	TCPOnly                 // over UDP a truncated answer, so that the client asks over TCP
 	LocalData               // the records that a policy zone holds, or the ban's CNAME
-	Passthru                // the usual answer; what policy zones further down say does not count
-	Given                   // what the policy zone says
+	Passthru                // the usual answer; policy zones further down do not count
+	Given                   // the action of the policy zone's entry
 	Actions   = iota
 )
 
@@ -34,21 +34,20 @@ func (a Action) String() string {
 	return [...]string{"nxdomain", "nodata", "sinkhole", "refused", "drop", "tcp-only", "local-data", "passthru", "given"}[a]
 }
 
-// Mode is how far a ban goes.
+// Mode is how far a ban is carried out.
 type Mode uint8
 
 // Modes.
 const (
 	Enforce Mode = iota // answers by the ban's action
-	Monitor             // answers as usual, and counts and logs what would have been banned
+	Monitor             // answers as usual, and counts and logs what the ban would block
 	Off
 )
 
 // String is the mode's name in configuration and reports.
 func (m Mode) String() string { return [...]string{"enforce", "monitor", "off"}[m] }
 
-// Ban is a legal ban and how it is carried out. Everything that reports
-// speaks of its ID.
+// Ban is a legal ban and how it is carried out. Reports refer to it by its ID.
 type Ban struct {
 	ID         string
 	TitleEN    string
@@ -56,29 +55,29 @@ type Ban struct {
 	Authority  string // who imposed it
 	Instrument string // the act, order or direction
 	URL        string // where to read it
-	Contact    string // whom to ask here
+	Contact    string // whom clients can ask
 	Effective  time.Time
 	Expires    time.Time // zero: never
 	Mode       Mode
-	Modes      map[string]Mode // by the id of a group, where it is not Mode
-	// Action is how all that the ban stops is answered. Where it is Given, entries of policy zones
-	// say that themselves, and others get NXDomain. Passthru and TCPOnly are for policy zones too.
+	Modes      map[string]Mode // by the id of a group, if it is not Mode
+	// Action is how queries for what the ban blocks are answered. With Given, entries of policy zones
+	// say that themselves, and other entries get NXDomain. Passthru and TCPOnly are for policy zones only; other entries get NXDomain with these, too.
 	Action    Action
 	CNAME     []byte     // with LocalData: the target, in wire form; see [entry.Rule] for an asterisk
 	Sinkhole4 netip.Addr // invalid: A queries get NODATA
 	Sinkhole6 netip.Addr
 	EDE       uint16        // RFC 8914: 15 Blocked, 16 Censored, 17 Filtered, 18 Prohibited
-	TTL       time.Duration // of the answers, so how long clients remember them
+	TTL       time.Duration // of the answers: how long clients cache them
 	Groups    []string      // ids of client groups in scope, GroupAll, or GroupEnforced
 	Lists     []string
-	// Bypass says that the ban is about ways around this resolver, so that
-	// whoever runs into it tries one.
+	// Bypass says that the ban is about ways to bypass this resolver: a client
+	// whose query it blocks tries one.
 	Bypass bool
-	// StripECH takes the key for encrypted Client Hello out of what the ban's groups are answered.
+	// StripECH removes the keys for encrypted Client Hello from answers to the ban's groups.
 	StripECH bool
 }
 
-// Stages is how far the ban goes: its mode, and after it those of groups for which it is
+// Stages is the ban's mode, and after it the modes of groups that have
 // another.
 func (b *Ban) Stages() string {
 	s := b.Mode.String()
@@ -88,7 +87,7 @@ func (b *Ban) Stages() string {
 	return s
 }
 
-// inUse reports whether the ban is on for anybody.
+// inUse reports whether the ban is on for any group.
 func (b *Ban) inUse() bool {
 	for _, m := range b.Modes {
 		if m != Off {
@@ -98,7 +97,7 @@ func (b *Ban) inUse() bool {
 	return b.Mode != Off
 }
 
-// Exception lets names through that bans would stop. Allow beats block.
+// Exception allows names that bans would block.
 type Exception struct {
 	ID        string
 	Title     string
@@ -125,13 +124,13 @@ const (
 	MaxLists  = rule.MaxLists
 	MaxBans   = 64
 	MaxGroups = 1024
-	// MaxExceptions is a limit too.
+	// MaxExceptions leaves two numbers of an octet unused.
 	MaxExceptions = 254
 )
 
-// ede is the option that answers by this ban carry, ready to be appended: the
+// ede returns the EDNS option of answers by this ban, ready to be appended: the
 // code, and a text that names the ban (RFC 8914 section 2). The text is
-// bounded so that the longest name's answer still fits 512 octets.
+// bounded, so that the answer for the longest name fits 512 octets.
 func (b *Ban) ede() []byte {
 	const limit = 120
 	text := b.ID
@@ -141,7 +140,7 @@ func (b *Ban) ede() []byte {
 	return wire.AppendEDE(nil, b.EDE, truncate(text, limit))
 }
 
-// truncate cuts s to at most n octets at a rune's boundary.
+// truncate returns at most n octets of s, cut at a rune's boundary.
 func truncate(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -153,7 +152,7 @@ func truncate(s string, n int) string {
 	return s[:cut] + "..."
 }
 
-// activeAt reports whether the instants enclose t, and when that changes next;
+// activeAt reports whether t is between the instants, and when that changes next;
 // zero if never.
 func activeAt(effective, expires, t time.Time) (active bool, next time.Time) {
 	switch {

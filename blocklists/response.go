@@ -9,9 +9,9 @@ import (
 	"rideau/resolver/wire/svcb"
 )
 
-// Response decides about a response: about every owner name and every name
-// or address that a record of its answer section leads to, about the name
-// servers it refers to, and about what its additional section adds. The
+// Response returns the verdict on a response: on every owner name and every name
+// or address that a record of its answer section leads to, on the name
+// servers it refers to, and on what its additional section adds. The
 // question's own name was decided about before there was a response, with the verdict
 // asked. msg was accepted by wire.Response.Parse. It does not allocate.
 //
@@ -60,7 +60,7 @@ func (s *Snapshot) banned(msg []byte, q *Ask, scratch *wire.Name) (v Verdict, tr
 	return v, false
 }
 
-// record decides about one record.
+// record is the verdict of bans and exceptions on one record.
 func (s *Snapshot) record(msg []byte, r *wire.Record, q *Ask, scratch *wire.Name) Verdict {
 	var would Verdict
 	ask := *q

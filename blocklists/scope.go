@@ -14,23 +14,23 @@ const noBan = 255
 // scope is what applies to one client group at the Snapshot's instant.
 type scope struct {
 	allow, enforce, monitor rule.Set
-	// the ban to be named for each list: the first in order
+	// by list, the first ban that uses it: verdicts name that one
 	enforceBan, monitorBan [MaxLists]uint8
-	// the exception to be named for each list
+	// by list, the first exception that uses it
 	exception [MaxLists]uint8
-	// zones are the lists that are policy zones too, in order.
+	// zones are the lists that are policy zones, in the order of their bans.
 	zones []zone
-	// clientZones is set if one of them has a trigger on clients.
+	// clientZones is set if one of the zones has a trigger on clients.
 	clientZones bool
-	// serverZones is set if one has a trigger on name servers.
+	// serverZones is set if one of the zones has a trigger on name servers.
 	serverZones bool
-	// waits is the first of zones with triggers on what an answer has beside names;
-	// len(zones) if none has.
+	// waits is the index of the first zone with triggers on addresses in answers or on name servers,
+	// which can decide only when there is an answer; len(zones) if none has.
 	waits    int
 	stripECH bool
 }
 
-// setScopes works out what binds whom at an instant.
+// setScopes works out what applies to each group at an instant.
 func (s *Snapshot) setScopes(now time.Time) {
 	s.at, s.next = now, time.Time{}
 	s.scopes = make([]scope, len(s.policy.Groups)+2)
@@ -82,12 +82,12 @@ func (s *Snapshot) setScopes(now time.Time) {
 		}
 	}
 	for i := range s.scopes {
-		s.scopes[i].sum(s)
+		s.scopes[i].summarize(s)
 	}
 }
 
-// enforcedGroups says which groups a ban binds that is enforced, other than
-// for GroupEnforced.
+// enforcedGroups reports, by group, whether an enforced ban that names the group, or all, applies to it:
+// these are what GroupEnforced stands for.
 func (s *Snapshot) enforcedGroups(active []bool) []bool {
 	out := make([]bool, len(s.scopes))
 	for i := range s.bans {
@@ -101,8 +101,8 @@ func (s *Snapshot) enforcedGroups(active []bool) []bool {
 	return out
 }
 
-// sum notes what is known about all zones of a scope.
-func (sc *scope) sum(s *Snapshot) {
+// summarize sets what is true of the zones of a scope together.
+func (sc *scope) summarize(s *Snapshot) {
 	sc.waits = len(sc.zones)
 	for i, z := range sc.zones {
 		t := s.triggers[z.list]
@@ -115,6 +115,8 @@ func (sc *scope) sum(s *Snapshot) {
 	}
 }
 
+// active reports whether the instants enclose that of the Snapshot. It moves s.next
+// to the time when that changes, if it is before.
 func (s *Snapshot) active(effective, expires time.Time) bool {
 	active, next := activeAt(effective, expires, s.at)
 	if !next.IsZero() && (s.next.IsZero() || next.Before(s.next)) {
@@ -131,12 +133,12 @@ func (s *Snapshot) groupName(g int) string {
 	return s.policy.Groups[g-1].ID
 }
 
-// inScope reports whether groups are all, or have a group among them.
+// inScope reports whether a group is one of groups, or these are all.
 func (s *Snapshot) inScope(groups []string, g int) bool {
 	return slices.Contains(groups, GroupAll) || g > 0 && slices.Contains(groups, s.groupName(g))
 }
 
-// modeFor is how far the ban goes in a group.
+// modeFor is the ban's mode in a group.
 func (b *Ban) modeFor(group string) Mode {
 	if m, ok := b.Modes[group]; ok {
 		return m
@@ -144,8 +146,8 @@ func (b *Ban) modeFor(group string) Mode {
 	return b.Mode
 }
 
-// bind adds a ban's lists. Bans come in order, so that the first to use a
-// list is the one to be named for it.
+// bind adds a ban's lists to a scope. It is called for bans in their order, so that the first to use a
+// list is the one that verdicts name.
 func (s *Snapshot) bind(sc *scope, ban int, m Mode) {
 	set, bans := &sc.enforce, &sc.enforceBan
 	if m == Monitor {

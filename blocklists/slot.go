@@ -1,27 +1,27 @@
 package blocklists
 
-// Slot numbers a ban id for as long as the process lives, so that counters
-// need no names.
+// Slot is the number of a ban id for as long as the process lives. Counters are arrays by
+// slot.
 type Slot uint8
 
 // Slots.
 const (
-	// MaxSlots bounds the ban ids that are counted apart in one process's life; the
-	// last slot takes whatever comes after.
+	// MaxSlots bounds the ban ids that one process counts separately. All further ids
+	// share the last slot.
 	MaxSlots = 128
-	// NoBan is no slot.
+	// NoBan is the slot of no ban.
 	NoBan Slot = 255
 )
 
-// Slots gives ban ids their slots. It belongs to the goroutine that loads;
-// a Snapshot carries what readers need.
+// Slots assigns slots to ban ids. Only the goroutine that loads policy uses it;
+// a Snapshot has a copy for readers.
 type Slots struct{ ids []string }
 
 // OtherBans is the id reported for the last slot once there are more ids than
 // slots.
 const OtherBans = "other"
 
-// Slot is the id's slot: the one it had, or a new one.
+// Slot returns the id's slot: the one it has, or a new one.
 func (s *Slots) Slot(id string) Slot {
 	for i, have := range s.ids {
 		if have == id {

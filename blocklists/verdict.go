@@ -2,18 +2,18 @@ package blocklists
 
 import "rideau/blocklists/entry"
 
-// Kind is what policy says.
+// Kind is what policy decides.
 type Kind uint8
 
 // Kinds of verdict.
 const (
-	Pass  Kind = iota // no list has a word on it
+	Pass  Kind = iota // no list names it
 	Allow             // an exception names it
 	Block
 	WouldBlock // a ban in monitor mode names it
 )
 
-// Verdict is policy's word on a name, an address or a response.
+// Verdict is what policy decides about a name, an address or a response.
 type Verdict struct {
 	Kind Kind
 	// Ban is the index of the ban that decided, for [Snapshot.Ban];
@@ -31,20 +31,20 @@ type Verdict struct {
 	Overruled bool
 	// Action is how to answer, with Block and WouldBlock; never Given, Passthru or, over a stream, TCPOnly.
 	Action Action
-	// Wait is set where a policy zone that stands before the one that decided may
-	// think otherwise when it sees the answer. The verdict holds if there is none.
+	// Wait is set if a policy zone before the one that decided may
+	// decide otherwise when there is an answer. The verdict holds if there is none.
 	Wait bool
 
 	// Trigger is what the policy zone compared, if one decided.
 	Trigger entry.Trigger
-	// Links is how many aliases of the answer lead to what a policy zone stopped:
-	// they belong to the answer that it asks for.
+	// Links is how many aliases of the response lead to what a policy zone decided about:
+	// they are part of the answer by its rule.
 	Links uint8
 
 	through bool   // the zone lets the answer through
 	zone    uint16 // 1 and the number of the zone in its scope; 0: bans decided
-	data    uint32 // of LocalData
+	data    uint32 // the number of the local data, with the action LocalData
 }
 
-// ByZone reports whether a policy zone decided, and so no ban by its lists.
+// ByZone reports whether a policy zone decided.
 func (v Verdict) ByZone() bool { return v.zone != 0 }

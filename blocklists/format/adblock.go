@@ -36,8 +36,8 @@ func isAdblock(line []byte) bool {
 }
 
 // adblockLine reads a rule of adblock syntax as far as it is about names:
-// ||NAME^ is a name and all below, |NAME^ and a bare NAME one name alone, and what begins
-// with @@ is taken out of the list again. Lines of address and name are read as in hosts files.
+// ||NAME^ is a name and all below, |NAME^ and a bare NAME one name alone. A rule that begins
+// with @@ takes names out of the list again. Lines of address and name are read as in hosts files.
 func (l *reader) adblockLine(line []byte) error {
 	if isAdblockComment(line) {
 		l.comment()
@@ -79,7 +79,7 @@ func (l *reader) adblockLine(line []byte) error {
 	return l.adblockPattern(line, text, rule)
 }
 
-// adblockPattern reads what a rule is about.
+// adblockPattern reads the pattern of a rule: what it is about.
 func (l *reader) adblockPattern(line, text []byte, rule *entry.Rule) error {
 	text, m := adblockAnchors(text)
 	if syntax.LikeAddress(text) && rule == nil {
@@ -107,8 +107,8 @@ func (l *reader) adblockPattern(line, text []byte, rule *entry.Rule) error {
 	return l.emitRule(name, m, rule)
 }
 
-// adblockAnchors takes off what says where in a URL the name is. What goes on
-// to any path of a host is about the host.
+// adblockAnchors removes what says where in a URL the name is. A pattern for
+// every path of a host is about the host.
 func adblockAnchors(text []byte) ([]byte, entry.Match) {
 	m := entry.Exact
 	if rest, ok := bytes.CutPrefix(text, []byte("||")); ok {
@@ -132,7 +132,7 @@ func adblockAnchors(text []byte) ([]byte, entry.Match) {
 	return text, m
 }
 
-// withoutNote takes off a comment at the end of a line: no rule about names has white space.
+// withoutNote removes a comment at the end of a line: no rule about names has white space.
 func withoutNote(line []byte) []byte {
 	for i, b := range line[:len(line)-1] {
 		if syntax.IsSpace(b) && (line[i+1] == '#' || line[i+1] == '!') {
@@ -142,8 +142,8 @@ func withoutNote(line []byte) []byte {
 	return line
 }
 
-// isNamePattern reports whether there is nothing in a pattern but what names
-// have, and asterisks.
+// isNamePattern reports whether a pattern consists of octets of names
+// and asterisks.
 func isNamePattern(text []byte) bool {
 	for _, b := range text {
 		if b != '*' && !syntax.HostChar[b] {
@@ -153,15 +153,15 @@ func isNamePattern(text []byte) bool {
 	return true
 }
 
-// isRegexp tells /a regular expression/, with or without modifiers, from a
+// isRegexp reports whether text is /a regular expression/, with or without modifiers, and not a
 // path.
 func isRegexp(text []byte) bool {
 	end := bytes.LastIndexByte(text, '/')
 	return end > 0 && (end == len(text)-1 || text[end+1] == '$')
 }
 
-// adblockModifiers fills in what modifiers say. Those for whole pages say
-// nothing more than that the name is blocked.
+// adblockModifiers sets r to what modifiers say. Those for whole pages add
+// nothing to "the name is blocked".
 func adblockModifiers(r *entry.Rule, text []byte) syntax.Fault {
 	for more := true; more; {
 		var m []byte
@@ -195,8 +195,8 @@ func adblockModifiers(r *entry.Rule, text []byte) syntax.Fault {
 	return syntax.Fault{}
 }
 
-// isBlock reports whether what a rule makes of answers is none or nobody's
-// address, which is to say that the name is blocked: how is for the ban to say.
+// isBlock reports whether a rule that rewrites answers only blocks the name: it answers with an
+// error, no data, or the unspecified address. How to answer is decided by the ban.
 func isBlock(rewrite []byte) bool {
 	switch string(bytes.TrimSuffix(bytes.ToUpper(rewrite), []byte(";;"))) {
 	case "NXDOMAIN", "REFUSED", "SERVFAIL", "NOERROR", "0.0.0.0", "::", "NOERROR;A;0.0.0.0", "NOERROR;AAAA;::":
@@ -226,13 +226,13 @@ func setTypes(r *entry.Rule, text []byte) syntax.Fault {
 		}
 		r.Types, r.NotTypes = append(r.Types, n), not
 	}
-	slices.Sort(r.Types) // so that rules are the same if they say the same
+	slices.Sort(r.Types) // so that rules with the same meaning are equal
 	r.Types = slices.Compact(r.Types)
 	return syntax.Fault{}
 }
 
-// isAdblockComment tells comments and headers such as [Adblock Plus 2.0]. A #
-// is one too, unless it begins a cosmetic rule (see cosmeticAt).
+// isAdblockComment reports whether a line is a comment, or a header such as [Adblock Plus 2.0]. A line that
+// begins with # is a comment, unless that begins a cosmetic rule (see cosmeticAt).
 func isAdblockComment(line []byte) bool {
 	switch line[0] {
 	case '!':
@@ -245,8 +245,8 @@ func isAdblockComment(line []byte) bool {
 	return false
 }
 
-// cosmeticAt is where the separator of a cosmetic or scriptlet rule is in the
-// line: ##, #@#, #?#, #$#, #%# and those of two marks such as #@?#; -1 if
+// cosmeticAt returns where in the line the separator of a cosmetic or scriptlet rule
+// is: ##, #@#, #?#, #$#, #%# and those of two marks such as #@?#; -1 if
 // there is none.
 func cosmeticAt(line []byte) int {
 	for from := 0; ; {

@@ -29,7 +29,7 @@ func isDnsmasq(line []byte) bool {
 
 // dnsmasqLine reads an option of dnsmasq's configuration: address=/NAME/ADDRESS
 // answers for the name and all below it, and so do local=/NAME/ and server=/NAME/ without a
-// server. The address says nothing: a ban decides itself how it answers.
+// server. The address is ignored: the ban decides how to answer.
 func (l *reader) dnsmasqLine(line []byte) error {
 	text := syntax.Uncomment(line)
 	if len(text) == 0 {
@@ -69,7 +69,7 @@ func (l *reader) dnsmasqLine(line []byte) error {
 		n, names, more = bytes.Cut(names, []byte("/"))
 		m := entry.Suffix
 		if below, ok := bytes.CutPrefix(n, []byte("*.")); ok {
-			n = below // dnsmasq means the name itself too
+			n = below // for dnsmasq this includes the name itself
 		}
 		n = bytes.TrimPrefix(n, []byte("."))
 		if string(n) == "#" {
@@ -82,7 +82,7 @@ func (l *reader) dnsmasqLine(line []byte) error {
 	return nil
 }
 
-// isWord reports whether an option has the form of one.
+// isWord reports whether a text can be the name of an option.
 func isWord(b []byte) bool {
 	for _, c := range b {
 		if c != '-' && (c < 'a' || c > 'z') && (c < '0' || c > '9') {

@@ -8,8 +8,8 @@ import (
 	"rideau/blocklists/format/syntax"
 )
 
-// localNames are what operating systems and list makers put into every hosts
-// file for the machine's own sake. They are no bans.
+// localNames are names that operating systems and list makers put into every hosts
+// file for the machine's own use. They are not entries.
 var localNames = map[string]bool{
 	"localhost": true, "localhost.localdomain": true, "localhost4": true, "localhost6": true,
 	"localhost4.localdomain4": true, "localhost6.localdomain6": true, "local": true, "broadcasthost": true,
@@ -37,7 +37,7 @@ func isHosts(line []byte) bool {
 }
 
 // hostsLine reads a line of a hosts file: ADDRESS NAME..., or a bare name. The
-// address says nothing: a ban decides itself how it answers.
+// address is ignored: the ban decides how to answer.
 func (l *reader) hostsLine(line []byte) error {
 	text, _, _ := bytes.Cut(line, []byte("#"))
 	if text = syntax.Trim(text); len(text) == 0 {
@@ -71,8 +71,8 @@ func (l *reader) hostsLine(line []byte) error {
 	return nil
 }
 
-// isAddress reports whether a field is an address. The ones that nearly every
-// line begins with are told without making a string.
+// isAddress reports whether a field is an address. The addresses that nearly every
+// line begins with need no allocation.
 func isAddress(b []byte) bool {
 	switch string(b) {
 	case "0.0.0.0", "127.0.0.1", "::", "::1":

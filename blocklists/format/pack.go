@@ -10,10 +10,10 @@ import (
 	"rideau/blocklists/format/syntax"
 )
 
-// allTiers are the tiers a pack may use; the last is taken only when asked for.
+// allTiers are the tiers that a pack may use. The last counts only if it is named.
 var allTiers = [...]string{"service", "web", "cdn", "shared"}
 
-// DefaultTiers returns the tiers that are taken from a pack when none are
+// DefaultTiers returns the tiers whose rows count if none are
 // named: those whose names serve the banned product alone.
 func DefaultTiers() []string { return slices.Clone(allTiers[:3]) }
 
@@ -87,8 +87,8 @@ func (l *reader) packLine(line []byte) error {
 	return l.packRow(line, col[0], string(col[1]), string(col[2]))
 }
 
-// packHeader checks that the header, if the line is it, names the columns in
-// the order in which they are read.
+// packHeader checks that a header names the columns in
+// the order in which they are read. Other comments pass.
 func (l *reader) packHeader(line []byte) error {
 	if !bytes.HasPrefix(line, []byte("#domain\t")) {
 		return nil
@@ -99,8 +99,8 @@ func (l *reader) packHeader(line []byte) error {
 	return nil
 }
 
-// packRow emits the entry of a row. The row of a tier that is not asked for is
-// not looked at further: it must not stop those that are.
+// packRow emits the entry of a row. A row of a tier that does not count is
+// not examined further: its faults must not stop the others.
 func (l *reader) packRow(line, domain []byte, match, tier string) error {
 	i := slices.Index(allTiers[:], tier)
 	switch {

@@ -13,7 +13,7 @@ type shape struct {
 	match         entry.Match
 }
 
-// Shapes are tried in order: the one without anything before comes last.
+// Shapes are tried in order: the one with nothing before the name is last.
 var (
 	plainShapes   = []shape{{"=", "", entry.Exact}, {"*.", "", entry.Below}, {"", "", entry.Suffix}}
 	hostsShapes   = []shape{{"0.0.0.0 ", "", entry.Exact}, {"127.0.0.1 ", "", entry.Exact}, {"0.0.0.0\t", "", entry.Exact}, {"127.0.0.1\t", "", entry.Exact}, {"", "", entry.Exact}}
@@ -48,7 +48,7 @@ func (l *reader) quick(shapes []shape) (err error) {
 	return err
 }
 
-// fit is the first shape that a line may have.
+// fit returns the first shape that a line may have.
 func fit(shapes []shape, line []byte) *shape {
 	for i := range shapes {
 		s := &shapes[i]
@@ -59,8 +59,8 @@ func fit(shapes []shape, line []byte) *shape {
 	return &shapes[len(shapes)-1]
 }
 
-// lineEnd is how long the text and the line end at the beginning of b are; 0
-// if there is anything else.
+// lineEnd returns the length of text and a line end, if b begins with them; 0
+// if it does not.
 func lineEnd(b []byte, text string) int {
 	if string(b[:len(text)]) != text {
 		return 0

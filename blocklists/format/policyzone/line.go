@@ -13,12 +13,12 @@ import (
 	"rideau/blocklists/format/syntax"
 )
 
-// included is what is gone on with at the end of an included file.
+// included is the state to restore at the end of an included file.
 type included struct {
 	file   string
 	closer io.Closer
-	base   int    // of the outer file, as if the lines of the inner were not there
-	origin string // which the inner file does not change
+	base   int    // of the outer file
+	origin string // of the outer file: the inner does not change it (RFC 1035 section 5.1)
 	at     int    // lines read when the inner file began
 }
 
@@ -57,10 +57,10 @@ func (z feed) Read(p []byte) (int, error) {
 	return 1, nil
 }
 
-// newline is what the parser gets for a line that it is not to see.
+// newline is what the parser gets instead of a line that it must not see.
 var newline = []byte("\n")
 
-// nextLine takes the next line. What must not reach the parser, it empties.
+// nextLine reads the next line. It replaces a line that must not reach the parser by an empty one.
 func (z *Reader) nextLine() {
 	z.bad = false
 	line, long, err := z.lines.Next()
@@ -112,7 +112,7 @@ func (z *Reader) nextLine() {
 	}
 }
 
-// withPast puts the line that was read in passing before what the parser gets
+// withPast returns what the parser gets next: the line that shortcut read, if there is one, and
 // next.
 func (z *Reader) withPast(next []byte) []byte {
 	if len(z.past) == 0 {
@@ -124,8 +124,8 @@ func (z *Reader) withPast(next []byte) []byte {
 	return out
 }
 
-// include goes on with another file, and has the parser take over the origin
-// that is given for it (RFC 1035 section 5.1).
+// include continues with another file, and tells the parser the origin
+// that the directive gives for it (RFC 1035 section 5.1).
 func (z *Reader) include(text, argument []byte) {
 	name, origin := syntax.Field(argument)
 	name, _, _ = bytes.Cut(name, []byte(";"))
@@ -157,7 +157,7 @@ func (z *Reader) include(text, argument []byte) {
 	}
 }
 
-// leave goes on with the file that included the one that ended.
+// leave continues with the file that included the one that ended.
 func (z *Reader) leave() {
 	o := z.outer[len(z.outer)-1]
 	z.outer = z.outer[:len(z.outer)-1]
@@ -168,8 +168,8 @@ func (z *Reader) leave() {
 	z.rest = []byte("\n$ORIGIN " + z.origin + "\n")
 }
 
-// unmarked is a line without the octets that the parser passes over even in
-// the midst of a word, so that no directive hides behind them.
+// unmarked returns a line without the octets that the parser ignores even
+// within a word, so that they hide no directive.
 func unmarked(text []byte) []byte {
 	if !bytes.ContainsAny(text, "\r()") {
 		return text
@@ -184,15 +184,15 @@ func unmarked(text []byte) []byte {
 
 func isDirective(text []byte) bool { return bytes.HasPrefix(syntax.Trim(unmarked(text)), []byte("$")) }
 
-// begin notes that a record begins on the line in hand.
+// begin notes that a record begins on the line at hand.
 func (z *Reader) begin(text []byte) {
 	z.start = z.lines.N
 	z.text = append(z.text[:0], text[:min(len(text), syntax.MaxQuote+1)]...)
 	z.directive = isDirective(text)
 }
 
-// setOrigin keeps what an $ORIGIN directive says, for the parser that follows
-// upon an error.
+// setOrigin stores what an $ORIGIN directive says, for the parser that follows
+// after an error.
 func (z *Reader) setOrigin(argument []byte) {
 	name, _ := syntax.Field(argument)
 	name, _, _ = bytes.Cut(name, []byte(";"))
@@ -203,15 +203,15 @@ func (z *Reader) setOrigin(argument []byte) {
 	case !dns.IsFqdn(origin):
 		origin += "." + strings.TrimPrefix(z.origin, ".")
 	}
-	// The parser must be able to begin with it, or reading would never end.
+	// The parser must accept it, or reading would never end.
 	if _, ok := dns.IsDomainName(origin); ok && dns.IsFqdn(origin) {
 		z.origin = origin
 	}
 }
 
-// setTTL keeps what a $TTL directive says (RFC 2308 section 4), for the parser
-// that follows upon an error: seconds, or numbers with units. What it cannot read is for
-// the parser at hand to complain of.
+// setTTL stores what a $TTL directive says (RFC 2308 section 4), for the parser
+// that follows after an error: seconds, or numbers with units. If it is wrong, the
+// parser at hand reports that.
 func (z *Reader) setTTL(argument []byte) {
 	text, _ := syntax.Field(argument)
 	text, _, _ = bytes.Cut(text, []byte(";"))
@@ -233,9 +233,9 @@ func (z *Reader) setTTL(argument []byte) {
 	}
 }
 
-// unread counts the record that stopped the parser. If the parser went on into
-// another line, that is read again: it may be a record of its own. (Not so a
-// directive, which has been heeded.) Otherwise the rest of the line is dropped.
+// unread skips the record that stopped the parser. If the parser had read on into
+// another line, that line is read again: it may be a record of its own. A
+// directive is not, because it was obeyed already. Otherwise the rest of the line is dropped.
 func (z *Reader) unread(err error) {
 	f := faultRecord
 	var p *dns.ParseError

@@ -76,8 +76,8 @@ type Reader struct {
 	text      []byte // that line, as far as messages quote it
 	directive bool   // that line is a directive, so that no record has begun
 
-	rule   entry.Rule // of the entry at hand
-	packed []byte     // the RDATA that rule.Data is in
+	rule    entry.Rule // of the entry at hand
+	encoded []byte     // the record that rule.Data is in
 
 	// past is the last line, if shortcut read it and the parser has not seen it: the owner of a
 	// line without one, and what a directive changes, depend on it. It is

@@ -16,7 +16,7 @@ import (
 // shortcut reads a line that is a record of the usual form: an owner that is
 // a host name or has a wildcard, and a CNAME whose target is one of the actions. Nearly all lines
 // of feeds are, and the parser takes twenty times as long for one. It reports
-// false for all others, and for those of which something else has to be said.
+// false for all others, and for those that are wrong: then the parser reads the line.
 func (z *Reader) shortcut(line, text []byte) bool {
 	if z.zone == "" || syntax.IsSpace(line[0]) || !strings.EqualFold(z.origin, z.zone) || bytes.IndexByte(text, '(') >= 0 {
 		return false
@@ -35,7 +35,7 @@ func (z *Reader) shortcut(line, text []byte) bool {
 		}
 	}
 	word, rest := syntax.Field(rest)
-	for ttl, class := false, false; ; word, rest = syntax.Field(rest) { // both may be missing
+	for ttl, class := false, false; ; word, rest = syntax.Field(rest) { // TTL and class may be missing
 		switch number := len(word) < 10 && syntax.AllDigits(word); {
 		case number && !ttl && len(word) > 0:
 			ttl = true
@@ -56,7 +56,7 @@ func (z *Reader) shortcut(line, text []byte) bool {
 	}
 	wired, f := z.names.Parse(name, z.opt.AllowTLD)
 	if !f.OK() || match == entry.Below && !z.opt.AllowTLD && syntax.MayBePublicSuffix(wired) {
-		return false // the long way has more to say
+		return false // name says what is wrong
 	}
 	z.rule = entry.Rule{Action: action}
 	if err := z.emit(entry.Entry{Name: wired, Match: match}); err != nil {
@@ -66,13 +66,13 @@ func (z *Reader) shortcut(line, text []byte) bool {
 	return true
 }
 
-// isTrigger reports whether the last label of an owner, in any letter case, begins as those of the triggers do that are no names.
+// isTrigger reports whether the last label of an owner, in any letter case, begins with "rpz-", as in triggers that are no query names.
 func isTrigger(owner []byte) bool {
 	last, prefix := syntax.TopLabel(owner), []byte("rpz-")
 	return len(last) > len(prefix) && bytes.EqualFold(last[:len(prefix)], prefix)
 }
 
-// actionOf is the action that a CNAME's target stands for.
+// actionOf returns the action that a CNAME's target stands for.
 func actionOf(target []byte) (entry.Action, bool) {
 	switch string(target) {
 	case ".":
@@ -89,7 +89,7 @@ func actionOf(target []byte) (entry.Action, bool) {
 	return 0, false
 }
 
-// action fills in what a record says to do.
+// action sets the rule to what a record says to do.
 func (z *Reader) action(rr dns.RR, trigger string) syntax.Fault {
 	z.rule = entry.Rule{Action: entry.Local}
 	if t := rr.Header().Rrtype; t == 0 || t == dns.TypeOPT || 128 <= t && t <= 255 { // RFC 6895 section 3.1
@@ -116,20 +116,20 @@ func (z *Reader) action(rr dns.RR, trigger string) syntax.Fault {
 		}
 		switch {
 		case target == "" || strings.Contains(target, "\n"):
-			return faultRecord // the parser takes a line's end for a name
+			return faultRecord // the parser accepts the end of a line as a name
 		case target == trigger+".", target == plainTrigger(trigger)+".":
-			z.rule.Action = entry.Passthru // as it was written once
+			z.rule.Action = entry.Passthru // an older notation
 			return syntax.Fault{}
 		case strings.HasPrefix(target, "rpz-") && dns.CountLabel(target) == 1:
 			return faultAction
 		}
 	}
-	return z.pack(rr)
+	return z.encode(rr)
 }
 
 var faultMeta = syntax.Fault{Reason: "a record of a type that is for questions and messages, and that no zone has", Remedy: "remove it"}
 
-// plainTrigger is a trigger without the label that says what it is compared with.
+// plainTrigger returns a trigger without the label that says what it is compared with.
 func plainTrigger(trigger string) string {
 	i := strings.LastIndexByte(trigger, '.')
 	if i < 0 || !strings.HasPrefix(trigger[i+1:], "rpz-") {
@@ -140,14 +140,14 @@ func plainTrigger(trigger string) string {
 
 var faultNSData = syntax.Fault{Reason: "an NS record below the zone's name, which is a delegation and no policy", Remedy: "remove it"}
 
-// pack fills in a record of local data.
-func (z *Reader) pack(rr dns.RR) syntax.Fault {
+// encode sets the rule to a record of local data.
+func (z *Reader) encode(rr dns.RR) syntax.Fault {
 	h := rr.Header()
 	need := dns.Len(rr) + 1
-	if cap(z.packed) < need {
-		z.packed = make([]byte, 2*need)
+	if cap(z.encoded) < need {
+		z.encoded = make([]byte, 2*need)
 	}
-	buf := z.packed[:cap(z.packed)]
+	buf := z.encoded[:cap(z.encoded)]
 	owner := h.Name
 	h.Name = "."
 	end, err := dns.PackRR(rr, buf, 0, nil, false)
@@ -160,7 +160,7 @@ func (z *Reader) pack(rr dns.RR) syntax.Fault {
 	return syntax.Fault{}
 }
 
-// trigger emits the entry of a trigger, given relative to the zone.
+// trigger emits the entry of a trigger, which is relative to the zone.
 func (z *Reader) trigger(trigger string) error {
 	head, kind := "", trigger
 	if i := strings.LastIndexByte(trigger, '.'); i >= 0 {
@@ -179,6 +179,7 @@ func (z *Reader) trigger(trigger string) error {
 	return z.name(trigger, entry.OnAnswer)
 }
 
+// address emits the entry of a trigger on addresses.
 func (z *Reader) address(text string, t entry.Trigger) error {
 	p, f := parseIPTrigger(text)
 	if !f.OK() {
@@ -189,6 +190,7 @@ func (z *Reader) address(text string, t entry.Trigger) error {
 	return z.emit(entry.Entry{Prefix: p})
 }
 
+// name emits the entry of a trigger on names.
 func (z *Reader) name(text string, t entry.Trigger) error {
 	tld := z.opt.AllowTLD || z.rule.Action == entry.Passthru // which blocks nothing
 	m := entry.Exact
@@ -215,7 +217,7 @@ func (z *Reader) name(text string, t entry.Trigger) error {
 	return z.emit(entry.Entry{Name: name, Match: m})
 }
 
-// parseIPTrigger reads LENGTH.ADDRESS with the address backwards; "zz" stands
+// parseIPTrigger parses LENGTH.ADDRESS, with the parts of the address in reverse order; "zz" stands
 // for the double colon of IPv6.
 func parseIPTrigger(s string) (netip.Prefix, syntax.Fault) {
 	length, backwards, _ := strings.Cut(s, ".")

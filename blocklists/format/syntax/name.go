@@ -21,7 +21,7 @@ var (
 	faultNumeric    = Fault{Reason: "neither a name nor an address (a top-level domain is never a number)", Remedy: "correct the address, or write a host name"}
 	faultStar       = Fault{Reason: "a star is allowed only as the whole first label", Remedy: "write *.example.com for what is below a name"}
 	faultEquals     = Fault{Reason: "an equals sign is allowed only before a whole name", Remedy: "write =example.com for one name alone"}
-	// FaultLongLine, FaultSpace and FaultPublicSuffix are found by those who use this package, too.
+	// Faults that the readers of formats find, too.
 	FaultLongLine     = Fault{Reason: "line longer than 64 KiB", Remedy: "write one entry a line"}
 	FaultPublicSuffix = Fault{Reason: "a suffix under which anybody can have a name (a public suffix)", Remedy: "name what to block below it, or set allow_tld for the list"}
 	FaultSpace        = Fault{Reason: "white space inside an entry", Remedy: "write one entry a line; for lines of address and name set the list's format to hosts"}
@@ -92,7 +92,7 @@ func (n *Names) parseASCII(text []byte, tld bool) ([]byte, Fault) {
 	return name, Fault{}
 }
 
-// TopLabel is the rightmost label of a name, the root aside.
+// TopLabel returns the rightmost label of a name that is not the root. text is not empty.
 func TopLabel(text []byte) []byte {
 	if text[len(text)-1] == '.' {
 		text = text[:len(text)-1]
@@ -100,6 +100,7 @@ func TopLabel(text []byte) []byte {
 	return text[bytes.LastIndexByte(text, '.')+1:]
 }
 
+// AllDigits reports whether a text has only digits, or is empty.
 func AllDigits(b []byte) bool {
 	for _, c := range b {
 		if c < '0' || c > '9' {
@@ -109,7 +110,7 @@ func AllDigits(b []byte) bool {
 	return true
 }
 
-// nameFault tells what [wire.AppendName] did not like.
+// nameFault returns why [wire.AppendName] refused a name.
 func nameFault(text []byte) Fault {
 	label := 0
 	for _, b := range text {
@@ -128,7 +129,7 @@ func nameFault(text []byte) Fault {
 	return faultLongName
 }
 
-// charFault tells what a text with octets that no host name has seems to be.
+// charFault returns the fault of a text with octets that no host name has, by what the text seems to be.
 func charFault(text []byte) Fault {
 	switch {
 	case bytes.HasPrefix(text, []byte("||")) || bytes.HasPrefix(text, []byte("@@")) || bytes.HasSuffix(text, []byte("^")):
@@ -147,9 +148,9 @@ func charFault(text []byte) Fault {
 	return faultChar
 }
 
-// toASCII turns the U-labels of a name into A-labels (RFC 5891 section 5),
+// toASCII converts the U-labels of a name to A-labels (RFC 5891 section 5),
 // mapping letter case and width as people expect (RFC 5895). Underscores and
-// hyphens are left alone, for service names have them anywhere.
+// hyphens are allowed anywhere, since service names have them anywhere.
 func (n *Names) toASCII(text []byte) ([]byte, Fault) {
 	if !utf8.Valid(text) {
 		return nil, faultUTF8
@@ -174,7 +175,7 @@ func (n *Names) toASCII(text []byte) ([]byte, Fault) {
 }
 
 // LikeAddress reports whether a text can only be meant as an address or a
-// block of them: it has two colons, or what is before any slash ends in a
+// block of addresses: it has two colons, or what is before any slash ends in a
 // label that is a number.
 func LikeAddress(text []byte) bool {
 	if i := bytes.IndexByte(text, ':'); i >= 0 {
@@ -190,8 +191,8 @@ func LikeAddress(text []byte) bool {
 	return AllDigits(TopLabel(host)) && bytes.IndexByte(host, '.') >= 0
 }
 
-// ParsePrefix reads an address or a block of addresses. IPv4-mapped IPv6
-// becomes IPv4, which is what answers hold.
+// ParsePrefix parses an address or a block of addresses. IPv4-mapped IPv6
+// becomes IPv4, as in answers.
 func ParsePrefix(text []byte) (netip.Prefix, Fault) {
 	s := string(text)
 	if bytes.IndexByte(text, '%') >= 0 {
@@ -212,6 +213,8 @@ func ParsePrefix(text []byte) (netip.Prefix, Fault) {
 	return CheckPrefix(p)
 }
 
+// CheckPrefix returns the prefix in the form that ParsePrefix returns, if it is a block of
+// addresses and not all of them.
 func CheckPrefix(p netip.Prefix) (netip.Prefix, Fault) {
 	if p.Addr().Is4In6() && p.Bits() >= 96 {
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)

@@ -17,7 +17,7 @@ const (
 // name is not certainly a good one: if it has one
 // label, may end in a number, or is longer than MaxQuick. Then Parse decides. len(text) must be QuickRead or more.
 //
-// The wire form is the text moved by an octet, with each dot replaced by the
+// The wire form is the text shifted by an octet, with each dot replaced by the
 // length of the label after it.
 func (p *Names) Quick(text []byte) (name []byte, n int) {
 	dst := &p.buf
@@ -57,8 +57,8 @@ func (p *Names) Quick(text []byte) (name []byte, n int) {
 	return dst[:end+2], n
 }
 
-// hostOctets looks at eight octets of text: x has them in lower case, bad the
-// high bit of each that no host name has, and dot a bit for each dot.
+// hostOctets examines eight octets of text: x is the octets in lower case, bad has the
+// high bit of each octet that no host name has, and dot has one bit for each dot.
 func hostOctets(text uint64) (x, bad, dot uint64) {
 	const (
 		ones  = 0x0101010101010101

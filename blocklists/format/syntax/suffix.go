@@ -10,11 +10,11 @@ import (
 	"rideau/resolver/wire"
 )
 
-// suffixBits has bits for the hash of each public suffix, and for that of
-// each name below which all are some. It only keeps most names from being looked up in
-// the list of golang.org/x/net/publicsuffix, which takes as long as all else
-// that is done for a name. A test holds it against that list, and with -update makes
-// it.
+// suffixBits is a Bloom filter with the hash of each public suffix, and of
+// each name below which all names are public suffixes. It avoids most look-ups in
+// the list of golang.org/x/net/publicsuffix: one takes as long as all other work
+// for a name. A test compares it with that list, and writes it with
+// -update.
 //
 //go:embed suffix.bits
 var suffixBits string
@@ -22,11 +22,12 @@ var suffixBits string
 const (
 	suffixBitCount = 1 << 18
 	maxSuffixLen   = 80 // of the wire form
-	// belowMark tells the hash of "all names below" from that of the name.
+	// belowMark makes the hash for "all names below" of the hash of the name.
 	belowMark = 0x9E3779B97F4A7C15
 )
 
-// MayBePublicSuffix reports whether a name, in wire form, could be a public suffix.
+// MayBePublicSuffix reports whether a name, in wire form, could be a public suffix. It is fast, and
+// may be true by mistake; IsPublicSuffix makes no mistakes.
 func MayBePublicSuffix(name []byte) bool {
 	if len(name) > maxSuffixLen || len(name) < 2 {
 		return false
@@ -34,7 +35,7 @@ func MayBePublicSuffix(name []byte) bool {
 	return suffixBit(hashName(name)) || suffixBit(hashName(name[1+name[0]:])^belowMark)
 }
 
-// suffixBit reports whether the three bits of a hash are set: by chance, once
+// suffixBit reports whether the three bits of a hash are set. By chance they are once
 // in a thousand times.
 func suffixBit(h uint64) bool {
 	for range 3 {
@@ -46,7 +47,7 @@ func suffixBit(h uint64) bool {
 	return true
 }
 
-// hashName is a hash that is the same everywhere.
+// hashName returns a hash that is the same on all machines.
 func hashName(b []byte) uint64 {
 	h := uint64(len(b))
 	for ; len(b) >= 8; b = b[8:] {
