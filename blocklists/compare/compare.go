@@ -1,10 +1,10 @@
-// Package compare says what changes from one policy to another: in bans,
-// exceptions, groups and lists, and for which listed names the verdict is another.
+// Package compare finds what changes from one policy to another: in bans,
+// exceptions, groups and lists, and for which listed names the verdict changes.
 //
-// Names are not compared with names: every entry of either policy is put to
-// both Snapshots, for every set of clients that is treated in a way of its own. So it is what
-// happens that is reported, and not how the files differ. Memory is eight octets for each entry of the
-// list in hand, on either side, and some thirty for each name whose verdict changes.
+// It does not compare names with names: it asks both Snapshots about every entry of either
+// policy, for each set of groups to which the same applies. So it reports what
+// happens to queries, and not how the files differ. It takes eight octets for each entry of the
+// list at hand, on either side, and about thirty for each name whose verdict changes.
 package compare
 
 import (
@@ -25,12 +25,12 @@ import (
 // Side is one of two policies.
 type Side struct {
 	Snapshot *blocklists.Snapshot
-	// Serving is set for a Snapshot that was made some time ago: of lists
-	// whose content is another now, what they had is known by number alone.
+	// Serving is set for a Snapshot that was made some time ago: of a list
+	// whose content has changed since, only the number of entries is known.
 	Serving bool
 }
 
-// readable reports whether a list's content is what the Snapshot was made
+// readable reports whether a list still has the content that the Snapshot was made
 // from.
 func (s *Side) readable(l *input.List, info *blocklists.ListInfo) bool {
 	if !s.Serving {
@@ -52,10 +52,10 @@ type Report struct {
 	Exceptions []Change `json:"exceptions"`
 	Groups     []Change `json:"groups"`
 	Lists      []List   `json:"lists"`
-	// Names are those whose verdict is another, most first.
+	// Names are the names whose verdict changes, the largest number first.
 	Names []Names `json:"names"`
-	// Partial is set where names that are on no list any more could not be
-	// told.
+	// Partial is set if names that are on no list any more could not be
+	// found.
 	Partial bool `json:"partial,omitempty"`
 }
 
@@ -75,7 +75,7 @@ type List struct {
 	Removed int      `json:"removed"`
 	New     []string `json:"new,omitempty"` // examples
 	Gone    []string `json:"gone,omitempty"`
-	// Counted is set where Added and Removed are only the difference of the
+	// Counted is set if Added and Removed are only the difference of the
 	// numbers.
 	Counted bool `json:"counted,omitempty"`
 }
@@ -97,7 +97,7 @@ func (r *Report) Different() bool {
 	return len(r.Bans)+len(r.Exceptions)+len(r.Groups)+len(r.Lists)+len(r.Names) > 0
 }
 
-// Compare compares two policies. It reads lists, and fails if one cannot be
+// Compare compares two policies. It reads lists, and returns an error if one cannot be
 // read.
 func Compare(ctx context.Context, before, after Side, o Options) (*Report, error) {
 	c := comparison{ctx: ctx, before: before, after: after, o: o, seed: maphash.MakeSeed(), changed: map[uint64]struct{}{}, kinds: map[kind]int{}}
@@ -117,7 +117,7 @@ func Compare(ctx context.Context, before, after Side, o Options) (*Report, error
 	return c.r, nil
 }
 
-// merge joins the groups for which the same names change in the same way.
+// merge makes one of the Names of groups for which the same names change in the same way.
 func (c *comparison) merge() {
 	out := c.r.Names[:0]
 	for _, n := range c.r.Names {
@@ -133,6 +133,7 @@ func (c *comparison) merge() {
 	c.r.Names = out
 }
 
+// comparison is the state of one Compare.
 type comparison struct {
 	ctx           context.Context
 	before, after Side
@@ -140,23 +141,25 @@ type comparison struct {
 	r             *Report
 	seed          maphash.Seed
 	groups        []pair
-	changed       map[uint64]struct{} // hashes of names that have been counted
+	changed       map[uint64]struct{} // hashes of names and pairs that were counted
 	kinds         map[kind]int        // to the index in Report.Names
-	n             int
+	n             int // entries that were read
 }
 
-// pair are groups that are treated alike, before and after.
+// pair is the groups, by ids, to which the same applies before and the same applies after, and one of them in
+// each Snapshot.
 type pair struct {
 	before, after blocklists.GroupID
 	ids           []string
 }
 
+// kind is what Names have in common.
 type kind struct {
 	pair          int
 	before, after string
 }
 
-// pairs finds the groups that need a look of their own.
+// pairs sets c.groups: the sets of groups that need a comparison of their own.
 func (c *comparison) pairs() {
 	ids := []string{blocklists.GroupAll}
 	for _, s := range []*blocklists.Snapshot{c.before.Snapshot, c.after.Snapshot} {
@@ -179,7 +182,7 @@ func (c *comparison) pairs() {
 	}
 }
 
-// list finds a list by its id.
+// list returns the list with that id; nil if there is none.
 func list(s *blocklists.Snapshot, id string) (*input.List, *blocklists.ListInfo) {
 	for i := range s.Policy().Lists {
 		if s.Policy().Lists[i].ID == id {
@@ -230,7 +233,7 @@ func (c *comparison) lists() error {
 	return nil
 }
 
-// entries fills in what the two versions of a list do not share.
+// entries sets in l what the two versions of a list do not share.
 func (c *comparison) entries(l *List, before, after *input.List) error {
 	hashes := func(list *input.List) ([]uint64, error) {
 		var out []uint64
@@ -310,7 +313,7 @@ func truth(b bool) byte {
 	return 0
 }
 
-// text is an entry as people read it.
+// text returns an entry as plain lists have it.
 func text(e *entry.Entry) string {
 	if e.Name == nil {
 		return e.Prefix.String()
@@ -325,7 +328,7 @@ func text(e *entry.Entry) string {
 	return name
 }
 
-// names puts the entries of a side's lists to both sides.
+// names compares the verdicts of both sides on the entries of one side's lists.
 func (c *comparison) names(side *Side) error {
 	for i := range side.Snapshot.Policy().Lists {
 		l := &side.Snapshot.Policy().Lists[i]
@@ -387,8 +390,8 @@ func (c *comparison) entry(file string, e *entry.Entry) {
 	}
 }
 
-// outcome is a verdict, told in such a way that those of two Snapshots
-// compare.
+// outcome is a verdict in a form that compares between two
+// Snapshots.
 type outcome struct {
 	kind   blocklists.Kind
 	id     string // of the ban or the exception
@@ -408,7 +411,7 @@ func (o outcome) String() string {
 	return "passed"
 }
 
-// verdict is what a policy says about an entry's name, or first address.
+// verdict is the outcome for an entry's name, or its first address.
 func verdict(s *blocklists.Snapshot, g blocklists.GroupID, name *wire.Name, e *entry.Entry) outcome {
 	var v blocklists.Verdict
 	if e.Name != nil {

@@ -2,7 +2,6 @@ package compare
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -35,7 +34,7 @@ func instant(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// changes compares records by their ids, and then key by key.
+// changes compares records with the same id, key by key.
 func changes[T any](before, after []T, facts func(*T) (id string, keys [][2]string)) []Change {
 	out := []Change{}
 	find := func(in []T, id string) [][2]string {
@@ -87,52 +86,4 @@ func quoted(s string) string {
 		return "nothing"
 	}
 	return s
-}
-
-// Write writes the report for people.
-func (r *Report) Write(w io.Writer) {
-	if !r.Different() {
-		fmt.Fprintln(w, "no difference")
-		return
-	}
-	for _, part := range []struct {
-		what    string
-		changes []Change
-	}{{"ban", r.Bans}, {"exception", r.Exceptions}, {"group", r.Groups}} {
-		for _, c := range part.changes {
-			if c.ID == "" {
-				fmt.Fprintf(w, "%ss %s\n", part.what, c.What)
-				continue
-			}
-			fmt.Fprintf(w, "%s %s %s\n", part.what, c.ID, c.What)
-			for _, k := range c.Keys {
-				fmt.Fprintf(w, "  %s\n", k)
-			}
-		}
-	}
-	for _, l := range r.Lists {
-		about := ""
-		if l.Counted {
-			about = " (by number: what the list had is not known)"
-		}
-		fmt.Fprintf(w, "list %s: %d entries, was %d: %d added, %d removed%s\n", l.ID, l.After, l.Before, l.Added, l.Removed, about)
-		for _, n := range l.New {
-			fmt.Fprintf(w, "  + %s\n", n)
-		}
-		for _, n := range l.Gone {
-			fmt.Fprintf(w, "  - %s\n", n)
-		}
-	}
-	for _, n := range r.Names {
-		fmt.Fprintf(w, "%d names for %s: %s, was %s\n", n.Count, strings.Join(n.Groups, ", "), n.After, n.Before)
-		for _, e := range n.Examples {
-			fmt.Fprintf(w, "  %s\n", e)
-		}
-		if left := n.Count - len(n.Examples); left > 0 {
-			fmt.Fprintf(w, "  and %d more\n", left)
-		}
-	}
-	if r.Partial {
-		fmt.Fprintln(w, "names that a list had and has no longer are counted above, not told")
-	}
 }

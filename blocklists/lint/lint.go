@@ -1,10 +1,10 @@
-// Package lint looks for what makes lists worse over the years: entries that
-// say what others say, that nothing ever met, or that cover too much, and names
-// beside banned ones that clients ask for and that may belong to them.
+// Package lint finds what makes lists worse over the years: entries that
+// repeat others, that no query ever matches, or that cover too much. It also finds names
+// that clients ask for and that may belong to the banned ones, since they are in the same domain.
 //
-// It reads lists more than once rather than to keep them: memory is some twenty
-// octets for each entry, and, with logs, some forty for each domain that entries lie in
-// and each name that was asked.
+// It reads lists more than once, so as not to hold them in memory. It takes about twenty
+// octets for each entry, and, with logs, about forty for each domain of an entry
+// and each name that was asked for.
 package lint
 
 import (
@@ -23,24 +23,24 @@ import (
 	"rideau/resolver/wire"
 )
 
-// Report is what was found. Counts are whole; of each kind some are told.
+// Report is what was found. Counts include all; of each kind there are some examples.
 type Report struct {
 	Entries int `json:"entries"` // of names, in lists that a ban uses
-	// Shadowed entries have one above them in the same ban that covers all
-	// that they do.
+	// Shadowed entries have another above them in the same ban that covers all
+	// names that they cover.
 	Shadowed Finding `json:"shadowed"`
-	// Repeated entries stand in the same ban more than once.
+	// Repeated entries are in the same ban more than once.
 	Repeated Finding `json:"repeated"`
 	// Public entries are suffixes under which anybody can have a name.
 	Public Finding `json:"public"`
-	// Unmet entries covered no name of the logs. It is empty without logs.
+	// Unmet entries cover no name of the logs. It is empty without logs.
 	Unmet Finding `json:"unmet"`
-	// Asked is how many different names the logs hold.
+	// Asked is the number of different names in the logs.
 	Asked int `json:"asked"`
-	// Siblings are names that were asked and are not banned, in a domain of
-	// which something else is.
+	// Siblings are names that were asked for and are not banned, in a domain that
+	// has a banned name.
 	Siblings []Sibling `json:"siblings"`
-	// MoreSiblings is how many there are beyond those told.
+	// MoreSiblings is how many there are beyond Siblings.
 	MoreSiblings int `json:"more_siblings"`
 }
 
@@ -50,17 +50,17 @@ type Finding struct {
 	Examples []Example `json:"examples"`
 }
 
-// Example is an entry, and where it stands.
+// Example is an entry, and where it is.
 type Example struct {
 	Entry string `json:"entry"`
 	List  string `json:"list"`
 	File  string `json:"file"`
 	Line  int    `json:"line"`
-	// By is the entry that covers it, or the list where it stands first.
+	// By is the entry that covers it, with Shadowed.
 	By string `json:"by,omitempty"`
 }
 
-// Sibling is a name beside banned ones.
+// Sibling is a name in a domain that has banned ones.
 type Sibling struct {
 	Name    string `json:"name"`
 	Queries int    `json:"queries"`
@@ -69,56 +69,57 @@ type Sibling struct {
 	Line    int    `json:"line"`
 }
 
-// Log gives each name that was asked to a function. A name may come any number of
-// times, and is lent.
+// Log calls each for each name that was asked for. A name may come any number of
+// times, and is valid until each returns.
 type Log func(each func(name *wire.Name)) error
 
 // Options bound a report.
 type Options struct {
-	Examples int // told of each kind; negative is all
+	Examples int // of each kind; negative is all
 	Log      Log // nil: none
 }
 
-// maxAsked is how many different names of a log are told apart.
+// maxAsked bounds the different names of a log. Further ones are ignored.
 const maxAsked = 4 << 20
 
-// Check looks at the lists of a policy's bans.
+// Check checks the lists of a policy's bans. It returns an error if a list or the log cannot be read.
 func Check(ctx context.Context, s *blocklists.Snapshot, o Options) (*Report, error) {
-	h := health{ctx: ctx, s: s, o: o, seed: maphash.MakeSeed(), r: &Report{Siblings: []Sibling{}}}
+	h := linter{ctx: ctx, s: s, o: o, seed: maphash.MakeSeed(), r: &Report{Siblings: []Sibling{}}}
 	for _, f := range []*Finding{&h.r.Shadowed, &h.r.Repeated, &h.r.Public, &h.r.Unmet} {
 		f.Examples = []Example{}
 	}
-	if err := h.gather(); err != nil {
+	if err := h.collect(); err != nil {
 		return nil, err
 	}
 	if o.Log != nil {
-		if err := h.read(); err != nil {
+		if err := h.readLog(); err != nil {
 			return nil, err
 		}
 	}
-	if err := h.judge(); err != nil {
+	if err := h.classify(); err != nil {
 		return nil, err
 	}
 	return h.r, nil
 }
 
-type health struct {
+// linter is the state of one Check.
+type linter struct {
 	ctx  context.Context
 	s    *blocklists.Snapshot
 	o    Options
 	seed maphash.Seed
 	r    *Report
-	n    int
+	n    int // entries that were read
 
 	// keys are the entries, by the hash of ban, match and name; sorted, each once.
 	keys []uint64
-	met  []bool // by keys
-	seen []bool
+	met  []bool // by the index in keys: a name of the logs matches the entry
+	seen []bool // by the index in keys: classify has seen the entry
 	// domains are the registrable domains of entries that do not cover the
 	// whole of them, with the first such entry.
 	domains map[uint64]place
 	files   []string
-	asked   map[uint64]asked
+	asked   map[uint64]asked // by the hash of the name
 	// beside are the places of Report.Siblings.
 	beside map[place][]int
 }
@@ -126,8 +127,8 @@ type health struct {
 // place is a line of one of the files.
 type place struct{ file, line uint32 }
 
-// place is where an entry stands.
-func (h *health) place(file string, line int) place {
+// place returns the place of an entry.
+func (h *linter) place(file string, line int) place {
 	if n := len(h.files); n > 0 && h.files[n-1] == file {
 		return place{uint32(n - 1), uint32(line)}
 	}
@@ -139,19 +140,20 @@ func (h *health) place(file string, line int) place {
 	return place{uint32(i), uint32(line)}
 }
 
-// asked is how often a name was asked that is not banned, in a domain of which something is.
+// asked is a name that is not banned, in a domain that has banned names, and how often it was asked for.
 type asked struct {
 	name    string
 	domain  uint64
 	queries int
 }
 
-func (h *health) key(ban int, m entry.Match, name []byte) uint64 {
+// key returns the hash of an entry.
+func (h *linter) key(ban int, m entry.Match, name []byte) uint64 {
 	return maphash.Bytes(h.seed, name) ^ uint64(ban+1)*0x9E3779B97F4A7C15 ^ uint64(m+1)*0xC2B2AE3D27D4EB4F
 }
 
-// bans says which ban has each list: the first that uses it.
-func (h *health) bans() map[string]int {
+// bans returns, by the id of a list, the first ban that uses it.
+func (h *linter) bans() map[string]int {
 	out := map[string]int{}
 	for i := range h.s.Policy().Bans {
 		for _, l := range h.s.Policy().Bans[i].Lists {
@@ -163,8 +165,8 @@ func (h *health) bans() map[string]int {
 	return out
 }
 
-// each reads the entries of names of all lists that bans use.
-func (h *health) each(f func(ban int, list, file string, e *entry.Entry)) error {
+// each calls f for the entries of names of all lists that bans use.
+func (h *linter) each(f func(ban int, list, file string, e *entry.Entry)) error {
 	bans := h.bans()
 	for i := range h.s.Policy().Lists {
 		l := &h.s.Policy().Lists[i]
@@ -188,8 +190,8 @@ func (h *health) each(f func(ban int, list, file string, e *entry.Entry)) error 
 	return nil
 }
 
-// plain reports whether an entry says of a name that it is banned, and no
-// more.
+// plain reports whether an entry says only that a name is
+// banned.
 func plain(e *entry.Entry) bool {
 	if e.Name == nil {
 		return false
@@ -198,8 +200,8 @@ func plain(e *entry.Entry) bool {
 	return r == nil || r.Trigger == entry.OnAnswer && (r.Action == entry.Listed || r.Action == entry.NXDomain) && !r.Except && !r.Cancel && r.Types == nil
 }
 
-// gather takes down what there is.
-func (h *health) gather() error {
+// collect stores the keys of all entries, and the domains of those that do not cover a whole one.
+func (h *linter) collect() error {
 	if h.o.Log != nil {
 		h.domains = map[uint64]place{}
 	}
@@ -221,9 +223,9 @@ func (h *health) gather() error {
 	return err
 }
 
-// domain is the hash of a name's registrable domain, 0 if it has none, and whether that is
-// the name.
-func (h *health) domain(name []byte) (hash uint64, whole bool) {
+// domain returns the hash of a name's registrable domain, 0 if it has none, and whether the
+// name is that domain.
+func (h *linter) domain(name []byte) (hash uint64, whole bool) {
 	s := strings.TrimSuffix(wire.NameString(name), ".")
 	d, err := publicsuffix.EffectiveTLDPlusOne(s)
 	if err != nil {
@@ -232,17 +234,17 @@ func (h *health) domain(name []byte) (hash uint64, whole bool) {
 	return maphash.String(h.seed, d) | 1, d == s
 }
 
-// find is the place of an entry in keys; -1 if there is none.
-func (h *health) find(key uint64) int {
+// find returns the index of an entry in keys; -1 if it is not there.
+func (h *linter) find(key uint64) int {
 	if i, ok := slices.BinarySearch(h.keys, key); ok {
 		return i
 	}
 	return -1
 }
 
-// read marks the entries that names of the logs meet, and takes down the
+// readLog marks the entries that cover names of the logs, and finds the
 // siblings.
-func (h *health) read() error {
+func (h *linter) readLog() error {
 	h.asked = map[uint64]asked{}
 	names := map[uint64]struct{}{}
 	everyone := h.s.Everyone()
@@ -294,8 +296,8 @@ func (h *health) read() error {
 	return err
 }
 
-// judge looks at each entry again.
-func (h *health) judge() error {
+// classify reads the entries again, and reports each as what it is.
+func (h *linter) classify() error {
 	return h.each(func(ban int, list, file string, e *entry.Entry) {
 		if len(h.beside) > 0 {
 			for _, i := range h.beside[h.place(file, e.Line)] {
@@ -305,33 +307,34 @@ func (h *health) judge() error {
 		x := Example{Entry: text(e), List: list, File: file, Line: e.Line}
 		i := h.find(h.key(ban, e.Match, e.Name))
 		if h.seen[i] {
-			h.add(&h.r.Repeated, x)
+			h.report(&h.r.Repeated, x)
 			return
 		}
 		h.seen[i] = true
 		if by := h.above(ban, e); by != "" {
 			x.By = by
-			h.add(&h.r.Shadowed, x)
+			h.report(&h.r.Shadowed, x)
 		}
 		x.By = ""
 		if e.Match != entry.Exact && syntax.IsPublicSuffix(e.Name) {
-			h.add(&h.r.Public, x)
+			h.report(&h.r.Public, x)
 		}
 		if h.asked != nil && !h.met[i] {
-			h.add(&h.r.Unmet, x)
+			h.report(&h.r.Unmet, x)
 		}
 	})
 }
 
-func (h *health) add(f *Finding, x Example) {
+// report adds an entry to a finding.
+func (h *linter) report(f *Finding, x Example) {
 	if f.Count++; h.o.Examples < 0 || len(f.Examples) < h.o.Examples {
 		f.Examples = append(f.Examples, x)
 	}
 }
 
-// above is an entry of the same ban that covers all that e covers; empty if
+// above returns an entry of the same ban that covers all that e covers; empty if
 // there is none.
-func (h *health) above(ban int, e *entry.Entry) string {
+func (h *linter) above(ban int, e *entry.Entry) string {
 	if e.Match != entry.Suffix && h.find(h.key(ban, entry.Suffix, e.Name)) >= 0 {
 		return shown(entry.Suffix, e.Name)
 	}
@@ -348,7 +351,7 @@ func (h *health) above(ban int, e *entry.Entry) string {
 
 func text(e *entry.Entry) string { return shown(e.Match, e.Name) }
 
-// shown is an entry as plain lists have it.
+// shown returns an entry as plain lists have it.
 func shown(m entry.Match, w []byte) string {
 	name := strings.TrimSuffix(wire.NameString(w), ".")
 	switch m {

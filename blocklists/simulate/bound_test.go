@@ -33,7 +33,7 @@ func TestBounds(t *testing.T) {
 		if err := q.Name.SetText(fmt.Sprintf("w%d.n.example", i)); err != nil {
 			t.Fatal(err)
 		}
-		s.Add(&q)
+		s.Count(&q)
 	}
 	r := s.Report(0)
 	if r.Queries != 100 || r.Changes[Blocked].Queries != 100 || r.Changes[Blocked].By[0].Queries != 100 {

@@ -16,8 +16,7 @@ type Report struct {
 	// Changes are the classes of changes, all of them, in a fixed order.
 	Changes []Change `json:"changes"`
 	Same    Same     `json:"unchanged"`
-	// Short says which figures are too low because there was more than is
-	// remembered.
+	// Short says which figures are too low because of the limits.
 	Short []string `json:"short"`
 }
 
@@ -27,13 +26,13 @@ type Change struct {
 	Queries int    `json:"queries"`
 	Names   int    `json:"names"`
 	Clients int    `json:"clients"`
-	// By tells by which bans, most queries first.
+	// By is the changes by bans, most queries first.
 	By []By `json:"by"`
 	// Top are the names with the most queries.
 	Top []Name `json:"top"`
 }
 
-// By is what changes from one ban's doing to another's.
+// By is the queries with the same effect before and the same effect after.
 type By struct {
 	Before  Effect `json:"before"`
 	After   Effect `json:"after"`
@@ -42,7 +41,7 @@ type By struct {
 	Clients int    `json:"clients"`
 }
 
-// Name is a name that is answered otherwise.
+// Name is a name whose answer changes.
 type Name struct {
 	Name    string `json:"name"` // without the final dot
 	Queries int    `json:"queries"`
@@ -73,7 +72,7 @@ func (e Effect) String() string {
 	return e.Outcome
 }
 
-// Same is what does not change, by what becomes of it.
+// Same is the queries whose effect does not change, by outcome.
 type Same struct {
 	Queries   int `json:"queries"`
 	Names     int `json:"names"`
@@ -86,7 +85,7 @@ type Same struct {
 	Refused   int `json:"refused"`
 }
 
-// Report sums up, with at most top names for each class; 0 is all that are remembered.
+// Report returns the sums, with at most top names for each class; 0 is all that are stored.
 func (s *Simulation) Report(top int) Report {
 	u := s.classes[Unchanged]
 	r := Report{Queries: s.queries, Names: s.distinct, Clients: len(s.clients), Same: Same{Queries: u.queries, Names: u.names, Clients: u.clients,
@@ -109,7 +108,7 @@ func (s *Simulation) Report(top int) Report {
 	return r
 }
 
-// sorted are the changed names by class, those with the most queries first.
+// sorted returns the changed names by class, those with the most queries first.
 func (s *Simulation) sorted(top int) (out [Unchanged][]Name) {
 	type kept struct {
 		changedKey
@@ -144,6 +143,7 @@ func nameText(w string) string {
 	return strings.TrimSuffix(text, ".")
 }
 
+// describe returns the effect with the ids of what it refers to.
 func (x *side) describe(e effect, bans []string) Effect {
 	out := Effect{Outcome: e.outcome.String()}
 	if e.ban >= 0 {
@@ -155,6 +155,7 @@ func (x *side) describe(e effect, bans []string) Effect {
 	return out
 }
 
+// short returns Report.Short.
 func (s *Simulation) short() []string {
 	out := []string{}
 	if s.names.full {

@@ -1,8 +1,8 @@
-// Package simulate says what a policy would do to questions that clients have
-// asked, beside what another policy does to them.
+// Package simulate compares what two policies do to queries that clients have
+// sent.
 //
-// It judges questions only. What an answer holds, such as an alias of a banned name, is not in
-// a log of questions, so that a policy can stop more than a simulation shows.
+// It decides by questions only. The content of answers, such as an alias of a banned name, is not in
+// a query log, so a policy can block more than a simulation shows.
 package simulate
 
 import (
@@ -16,26 +16,26 @@ import (
 
 // Side is one of the two policies.
 type Side struct {
-	// Policy decides. Nil lets everything pass.
+	// Policy decides. Nil passes everything.
 	Policy *blocklists.Snapshot
-	// Serves says whether a client is answered at all; nil serves all.
+	// Serves reports whether a client is served; nil serves all.
 	Serves func(netip.Addr) bool
-	// Special says whether a name is a special-use name, which policy is not
-	// asked about; nil is none.
+	// Special reports whether a name is a special-use name, about which policy does not
+	// decide; nil is none.
 	Special func(*wire.Name) bool
 }
 
-// limits bound what a Simulation remembers. What is beyond is counted in all
-// sums of queries, and the report says that it was more.
+// limits bound what a Simulation stores. What exceeds them is counted in the
+// sums of queries, and the report says that there was more.
 type limits struct {
 	names   int // distinct names, each twice or more: in all, and by class
-	changed int // distinct names whose answer changes, times how
+	changed int // distinct pairs of a name whose answer changes and a kind of change
 	clients int // distinct clients; their numbers have 30 bits
 	pairs   int // distinct pairs of a changed name, or of a kind of change, and a client
 }
 
-// usual are limits that a day of a large network stays within, and that take
-// some 600 MB if all are reached, where a usual day takes 50.
+// usual are limits that a day of a large network does not reach. They allow
+// about 600 MB; a usual day takes 50.
 var usual = limits{names: 1 << 22, changed: 1 << 19, clients: 1 << 20, pairs: 1 << 22}
 
 // Class is what a change of policy does to a query.
@@ -45,11 +45,11 @@ type Class uint8
 const (
 	Blocked     Class = iota // newly blocked
 	Allowed                  // blocked before, and no longer
-	Changed                  // stopped or watched by another ban, or answered otherwise
-	Monitored                // newly what a ban in monitor mode would block
-	Unmonitored              // no longer that
-	Refused                  // of a client that is newly not served
-	Served                   // of a client that is newly served
+	Changed                  // blocked or monitored by another ban, or answered differently
+	Monitored                // newly monitored: a ban in monitor mode would block it
+	Unmonitored              // monitored before, and no longer
+	Refused                  // the client is no longer served
+	Served                   // the client is newly served
 	Unchanged
 	classes
 )
@@ -77,20 +77,20 @@ func (o outcome) String() string {
 	return [...]string{"passed", "excepted", "monitored", "special", "refused", "blocked"}[o]
 }
 
-// effect is what a policy does to a query. ban counts over both sides; list
-// and exception are those of the policy. -1 is none.
+// effect is what a policy does to a query. ban is a number for both sides; list
+// and exception are indices in the policy. -1 is none.
 type effect struct {
 	outcome              outcome
 	action               blocklists.Action
 	ban, list, exception int16
 }
 
-// same reports whether a client notices no difference, and no counter does.
+// same reports whether the effects are the same for clients and for counters.
 func (e effect) same(o effect) bool {
 	return e.outcome == o.outcome && e.ban == o.ban && e.action == o.action
 }
 
-// transition is what a change of policy does to a query, in full.
+// transition is what both policies do to a query.
 type transition struct{ before, after effect }
 
 func (t transition) class() Class {
@@ -113,11 +113,11 @@ func (t transition) class() Class {
 	case b == monitored:
 		return Unmonitored
 	}
-	// Passed, excepted or special: answered as usual.
+	// Passed, excepted or special before and after: answered as usual.
 	return Unchanged
 }
 
-// Simulation collects what becomes of queries. It is not safe for concurrent
+// Simulation collects what happens to queries. It is not safe for concurrent
 // use.
 type Simulation struct {
 	candidate, against side
@@ -140,12 +140,13 @@ type Simulation struct {
 	pairs       set
 }
 
+// side is a Side with its bans numbered.
 type side struct {
 	Side
 	bans []int16 // by ban of the policy, numbers of effects
 }
 
-// tally is the sum over a transition.
+// tally is the sum of the queries with one transition.
 type tally struct {
 	transition
 	number                  uint32
@@ -168,9 +169,8 @@ type set struct {
 	full bool
 }
 
-// add reports whether x is new in the set, which takes no more than limit. Where there is no room, it is not
-// taken up and the set remembers that it is short.
-func (s *set) add(x uint64, limit int) bool {
+// insert inserts x, and reports whether it is new. If the set has limit numbers already, x is not inserted and full is set.
+func (s *set) insert(x uint64, limit int) bool {
 	if _, ok := s.has[x]; ok {
 		return false
 	}
@@ -182,7 +182,7 @@ func (s *set) add(x uint64, limit int) bool {
 	return true
 }
 
-// New returns a Simulation of candidate, in the place of against.
+// New returns a Simulation of candidate, compared with against.
 func New(candidate, against Side) *Simulation {
 	s := &Simulation{
 		seed: maphash.MakeSeed(), limits: usual,
@@ -245,24 +245,24 @@ func (x *side) effect(q *querylog.Query) effect {
 	return e
 }
 
-// Add takes a query.
-func (s *Simulation) Add(q *querylog.Query) {
+// Count counts a query. It does not keep q.
+func (s *Simulation) Count(q *querylog.Query) {
 	s.queries++
 	t := transition{s.against.effect(q), s.candidate.effect(q)}
 	class := t.class()
 	of := &s.classes[class]
 	of.queries++
-	// Names are told apart by 60 bits of a keyed hash; the rest says which
-	// class of changes counts them.
+	// A name is a keyed hash of 60 bits; the other four bits are the class that
+	// counts it.
 	h := maphash.Bytes(s.seed, q.Name.Bytes()) &^ 0xF
-	if s.names.add(h|uint64(classes), s.limits.names) {
+	if s.names.insert(h|uint64(classes), s.limits.names) {
 		s.distinct++
 	}
-	if s.names.add(h|uint64(class), s.limits.names) {
+	if s.names.insert(h|uint64(class), s.limits.names) {
 		of.names++
 	}
 	client, numbered := s.number(q.Client)
-	if numbered && s.pairs.add(pair(byClass, uint32(class), client), s.limits.pairs) {
+	if numbered && s.pairs.insert(pair(byClass, uint32(class), client), s.limits.pairs) {
 		of.clients++
 	}
 	if class == Unchanged {
@@ -272,7 +272,7 @@ func (s *Simulation) Add(q *querylog.Query) {
 	s.change(q, t, client, numbered)
 }
 
-// number numbers clients.
+// number returns the number of a client, if it has one.
 func (s *Simulation) number(a netip.Addr) (uint32, bool) {
 	n, ok := s.clients[a]
 	switch {
@@ -298,7 +298,7 @@ func pair(by int, number, client uint32) uint64 {
 	return uint64(number)<<32 | uint64(client)<<2 | uint64(by) // a client's number has at most 30 bits
 }
 
-// change takes a query whose answer changes.
+// change counts a query whose answer changes.
 func (s *Simulation) change(q *querylog.Query, t transition, client uint32, numbered bool) {
 	sum := s.transitions[t]
 	if sum == nil {
@@ -307,7 +307,7 @@ func (s *Simulation) change(q *querylog.Query, t transition, client uint32, numb
 		s.order = append(s.order, sum)
 	}
 	sum.queries++
-	if numbered && s.pairs.add(pair(byTransition, sum.number, client), s.limits.pairs) {
+	if numbered && s.pairs.insert(pair(byTransition, sum.number, client), s.limits.pairs) {
 		sum.clients++
 	}
 	n := s.changed[changedKey{sum.number, string(q.Name.Bytes())}]
@@ -321,7 +321,7 @@ func (s *Simulation) change(q *querylog.Query, t transition, client uint32, numb
 		sum.names++
 	}
 	n.queries++
-	if numbered && s.pairs.add(pair(byName, n.number, client), s.limits.pairs) {
+	if numbered && s.pairs.insert(pair(byName, n.number, client), s.limits.pairs) {
 		n.clients++
 	}
 }

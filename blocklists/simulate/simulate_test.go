@@ -93,7 +93,7 @@ func TestModel(t *testing.T) {
 				t.Fatal(err)
 			}
 			q.Type, q.Client = wire.TypeA, netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(9))})
-			s.Add(&q)
+			s.Count(&q)
 			b, ball := said(before, &q)
 			a, aall := said(after, &q)
 			class := "unchanged"
@@ -173,7 +173,7 @@ func TestSides(t *testing.T) {
 		if err := q.Name.SetText(x[0]); err != nil {
 			t.Fatal(err)
 		}
-		s.Add(&q)
+		s.Count(&q)
 	}
 	r := s.Report(1)
 	queries := map[string]int{}
@@ -197,8 +197,8 @@ func TestAllocations(t *testing.T) {
 	if err := q.Name.SetText("n.example"); err != nil {
 		t.Fatal(err)
 	}
-	s.Add(&q)
-	if n := testing.AllocsPerRun(100, func() { s.Add(&q) }); n != 0 {
+	s.Count(&q)
+	if n := testing.AllocsPerRun(100, func() { s.Count(&q) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

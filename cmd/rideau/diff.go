@@ -5,6 +5,7 @@ import (
 
 	"rideau/blocklists/compare"
 	"rideau/cmd/rideau/internal/setup"
+	"rideau/cmd/rideau/internal/text"
 )
 
 const diffHelp = `Says what changes from one configuration to another: bans, exceptions and groups; the entries that lists
@@ -38,7 +39,7 @@ func diff(c *call) int {
 	if c.bool("json") {
 		printJSON(c, r)
 	} else {
-		r.Write(c.stdout)
+		text.WriteComparison(c.stdout, r)
 	}
 	if r.Different() {
 		return exitBanned

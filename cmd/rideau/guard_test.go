@@ -85,7 +85,7 @@ func ownImports() map[string][]string {
 			"resolver", "resolver/audit", "resolver/cache", "resolver/cookie", "resolver/device", "resolver/limit", "resolver/listener", "resolver/ops", "resolver/upstream/health", "resolver/wire", "resolver/ops/metrics"},
 		"cmd/rideau/internal/setup": {"config", "blocklists", "blocklists/compile", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/pack", "blocklists/source",
 			"resolver", "resolver/cache", "resolver/cookie", "resolver/upstream", "resolver/upstream/do53", "resolver/upstream/encrypted", "resolver/wire"},
-		"cmd/rideau/internal/text": {"blocklists/format", "blocklists/entry", "resolver/wire"},
+		"cmd/rideau/internal/text": {"blocklists/format", "blocklists/entry", "blocklists/compare", "resolver/wire"},
 		"config":                   {"config/key", "config/node", "config/server", "config/value"},
 		"config/key":               nil,
 		"config/server":            {"config/node", "config/value"},

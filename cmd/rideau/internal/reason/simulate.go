@@ -73,7 +73,7 @@ func Simulate(o SimulateOptions) (*Simulation, error) {
 			if slices.ContainsFunc(o.LeaveOut, func(p netip.Prefix) bool { return p.Contains(q.Client) }) {
 				leftOut++
 			} else {
-				s.Add(q)
+				s.Count(q)
 			}
 			return nil
 		})

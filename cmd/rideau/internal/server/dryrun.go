@@ -8,6 +8,7 @@ import (
 	"rideau/blocklists/compare"
 	"rideau/blocklists/compile"
 	"rideau/cmd/rideau/internal/setup"
+	"rideau/cmd/rideau/internal/text"
 	"rideau/resolver/ops"
 )
 
@@ -35,6 +36,6 @@ func (s *Server) dryRun(ctx context.Context, force bool) (ops.DryRun, error) {
 		return out, err
 	}
 	out.Changed, out.Diff = r.Different(), r
-	out.Write = func(w io.Writer) { r.Write(w) }
+	out.Write = func(w io.Writer) { text.WriteComparison(w, r) }
 	return out, nil
 }
