@@ -143,7 +143,7 @@ type comparison struct {
 	groups        []pair
 	changed       map[uint64]struct{} // hashes of names and pairs that were counted
 	kinds         map[kind]int        // to the index in Report.Names
-	n             int // entries that were read
+	n             int                 // entries that were read
 }
 
 // pair is the groups, by ids, to which the same applies before and the same applies after, and one of them in

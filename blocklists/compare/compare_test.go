@@ -154,7 +154,9 @@ func TestLists(t *testing.T) {
 	if len(r.Lists) != 5 || len(r.Bans) == 0 || r.Bans[0].ID != "ban-one" || r.Bans[0].What != "removed" {
 		t.Errorf("%+v", r)
 	}
-	has := func(id string) bool { return slices.ContainsFunc(r.Lists, func(l compare.List) bool { return l.ID == id }) }
+	has := func(id string) bool {
+		return slices.ContainsFunc(r.Lists, func(l compare.List) bool { return l.ID == id })
+	}
 	if i := slices.IndexFunc(r.Lists, func(l compare.List) bool { return l.ID == "one" }); i < 0 || r.Lists[i].After != 0 || !has("new") {
 		t.Errorf("lists %+v", r.Lists)
 	}

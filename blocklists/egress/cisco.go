@@ -106,7 +106,7 @@ func ciscoEntries(b *bytes.Buffer, p *plan, f int, all string) {
 	fmt.Fprintf(b, " permit %s any any\n", all)
 }
 
-// ciscoRange is a range as access lists write it: with the bits that may
+// ciscoRange returns a range as access lists write it: with the bits that may
 // differ (a wildcard mask) for IPv4, with its length for IPv6.
 func ciscoRange(p netip.Prefix) string {
 	switch {

@@ -1,6 +1,6 @@
 // Package egress writes the firewall rules that a network needs beside DNS, so
-// that what Rideau does not answer is not answered by somebody else. EGRESS.md
-// numbers and argues the rules.
+// that clients cannot ask another resolver instead of Rideau. EGRESS.md
+// numbers the rules and gives the reasons.
 //
 // The output depends on the plan alone: the same plan gives the same octets.
 package egress
@@ -32,11 +32,11 @@ func Formats() []Format { return []Format{NFTables, PF, CiscoACL} }
 type Plan struct {
 	// Rideau are Rideau's own addresses, as clients and upstreams see them.
 	// Without any, the rules that refuse plain DNS are written as comments:
-	// as they stand they would cut everybody off.
+	// they would leave all clients without DNS.
 	Rideau []netip.Addr
-	// Clients are the ranges that may ask Rideau.
+	// Clients are the ranges that may send queries to Rideau.
 	Clients []netip.Prefix
-	// Upstreams are the servers that Rideau asks, and no one else may.
+	// Upstreams are the servers that Rideau, and nobody else, may send queries to.
 	Upstreams []netip.AddrPort
 	// Public are the public resolvers to which HTTPS is refused.
 	Public []Public
@@ -44,8 +44,8 @@ type Plan struct {
 	Banned []netip.Prefix
 	// Console also refuses the ports of Kaspersky's cloud console.
 	Console bool
-	// Notes are for whoever loads the rules: where the plan comes from, and
-	// what has to be put in by hand. A note is one line of ASCII text.
+	// Notes are for the person who loads the rules: where the plan comes from, and
+	// what has to be added by hand. A note is one line of ASCII text.
 	Notes []string
 }
 
@@ -55,8 +55,8 @@ type Public struct {
 	Addrs    []netip.Addr
 }
 
-// Write writes the rules. Of the plan's addresses, those of one machine alone
-// (loopback) are left out, and ranges within others.
+// Write writes the rules. It leaves out loopback
+// addresses, and ranges that lie within others.
 func Write(w io.Writer, f Format, p Plan) error {
 	var b bytes.Buffer
 	t := tidy(p)
@@ -90,7 +90,7 @@ var oldDoQ = []uint16{784, 8853}
 // consolePorts are the ranges of Kaspersky's cloud console: first and last.
 var consolePorts = [][2]uint16{{23100, 23199}, {27200, 27299}, {29200, 29299}}
 
-// intro says, in each format, what the rules are and what they are not.
+// intro is the first comment of the rules, in each format.
 const intro = `What this network needs beside DNS, so that nobody goes around Rideau.
 Written by "rideau egress"; run it again when the configuration changes.
 EGRESS.md explains the rules by their numbers.`
@@ -114,7 +114,7 @@ const (
 // known reports whether there is an address of Rideau.
 func (p *plan) known() bool { return len(p.rideau[v4])+len(p.rideau[v6]) > 0 }
 
-// warning is what a plan without an address of Rideau has at its head.
+// warning is a comment for a plan without an address of Rideau.
 func (p *plan) warning() []string {
 	if p.known() {
 		return nil
@@ -175,7 +175,7 @@ func tidy(in Plan) *plan {
 	return p
 }
 
-// usable leaves out what is no address that a firewall meets.
+// usable reports whether a firewall can meet packets with the address.
 func usable(a netip.Addr) bool {
 	return a.IsValid() && !a.IsLoopback() && !a.IsUnspecified() && !a.IsMulticast()
 }
@@ -187,14 +187,14 @@ func family(a netip.Addr) int {
 	return v6
 }
 
-// distinct sorts and drops what is there twice.
+// distinct sorts, and removes duplicates.
 func distinct[T comparable](s []T, compare func(a, b T) int) []T {
 	s = slices.Clone(s)
 	slices.SortFunc(s, compare)
 	return slices.Compact(s)
 }
 
-// outermost drops the ranges that lie in others.
+// outermost removes the ranges that lie in others.
 func outermost(s []netip.Prefix) []netip.Prefix {
 	s = distinct(s, func(a, b netip.Prefix) int {
 		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
@@ -208,7 +208,7 @@ func outermost(s []netip.Prefix) []netip.Prefix {
 	return out
 }
 
-// printable is text that can stand in a comment: ASCII, on one line.
+// printable returns text for a comment: ASCII, on one line.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
@@ -218,7 +218,7 @@ func printable(s string) string {
 	}, s)
 }
 
-// join is the elements as text, with sep between them.
+// join returns the elements as text, with sep between them.
 func join[T fmt.Stringer](s []T, sep string) string {
 	out := make([]string, len(s))
 	for i, x := range s {
@@ -227,7 +227,7 @@ func join[T fmt.Stringer](s []T, sep string) string {
 	return strings.Join(out, sep)
 }
 
-// byPort are the upstreams of a family by their ports, in the ports' order.
+// byPort returns the upstreams of a family by their ports, in the order of the ports.
 func byPort(s []netip.AddrPort) (ports []uint16, addrs map[uint16][]netip.Addr) {
 	addrs = map[uint16][]netip.Addr{}
 	for _, u := range s {

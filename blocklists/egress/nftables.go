@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// writeNFTables writes a table of its own that stands before the machine's
-// filter, and accepts nothing but what rules 1 to 3 are about.
+// writeNFTables writes a table of its own. Its chain runs before the machine's
+// filter, and accepts only what rules 1 to 3 are about.
 func writeNFTables(b *bytes.Buffer, p *plan) {
 	b.WriteString("#!/usr/sbin/nft -f\n#\n")
 	head := strings.Split(intro, "\n")
 	head = append(head, p.notes...)
 	head = append(head,
 		`Load it with "nft -f FILE"; "nft -c -f FILE" only checks it. Loading it again takes the place of the old.`,
-		"It is for a Linux router that forwards for the clients. An accept here ends this table alone: the machine's",
-		"own filter still has its say. If Rideau runs on the router itself, what it sends passes the hook output and",
+		"It is for a Linux router that forwards for the clients. An accept here ends this table only: the machine's",
+		"own filter still decides. If Rideau runs on the router itself, what it sends passes the hook output and",
 		"what clients send to it the hook input, and neither meets these rules.")
 	for _, line := range head {
 		fmt.Fprintln(b, "#", line)
@@ -110,8 +110,8 @@ func nftSet(b *bytes.Buffer, what, name, kind, flags, elements string) {
 	b.WriteString("	}\n\n")
 }
 
-// nftPublic writes the set of public resolvers. An address that two operators
-// have stands there once.
+// nftPublic writes the set of public resolvers. An address of two operators
+// is written once.
 func nftPublic(b *bytes.Buffer, name, kind string, public []Public) {
 	fmt.Fprintf(b, "	# Public resolvers, for DNS over HTTPS.\n	set %s {\n		type %s\n", name, kind)
 	seen := map[netip.Addr]bool{}
@@ -131,7 +131,7 @@ func nftPublic(b *bytes.Buffer, name, kind string, public []Public) {
 	b.WriteString("	}\n\n")
 }
 
-// ports are numbers as text.
+// ports returns numbers as text.
 func ports(s []uint16, sep string) string {
 	var out []string
 	for _, p := range s {
@@ -140,7 +140,7 @@ func ports(s []uint16, sep string) string {
 	return strings.Join(out, sep)
 }
 
-// ranges are ranges of ports as text.
+// ranges returns ranges of ports as text.
 func ranges(s [][2]uint16, to, sep string) string {
 	var out []string
 	for _, r := range s {

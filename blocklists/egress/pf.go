@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// writePF writes rules for an anchor. All are quick: the first that fits
+// writePF writes rules for an anchor. All are quick: the first that matches
 // decides.
 func writePF(b *bytes.Buffer, p *plan) {
 	head := strings.Split(intro, "\n")
@@ -84,7 +84,7 @@ func pfTable(b *bytes.Buffer, what, name, elements string) {
 	b.WriteString(" }\n")
 }
 
-// joinBoth are the elements of both families, as pf's tables hold them.
+// joinBoth returns the elements of both families, as pf's tables have them.
 func joinBoth[T fmt.Stringer](s [2][]T) string {
 	return strings.TrimSpace(join(s[v4], " ") + " " + join(s[v6], " "))
 }

@@ -30,7 +30,7 @@ func Open(name string) (io.ReadCloser, error) {
 	return files.Open(name + ".tsv")
 }
 
-// File is what messages call the pack of that name in place of a path.
+// File is the name of the pack in messages, instead of a path.
 func File(name string) string { return "embedded:" + name + ".tsv" }
 
 // Resolver is a public resolver of the pack doh-address.
@@ -61,11 +61,11 @@ func Resolvers() ([]Resolver, error) {
 	return out, nil
 }
 
-// Canary is a name by which browsers or devices ask whether the network wishes
+// Canary is a name that browsers or devices ask for to find out whether the network wishes
 // to filter. They heed a negative answer, NXDOMAIN or NODATA, and only that:
-// an address, no answer, or REFUSED is none.
+// an address, no answer, or REFUSED has no effect.
 type Canary struct {
-	Name    string // without final dot; the names below it are meant, too
+	Name    string // without final dot; it stands for the names below it, too
 	Purpose string
 	Source  string
 }
@@ -89,8 +89,8 @@ func Canaries() ([]Canary, error) {
 // row is a pack's row, as text.
 type row struct{ domain, match, tier, purpose, source string }
 
-// rows reads a pack's columns. What the rows mean is for package format; the
-// columns purpose and source it has no place for.
+// rows reads a pack's columns. Package format reads what rows mean, and ignores the
+// columns purpose and source.
 func rows(name string) ([]row, error) {
 	text, err := files.ReadFile(name + ".tsv")
 	if err != nil {

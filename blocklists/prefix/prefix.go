@@ -24,6 +24,7 @@ func (k key) compare(o key) int {
 	return cmp.Compare(k.lo, o.lo)
 }
 
+// next is the key after k; the zero key after the last.
 func (k key) next() key {
 	k.lo++
 	if k.lo == 0 {
@@ -32,7 +33,7 @@ func (k key) next() key {
 	return k
 }
 
-// ranges map each address to the value of the last start not above it.
+// ranges maps each address to the value of the last start that is not above it.
 type ranges struct {
 	starts []key
 	values []uint32
@@ -58,7 +59,7 @@ func (r *ranges) lookup(k key) uint32 {
 // and safe for concurrent use.
 type Table struct{ v4, v6 ranges }
 
-// Lookup is the value of the longest prefix that holds a; 0 if none does. An
+// Lookup returns the value of the longest prefix that holds a; 0 if none does. An
 // IPv4-mapped address counts as IPv4. It does not allocate.
 func (t *Table) Lookup(a netip.Addr) uint32 {
 	if a.Is4() || a.Is4In6() {
@@ -75,16 +76,15 @@ func (t *Table) Lookup(a netip.Addr) uint32 {
 // Empty reports whether the table was made of no entries.
 func (t *Table) Empty() bool { return len(t.v4.starts) == 0 && len(t.v6.starts) == 0 }
 
-// Entry is a prefix and its value. The value 0 means "none" and can cut a
-// hole into a shorter prefix.
+// Entry is a prefix and its value. The value 0 means "none" and can exclude part of a
+// shorter prefix.
 type Entry struct {
 	Prefix netip.Prefix
 	Value  uint32
 }
 
 // New makes a table. Of entries with the same prefix the last counts. Bits
-// of an address beyond its prefix's length are ignored; invalid prefixes too.
-// It orders entries in place.
+// of an address beyond its prefix's length are ignored, and so are invalid prefixes.
 func New(entries []Entry) *Table {
 	four := 0
 	for _, e := range entries {
@@ -122,14 +122,15 @@ func New(entries []Entry) *Table {
 	return &Table{flatten(v4), flatten(v6)}
 }
 
+// span is a prefix as a range of addresses, first and last included.
 type span struct {
 	first, last key
 	bits        int
 	value       uint32
 }
 
-// flatten turns nested spans into ranges. Prefixes nest or are disjoint, so
-// that a stack of the open ones suffices.
+// flatten makes ranges of nested spans. Prefixes nest or are disjoint, so
+// a stack of the open ones suffices.
 func flatten(spans []span) ranges {
 	slices.SortStableFunc(spans, func(a, b span) int {
 		if c := a.first.compare(b.first); c != 0 {
@@ -137,7 +138,7 @@ func flatten(spans []span) ranges {
 		}
 		return cmp.Compare(a.bits, b.bits)
 	})
-	// A prefix begins a range, and another where it ends.
+	// A prefix begins a range, and another begins where it ends.
 	r := ranges{make([]key, 0, 2*len(spans)), make([]uint32, 0, 2*len(spans))}
 	var open []span
 	put := func(k key, v uint32) {

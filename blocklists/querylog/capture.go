@@ -14,7 +14,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// port is where DNS is asked for (RFC 1035 section 4.2).
+// port is the port of DNS servers (RFC 1035 section 4.2).
 const port = 53
 
 // magics are how captures begin: pcap in either order of octets, with
@@ -32,21 +32,21 @@ func isCapture(head []byte) bool {
 	return false
 }
 
-// packets is where packets come from.
+// packets is a capture that is being read.
 type packets interface {
 	ZeroCopyReadPacketData() ([]byte, gopacket.CaptureInfo, error)
 	LinkType() layers.LinkType
 }
 
-// capture reads queries to port 53, over UDP and TCP, out of a capture. TCP is not put
-// together: a query counts if it begins where a segment does, or follows
-// another one in it, and ends in the same segment, as those of clients do. A capture may end
+// capture reads queries to port 53, over UDP and TCP, from a capture. It does not reassemble
+// TCP: a query counts if it begins where a segment begins, or follows
+// another query in it, and ends in the same segment, as queries of clients do. A capture may end
 // within a packet.
 func (s *reader) capture(in io.Reader, head []byte) (err error) {
 	var src packets
 	if string(head) == sectionHeader {
-		// Interfaces differ in their link type, so that each packet is
-		// asked for its own.
+		// Interfaces can have different link types: each packet tells
+		// its own.
 		src, err = pcapgo.NewNgReader(in, pcapgo.NgReaderOptions{WantMixedLinkType: true})
 	} else {
 		src, err = pcapgo.NewReader(in)
@@ -61,7 +61,7 @@ func (s *reader) capture(in io.Reader, head []byte) (err error) {
 		case errors.Is(err, io.EOF):
 			return nil
 		case errors.Is(err, io.ErrUnexpectedEOF) && s.Lines > 0:
-			// What captures leave that were stopped, or are still being written.
+			// The capture was stopped, or is still being written.
 			s.Lines++
 			s.unread(nil, "the capture ends within it")
 			return nil
@@ -81,7 +81,7 @@ func (s *reader) capture(in io.Reader, head []byte) (err error) {
 	}
 }
 
-// packet takes one packet.
+// packet reads the queries in one packet.
 func (s *reader) packet(d *dissector, link layers.LinkType, data []byte) error {
 	p, known := d.dissect(link, data)
 	switch {
@@ -116,7 +116,7 @@ func (s *reader) packet(d *dissector, link layers.LinkType, data []byte) error {
 	return nil
 }
 
-// message takes a message that was sent to port 53.
+// message reads a message that was sent to port 53.
 func (s *reader) message(m []byte) error {
 	const header, response, opcode = 12, 0x80, 0x78
 	switch {
@@ -136,7 +136,7 @@ func (s *reader) message(m []byte) error {
 	if binary.BigEndian.Uint16(m[next+2:]) != internet {
 		return nil
 	}
-	return s.found(Pcap)
+	return s.count(Pcap)
 }
 
 // segment is a datagram, or a part of a stream.
@@ -147,7 +147,7 @@ type segment struct {
 	payload []byte
 }
 
-// dissector takes packets apart. It is used again for each.
+// dissector decodes packets. One is used for all packets of a capture.
 type dissector struct {
 	ethernet layers.Ethernet
 	sll      layers.LinuxSLL
@@ -173,7 +173,7 @@ func newDissector() *dissector {
 	return d
 }
 
-// firstLayer is what a packet begins with.
+// firstLayer returns the layer that a packet begins with.
 func firstLayer(link layers.LinkType, data []byte) gopacket.LayerType {
 	switch link {
 	case layers.LinkTypeEthernet:
@@ -188,7 +188,7 @@ func firstLayer(link layers.LinkType, data []byte) gopacket.LayerType {
 		return layers.LayerTypeIPv4
 	case layers.LinkTypeIPv6:
 		return layers.LayerTypeIPv6
-	case layers.LinkTypeRaw, 12, 14: // 12 and 14 are what some systems call raw
+	case layers.LinkTypeRaw, 12, 14: // 12 and 14 are the raw type of some systems
 		if len(data) > 0 && data[0]>>4 == 6 {
 			return layers.LayerTypeIPv6
 		}
@@ -197,15 +197,15 @@ func firstLayer(link layers.LinkType, data []byte) gopacket.LayerType {
 	return gopacket.LayerTypeZero
 }
 
-// dissect finds the datagram in a packet; the zero segment if there is none
-// that is whole. It borrows data.
+// dissect returns the datagram or segment in a packet; the zero segment if there is none
+// that is whole. It refers to data. known reports whether the link type is known.
 func (d *dissector) dissect(link layers.LinkType, data []byte) (p segment, known bool) {
 	parser := d.by[firstLayer(link, data)]
 	if parser == nil {
 		return p, false
 	}
 	d.decoded = d.decoded[:0]
-	// An error leaves what was taken apart before it.
+	// After an error, the layers before it are decoded.
 	_ = parser.DecodeLayers(data, &d.decoded)
 	for _, l := range d.decoded {
 		switch l {

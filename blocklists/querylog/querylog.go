@@ -1,8 +1,8 @@
 // Package querylog reads what clients asked: query logs of Rideau, dnsmasq, BIND
 // and Unbound, and captures of packets.
 //
-// It gives questions, in the order in which they stand there, and nothing of
-// answers. What cannot be read is counted and shown, never guessed at.
+// It returns questions, in the order of the log, and nothing about
+// answers. Lines that cannot be read are counted and shown, never guessed at.
 package querylog
 
 import (
@@ -28,7 +28,7 @@ const (
 	Dnsmasq Format = "dnsmasq" // log-queries, also extra
 	BIND    Format = "bind"    // the category queries
 	Unbound Format = "unbound" // log-queries, or log-replies alone
-	Pcap    Format = "pcap"    // pcap and pcapng; found out by itself
+	Pcap    Format = "pcap"    // pcap and pcapng; always detected
 )
 
 // Formats are the formats' names.
@@ -41,20 +41,20 @@ type Query struct {
 	Name   wire.Name
 	Type   wire.Type
 	Client netip.Addr // without zone, IPv4 as IPv4
-	TCP    bool       // it is known to have come by a stream
+	TCP    bool       // the log says that it came over a stream
 }
 
 // Options say how to read.
 type Options struct {
 	// File is what the log is called in messages.
 	File string
-	// Format is the log's; empty finds it out for each line.
+	// Format is the log's; empty detects it for each line.
 	Format Format
 	// Type gives the number of a query type's name, such as AAAA or TYPE65.
 	Type func(name string) (wire.Type, bool)
 }
 
-// MaxProblems is how many problems [Stats] keep.
+// MaxProblems bounds Stats.Problems.
 const MaxProblems = 5
 
 // MaxLine is the longest line that is read, in octets.
@@ -67,13 +67,13 @@ type Problem struct {
 	Reason string
 }
 
-// Stats is what a log consists of: Lines is the sum of Queries, Other and
+// Stats is what was read of a log: Lines is the sum of Queries, Other and
 // Unread, except in captures, where a stream's packet can hold several queries.
 type Stats struct {
-	Formats  []Format // those that held queries, in order of their first
+	Formats  []Format // those of queries, in the order of the first query of each
 	Lines    int      // or packets
 	Queries  int
-	Other    int       // understood, and no question of a client
+	Other    int       // understood, and not a query of a client
 	Unread   int       // not understood
 	Problems []Problem // the first of these
 }
@@ -82,8 +82,8 @@ type Stats struct {
 var ErrNothing = errors.New("no query in it can be read")
 
 // Read reads a log, which may be compressed by gzip, to its end, and calls each for every query. The
-// Query is used again for the next one. Read fails where the content cannot
-// be read, or breaks off, where each fails, and where there are lines and none is a query.
+// Query is valid until each returns. Read fails if the content cannot
+// be read or is cut off, if each fails, and if there are lines and none is a query.
 func Read(r io.Reader, o Options, each func(*Query) error) (Stats, error) {
 	s := reader{Options: o, each: each, types: map[string]wire.Type{}}
 	if err := s.read(r); err != nil {
@@ -95,16 +95,16 @@ func Read(r io.Reader, o Options, each func(*Query) error) (Stats, error) {
 	return s.Stats, nil
 }
 
-// reader is a log that is being read.
+// reader is the state of one Read.
 type reader struct {
 	Options
 	Stats
 	each  func(*Query) error
 	q     Query
-	types map[string]wire.Type // names of types met so far
-	last  int                  // the parser that understood the line before
-	asked bool                 // Unbound logs questions, so that replies tell nothing new
-	text  []byte               // a name with its backslashes escaped
+	types map[string]wire.Type // by the names that were read so far
+	last  int                  // the index of the parser that understood the line before
+	asked bool                 // Unbound logs queries, so replies repeat them
+	text  []byte               // scratch: a name with its backslashes escaped
 }
 
 func (s *reader) read(r io.Reader) error {
@@ -153,6 +153,7 @@ func (s *reader) read(r io.Reader) error {
 	}
 }
 
+// tooLong skips the rest of a line that is too long.
 func (s *reader) tooLong(in *bufio.Reader, line []byte) error {
 	s.Lines++
 	s.unread(line, "the line is longer than 65536 octets")
@@ -167,20 +168,20 @@ func (s *reader) tooLong(in *bufio.Reader, line []byte) error {
 	}
 }
 
-// found is what a parser makes of a line.
-type found uint8
+// result is what a parser finds in a line.
+type result uint8
 
 const (
-	foreign found = iota // not of this format
-	other                // of this format, and no question
-	broken               // a question that cannot be read
-	asked
+	foreign result = iota // not of this format
+	other                 // of this format, and not a query
+	broken                // a query that cannot be read
+	asked                 // a query, which is in reader.q
 )
 
-// parsers are in the order in which they look at a line of unknown format.
+// parsers are in the order in which they are tried on a line of unknown format.
 var parsers = [...]struct {
 	format Format
-	parse  func(*reader, []byte) (found, string)
+	parse  func(*reader, []byte) (result, string)
 }{
 	{Rideau, (*reader).rideau},
 	{BIND, (*reader).bind},
@@ -188,7 +189,7 @@ var parsers = [...]struct {
 	{Unbound, (*reader).unbound},
 }
 
-// line takes one line. The parser that understood the line before is asked
+// line reads one line. The parser that understood the line before is tried
 // first.
 func (s *reader) line(line []byte) error {
 	s.Lines++
@@ -214,7 +215,7 @@ func (s *reader) line(line []byte) error {
 			s.unread(line, why)
 		case asked:
 			s.last = at
-			return s.found(p.format)
+			return s.count(p.format)
 		}
 		s.last = at
 		return nil
@@ -223,7 +224,8 @@ func (s *reader) line(line []byte) error {
 	return nil
 }
 
-func (s *reader) found(f Format) error {
+// count counts the query in s.q, and calls each.
+func (s *reader) count(f Format) error {
 	s.Queries++
 	if !slices.Contains(s.Formats, f) {
 		s.Formats = append(s.Formats, f)
@@ -231,6 +233,7 @@ func (s *reader) found(f Format) error {
 	return s.each(&s.q)
 }
 
+// wanted is what messages call the expected format.
 func (s *reader) wanted() string {
 	if s.Format != "" {
 		return string(s.Format)
@@ -238,6 +241,7 @@ func (s *reader) wanted() string {
 	return "a known format"
 }
 
+// unread counts a line or packet that cannot be read.
 func (s *reader) unread(text []byte, reason string) {
 	const enough = 200
 	s.Unread++
@@ -249,7 +253,7 @@ func (s *reader) unread(text []byte, reason string) {
 	}
 }
 
-// first shows the first line that was not understood.
+// first describes the first line that was not understood.
 func (s *reader) first() string {
 	if len(s.Problems) == 0 {
 		return ""
@@ -272,7 +276,7 @@ func (s *reader) remedy() string {
 	return "give a query log of Rideau, dnsmasq, BIND or Unbound, or a capture in pcap or pcapng; name the format if it was found out wrong"
 }
 
-// name takes a name, in which a backslash escapes if escapes is set.
+// name parses a query name, and returns what is wrong with it. A backslash escapes if escapes is set.
 func (s *reader) name(text []byte, escapes bool) string {
 	if !escapes && bytes.IndexByte(text, '\\') >= 0 {
 		s.text = s.text[:0]
@@ -295,7 +299,7 @@ func (s *reader) name(text []byte, escapes bool) string {
 	return ""
 }
 
-// typeOf takes a query type.
+// typeOf parses a query type, and reports whether it is known.
 func (s *reader) typeOf(text []byte) bool {
 	t, known := s.types[string(text)]
 	if !known {
@@ -310,7 +314,7 @@ func (s *reader) typeOf(text []byte) bool {
 	return true
 }
 
-// client takes a client's address.
+// client parses a client's address, and reports whether it is one.
 func (s *reader) client(text []byte) bool {
 	var a netip.Addr
 	if err := a.UnmarshalText(text); err != nil || !a.IsValid() {

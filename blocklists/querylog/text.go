@@ -11,16 +11,16 @@ const (
 	badType   = "its query type is not known"
 )
 
-// rideau reads a line that log.queries wrote; also one of Rideau's own log in
-// JSON that tells of a query.
-func (s *reader) rideau(line []byte) (found, string) {
+// rideau reads a line that log.queries wrote, or a line about a query in Rideau's own log in
+// JSON.
+func (s *reader) rideau(line []byte) (result, string) {
 	line = bytes.TrimSpace(line)
 	if len(line) == 0 || line[0] != '{' {
 		return foreign, ""
 	}
 	if client, name, qtype, transport, ok := plain(line); ok {
 		s.q.TCP = string(transport) == "tcp"
-		return s.take(name, qtype, client, true)
+		return s.query(name, qtype, client, true)
 	}
 	var l struct {
 		Name      *string `json:"name"`
@@ -40,12 +40,12 @@ func (s *reader) rideau(line []byte) (found, string) {
 		return broken, "it has no name"
 	}
 	s.q.TCP = l.Transport == "tcp"
-	return s.take([]byte(*l.Name), []byte(l.Type), []byte(l.Client), true)
+	return s.query([]byte(*l.Name), []byte(l.Type), []byte(l.Client), true)
 }
 
-// plain takes a line apart as log.queries writes it where no text needs
-// escaping, which is nearly always: several times as fast as reading JSON. What
-// deviates is not plain.
+// plain parses a line as log.queries writes it if no text needs
+// escapes, which is nearly always. It is several times as fast as parsing JSON. ok is false for
+// all other lines.
 func plain(line []byte) (client, name, qtype, transport []byte, ok bool) {
 	if bytes.IndexByte(line, '\\') >= 0 {
 		return nil, nil, nil, nil, false
@@ -59,12 +59,12 @@ func plain(line []byte) (client, name, qtype, transport []byte, ok bool) {
 		}
 		v[i], line = rest[:end], rest[end+1:]
 	}
-	// What follows says nothing of the question, but is to be whole.
+	// What follows is not about the question, but must be whole.
 	return v[1], v[3], v[4], v[5], len(line) > 0 && line[len(line)-1] == '}'
 }
 
-// take takes what a question consists of.
-func (s *reader) take(name, qtype, client []byte, escapes bool) (found, string) {
+// query parses the parts of a query into s.q.
+func (s *reader) query(name, qtype, client []byte, escapes bool) (result, string) {
 	if !s.client(client) {
 		return broken, badClient
 	}
@@ -79,7 +79,7 @@ func (s *reader) take(name, qtype, client []byte, escapes bool) (found, string) 
 
 // dnsmasq reads "query[A] name from 192.0.2.1". dnsmasq writes names as
 // they are, spaces and backslashes included, and no class.
-func (s *reader) dnsmasq(line []byte) (found, string) {
+func (s *reader) dnsmasq(line []byte) (result, string) {
 	at := bytes.Index(line, []byte("query["))
 	if at < 0 {
 		at = bytes.Index(line, []byte("auth["))
@@ -106,13 +106,13 @@ func (s *reader) dnsmasq(line []byte) (found, string) {
 		qtype = append(append(buf[:0], "TYPE"...), n...)
 	}
 	s.q.TCP = false
-	return s.take(name, qtype, client, false)
+	return s.query(name, qtype, client, false)
 }
 
 // bind reads "client @0x7f 192.0.2.1#5353 (name): view v: query: name IN A +E(0)K (192.0.2.53)",
-// whatever stands before. The name is written by the rules of master files,
-// so that it holds no space.
-func (s *reader) bind(line []byte) (found, string) {
+// with anything before it. The name is written by the rules of master files,
+// so it has no space.
+func (s *reader) bind(line []byte) (result, string) {
 	at := bytes.Index(line, []byte("client "))
 	if at > 0 && line[at-1] != ' ' {
 		at = -1
@@ -137,16 +137,16 @@ func (s *reader) bind(line []byte) (found, string) {
 	qtype, rest, _ := bytes.Cut(rest, []byte{' '})
 	flags, _, _ := bytes.Cut(rest, []byte{' '})
 	if string(class) != "IN" {
-		return other, "" // policy is about the Internet's names
+		return other, "" // policy is about the class IN only
 	}
 	s.q.TCP = bytes.IndexByte(flags, 'T') >= 0
-	return s.take(name, qtype, client, true)
+	return s.query(name, qtype, client, true)
 }
 
-// unbound reads "info: 192.0.2.1 name. A IN", whatever stands before, and
+// unbound reads "info: 192.0.2.1 name. A IN", with anything before it, and
 // "query:" or "reply:" instead of "info:". A reply has more after the class, and counts only
-// where questions are not logged. Unbound writes a question mark for each octet that is no letter, digit or hyphen.
-func (s *reader) unbound(line []byte) (found, string) {
+// if queries are not logged. Unbound writes a question mark for each octet that is no letter, digit or hyphen.
+func (s *reader) unbound(line []byte) (result, string) {
 	at := -1
 	for _, tag := range [...]string{" info: ", " query: ", " reply: "} {
 		if at = bytes.Index(line, []byte(tag)); at >= 0 {
@@ -166,7 +166,7 @@ func (s *reader) unbound(line []byte) (found, string) {
 		field[n], rest, _ = bytes.Cut(rest, []byte{' '})
 	}
 	if n < 4 || !s.client(field[0]) {
-		return other, "" // Unbound says many things at the level info
+		return other, "" // Unbound logs much else at the level info
 	}
 	switch reply := n > 4; {
 	case string(field[3]) != "IN", reply && s.asked:
@@ -178,5 +178,5 @@ func (s *reader) unbound(line []byte) (found, string) {
 	if bytes.IndexByte(field[1], '?') >= 0 {
 		return broken, "Unbound did not write the name's octets"
 	}
-	return s.take(field[1], field[2], field[0], true)
+	return s.query(field[1], field[2], field[0], true)
 }
