@@ -8,7 +8,8 @@ import (
 	"rideau/config"
 )
 
-// TestApplies: every key says when a change takes effect, and says what has always held.
+// TestApplies: every key has a tag that says when a change takes effect. The keys that need a restart, and those on which lists depend,
+// are the ones that operators know.
 func TestApplies(t *testing.T) {
 	keys := config.Keys()
 	section := func(k string) bool {

@@ -15,7 +15,7 @@ import (
 
 var update = flag.Bool("update", false, "write the messages of testdata/bad anew")
 
-// TestBad holds every file of testdata/bad to the messages beside it. The lines that are wrong are marked in the file itself, so that the
+// TestBad compares the messages for every file of testdata/bad with the file beside it. The lines that are wrong are marked in the file itself, so that the
 // line numbers are checked against something that -update does not write.
 func TestBad(t *testing.T) {
 	files, err := filepath.Glob("testdata/bad/*.yaml")

@@ -17,7 +17,7 @@ import (
 	"rideau/config"
 )
 
-// minimal is the least that is accepted without a warning.
+// minimal is a short configuration without a warning.
 const minimal = `
 lists: [{id: a, pack: wechat}]
 bans: [{id: a, title: {en: A}, lists: [a]}]
@@ -66,7 +66,7 @@ func TestDefault(t *testing.T) {
 	if want := time.Date(2023, 10, 30, 0, 0, 0, 0, time.UTC); !c.Bans[0].Effective.Equal(want) || !c.Bans[1].Effective.Equal(want) {
 		t.Errorf("effective %s and %s, want %s", c.Bans[0].Effective, c.Bans[1].Effective, want)
 	}
-	// Apart from what it bans, the file says no more than what holds without it.
+	// Except for its bans, the file has the default values.
 	if got := config.Changed(parse(t, minimal), c); !slices.Equal(got, []string{"lists", "bans"}) {
 		t.Errorf("default.yaml changes %v", got)
 	}
@@ -230,7 +230,7 @@ func TestProblemString(t *testing.T) {
 	equal(t, config.Problems{p, p}.Error(), "f:3: a.b: m; r\nf:3: a.b: m; r")
 }
 
-// TestLineEnds accepts files from systems that end lines otherwise, with the same line numbers.
+// TestLineEnds accepts files with CRLF, with the same line numbers.
 func TestLineEnds(t *testing.T) {
 	c := parse(t, strings.ReplaceAll(minimal, "\n", "\r\n"))
 	equal(t, c.Bans[0].Line, 3)

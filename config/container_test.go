@@ -7,13 +7,13 @@ import (
 	"rideau/config"
 )
 
-// TestContainer holds the container's configuration to the default one: the same but for where it listens.
+// TestContainer: the container's configuration is the default one, except for the addresses to listen on.
 func TestContainer(t *testing.T) {
 	c, err := config.Load("container.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Health and metrics are for others to ask, which Rideau warns of where no token is set; a secret cannot come with an image.
+	// Other machines reach health and metrics, and without a token Rideau warns of that. An image cannot have a secret.
 	if len(c.Warnings) != 1 || c.Warnings[0].Key != "ops.listen" {
 		t.Errorf("warnings: %v", c.Warnings)
 	}

@@ -11,14 +11,14 @@ import (
 	"rideau/config"
 )
 
-// TestExample holds rideau.example.yaml to its purpose: it is valid, has every key with a comment, and shows the defaults.
+// TestExample: rideau.example.yaml is valid, has every key with a comment, and shows the defaults.
 func TestExample(t *testing.T) {
 	text := string(config.ExampleText())
 	c := parse(t, text)
 	if len(c.Warnings) > 0 {
 		t.Errorf("warnings: %v", c.Warnings)
 	}
-	// Where the schema has no default, the file has examples.
+	// Keys without a default have examples.
 	want := []string{"groups", "upstream.servers", "forward", "lists", "bans", "exceptions"}
 	if got := config.Changed(parse(t, minimal), c); !slices.Equal(got, want) {
 		t.Errorf("differs from the defaults in %v, want %v", got, want)
@@ -68,7 +68,7 @@ func commented(lines []string, line int) bool {
 	return strings.Contains(lines[line-1], " # ") || line > 1 && strings.HasPrefix(strings.TrimSpace(lines[line-2]), "# ")
 }
 
-// TestKeys spells a few of the paths, and holds them to the form that documentation may rely on.
+// TestKeys: the paths have the form on which documentation relies.
 func TestKeys(t *testing.T) {
 	keys := config.Keys()
 	for _, want := range []string{"listen", "listen.tcp.idle_timeout", "groups[].clients", "bans[].title.fr", "log.format"} {

@@ -12,7 +12,7 @@ import (
 	"rideau/config"
 )
 
-// refused parses text that must not be accepted and returns what was said about it.
+// refused parses text that must not be accepted, and returns its problems.
 func refused(t *testing.T, text string) config.Problems {
 	t.Helper()
 	_, err := config.Parse("f", []byte(text))
@@ -23,7 +23,7 @@ func refused(t *testing.T, text string) config.Problems {
 	return problems
 }
 
-// TestHostile has texts that are no mistake but an attack, or no text at all.
+// TestHostile parses texts that are attacks, or not text.
 func TestHostile(t *testing.T) {
 	t.Run("aliases that multiply", func(t *testing.T) {
 		var b strings.Builder
@@ -96,14 +96,14 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestByteOrderMark accepts what some editors put in front.
+// TestByteOrderMark accepts the mark that some editors write at the beginning.
 func TestByteOrderMark(t *testing.T) {
 	if c := parse(t, "\ufeff"+minimal); len(c.Bans) != 1 {
 		t.Errorf("bans: %v", c.Bans)
 	}
 }
 
-// FuzzParse wants no panic, an explanation for every refusal, and nothing beyond the limits in what is accepted.
+// FuzzParse demands no panic, a remedy for every problem, and values within the limits in everything that is accepted.
 func FuzzParse(f *testing.F) {
 	f.Add(config.DefaultText())
 	f.Add(config.ExampleText())
@@ -135,7 +135,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// checkLimits checks what other packages rely on.
+// checkLimits checks the limits on which other packages rely.
 func checkLimits(t *testing.T, c *config.Config) {
 	within := func(what string, ok bool) {
 		if !ok {

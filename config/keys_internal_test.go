@@ -7,8 +7,8 @@ import (
 	"rideau/config/node"
 )
 
-// TestKeysAreRead holds the key tags to what is really read: a tag without a reader would promise a key that is an error, a reader without
-// a tag would be a setting that nobody can find.
+// TestKeysAreRead: the key tags and the keys that are read are the same. A tag that is not read would promise a key that is an error; a key
+// without a tag would not be documented.
 func TestKeysAreRead(t *testing.T) {
 	d, err := node.Open("example", ExampleText())
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"rideau/config"
 )
 
-// TestSources: what a list says of where it comes from, and what it need not say.
+// TestSources: the keys of a list's source, and their defaults.
 func TestSources(t *testing.T) {
 	const key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
 	dir := t.TempDir()

@@ -102,7 +102,7 @@ func TestGet(t *testing.T) {
 	nothingLeft(t, dir)
 }
 
-// TestRefused: what is no list does not stay, and the error says why.
+// TestRefused: content that is not a list leaves no file, and the error says why.
 func TestRefused(t *testing.T) {
 	zip := func(w io.Writer, n int) {
 		z := gzip.NewWriter(w)
@@ -183,7 +183,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestGzip: what is compressed on the way arrives as it was.
+// TestGzip: compressed content is decompressed.
 func TestGzip(t *testing.T) {
 	s, ca := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Accept-Encoding") != "gzip" {
@@ -200,7 +200,7 @@ func TestGzip(t *testing.T) {
 	}
 }
 
-// TestTrust: a server whose certificate nobody vouches for is not believed, and neither is http from elsewhere.
+// TestTrust: a server whose certificate is not trusted is refused, and so is http from another machine.
 func TestTrust(t *testing.T) {
 	s, ca := serve(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, content) })
 	get := func(o fetch.Options, url string, insecure bool) error {
@@ -260,7 +260,7 @@ func resolverFor(t *testing.T, name, addr string) netip.AddrPort {
 	return netip.MustParseAddrPort(pc.LocalAddr().String())
 }
 
-// TestBootstrap: the servers that are named are asked, in order, and none besides.
+// TestBootstrap: only the bootstrap resolvers are asked, in order.
 func TestBootstrap(t *testing.T) {
 	s, ca := serve(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, content) })
 	_, port, err := net.SplitHostPort(s.Listener.Addr().String())
@@ -289,7 +289,7 @@ func TestBootstrap(t *testing.T) {
 	}
 }
 
-// TestProxy: with a proxy all goes there, and it looks names up.
+// TestProxy: with a proxy every request goes there, and the proxy looks up names.
 func TestProxy(t *testing.T) {
 	asked := ""
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -327,7 +327,7 @@ func TestDisplay(t *testing.T) {
 	}
 }
 
-// TestNext: a tenth more or less, and failures first after a minute, then ever later.
+// TestNext: the wait differs by up to a tenth, and grows with the failures, from one minute.
 func TestNext(t *testing.T) {
 	for _, c := range []struct {
 		s         fetch.Schedule

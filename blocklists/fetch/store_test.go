@@ -95,7 +95,7 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// TestDamaged: a copy that is not what was written is not given out, whatever happened to it.
+// TestDamaged: Open refuses a copy that is not what was written, whatever happened to it.
 func TestDamaged(t *testing.T) {
 	for name, damage := range map[string]func(data, facts string) error{
 		"octet":     func(data, _ string) error { return os.WriteFile(data, []byte("A.example\nb.example\n"), 0o666) },
@@ -121,7 +121,7 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
-// TestKeepFails: when a copy cannot be made, the old one stays.
+// TestKeepFails: if a copy cannot be made, the old one stays.
 func TestKeepFails(t *testing.T) {
 	s := openStore(t)
 	old := keep(t, s, "a", content)
@@ -146,7 +146,7 @@ type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("broken") }
 
-// TestKeepFolder: the files of a folder lie one after the other, and the facts say where each ends.
+// TestKeepFolder: the copy has the files of a folder one after the other, and the facts have their sizes.
 func TestKeepFolder(t *testing.T) {
 	s := openStore(t)
 	f := fetch.Facts{Digest: strings.Repeat("ab", 32)}
@@ -170,7 +170,7 @@ func TestKeepFolder(t *testing.T) {
 	}
 }
 
-// TestStoreDir: a folder where nothing can be written is an error with a remedy, and what a process left behind long ago goes.
+// TestStoreDir: a folder that cannot be written is an error with a remedy. Old downloads are removed unless they are in use.
 func TestStoreDir(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o666); err != nil {
@@ -202,7 +202,7 @@ func TestStoreDir(t *testing.T) {
 	}
 }
 
-// TestVerify holds signatures to key, content and kind, and finds the serial.
+// TestVerify: a signature must be of the key, for the content and of the right kind; and Verify returns the serial.
 func TestVerify(t *testing.T) {
 	public, private, err := minisign.GenerateKey(nil)
 	if err != nil {

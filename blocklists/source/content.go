@@ -114,7 +114,7 @@ func openSigned(b *input.List, l *List) {
 
 // verifyFile verifies the signature of the list's file, and returns its serial and the digest of the file.
 func (l *List) verifyFile() (serial fetch.Serial, digest [sha256.Size]byte, err error) {
-	if err := Regular(l.SignatureFile); err != nil {
+	if err := regular(l.SignatureFile); err != nil {
 		return serial, digest, fmt.Errorf("its signature: %v; put it there, or correct signature_file", err)
 	}
 	sig, err := readSignature(l.SignatureFile)

@@ -9,7 +9,7 @@ import (
 	"rideau/blocklists/input"
 )
 
-// TestDue: a list is due at the start, then when its time has come, and sooner after a failure, but not before the server wants it.
+// TestDue: a list is due at the start, then every refresh, and earlier after a failure, but not before the time that the server asked for.
 func TestDue(t *testing.T) {
 	s := New(Options{ReadOnly: true})
 	feed := List{List: input.List{ID: "feed"}, URL: "https://lists.example/", Refresh: time.Hour}

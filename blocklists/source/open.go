@@ -13,8 +13,8 @@ import (
 	"rideau/blocklists/pack"
 )
 
-// Regular returns an error unless path is a regular file: to read a pipe or a device could take forever.
-func Regular(path string) error {
+// regular returns an error unless path is a regular file: to read a pipe or a device could take forever.
+func regular(path string) error {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
 		err = &os.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
@@ -42,7 +42,7 @@ func (l *List) opened() input.List {
 
 // openFile opens the file of a list.
 func openFile(path string) (io.ReadCloser, error) {
-	if err := Regular(path); err != nil {
+	if err := regular(path); err != nil {
 		return nil, fmt.Errorf("%w; put the list there, or correct its file in the configuration", err)
 	}
 	f, err := os.Open(path)

@@ -67,7 +67,7 @@ func (f *fixture) publish(text string) {
 	f.text = text
 }
 
-// plan has the list of the file and, for each URL, a list feed-N.
+// plan returns a plan with the list of the file and, for each URL, a list feed-N.
 func (f *fixture) plan(urls ...string) *source.Plan {
 	rules := func(id, src string) input.List {
 		return input.List{ID: id, Source: src, Format: format.Auto, MaxSkipped: 0.1, MaxShrink: 0.5, Guards: input.Guards{MaxGrowth: 10}}
@@ -85,7 +85,7 @@ func (f *fixture) plan(urls ...string) *source.Plan {
 	return p
 }
 
-// prepare begins an Acquisition and goes as far as Prepare.
+// prepare begins an Acquisition, up to Prepare.
 func (f *fixture) prepare(p *source.Plan, o source.PrepareOptions) (*source.Acquisition, compile.Report, error) {
 	f.t.Helper()
 	a := f.s.Begin(p)
@@ -96,7 +96,7 @@ func (f *fixture) prepare(p *source.Plan, o source.PrepareOptions) (*source.Acqu
 	return a, report, err
 }
 
-// commit does it all.
+// commit makes an Acquisition of a plan, up to Commit.
 func (f *fixture) commit(p *source.Plan, o source.PrepareOptions) compile.Report {
 	f.t.Helper()
 	a := f.s.Begin(p)
@@ -134,7 +134,7 @@ func (f *fixture) files() map[string]string {
 	return out
 }
 
-// TestNothingBeforeCommit: an Acquisition that is closed leaves files, feeds and the status as they were, whatever it had done.
+// TestNothingBeforeCommit: an Acquisition that is closed without Commit leaves files, feeds and the status as they were.
 func TestNothingBeforeCommit(t *testing.T) {
 	f := newFixture(t)
 	// Nothing is made on disk by a policy that is not committed.
@@ -176,7 +176,7 @@ func TestNothingBeforeCommit(t *testing.T) {
 	a.Close()
 	a.Close() // once more does no harm
 	same("changed file")
-	// A list that was downloaded for a plan that comes to nothing, and a list whose URL changed.
+	// A list that was downloaded for a plan that is not committed, and a list whose URL changed.
 	a, _, err = f.prepare(f.plan(f.web.URL+"/moved", f.web.URL+"/new"), source.PrepareOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -203,7 +203,7 @@ func TestNothingBeforeCommit(t *testing.T) {
 	}
 	a.Close()
 	same("context")
-	// And then all of it, committed.
+	// All of it, committed.
 	f.write("list.txt", "banned.example\nb.example\nc.example\n")
 	f.commit(f.plan(f.web.URL, f.web.URL+"/new"), source.PrepareOptions{})
 	if got := f.files(); len(got) != 6 || maps.Equal(got, files) {
@@ -211,8 +211,8 @@ func TestNothingBeforeCommit(t *testing.T) {
 	}
 }
 
-// TestRefusedCandidate: a download of which no policy can be made is put aside when the policy without it is committed, and not before:
-// its verdict may be due to a configuration that comes to nothing.
+// TestRefusedCandidate: a download of which no policy can be made is put aside when the policy without it is committed, and not before: the
+// configuration that refuses it may never be in force.
 func TestRefusedCandidate(t *testing.T) {
 	f := newFixture(t)
 	p := f.plan(f.web.URL)
@@ -259,7 +259,7 @@ func TestRefusedCandidate(t *testing.T) {
 	}
 }
 
-// TestStartFromCopies: where a start may read the last good copy of a file, a reload may not.
+// TestStartFromCopies: a start reads the last good copy of a file that cannot be used, a reload does not.
 func TestStartFromCopies(t *testing.T) {
 	f := newFixture(t)
 	p := f.plan(f.web.URL)
@@ -283,7 +283,7 @@ func TestStartFromCopies(t *testing.T) {
 	}
 }
 
-// TestSamePolicy: where nothing changed the Snapshot stays, with what was said of it.
+// TestSamePolicy: if nothing changed the Snapshot stays, and so does its report.
 func TestSamePolicy(t *testing.T) {
 	f := newFixture(t)
 	f.write("list.txt", "banned.example\nb.example\nc.example\nd.example\ne.example\nf.example\ng.example\nh.example\ni.example\nj.example\n-.\n")
@@ -302,7 +302,7 @@ func TestSamePolicy(t *testing.T) {
 	}
 }
 
-// TestUnwritable: a copy that cannot be written is logged, and the policy is in force all the same.
+// TestUnwritable: a copy that cannot be written is logged, and the policy is in force.
 func TestUnwritable(t *testing.T) {
 	f := newFixture(t)
 	f.write("state", "a file, not a folder")
@@ -322,7 +322,7 @@ func TestUnwritable(t *testing.T) {
 	}
 }
 
-// TestLenient: a list that was never downloaded is empty for check, and noted.
+// TestLenient: a list that was never downloaded is empty, and Missing returns it.
 func TestLenient(t *testing.T) {
 	f := newFixture(t)
 	a := source.New(source.Options{ReadOnly: true}).Begin(f.plan(f.web.URL))

@@ -106,7 +106,7 @@ func TestSuggest(t *testing.T) {
 	}
 }
 
-// TestKnown holds Known to the shape that documentation uses.
+// TestKnown: Known returns paths as documentation writes them.
 func TestKnown(t *testing.T) {
 	d, err := node.Open("f", []byte("list: [{b: 1}, {b: 2, unknown: 3}]\nsection:\n"))
 	if err != nil {

@@ -34,6 +34,9 @@ func (s *Server) start(ctx context.Context) error {
 	err = c.prepare(ctx)
 	s.reloads.Record(time.Now(), err == nil, c.listResults())
 	if err != nil {
+		if c.policy != nil {
+			s.warn(c.cfg, c.plan, c.report)
+		}
 		return err
 	}
 	if s.web, err = s.listenOps(cfg); err != nil {
