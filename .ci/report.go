@@ -65,7 +65,7 @@ func report(verbose bool, times string) (failed bool, err error) {
 		case "build-fail":
 			failed = true
 		case "output":
-			if e.Test == "" && e.Output != "PASS\n" || verbose {
+			if verbose || e.Test == "" && e.Output != "PASS\n" && e.Output != "testing: warning: no tests to run\n" {
 				fmt.Print(e.Output)
 				continue
 			}

@@ -454,6 +454,7 @@ func (l *lab) both(f faults) { l.paths[0].set(f); l.paths[1].set(f) }
 // answer after five seconds is none.
 func TestLab(t *testing.T) {
 	notHere(t)
+	t.Parallel() // a lab has networks of its own, and leaves the processors idle for most of the time
 	l := newLab(t, labOptions{})
 	l.endure("Faults on the way to upstream", 600, 5*time.Second, []trouble{
 		{name: "nothing", want: 99.9},
@@ -471,6 +472,7 @@ func TestLab(t *testing.T) {
 // TestLabOverTLS is the same with upstreams that are asked over TLS.
 func TestLabOverTLS(t *testing.T) {
 	notHere(t)
+	t.Parallel()
 	l := newLab(t, labOptions{tls: true})
 	l.endure("Faults on the way to upstream, over TLS", 400, 4*time.Second, []trouble{
 		{name: "nothing", want: 99.9},
