@@ -13,19 +13,19 @@ var (
 	ErrValue = errors.New("suffix: value 0 means that there is no name")
 )
 
-// recordMost is what a record can take beside its name, and recordValue what
-// its value does if it has no code.
+// recordMost is how many octets a record can take beside its name, and recordValue how many
+// its value takes if it has no code.
 const recordMost, recordValue, maxText = 6, 2, 255
 
-// maxOctets is how much the records may come to. The blocks that they are
-// in have a few unused octets each, and their addresses 32 bits.
+// maxOctets bounds the octets of all records. The blocks that they are
+// in have a few unused octets each, and addresses have 32 bits.
 const maxOctets = 3 << 30
 
-// Builder collects names. The zero value is ready. It is for one goroutine.
+// Builder collects names. The zero value is ready for use. It is for one goroutine.
 //
-// It only writes down what it is given, which costs little and is as large as
-// the names are; all else is done at once by [Builder.Trie], which takes the
-// memory of the notes for the trie.
+// It only stores what it is given, which is fast and takes the memory of
+// the names. [Builder.Trie] does the rest at once, and uses the
+// memory of these notes for the trie.
 type Builder struct {
 	notes  notes
 	octets int64 // the most that the records can take
@@ -55,7 +55,7 @@ func (b *Builder) Add(name []byte, value uint16) error {
 	return nil
 }
 
-// count is how many labels a name has. ok is false if it is no name.
+// count returns how many labels a name has. ok is false if it is not a name in wire form.
 func count(name []byte) (labels int, ok bool) {
 	if len(name) > wire.MaxName {
 		return 0, false
@@ -73,10 +73,9 @@ func count(name []byte) (labels int, ok bool) {
 	return 0, false
 }
 
-// Trie makes the trie of what was added. merge says what the value of a name
-// is that was added with a and later with b; its error is Trie's. It may be
-// asked the same more than once, and has to say the same then; 0 drops the
-// name. The Builder is empty afterwards.
+// Trie makes the trie of the names that were added. merge returns the value of a name
+// that was added with a and later with b; 0 drops the name. It may be called with the same values more than
+// once, and must then return the same. Trie returns its error. The Builder is empty afterwards.
 func (b *Builder) Trie(merge func(a, b uint16) (uint16, error)) (*Trie, error) {
 	defer func() { *b = Builder{} }()
 	t := &Trie{key: newKey(), depths: b.depths, endings: make([]ending, 1)}
@@ -105,21 +104,21 @@ func (b *Builder) Trie(merge func(a, b uint16) (uint16, error)) (*Trie, error) {
 	return t, nil
 }
 
-// notes are paths with values, in order. A note is a path's length and the
-// path; where the value is not that of the note before, a mark and the value
-// go before it.
+// notes are paths with values, in the order in which they were added. A note is a path's length and the
+// path. If the value is not that of the note before, a mark and the value
+// precede it.
 type notes struct {
 	chunks [][]byte
 	n      int
 	value  uint16 // of the last one
 }
 
-// newValue cannot be a path's length, which is at most 254.
+// newValue is the mark: it is no path's length, which is at most 254.
 const newValue = 0xFF
 
 func (n *notes) add(path []byte, value uint16) { n.addFrom(nil, path, value) }
 
-// addFrom is add where new chunks come from the pool.
+// addFrom is add with new chunks from the pool.
 func (n *notes) addFrom(p *pool, path []byte, value uint16) {
 	last := len(n.chunks) - 1
 	var c []byte
@@ -130,7 +129,7 @@ func (n *notes) addFrom(p *pool, path []byte, value uint16) {
 		if p != nil || cap(c) >= blockSize/2 {
 			c = p.get()
 		} else {
-			c = make([]byte, 0, max(need, 2*cap(c), 128)) // few names take little
+			c = make([]byte, 0, max(need, 2*cap(c), 128)) // a few names take little memory
 		}
 		n.chunks = append(n.chunks, c)
 		last++
@@ -144,13 +143,13 @@ func (n *notes) addFrom(p *pool, path []byte, value uint16) {
 	n.n++
 }
 
-// reader goes through notes.
+// reader reads notes.
 type reader struct {
 	rest  []byte
 	value uint16
 }
 
-// next returns the next path of the chunk that rest is of; nil after the
+// next returns the next path of the chunk whose end is rest; nil after the
 // last.
 func (r *reader) next() []byte {
 	if len(r.rest) == 0 {
@@ -166,8 +165,8 @@ func (r *reader) next() []byte {
 	return path
 }
 
-// pool is memory for notes and records in pieces of one size, so that
-// what is read gives its memory to what is written.
+// pool is memory for notes and records in pieces of one size. The memory of notes that were
+// read is used for what is written.
 type pool struct{ free [][]byte }
 
 func (p *pool) get() []byte {

@@ -8,13 +8,13 @@ import (
 	"slices"
 )
 
-// partSize is about how many names are worked on at a time: their notes and
-// what they become stay in a core's own cache.
+// partSize is about how many names are processed at a time: their notes and
+// records fit into the cache of a processor core.
 const partSize = 8192
 
-// compiler turns notes into a trie: it divides them into parts by the hashes'
-// first bits, then makes the buckets and records of one part after another,
-// in the order in which they lie.
+// compiler makes a trie of notes. It divides them into parts by the first bits of their
+// hashes, then makes the buckets and records of one part after another,
+// in the order in which they are stored.
 type compiler struct {
 	t       *Trie
 	merge   func(a, b uint16) (uint16, error)
@@ -22,16 +22,16 @@ type compiler struct {
 	coder   *coder
 	records []byte   // of a bucket
 	block   []byte   // the last of t.blocks, as far as it is filled
-	chunks  [][]byte // of the part, which refs are of
+	chunks  [][]byte // of the part that refs refer to
 	refs    []ref
 	order   []uint32 // refs by bucket
 	ends    []uint32 // where a bucket's part of order ends
 }
 
-// ref is a name of the part being worked on.
+// ref is a name of the part at hand.
 type ref struct {
 	h     uint64
-	at    uint32 // where the path is in the part's chunks, as a record's address
+	at    uint32 // where the path is in the part's chunks, in the form of a record's address
 	value uint16
 	n     uint8 // the path's length
 }
@@ -60,7 +60,7 @@ func (c *compiler) compile(n *notes) error {
 	return nil
 }
 
-// divide gives each note to the part for its hash, and its memory to the
+// divide copies each note to the part for its hash, and reuses the memory of notes for the
 // parts.
 func (c *compiler) divide(n *notes, shift int) []notes {
 	if shift == 64 {
@@ -79,8 +79,8 @@ func (c *compiler) divide(n *notes, shift int) []notes {
 	return parts
 }
 
-// survey looks at the first part, which is a fair sample of all: how many
-// names there are without those put again, for which it makes the buckets,
+// survey examines the first part, which is a fair sample of all: how many
+// different names there are, for which it makes the buckets,
 // and how they end.
 func (c *compiler) survey(parts []notes) error {
 	c.read(&parts[0])
@@ -117,7 +117,7 @@ func (c *compiler) read(n *notes) {
 	}
 }
 
-// part makes the buckets from first on, so many of them, of a part's names.
+// part makes buckets of a part's names: as many as given, from first on.
 func (c *compiler) part(n *notes, first, buckets int) error {
 	c.read(n)
 	// A counting sort, stable so that values are merged in order.
@@ -153,8 +153,8 @@ func (c *compiler) bucket(ref int) int {
 	return int(i)
 }
 
-// once leaves each name of a bucket once, with its values merged, and drops
-// those that end up without one.
+// once makes one ref of those with the same name, with its values merged, and drops
+// names whose value is 0.
 func (c *compiler) once(names []uint32) ([]uint32, error) {
 	out := names[:0]
 next:
@@ -192,8 +192,8 @@ func (c *compiler) fill(b *bucket, names []uint32) error {
 		}
 	}
 	if cap(c.block)-len(c.block) < len(c.records)+blockTail {
-		// Some sixty of the longest names in one bucket, where all hashes
-		// are keyed, are as likely as addresses that are used up.
+		// It takes about sixty of the longest names in one bucket to exceed a block. Since hashes
+		// are keyed, nobody can write a list that does.
 		if len(c.t.blocks) == maxBlocks || len(c.records) > blockSize-blockTail {
 			return ErrFull
 		}
@@ -206,7 +206,7 @@ func (c *compiler) fill(b *bucket, names []uint32) error {
 	return nil
 }
 
-// coded makes the records of a bucket with tags, if they can be.
+// coded makes the records of a bucket with tags, if that is possible.
 func (c *compiler) coded(b *bucket, names []uint32) bool {
 	n := len(names)
 	if n > slots {

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// ending is the last label or two of many names, in wire form without the
-// root label, with the value that goes with it.
+// ending is the last label, or the last two, of many names, in wire form without the
+// root label, and the value of these names.
 type ending struct {
 	text  string
 	value uint16
@@ -14,11 +14,11 @@ type ending struct {
 
 const (
 	maxEndings = 255
-	// endingLen is what an ending takes beside its text.
+	// endingLen is how many octets an ending takes beside its text.
 	endingLen = 24
 )
 
-// tails are the offsets of a path's last label and of the last two; they are
+// tails returns the offsets of a path's last label and of the last two. They are
 // the same if there is one label.
 func tails(path []byte) (one, two int) {
 	for i := 0; i < len(path); i += 1 + int(path[i]) {
@@ -27,18 +27,18 @@ func tails(path []byte) (one, two int) {
 	return one, two
 }
 
-// census counts endings to find those worth a code.
+// census counts endings, to find those that are worth a code.
 type census map[ending]int
 
 func (c census) add(path []byte, value uint16) {
 	one, two := tails(path)
 	c[ending{string(path[one:]), value}]++
-	if two > 0 { // a whole name of two labels is not one that others end in
+	if two > 0 { // a name of two labels is no ending
 		c[ending{string(path[two:]), value}]++
 	}
 }
 
-// best are the endings that save most, after the place of none.
+// best returns the endings that save most; the first is a placeholder for code 0.
 func (c census) best() []ending {
 	type saving struct {
 		ending
@@ -60,7 +60,7 @@ func (c census) best() []ending {
 	return best
 }
 
-// coder finds endings' codes. It is an open table at most half full.
+// coder finds the codes of endings. It is an open hash table, at most half full.
 type coder struct {
 	key     *key
 	endings []ending
@@ -83,8 +83,8 @@ func (c *coder) slot(text []byte, value uint16) int {
 	return int((c.key.sum(text) + uint64(value)*0x9E3779B97F4A7C15) >> 55)
 }
 
-// code is that of the longest ending a path has, and where it begins; 0 and
-// the path's length if none.
+// code returns the code of the longest ending that a path has, and where it begins; 0 and
+// the path's length if it has none.
 func (c *coder) code(path []byte, value uint16) (code uint8, at int) {
 	one, two := tails(path)
 	if code = c.find(path[two:], value); code != 0 || one == two {

@@ -8,17 +8,17 @@ import (
 
 // A path is a name in wire form without the root label's octet.
 
-// key is what a trie's hashes are keyed with. Octets of names meet a secret
-// before they are multiplied: with constants in their place, a name could be
-// chosen that makes the product 0 whatever the rest of it is.
+// key is the secret of a trie's hashes. Octets of names are combined with a secret
+// before they are multiplied: with constants instead, somebody could choose a name
+// that makes the product 0, whatever the rest of the name is.
 type key struct{ start, block, head uint64 }
 
 func newKey() key { return key{rand.Uint64(), rand.Uint64(), rand.Uint64()} }
 
-// sum is the hash of a path of two octets or more. Octets are taken in blocks
-// of eight from the right, whatever labels they belong to, so that all ends
-// of one name share the work. What is left over on the left is read as the
-// eight octets that the path begins with, which overlap a block.
+// sum returns the hash of a path of two octets or more. It reads octets in blocks
+// of eight from the right, across labels, so that all suffixes
+// of one name share the work. The rest on the left is read as the
+// first eight octets of the path, which overlap a block.
 func (k *key) sum(path []byte) uint64 {
 	state, taken := k.start, 0
 	for len(path)-taken > 8 {
@@ -39,7 +39,7 @@ func (k *key) finish(state, head uint64, n int) uint64 {
 	return mix(head^k.head, state^uint64(n))
 }
 
-// short packs up to seven octets.
+// short returns up to seven octets as a number.
 func short(path []byte) uint64 {
 	n := len(path)
 	if n >= 4 {
@@ -48,8 +48,8 @@ func short(path []byte) uint64 {
 	return uint64(path[0]) | uint64(path[n>>1])<<8 | uint64(path[n-1])<<16
 }
 
-// tag is a hash's octet for its bucket: the low end, where the bucket is
-// chosen by the high end. It is from 1 to 254.
+// tag returns the octet of a hash that a bucket stores: the low end; the high end
+// chooses the bucket. It is from 1 to 254.
 func tag(h uint64) uint8 { return uint8(h&0xFFFF*254>>16) + 1 }
 
 func mix(a, b uint64) uint64 {

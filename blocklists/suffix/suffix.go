@@ -1,29 +1,29 @@
-// Package suffix holds an exact trie of domain names in flat memory, for
-// look-ups that want every listed name at or above another.
+// Package suffix has an exact trie of domain names in flat memory, for
+// look-ups that return every listed name at or above another.
 //
-// A trie walked from the root label down waits for memory once for each
-// label, one wait after the other, and most of its nodes are only there to
-// lead to others. Here a node is found by the hash of its whole path from
-// the root instead. Only nodes with a value exist; the places where the
-// ancestors of a name would be are all known before the first is looked at,
-// so that the processor fetches them side by side; and a mask tells at which
-// depths there are nodes, so that no other depth is looked at.
+// A walk from the root label down waits for memory once for each
+// label, one wait after the other, and most nodes only lead to others.
+// Here a node is found by the hash of its whole path from
+// the root instead. Only nodes with a value exist. The places where the
+// ancestors of a name would be are all known before the first is read,
+// so the processor fetches them in parallel. A mask says at which
+// depths there are nodes, and no other depth is read.
 //
 // A bucket is sixteen octets: twelve tags, each an octet of a node's hash,
-// and the address of the nodes' records, which lie together in the order of
-// the tags. A name of which nothing is listed is known by its tags not being
-// there, and nearly always costs one access for each depth, to an eighth of
-// the memory; only where a tag is there, once in thirty times by chance, are
-// records read. A record is a name, compared in full, so that a match is
-// never a matter of a hash alone, and its value. The common endings of names
-// are written as a code of one octet which stands for the value as well.
+// and the address of the nodes' records, which are stored together in the order of
+// the tags. If nothing is listed at or above a name, its tags are absent,
+// and the look-up nearly always costs one access for each depth, to an eighth of
+// the memory. Records are read only if a tag is present, which happens by chance once in
+// thirty times. A record is a name, compared in full, so a match
+// never depends on a hash only, and its value. The common endings of names
+// are written as a code of one octet, which stands for the value, too.
 //
-// A name costs less than five octets and its text less its ending. Nothing in a
-// bucket or record is a pointer: the garbage collector reads some ten
+// A name takes less than five octets and its text without its ending. Buckets and
+// records have no pointers: the garbage collector reads about ten
 // kilobytes for a million names. Hashes are keyed with secrets of the trie:
-// whoever writes a list, or asks, cannot choose names that collide.
+// neither the author of a list nor a client can choose names that collide.
 //
-// A [Builder] is filled and turned into a [Trie] once. A Trie is immutable and
+// A [Builder] collects names and makes one [Trie] of them. A Trie is immutable and
 // safe for any number of readers.
 package suffix
 
@@ -37,10 +37,10 @@ import (
 const (
 	// slots is how many tags a bucket has.
 	slots = 12
-	// fill is how many nodes a bucket has on average. At 6 one bucket in a
-	// hundred has more than there are slots; at 8, six.
+	// fill is how many nodes a bucket has on average. With 6, one bucket in a
+	// hundred has more nodes than slots; with 8, six in a hundred.
 	fill = 6
-	// plain in place of the last four tags stands for plain records. No tag
+	// plain instead of the last four tags marks plain records. No tag
 	// has all bits set.
 	plain = 0xFFFFFFFF
 
@@ -52,8 +52,8 @@ const (
 	maxBlocks = 1 << (32 - blockBits)
 )
 
-// bucket holds the nodes of one stretch of the hashes' range. Tags are in use
-// from the first on; 0 is none.
+// bucket has the nodes whose hashes are in one part of the range of hashes. Slots are used
+// from the first on; the tag 0 is an unused slot.
 type bucket struct {
 	tags uint64 // slots 0 to 7, the first in the low octet
 	more uint32 // slots 8 to 11
@@ -66,18 +66,18 @@ func (b *bucket) match(tag uint8) (lo uint64, hi uint32) {
 	const ones, lows = 0x0101010101010101, 0x7F7F7F7F7F7F7F7F
 	x := b.tags ^ uint64(tag)*ones
 	y := b.more ^ uint32(tag)*(ones&0xFFFFFFFF)
-	// An octet's high bit is 0 here if the octet of x is, and only then:
-	// nothing carries over from one to the next.
+	// An octet's high bit is 0 here if the octet of x is 0, and only then:
+	// nothing carries over from one octet to the next.
 	x |= x&lows + lows
 	y |= y&(lows&0xFFFFFFFF) + lows&0xFFFFFFFF
 	return ^(x | lows), ^(y | lows&0xFFFFFFFF)
 }
 
 // plain reports whether the bucket has plain records. It has no tags then,
-// and any node is likely.
+// and may have any node.
 func (b *bucket) plain() bool { return b.more == plain }
 
-// used is how many tags are in use.
+// used returns how many slots are used.
 func (b *bucket) used() int {
 	if b.more == 0 {
 		return 8 - bits.LeadingZeros64(b.tags)/8
@@ -93,22 +93,22 @@ func (b *bucket) setTag(slot int, tag uint8) {
 	}
 }
 
-// Trie maps names to values. Get one from [Builder.Trie].
+// Trie maps names to values. [Builder.Trie] makes it.
 type Trie struct {
 	buckets []bucket
 	key     key
 	depths  [2]uint64 // a bit for each number of labels that a node has
 	deepest int
-	blocks  []*[blockSize]byte // the records; no bucket's lie in two
+	blocks  []*[blockSize]byte // the records; those of one bucket are in one block
 	endings []ending           // by code; 0 stands for none
 	root    uint16
 	nodes   int
 }
 
-// Nodes counts the names, the root aside.
+// Nodes returns the number of names without the root.
 func (t *Trie) Nodes() int { return t.nodes }
 
-// Bytes is the memory that the trie holds, in octets.
+// Bytes returns the memory of the trie, in octets.
 func (t *Trie) Bytes() int {
 	n := len(t.buckets)*16 + len(t.blocks)*(blockSize+8)
 	for _, e := range t.endings {
@@ -117,8 +117,8 @@ func (t *Trie) Bytes() int {
 	return n
 }
 
-// Match is a look-up of a name: its Next returns what is listed at and above
-// it, from the root down. It borrows the name.
+// Match is a look-up of a name: Next returns what is listed at and above
+// it, from the root down. It refers to the name, which must not change meanwhile.
 type Match struct {
 	t     *Trie
 	name  *wire.Name
@@ -140,7 +140,7 @@ func (t *Trie) Match(name *wire.Name) Match {
 		if t.depths[k>>6]>>(k&63)&1 == 0 {
 			continue
 		}
-		// What key.sum does, but that no block is taken twice.
+		// This computes key.sum of each suffix, and reads each block once.
 		end := path[name.SuffixOffset(k):]
 		for len(end)-taken > 8 {
 			taken += 8
@@ -153,9 +153,9 @@ func (t *Trie) Match(name *wire.Name) Match {
 			head = short(end)
 		}
 		h := t.key.finish(state, head, len(end))
-		// No access depends on another, and nothing being there is what the
-		// processor comes to expect: it is at the next depth before this
-		// one's bucket has come.
+		// No access depends on another, and the processor learns to predict that
+		// nothing is listed: it works on the next depth before the bucket of this
+		// one has arrived.
 		i, _ := bits.Mul64(h, uint64(len(t.buckets)))
 		b := &t.buckets[i]
 		if lo, hi := b.match(tag(h)); lo|uint64(hi) != 0 || b.plain() {
@@ -201,12 +201,12 @@ func (m *Match) Next() (labels int, value uint16, ok bool) {
 	}
 }
 
-// The records of a bucket are for each name, in the order of the tags, first
-// how long its text is, then the code of its ending, and then the texts. A
-// text is the path before the ending; with code 0 the value goes before it.
+// The records of a bucket are, in the order of the tags, the lengths of all texts,
+// then the codes of all endings, and then the texts. A
+// text is the path before the ending; with code 0 the value stands before it.
 //
-// Plain records are for the few buckets that this does not suit. They are how many
-// names there are and for each its length, its value and the path.
+// Plain records are for the few buckets that do not fit this format. They are the number of
+// names, and for each its length, its value and the path.
 //
 // All numbers but codes and the lengths of texts take two octets.
 
@@ -222,8 +222,8 @@ func (t *Trie) find(path []byte, h uint64) uint16 {
 	n := b.used()
 	lo, hi := b.match(tag(h))
 	for lo != 0 || hi != 0 {
-		// The sum of the lengths before, without a branch that depends on
-		// how many there are. A block goes on for eight octets after the last record.
+		// The sum of the lengths before this one, without a branch that depends on
+		// their number. A block continues for eight octets after the last record.
 		var slot, at int
 		if lo != 0 {
 			slot = bits.TrailingZeros64(lo) >> 3
@@ -248,7 +248,7 @@ func (t *Trie) find(path []byte, h uint64) uint16 {
 	return 0
 }
 
-// sum adds up the octets of x.
+// sum returns the sum of the octets of x.
 func sum(x uint64) int {
 	const even = 0x00FF00FF00FF00FF
 	return int((x&even + x>>8&even) * 0x0001000100010001 >> 48)
