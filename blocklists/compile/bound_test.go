@@ -1,4 +1,4 @@
-package blocklists_test
+package compile_test
 
 import (
 	"context"
