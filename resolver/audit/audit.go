@@ -43,6 +43,7 @@ package audit
 
 import (
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -90,6 +91,7 @@ func (l *Log) NewRecorder() resolver.Recorder {
 // until it says so.
 func (l *Log) NewReader(size int) *Reader {
 	r := &Reader{log: l, size: size, ready: make(chan struct{}, 1)}
+	r.pool.bound = math.MaxInt // size is the bound
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.readers = append(slices.Clip(l.readers), r)

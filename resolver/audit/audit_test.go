@@ -329,6 +329,34 @@ func TestLoss(t *testing.T) {
 	}
 }
 
+// TestLongNames: names of the maximum length are kept whole, and thousands of
+// them between two readings.
+func TestLongNames(t *testing.T) {
+	w := newWorld(t)
+	c := w.resolver.Stats().NewCounters()
+	r := w.log.NewReader(1 << 20)
+	r.Want(resolver.Banned)
+	const queries = 4000
+	name := func(i int) string {
+		label := strings.Repeat("a", 63) + "."
+		return fmt.Sprintf("%04d", i) + strings.Repeat("b", 46) + "." + label + label + label + "wechat.com."
+	}
+	for i := range queries {
+		w.answer(c, w.query(name(i), "10.0.0.1"))
+	}
+	w.log.Drain()
+	i := 0
+	r.Read(func(rec *audit.Record) {
+		if got := wire.NameString(rec.Name()); got != name(i) || len(rec.Name()) != wire.MaxName {
+			t.Fatalf("record %d has the name %s of %d octets", i, got, len(rec.Name()))
+		}
+		i++
+	})
+	if i != queries || r.Lost() != 0 {
+		t.Errorf("%d records and %d lost of %d", i, r.Lost(), queries)
+	}
+}
+
 // TestRun: records reach a reader soon after its query, and all of them do by
 // the time that Run returns, with any number of workers.
 func TestRun(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// Record is one query that ended. A Record may be copied and kept.
+// Record is one query that ended.
 type Record struct {
 	Time      time.Time // when the query was received
 	Duration  time.Duration
@@ -95,7 +95,7 @@ func (r *Record) read(c *chunk, s *slot) {
 	}
 	r.Monitored, r.InAnswer, r.ByZone = s.flags&monitored != 0, s.flags&inAnswer != 0, s.flags&byZone != 0
 	r.length = s.length
-	copy(r.name[:], s.name[:s.length])
+	copy(r.name[:], c.text[s.name:][:s.length])
 }
 
 // Reader is a queue of the records that somebody wants. Its methods may be
@@ -106,10 +106,13 @@ type Reader struct {
 	want  atomic.Uint32 // Marks
 	lost  atomic.Uint64
 	ready chan struct{}
+	pool  pool
 
 	mu    sync.Mutex
-	queue []Record // guarded by mu; oldest first
-	spare []Record // Read's
+	queue queue // guarded by mu
+	n     int   // guarded by mu: records in queue
+
+	record Record // Read's
 }
 
 // Want chooses the records of queries that end from now on: those that have
@@ -120,16 +123,21 @@ func (r *Reader) Want(m resolver.Marks) { r.log.want(r, m) }
 // many records.
 func (r *Reader) Ready() <-chan struct{} { return r.ready }
 
-// Read calls each for all queued records, in the order of each worker. A record
-// is good until each returns.
+// Read calls each for all queued records, in the order of each worker. The
+// Record is valid until each returns; a copy of it may be kept.
 func (r *Reader) Read(each func(*Record)) {
 	r.mu.Lock()
-	got := r.queue
-	r.queue = r.spare[:0]
+	c := r.queue.first
+	r.queue, r.n = queue{}, 0
 	r.mu.Unlock()
-	r.spare = got
-	for i := range got {
-		each(&got[i])
+	for c != nil {
+		for i := range c.n {
+			r.record.read(c, &c.slots[i])
+			each(&r.record)
+		}
+		next := c.next
+		r.pool.put(c)
+		c = next
 	}
 }
 
@@ -144,24 +152,23 @@ func (r *Reader) add(c *chunk) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before := len(r.queue)
+	before := r.n
 	for i := range c.n {
 		s := &c.slots[i]
 		if s.marks&want == 0 {
 			continue
 		}
-		if len(r.queue) == r.size {
+		if r.n == r.size {
 			r.lost.Add(1)
 			continue
 		}
-		if len(r.queue) < cap(r.queue) {
-			r.queue = r.queue[:len(r.queue)+1]
-		} else {
-			r.queue = append(r.queue, Record{})
-		}
-		r.queue[len(r.queue)-1].read(c, s)
+		to := r.queue.add(&r.pool, c.names[s.names], c.text[s.name:][:s.length])
+		names, name := to.names, to.name
+		*to = *s
+		to.names, to.name = names, name
+		r.n++
 	}
-	if len(r.queue) > before {
+	if r.n > before {
 		select {
 		case r.ready <- struct{}{}:
 		default:

@@ -6,22 +6,25 @@ import (
 
 	"rideau/resolver"
 	"rideau/resolver/audit/names"
-	"rideau/resolver/wire"
 )
 
 const (
-	// chunkSlots is how many records a chunk has. A chunk takes about 80 KB.
+	// chunkSlots is how many records a chunk holds, and chunkText how many octets
+	// of names. A chunk takes 30 KB.
 	chunkSlots = 256
+	chunkText  = 64 * chunkSlots
 	// chunkNames is how many tables the records of one chunk may refer to: more
 	// than one if the policy is replaced while the chunk is filled.
 	chunkNames = 4
-	// chunksPerRing bounds the chunks in use, for each ring: 16,384 records.
+	// chunksPerRing bounds the chunks in use, for each ring: 16,384 records, or
+	// 4,096 if all names are of the maximum length.
 	chunksPerRing = 64
 	// markSets is how many sets of marks there are.
 	markSets = 1 << 5
 )
 
-// slot is a record in a ring. It has no pointers.
+// slot is a record in a ring. It has no pointers. Its name is in the text of
+// the chunk, so that a record takes little more than a cache line.
 type slot struct {
 	received  int64 // Unix time in nanoseconds
 	elapsed   int64 // in nanoseconds
@@ -40,9 +43,9 @@ type slot struct {
 	exception uint8
 	labels    uint8
 	trigger   uint8
-	names     uint8 // index in the chunk
-	length    uint8
-	name      [wire.MaxName]byte
+	names     uint8  // index in the chunk
+	length    uint8  // of the name
+	name      uint16 // where it begins
 }
 
 // Flags of a slot.
@@ -57,9 +60,11 @@ const (
 // chunk is a piece of a ring.
 type chunk struct {
 	next  *chunk
-	n     int
-	slots [chunkSlots]slot
+	n     int // slots in use
+	used  int // octets of text in use
 	names [chunkNames]*names.Table
+	slots [chunkSlots]slot
+	text  [chunkText]byte
 }
 
 // number is the index of t in c; ok is false if c has no space for it.
@@ -76,6 +81,36 @@ func (c *chunk) number(t *names.Table) (i uint8, ok bool) {
 	return 0, false
 }
 
+// queue is a list of chunks with records, oldest first.
+type queue struct{ first, last *chunk }
+
+// add appends a slot to q, with its name and the number of its table set. It
+// returns nil if that takes a chunk and p has none.
+func (q *queue) add(p *pool, t *names.Table, name []byte) *slot {
+	c := q.last
+	var i uint8
+	ok := false
+	if c != nil && c.n < chunkSlots && c.used+len(name) <= chunkText {
+		i, ok = c.number(t)
+	}
+	if !ok {
+		if c = p.get(); c == nil {
+			return nil
+		}
+		if i, _ = c.number(t); q.last == nil {
+			q.first = c
+		} else {
+			q.last.next = c
+		}
+		q.last = c
+	}
+	s := &c.slots[c.n]
+	c.n++
+	s.names, s.name, s.length = i, uint16(c.used), uint8(len(name))
+	c.used += copy(c.text[c.used:], name)
+	return s
+}
+
 // lost counts the records that found no space, by their marks.
 type lost [markSets]uint64
 
@@ -84,9 +119,9 @@ type lost [markSets]uint64
 type ring struct {
 	log *Log
 
-	mu          sync.Mutex
-	first, last *chunk // guarded by mu; nil: empty
-	lost        lost   // guarded by mu
+	mu    sync.Mutex
+	queue queue // guarded by mu
+	lost  lost  // guarded by mu
 }
 
 // Record implements [resolver.Recorder].
@@ -108,8 +143,8 @@ func (g *ring) put(q *resolver.Query, f *resolver.Facts, o *resolver.Outcome, el
 	marks := o.Marks | resolver.Finished
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	first = g.first == nil
-	if s := g.slot(f.Names); s != nil {
+	first = g.queue.first == nil
+	if s := g.queue.add(&g.log.pool, f.Names, f.Name); s != nil {
 		s.fill(q, f, o, elapsed, marks)
 	} else {
 		g.lost[marks]++
@@ -117,33 +152,7 @@ func (g *ring) put(q *resolver.Query, f *resolver.Facts, o *resolver.Outcome, el
 	return first
 }
 
-// slot is the next free slot, with the number of its names set; nil if all
-// chunks are in use. mu is held.
-func (g *ring) slot(t *names.Table) *slot {
-	c := g.last
-	var i uint8
-	ok := false
-	if c != nil && c.n < chunkSlots {
-		i, ok = c.number(t)
-	}
-	if !ok {
-		if c = g.log.pool.get(); c == nil {
-			return nil
-		}
-		if i, _ = c.number(t); g.last == nil {
-			g.first = c
-		} else {
-			g.last.next = c
-		}
-		g.last = c
-	}
-	s := &c.slots[c.n]
-	c.n++
-	s.names = i
-	return s
-}
-
-// fill makes s the record of q, but for names.
+// fill makes s the record of q, except for its name and its table.
 func (s *slot) fill(q *resolver.Query, f *resolver.Facts, o *resolver.Outcome, elapsed time.Duration, marks resolver.Marks) {
 	s.received, s.elapsed = q.Received.UnixNano(), int64(elapsed)
 	s.client = q.Client.As16()
@@ -167,19 +176,18 @@ func (s *slot) fill(q *resolver.Query, f *resolver.Facts, o *resolver.Outcome, e
 			s.flags |= byZone
 		}
 	}
-	s.length = uint8(copy(s.name[:], f.Name))
 }
 
 // take empties the ring. The chunks are the caller's.
 func (g *ring) take() (first *chunk, l lost) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	first, l = g.first, g.lost
-	g.first, g.last, g.lost = nil, nil, lost{}
+	first, l = g.queue.first, g.lost
+	g.queue, g.lost = queue{}, lost{}
 	return first, l
 }
 
-// pool has the chunks that no ring uses. It makes chunks until there are as
+// pool has the chunks that no queue uses. It makes chunks until there are as
 // many as the bound allows, and keeps them: afterwards recording makes no
 // garbage.
 type pool struct {
@@ -213,7 +221,7 @@ func (p *pool) get() *chunk {
 
 // put takes back a chunk that was read.
 func (p *pool) put(c *chunk) {
-	c.n, c.names = 0, [chunkNames]*names.Table{}
+	c.n, c.used, c.names = 0, 0, [chunkNames]*names.Table{}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.next, p.free = p.free, c
