@@ -121,7 +121,7 @@ func ownImports() map[string][]string {
 		"blocklists/suffix":            {"resolver/wire"},
 		"blocklists/querylog":          {"resolver/wire"},
 		"blocklists/simulate":          {"blocklists", "blocklists/querylog", "resolver/wire"},
-		"resolver/cache":               {"resolver/wire", "resolver/cache/slab"},
+		"resolver/cache":               {"resolver/wire", "resolver/cache/slab", "resolver/cache/saved"},
 		"resolver/cookie":              nil,
 		"resolver/device":              nil,
 		"resolver/listener/datagram":   {"resolver", "resolver/batch", "resolver/limit", "resolver/listener/session"},
@@ -140,6 +140,7 @@ func ownImports() map[string][]string {
 		"resolver/wire/svcb":           {"resolver/wire"},
 		"resolver/ops/metrics":         {"blocklists", "resolver"},
 		"resolver/cache/slab":          nil,
+		"resolver/cache/saved":         {"resolver/wire"},
 	}
 }
 
