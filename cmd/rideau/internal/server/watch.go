@@ -119,10 +119,7 @@ func (s *Server) files(cfg *config.Config) []string {
 	if cfg == nil {
 		return out
 	}
-	lists := setup.Lists(cfg).Lists
-	for i := range lists {
-		out = append(out, lists[i].Watched()...)
-	}
+	out = append(out, setup.WatchedFiles(cfg)...)
 	if f := cfg.Listen.Cookies.SecretsFile; f != "" {
 		out = append(out, f)
 	}

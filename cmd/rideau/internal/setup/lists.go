@@ -34,6 +34,17 @@ func Lists(c *config.Config) *source.Plan {
 	return p
 }
 
+// WatchedFiles returns the paths whose change may change a list of a configuration. It is called often, and reads nothing but folders.
+func WatchedFiles(c *config.Config) []string {
+	var out []string
+	for i := range c.Lists {
+		l := &c.Lists[i]
+		s := source.List{File: l.File, Folder: l.Folder, Match: l.Match, SignatureFile: l.SignatureFile}
+		out = append(out, s.Watched()...)
+	}
+	return out
+}
+
 // exceptionList returns the ID of the list of an exception's own names. No list of a configuration can have it.
 func exceptionList(e *config.Exception) string { return "exception:" + e.ID }
 
