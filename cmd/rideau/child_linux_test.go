@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// endWithTests lets the kernel end a process when the tests end in a way that
-// runs no cleanup, such as a timeout.
+// endWithTests makes the kernel end a process when the tests end without cleanup, for
+// example by a timeout.
 func endWithTests(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

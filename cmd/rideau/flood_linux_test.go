@@ -21,7 +21,7 @@ import (
 	"rideau/resolver/batch"
 )
 
-// flooder sends queries under the addresses of others: of a thousand networks.
+// flooder sends queries with forged source addresses, of a thousand networks.
 type flooder struct {
 	t    testing.TB
 	fd   int
@@ -34,7 +34,7 @@ const (
 	floodBatch    = 64
 )
 
-// newFlooder makes one, in its own namespace, that nothing is answered to.
+// newFlooder makes a flooder in its own namespace. It gets no answers.
 func newFlooder(t testing.TB, l *lab) *flooder {
 	t.Helper()
 	s := newSpace(t, "flood")
@@ -53,8 +53,8 @@ func newFlooder(t testing.TB, l *lab) *flooder {
 	return f
 }
 
-// packet is an IPv4 packet with a query; the kernel adds the sums. From
-// which network it is says n.
+// packet returns an IPv4 packet with a query; n chooses the source network. The kernel
+// adds the checksums.
 func (f *flooder) packet(n int, name string) []byte {
 	f.t.Helper()
 	m := new(dns.Msg).SetQuestion(name, dns.TypeA)
@@ -76,9 +76,9 @@ func (f *flooder) packet(n int, name string) []byte {
 	return p
 }
 
-// run sends until stop, as fast as it can: random names below one if name is
-// empty. The letters of random names are changed in place, which is faster
-// than anybody can answer.
+// run sends as fast as it can until stop: random names below one name if name is
+// empty. It changes the letters of random names in place, which is faster than any
+// server answers.
 func (f *flooder) run(name string, stop <-chan struct{}) {
 	random := name == ""
 	if random {
@@ -119,7 +119,7 @@ func (f *flooder) run(name string, stop <-chan struct{}) {
 	}
 }
 
-// resident is the memory of a process in octets, as the kernel has it.
+// resident returns the resident memory of a process, in octets.
 func resident(t testing.TB, pid int) float64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -137,8 +137,9 @@ func resident(t testing.TB, pid int) float64 {
 	return n * 1024
 }
 
-// datagrams counts what a process's namespace has received, turned away by a
-// socket's filter, lost because nobody read it in time, and sent.
+// datagrams counts the datagrams that a process's namespace has received, that a
+// socket's filter dropped, that were lost because nothing read them in time, and that
+// were sent.
 func datagrams(t testing.TB, pid int) (n [4]float64) {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/snmp", pid))
@@ -159,9 +160,9 @@ func datagrams(t testing.TB, pid int) (n [4]float64) {
 	return [4]float64{field[0], field[1] - field[3], field[3], field[2]}
 }
 
-// TestFlood has a thousand networks, none of which sent a thing, ask several times
-// more than can be answered, and looks at what honest clients see of that, and
-// at the memory it takes. Rideau has one processor, the flood the other.
+// TestFlood: a thousand forged networks send several times more queries than can be
+// answered. Honest clients are still answered, and memory is bounded. Rideau has one
+// processor, the flood the other.
 func TestFlood(t *testing.T) {
 	notHere(t)
 	if runtime.NumCPU() < 2 {

@@ -20,8 +20,8 @@ import (
 	"rideau/resolver/wire"
 )
 
-// reflect is the least that a server on UDP can do: it sends back what it
-// receives, in batches. It is given descriptor 3, a bound socket.
+// reflect is the least that a server over UDP can do: it sends back what it receives,
+// in batches. Descriptor 3 is a bound socket.
 func reflect() {
 	const n = 64
 	m, _, names := newMessages(n, 512)
@@ -47,7 +47,7 @@ func reflect() {
 	}
 }
 
-// newMessages are n messages with room for size octets each, and for names.
+// newMessages returns n messages with space for size octets each, and for names.
 func newMessages(n, size int) (m []batch.Message, bufs [][]byte, names [][]byte) {
 	m, bufs, names = make([]batch.Message, n), make([][]byte, n), make([][]byte, n)
 	iovs := make([]unix.Iovec, n)
@@ -61,10 +61,10 @@ func newMessages(n, size int) (m []batch.Message, bufs [][]byte, names [][]byte)
 	return m, bufs, names
 }
 
-// TestFloor holds what Rideau needs for an answer by policy and for one from
-// the cache against the floor, a process that only receives and sends: at most
-// one and a half times its processor time, none lost, none wrong. It takes two
-// processors, one for the server alone.
+// TestFloor compares what Rideau needs for an answer by policy and for one from the
+// cache with a process that only receives and sends: at most one and a half times its
+// processor time, none lost, none wrong. It takes two processors, one for the server
+// alone.
 func TestFloor(t *testing.T) {
 	switch {
 	case os.Getenv("RIDEAU_CI") != "1":
@@ -130,8 +130,8 @@ func TestFloor(t *testing.T) {
 		any := func([]byte) bool { return true }
 		onProcessor(t, 1, func() {
 			flood(t, server, load.queries, 500*time.Millisecond, check) // what is to be cached is
-			// Whatever else the machine does adds to a figure: the smallest
-			// of each is nearest to the truth, and three are not always enough.
+			// Other work of the machine adds to a figure: the smallest of each is
+			// nearest to the true one, and three are not always enough.
 			ours, least := math.Inf(1), math.Inf(1)
 			for round := 0; round < 3 || round < 12 && ours > 1.5*least; round++ {
 				ours = min(ours, flood(t, server, load.queries, time.Second, check))
@@ -170,7 +170,7 @@ func onProcessor(t *testing.T, n int, f func()) {
 	f()
 }
 
-// target is a server of which the processor time is wanted.
+// target is a server whose processor time is measured.
 type target struct {
 	pid  int
 	addr netip.AddrPort
@@ -193,7 +193,7 @@ func listen(t *testing.T, addr netip.AddrPort) (fd int, at target) {
 	return fd, target{addr: netip.AddrPortFrom(addr.Addr(), uint16(name.(*unix.SockaddrInet4).Port))}
 }
 
-// seconds is the processor time that a process has used.
+// seconds returns the processor time that a process has used.
 func (s target) seconds(t *testing.T) float64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
@@ -210,8 +210,8 @@ func (s target) seconds(t *testing.T) float64 {
 	return (user + system) / 100 // the unit is 10 ms everywhere
 }
 
-// flood keeps queries under way for a time, and returns the server's processor
-// seconds for each answer. Each query must be answered, and as check says.
+// flood keeps queries outstanding for a time, and returns the server's processor
+// seconds for each answer. Each query must be answered, and pass check.
 func flood(t *testing.T, s target, queries [][]byte, d time.Duration, check func([]byte) bool) float64 {
 	t.Helper()
 	const sockets, window = 8, 16

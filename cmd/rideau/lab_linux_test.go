@@ -23,8 +23,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// labServer is an upstream in a namespace of its own, that can be stopped and started.
-// It answers at once, by the name: big names have more than a datagram holds.
+// labServer is an upstream in a namespace of its own, which can be stopped and started.
+// It answers at once; the answers for big names do not fit in a datagram.
 type labServer struct {
 	space   *space
 	addr    netip.AddrPort
@@ -100,13 +100,13 @@ func labReply(q *dns.Msg, tcp bool) *dns.Msg {
 	return m
 }
 
-// labClients is how many clients there are, each of a network of its own.
+// labClients is the number of clients, each in a network of its own.
 const labClients = 20
 
 func labSource(i int) string { return fmt.Sprintf("10.3.%d.2", i) }
 
-// lab is rideau in a namespace, between its clients and two upstreams: with the
-// clients it is joined by a wire, with each upstream by a path.
+// lab is rideau in a namespace between its clients and two upstreams. A wire joins it
+// to the clients, a path to each upstream.
 type lab struct {
 	t       testing.TB
 	clients *space
@@ -173,7 +173,7 @@ func (l *lab) serve() {
 	l.addr = l.proc.dns[0]
 }
 
-// tally is what became of queries of one kind.
+// tally counts the outcomes of queries of one kind.
 type tally struct {
 	mu       sync.Mutex // guards what follows
 	sent     int
@@ -195,10 +195,10 @@ func (y *tally) note(took time.Duration, why string) {
 	y.failed[why]++
 }
 
-// share is how many of a hundred were answered.
+// share returns how many queries of a hundred were answered.
 func (y *tally) share() float64 { return 100 * float64(len(y.answered)) / float64(max(y.sent, 1)) }
 
-// quantile is the time within which a share of the answers came.
+// quantile returns the time within which a share of the answers came.
 func (y *tally) quantile(q float64) time.Duration {
 	if len(y.answered) == 0 {
 		return 0
@@ -207,7 +207,7 @@ func (y *tally) quantile(q float64) time.Duration {
 	return y.answered[min(int(q*float64(len(y.answered))), len(y.answered)-1)]
 }
 
-// row is a line of a table.
+// row returns a line of a table.
 func (y *tally) row(phase, kind string) string {
 	return fmt.Sprintf("| %-34s | %-6s | %7d | %8.2f | %9s | %9s | %9s | %9s | %v |", phase, kind, y.sent, y.share(),
 		ms(y.quantile(.5)), ms(y.quantile(.99)), ms(y.quantile(.999)), ms(y.quantile(1)), y.failed)
@@ -239,7 +239,7 @@ func publish(t testing.TB, title string, table []string) {
 	fmt.Fprintln(f, text)
 }
 
-// labClient is a socket in a namespace from which many queries are under way at once.
+// labClient is a socket in a namespace with many outstanding queries at once.
 type labClient struct {
 	space    *space
 	from, to string
@@ -285,8 +285,8 @@ func newLabClient(t testing.TB, s *space, from, to string) *labClient {
 	return l
 }
 
-// ask sends a query once, and tells how long the answer took or what was
-// wrong. What is truncated is fetched by TCP.
+// ask sends a query once, and returns how long the answer took or what was wrong with
+// it. It repeats over TCP if the answer is truncated.
 func (l *labClient) ask(name string, qtype uint16) (time.Duration, string) {
 	q := new(dns.Msg).SetQuestion(name, qtype)
 	q.SetEdns0(1232, false)
@@ -343,9 +343,9 @@ func (l *labClient) ask(name string, qtype uint16) (time.Duration, string) {
 	return took, ""
 }
 
-// phase sends queries at an even pace for a time, half for names that are in the
-// cache and half for such that nobody has asked for, and waits for the last
-// answers. middle is called after half the time.
+// phase sends queries at an even pace for a time, half for names in the cache and half
+// for names that were never queried, and waits for the last answers. It calls middle
+// after half the time.
 func (l *lab) phase(number int, perSecond int, d time.Duration, big bool, middle func()) (cached, fresh *tally) {
 	cached, fresh = new(tally), new(tally)
 	var clients []*labClient
@@ -380,7 +380,7 @@ func (l *lab) phase(number int, perSecond int, d time.Duration, big bool, middle
 	return cached, fresh
 }
 
-// pinned makes a certificate, and the pin of its key.
+// pinned returns a certificate, and the pin of its key.
 func pinned(t testing.TB) (*tls.Certificate, string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
@@ -400,7 +400,7 @@ func pinned(t testing.TB) (*tls.Certificate, string) {
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// trouble is what happens in a phase.
+// trouble says what happens in a phase.
 type trouble struct {
 	name   string
 	before func()
@@ -409,7 +409,7 @@ type trouble struct {
 	want   float64 // of new names, in percent
 }
 
-// endure goes through phases, and holds what is answered in each.
+// endure runs phases, and checks how much is answered in each.
 func (l *lab) endure(title string, perSecond int, d time.Duration, phases []trouble) {
 	l.serve()
 	first := newLabClient(l.t, l.clients, labSource(0), l.addr)
@@ -436,7 +436,7 @@ func (l *lab) endure(title string, perSecond int, d time.Duration, phases []trou
 	publish(l.t, title, table)
 }
 
-// notHere skips a test that takes a minute, and is about time.
+// notHere skips a test that takes a minute and measures time.
 func notHere(t testing.TB) {
 	t.Helper()
 	switch {
@@ -449,9 +449,9 @@ func notHere(t testing.TB) {
 
 func (l *lab) both(f faults) { l.paths[0].set(f); l.paths[1].set(f) }
 
-// TestLab has the network do to upstream's packets what networks do, and holds
-// how many of the clients' queries are answered all the same. Each is sent once; an
-// answer after five seconds is none.
+// TestLab loses, delays, reorders and duplicates packets of upstreams as networks
+// do, and checks how many of the clients' queries are answered. Each query is sent
+// once; an answer after five seconds does not count.
 func TestLab(t *testing.T) {
 	notHere(t)
 	t.Parallel() // a lab has networks of its own, and leaves the processors idle for most of the time
@@ -469,7 +469,7 @@ func TestLab(t *testing.T) {
 	})
 }
 
-// TestLabOverTLS is the same with upstreams that are asked over TLS.
+// TestLabOverTLS is the same with upstreams over TLS.
 func TestLabOverTLS(t *testing.T) {
 	notHere(t)
 	t.Parallel()

@@ -17,16 +17,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// space is a network namespace, which ends with the test. What is made in it,
-// sockets and processes, stays in it.
+// space is a network namespace, which ends with the test. Sockets and processes that
+// are made in it stay in it.
 type space struct {
 	t    testing.TB
 	name string
 	fd   int
 }
 
-// newSpace makes a namespace in which there is a loopback, or skips the test
-// where that is not possible.
+// newSpace makes a namespace with a loopback device, or skips the test if that is not
+// possible.
 func newSpace(t testing.TB, name string) *space {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -50,7 +50,7 @@ func newSpace(t testing.TB, name string) *space {
 	return s
 }
 
-// netns is a descriptor of this thread's namespace.
+// netns returns a descriptor of this thread's namespace.
 func netns(t testing.TB) int {
 	t.Helper()
 	fd, err := unix.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -60,7 +60,7 @@ func netns(t testing.TB) int {
 	return fd
 }
 
-// back has this thread return to a namespace. There is no going on without.
+// back returns this thread to a namespace; it panics if that fails.
 func back(fd int) {
 	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
 		panic(err)
@@ -102,7 +102,7 @@ func (s *space) wire(device, addr string, other *space, otherDevice, otherAddr s
 	other.ip("link", "set", otherDevice, "up")
 }
 
-// tun makes a device of which the test itself is the other end.
+// tun makes a device whose other end is the test itself.
 func (s *space) tun(device, addr, peer string) *os.File {
 	s.t.Helper()
 	fd := -1
@@ -127,22 +127,22 @@ func (s *space) tun(device, addr, peer string) *os.File {
 	return f
 }
 
-// path is what lies between two namespaces. It carries packets as it is told
-// to: kernels have that in netem, where they have it; this is the same on all.
+// path carries packets between two namespaces, with faults. Some kernels have netem for
+// that; path works on all.
 type path struct {
 	mu     sync.Mutex // guards faults and rnd
 	faults faults
 	rnd    *rand.Rand
 }
 
-// faults are what a path does to packets, in each direction.
+// faults are those of a path, the same in each direction.
 type faults struct {
 	loss      float64       // the share that is lost
 	delay     time.Duration // of each
 	mtu       int           // a longer packet is sent back, as by a router; 0 for none
 	reorder   float64       // the share that others overtake
 	duplicate float64       // the share that comes twice
-	cut       bool          // nothing comes through, and nobody is told
+	cut       bool          // every packet is lost
 }
 
 // newPath joins two namespaces by a path: from each, the other has the other address.
@@ -166,7 +166,7 @@ type parcel struct {
 	at     time.Time
 }
 
-// carry takes packets from one end to the other until they are closed.
+// carry carries packets from one end to the other until the ends are closed.
 func (p *path) carry(t testing.TB, from, to *os.File) {
 	queue := make(chan parcel, 1<<14)
 	var done sync.WaitGroup
@@ -213,8 +213,8 @@ func (p *path) carry(t testing.TB, from, to *os.File) {
 	})
 }
 
-// tooBig is what a router says to who sent a packet that its next link does
-// not take (RFC 1191 section 4).
+// tooBig returns what a router sends to the sender of a packet that is too big for its
+// next link (RFC 1191 section 4).
 func tooBig(packet []byte, mtu int) []byte {
 	quoted := packet[:min(len(packet), 28)]
 	out := make([]byte, 28, 28+len(quoted))
@@ -241,7 +241,7 @@ func checksum(b []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// dial connects from within the namespace, and from one of its addresses.
+// dial connects from the namespace, and from one of its addresses.
 func (s *space) dial(network, from, to string) (c net.Conn, err error) {
 	local := net.Addr(&net.UDPAddr{IP: net.ParseIP(from)})
 	if network == "tcp" {

@@ -19,8 +19,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Programs of others are talked to here, as upstreams and as clients: what
-// all the other tests take for DNS is only this project's own idea of it.
+// These tests talk to programs of others, as upstreams and as clients. All other tests
+// know only this project's own idea of DNS.
 
 // tool finds a program. Without it the test is skipped, except in continuous
 // integration, which must have them all.
@@ -86,7 +86,7 @@ func serveWith(t *testing.T, addr, path string, args ...string) {
 	}
 }
 
-// zone is the zone of testdata/peer, signed, and the DS record of its key.
+// zone returns the zone of testdata/peer, signed, and the DS record of its key.
 func zone(t *testing.T) (text, ds string) {
 	t.Helper()
 	const origin = "peer.example."
@@ -133,7 +133,7 @@ func zone(t *testing.T) (text, ds string) {
 	return b.String(), key.ToDS(dns.SHA256).String()
 }
 
-// denials is the chain of NSEC records (RFC 4034 section 4).
+// denials returns the chain of NSEC records (RFC 4034 section 4).
 func denials(sets map[string]map[uint16][]dns.RR) []dns.RR {
 	var names []string
 	for name := range sets {
@@ -170,8 +170,8 @@ func sign(t *testing.T, key *dns.DNSKEY, private crypto.Signer, set []dns.RR) dn
 	return sig
 }
 
-// startNSD serves the zone with authority, and returns where, and the DS
-// record of the zone's key.
+// startNSD serves the zone with authority, and returns the address and the DS record
+// of the zone's key.
 func startNSD(t *testing.T) (addr, ds string) {
 	t.Helper()
 	path := tool(t, "nsd")
@@ -205,8 +205,8 @@ zone:
 	return addr, ds
 }
 
-// startUnbound resolves the zone from the server at authority, and validates
-// it by its DS record. It also has a zone of its own, and asks nobody else.
+// startUnbound resolves the zone from the server at authority, and validates it with
+// its DS record. It also has a zone of its own, and sends no other queries.
 func startUnbound(t *testing.T, authority, ds string) (addr string) {
 	t.Helper()
 	path := tool(t, "unbound")
@@ -257,7 +257,7 @@ type answer struct {
 	text   string   // all of it
 }
 
-// client asks addr with dig or kdig.
+// client queries addr with dig or kdig.
 func client(t *testing.T, path, addr string, args ...string) answer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -291,14 +291,14 @@ func client(t *testing.T, path, addr string, args ...string) answer {
 	return a
 }
 
-// without is flags less some.
+// without returns flags without some.
 func without(flags []string, drop ...string) []string {
 	return slices.DeleteFunc(slices.Clone(flags), func(f string) bool { return slices.Contains(drop, f) })
 }
 
-// compare asks rideau twice, so that the second answer comes from the cache if
-// it may, and its upstream once. Rideau never claims authority, and always
-// offers recursion.
+// compareAnswers queries rideau twice, so that the second answer can come from the
+// cache, and its upstream once. Rideau never claims authority, and always offers
+// recursion.
 func compareAnswers(t *testing.T, path string, p *process, upstream string, args ...string) {
 	t.Helper()
 	want := client(t, path, upstream, args...)
@@ -317,7 +317,7 @@ func compareAnswers(t *testing.T, path string, p *process, upstream string, args
 	}
 }
 
-// peerWorld is a rideau in front of an upstream that others wrote.
+// peerWorld starts a rideau in front of an upstream that others wrote.
 func peerWorld(t *testing.T, upstream string) *process {
 	t.Helper()
 	w := newWorld(t)
@@ -333,7 +333,7 @@ func eachClient(t *testing.T, f func(t *testing.T, path string)) {
 	}
 }
 
-// blockedFor asks for a name that must be blocked, in every way.
+// blockedFor queries a name that must be blocked, in every way.
 func blockedFor(t *testing.T, path string, p *process, name string) {
 	t.Helper()
 	for _, how := range []string{"+notcp", "+tcp", "+dnssec", "+norec", "+cd", "+bufsize=512"} {
@@ -346,7 +346,7 @@ func blockedFor(t *testing.T, path string, p *process, name string) {
 	}
 }
 
-// blockedPlainly asks without EDNS, and so cannot be told why.
+// blockedPlainly queries without EDNS: the response cannot say why.
 func blockedPlainly(t *testing.T, path string, p *process, name string) {
 	t.Helper()
 	got := client(t, path, p.dns[0], name, "+noedns")
@@ -355,7 +355,7 @@ func blockedPlainly(t *testing.T, path string, p *process, name string) {
 	}
 }
 
-// TestAuthoritativePeer: NSD's answers come through as they are.
+// TestAuthoritativePeer: NSD's answers are forwarded unchanged.
 func TestAuthoritativePeer(t *testing.T) {
 	t.Parallel()
 	upstream, _ := startNSD(t)
@@ -398,7 +398,7 @@ func TestAuthoritativePeer(t *testing.T) {
 		}
 		blockedFor(t, path, p, "www.banned.example")
 		blockedPlainly(t, path, p, "www.banned.example")
-		// Where an answer leads counts, too.
+		// The target of an answer is checked, too.
 		for _, q := range [][]string{{"leads.peer.example", "+edns"}, {"svcleads.peer.example", "-t", "HTTPS", "+edns"}} {
 			if got := client(t, path, p.dns[0], q...); got.status != "NXDOMAIN" || !strings.Contains(got.text, "EDE: 16") {
 				t.Errorf("%v: %s", q, got.text)
@@ -407,7 +407,7 @@ func TestAuthoritativePeer(t *testing.T) {
 	})
 }
 
-// TestRecursivePeer: so do Unbound's, with what it validated.
+// TestRecursivePeer: so are Unbound's, with the AD bit of what it validated.
 func TestRecursivePeer(t *testing.T) {
 	t.Parallel()
 	authority, ds := startNSD(t)
@@ -447,8 +447,8 @@ func TestRecursivePeer(t *testing.T) {
 	}
 }
 
-// TestConnectionKeptOpen: a client may ask several times on one connection
-// (RFC 7766 section 6.2.1).
+// TestConnectionKeptOpen: a client may send several queries on one connection (RFC
+// 7766 section 6.2.1).
 func TestConnectionKeptOpen(t *testing.T) {
 	t.Parallel()
 	path := tool(t, "dig")

@@ -13,14 +13,14 @@ import (
 	"github.com/miekg/dns"
 )
 
-// The address that everything has in truth, and the one that lies are told
-// with. No client may ever see the second.
+// The address in true answers, and the one in forged answers. No client may ever see
+// the second.
 const (
 	truth = "192.0.2.1"
 	lie   = "203.0.113.66"
 )
 
-// mood is what a liar does to those who ask.
+// mood is what a liar does with queries.
 type mood int32
 
 const (
@@ -43,7 +43,7 @@ const (
 	datagramSize = 65507
 )
 
-// liar is an upstream that does to queries what its mood is.
+// liar is an upstream that answers as its mood says.
 type liar struct {
 	addr string
 	mood atomic.Int32
@@ -135,7 +135,7 @@ func (u *liar) stream(c net.Conn) {
 	}
 }
 
-// answersIn are the messages that answer a query.
+// answersIn returns the messages that answer a query in a mood.
 func answersIn(now mood, query []byte, tcp bool) [][]byte {
 	q := new(dns.Msg)
 	if q.Unpack(query) != nil || len(q.Question) != 1 {

@@ -18,8 +18,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// soakTime is how long the soak lasts: RIDEAU_SOAK, 75 seconds in continuous
-// integration, and otherwise not at all.
+// soakTime returns how long the soak lasts: RIDEAU_SOAK, or 75 seconds in continuous
+// integration. Otherwise it skips the test.
 func soakTime(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv("RIDEAU_SOAK")
@@ -36,12 +36,11 @@ func soakTime(t *testing.T) time.Duration {
 	return d
 }
 
-// TestSoak runs rideau under all that can go wrong at once: upstreams that
-// lie, fall silent and come back, reloads of good and broken configurations,
-// floods of random names, clients that stall. After each such storm there is a
-// calm, in which it has to have let go of what it took: neither memory nor
-// goroutines nor open files become more. No client is ever told a lie, and a banned
-// name is banned throughout.
+// TestSoak runs rideau while everything goes wrong at once: upstreams that send forged
+// answers, fall silent and come back, reloads of good and broken configurations,
+// floods of random names, clients that stall. After each such storm there is a calm, in
+// which memory, goroutines and open files go back to what they were. No client ever
+// gets a forged answer, and a banned name is always blocked.
 func TestSoak(t *testing.T) {
 	length := soakTime(t)
 	const storm = 2 * time.Second
@@ -82,7 +81,7 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// soak is a rideau with clients and upstreams that mean it ill.
+// soak is a rideau with hostile clients and upstreams.
 type soak struct {
 	t     *testing.T
 	w     *world
@@ -96,8 +95,8 @@ type soak struct {
 	failed                      map[string]int // by what they were
 }
 
-// config is the n-th of the configurations: the upstreams change places, the
-// ban comes and goes for a name.
+// config returns the n-th configuration: the upstreams change places, and one name is
+// banned every other time.
 func (s *soak) config(n int) string {
 	var servers []string
 	for i := range 2 + n%2 {
@@ -114,7 +113,7 @@ reload: {watch: false}
 `, strings.Join(servers, `", "`), n%5)
 }
 
-// storm lets everything loose for a time.
+// storm causes all the trouble at once, for a time.
 func (s *soak) storm(d time.Duration) {
 	stop := make(chan struct{})
 	var all sync.WaitGroup
@@ -159,7 +158,7 @@ func (s *soak) calm() {
 	})
 }
 
-// reload changes the configuration: every third is broken, and has to be refused.
+// reload changes the configuration: every third is broken, and must be refused.
 func (s *soak) reload(i int) {
 	broken := i%3 == 2
 	text := s.config(s.round + i)
@@ -186,7 +185,7 @@ func (s *soak) reload(i int) {
 	}
 }
 
-// client asks for this and that, one after the other.
+// client sends different queries, one after the other.
 func (s *soak) client(network string, k int, stop <-chan struct{}) {
 	c := dns.Client{Net: network, Timeout: 3 * time.Second}
 	var conn *dns.Conn
@@ -240,7 +239,7 @@ func (s *soak) fail(what string) {
 	s.mu.Unlock()
 }
 
-// check holds an answer to the truth.
+// check compares an answer with the true one.
 func (s *soak) check(name string, m *dns.Msg) {
 	s.answered.Add(1)
 	got := outcome(m)
@@ -259,7 +258,7 @@ func (s *soak) check(name string, m *dns.Msg) {
 	}
 }
 
-// flood asks for random names below one zone, and waits for no answers.
+// flood sends queries for random names below one zone, and waits for no answers.
 func (s *soak) flood(stop <-chan struct{}) {
 	c, err := net.Dial("udp", s.p.dns[0])
 	if err != nil {
@@ -283,7 +282,7 @@ func (s *soak) flood(stop <-chan struct{}) {
 	}
 }
 
-// stall opens a connection and leaves it in the middle of something.
+// stall opens a connection, and stops in the middle of a message.
 func (s *soak) stall(i int, stop <-chan struct{}, all *sync.WaitGroup) {
 	c, err := net.DialTimeout("tcp", s.p.dns[0], time.Second)
 	if err != nil {
@@ -322,7 +321,7 @@ func (s *soak) stall(i int, stop <-chan struct{}, all *sync.WaitGroup) {
 	})
 }
 
-// nonsense sends octets that are hardly a query.
+// nonsense sends octets that are unlikely to be a query.
 func (s *soak) nonsense() {
 	c, err := net.Dial("udp", s.p.dns[0])
 	if err != nil {
@@ -339,7 +338,7 @@ func (s *soak) nonsense() {
 	_, _ = c.Write(msg)
 }
 
-// settle waits until all is well again, which it has to be soon.
+// settle waits until everything works again, and fails the test if that takes long.
 func (s *soak) settle() {
 	for _, u := range s.liars {
 		u.mood.Store(int32(honest))
