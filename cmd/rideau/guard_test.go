@@ -284,12 +284,6 @@ func TestUnusedImportsBites(t *testing.T) {
 	}
 }
 
-// largePackages are the packages that are still longer than TestPackageSize
-// allows, with their limits for now. The table only shrinks.
-func largePackages() map[string]int {
-	return map[string]int{}
-}
-
 // TestPackageSize: a package can be read at one sitting. Tests do not count.
 func TestPackageSize(t *testing.T) {
 	const maxPackage = 1800
@@ -300,15 +294,9 @@ func TestPackageSize(t *testing.T) {
 			lines[s.dir] += bytes.Count(s.text, []byte("\n"))
 		}
 	}
-	large := largePackages()
 	for dir, n := range lines {
-		if limit := max(maxPackage, large[dir]); n > limit {
-			t.Errorf("%s has %d lines, more than %d", dir, n, limit)
-		}
-	}
-	for dir := range large {
-		if lines[dir] <= maxPackage {
-			t.Logf("%s has %d lines now: it needs no allowance", dir, lines[dir])
+		if n > maxPackage {
+			t.Errorf("%s has %d lines, more than %d", dir, n, maxPackage)
 		}
 	}
 }
