@@ -11,14 +11,14 @@ import (
 	"rideau/blocklists"
 )
 
-// TestAddressesNest holds the table of addresses against a look at every
-// prefix: all that hold an address count, however they nest, and of their
-// lists the one of the first ban is named.
+// TestAddressesNest compares verdicts on addresses with a comparison with every
+// prefix: all prefixes that hold an address count, however they nest, and the verdict
+// names the list of the first ban.
 func TestAddressesNest(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	address := func() netip.Addr {
 		b := [16]byte{0x20, 0x01, 0x0d, 0xb8}
-		for i := 12; i < 16; i++ { // a few values for each octet, so that there is much nesting
+		for i := 12; i < 16; i++ { // a few values for each octet, so that many prefixes nest
 			b[i] = byte(rng.IntN(3)) << 6
 		}
 		if rng.IntN(2) == 0 {

@@ -14,8 +14,8 @@ import (
 	"rideau/resolver/wire"
 )
 
-// BenchmarkName is what policy costs a query: its client's group, and its
-// name. Cost must not grow with lists or groups.
+// BenchmarkName measures the cost of policy for a query: to find its client's group, and to decide about its
+// name. It must not grow with the number of lists or groups.
 func BenchmarkName(b *testing.B) {
 	for _, lists := range []int{1, 32} {
 		for _, groups := range []int{1, 64} {
@@ -37,8 +37,8 @@ func BenchmarkName(b *testing.B) {
 	}
 }
 
-// benchPolicy is a policy of as many lists with entries names in all, one ban
-// for each, and names that they have and that they do not.
+// benchPolicy returns a policy of so many lists, with one ban
+// for each and entries names in all, some names that they have, and some that they do not have.
 func benchPolicy(tb testing.TB, lists, groups, entries int) (s *blocklists.Snapshot, hits, misses []wire.Name) {
 	rnd := rand.New(rand.NewPCG(7, 11))
 	name := func() string {
@@ -78,7 +78,7 @@ func wireName(tb testing.TB, text string) (n wire.Name) {
 	return n
 }
 
-// TestRuledAllocations: what entries say beyond a name costs no memory either.
+// TestRuledAllocations: decisions by rules do not allocate.
 func TestRuledAllocations(t *testing.T) {
 	zone := func(id, text string) input.List {
 		return input.List{ID: id, Source: id, Format: format.RPZ, AllowTLD: true,

@@ -42,7 +42,7 @@ func load(t testing.TB, p blocklists.Policy, prev *blocklists.Snapshot) *blockli
 	return s
 }
 
-// say is the verdict on a name as text: ban/list, "allow", "would ban/list" or "pass".
+// say returns the verdict on a name as text: ban/list, "allow", "would ban/list" or "pass".
 func say(t testing.TB, s *blocklists.Snapshot, name string, client string) string {
 	t.Helper()
 	var n wire.Name

@@ -6,7 +6,7 @@ import (
 	"rideau/blocklists/internal/rule"
 )
 
-// TestDecide is the rule of precedence: allow beats block, then the more
+// TestDecide tests the rule of precedence: allow beats block, then the more
 // specific name, then order; and a monitored ban never hides an enforced one.
 func TestDecide(t *testing.T) {
 	const early, late, watched, excepted = 0, 1, 2, 3 // lists

@@ -13,8 +13,8 @@ import (
 	"rideau/resolver/wire"
 )
 
-// TestProtectedChain: what a list may not block it does not block by way of what the
-// name leads to, either; others do.
+// TestProtectedChain: a list does not block a name that is protected from it because of what the
+// name leads to, either; other lists do.
 func TestProtectedChain(t *testing.T) {
 	protected, err := input.NewProtected([]string{"canada.ca"}, "x")
 	if err != nil {

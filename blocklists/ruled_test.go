@@ -12,8 +12,8 @@ import (
 	"rideau/resolver/wire"
 )
 
-// TestSomeTypes: a name that is blocked for some types alone does not stop
-// existing for the others.
+// TestSomeTypes: a name that is blocked for some query types only gets no answer that denies
+// the others.
 func TestSomeTypes(t *testing.T) {
 	ads := list("ads", "||aaaa.example^$dnstype=AAAA", "||but.example^", "@@||but.example^$dnstype=TXT", "||both.example^$dnstype=A", "||both.example^",
 		"||www.whole.example^$dnstype=A", "||whole.example^", "||late.example^$important", "||late.example^$dnstype=A,important",
@@ -44,8 +44,8 @@ func TestSomeTypes(t *testing.T) {
 	}
 }
 
-// TestTakenBackInOtherOrder: a rule is taken back by one that names the same query types.
-func TestTakenBackInOtherOrder(t *testing.T) {
+// TestCancelledInOtherOrder: a rule is cancelled by one that names the same query types.
+func TestCancelledInOtherOrder(t *testing.T) {
 	ads := list("ads", "||turned.example^$dnstype=A|TXT", "||turned.example^$dnstype=TXT|A|A,badfilter")
 	ads.Format = format.Adblock
 	s := load(t, blocklists.Policy{Lists: []input.List{ads}, Bans: []blocklists.Ban{ban("ads", "ads")}}, nil)
@@ -55,8 +55,8 @@ func TestTakenBackInOtherOrder(t *testing.T) {
 	}
 }
 
-// TestExceptedChain: what a list's own exception lets through it lets through
-// whole, but what is important, and for no other list.
+// TestExceptedChain: a name that a list excepts passes with all that it leads to,
+// unless an important rule blocks that, and other lists still block it.
 func TestExceptedChain(t *testing.T) {
 	ads := list("ads", "||banned.example^", "||late.example^$important", "@@||fine.example.org^", "@@||typed.example.org^$dnstype=AAAA",
 		"@@||whole.example.org^$important")

@@ -46,7 +46,7 @@ func zonesAbout(t testing.TB, n int) (s *blocklists.Snapshot, msg []byte, q bloc
 	return s, msg, blocklists.Ask{Name: &name, Type: wire.TypeA, Group: s.Group(netip.MustParseAddr("10.0.0.1"))}
 }
 
-// TestZoneAllocations: that addresses and servers are put in order costs no memory.
+// TestZoneAllocations: to sort addresses and name servers does not allocate.
 func TestZoneAllocations(t *testing.T) {
 	for _, n := range []int{1, 8, 64} {
 		s, msg, q := zonesAbout(t, n)
@@ -61,7 +61,7 @@ func TestZoneAllocations(t *testing.T) {
 	}
 }
 
-// BenchmarkZone is what policy zones' triggers on addresses and servers cost a response.
+// BenchmarkZone measures the cost of policy zones' triggers on addresses and name servers for a response.
 func BenchmarkZone(b *testing.B) {
 	for _, n := range []int{1, 8, 40} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

@@ -15,8 +15,8 @@ import (
 	"rideau/blocklists/input"
 )
 
-// TestMuchAboutOneName: a list that says very much about one name is refused, and blamed, before it fills the memory; a list of the
-// usual kind beside it is not, whichever stands first.
+// TestMuchAboutOneName: a list that says too much about one name is refused before it fills the memory, and the report names it. A usual list
+// beside it is not refused, whichever comes first.
 func TestMuchAboutOneName(t *testing.T) {
 	const apex = "$TTL 300\n@ SOA localhost. h.example. 1 3600 600 86400 300\n"
 	times := func(head string, n int, line func(i int) string) string {

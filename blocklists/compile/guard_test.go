@@ -14,7 +14,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// guarded is a policy of one list with that text.
+// guarded returns a policy of one list with that text.
 func guarded(text string, change func(*input.List)) blocklists.Policy {
 	l := list("l")
 	l.MaxSkipped, l.MaxShrink = 0.1, 0.5
@@ -33,7 +33,7 @@ func numbered(n int) string {
 	return b.String()
 }
 
-// TestBounds: what each guard refuses, and that force overrides it, save for the bound on what is read.
+// TestBounds: what each guard refuses, and that force overrides it, except for bounds on what is read.
 func TestBounds(t *testing.T) {
 	protected, err := input.NewProtected([]string{"login.gov.example", "gc.example"}, "take it out")
 	if err != nil {
@@ -110,7 +110,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// TestProtected: an entry that is a protected name, covers it or lies below it does not count, and says why; all others do.
+// TestProtected: an entry that is a protected name, covers it or lies below it does not count, and the report says why; all others count.
 func TestProtected(t *testing.T) {
 	protected, err := input.NewProtected([]string{"login.gov.example", "GC.example."}, "write may_block_protected")
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"rideau/blocklists/input"
 )
 
-// large is a policy with one plain list of n names, the same each time.
+// large returns a policy with one plain list of n names, the same each time.
 func large(n int) blocklists.Policy {
 	rng := rand.New(rand.NewPCG(1, 2))
 	tlds := []string{"com", "net", "org", "example", "co.uk", "cn"}
@@ -44,7 +44,7 @@ func loadLarge(t testing.TB, p blocklists.Policy, prev *blocklists.Snapshot) *bl
 }
 
 // TestLoadMemory bounds all that a load allocates, and so its peak whatever
-// the garbage collector does: the names once, and little beside.
+// the garbage collector does: the names once, and little more.
 func TestLoadMemory(t *testing.T) {
 	const n = 200_000
 	p := large(n)
@@ -76,7 +76,7 @@ func BenchmarkLoad(b *testing.B) {
 	b.ReportMetric(float64(prev.Memory())/n, "B/name")
 }
 
-// peakHeap is how much the heap grew while f ran, looked at every millisecond.
+// peakHeap returns how much the heap grew while f ran, measured every millisecond.
 func peakHeap(f func()) uint64 {
 	runtime.GC()
 	before := heap()
@@ -100,7 +100,7 @@ func peakHeap(f func()) uint64 {
 	return <-most - before
 }
 
-// heap is what objects on the heap take, those that are garbage included.
+// heap returns the memory of objects on the heap, garbage included.
 func heap() uint64 {
 	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(s)

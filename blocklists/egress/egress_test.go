@@ -36,8 +36,8 @@ func servers(texts ...string) (out []netip.AddrPort) {
 	return out
 }
 
-// network is a plan with everything in it, untidy: what is there twice, in
-// another range, or of one machine alone.
+// network is a plan with everything in it, and with duplicates, ranges
+// within others, and loopback addresses.
 func network() egress.Plan {
 	return egress.Plan{
 		Rideau:    addrs("192.0.2.54", "192.0.2.53", "::ffff:192.0.2.53", "2001:db8::53", "127.0.0.1", "::"),
@@ -100,8 +100,8 @@ func TestUnknownFormat(t *testing.T) {
 	}
 }
 
-// packet is the first of a connection, as a firewall between the network and
-// the outside meets it.
+// packet is the first packet of a connection, as it arrives at a firewall between the network and
+// the outside.
 type packet struct {
 	src, dst netip.Addr
 	proto    string
@@ -167,8 +167,8 @@ var decisions = []struct {
 	{"10.2.3.4", "203.0.113.77", "", 22, true},
 }
 
-// hold compares what a firewall would do with the decisions.
-func hold(t *testing.T, pass func(packet) bool) {
+// check compares what a firewall would do with the decisions.
+func check(t *testing.T, pass func(packet) bool) {
 	t.Helper()
 	for _, d := range decisions {
 		protos := []string{d.proto}
@@ -184,7 +184,7 @@ func hold(t *testing.T, pass func(packet) bool) {
 	}
 }
 
-// nft is the path of nft(8) as something to call in a network of its own.
+// nft is the command that runs nft(8) in a network of its own.
 func nft(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := exec.LookPath("nft")
@@ -200,7 +200,7 @@ func nft(t *testing.T, args ...string) *exec.Cmd {
 	return exec.Command("unshare", append([]string{"--net", path}, args...)...)
 }
 
-// The program itself accepts the rules, with every combination of what a plan
+// nft(8) accepts the rules, for every combination of what a plan
 // may lack.
 func TestNFTables(t *testing.T) {
 	everything := network()

@@ -12,8 +12,8 @@ import (
 	"rideau/blocklists/egress"
 )
 
-// Neither pfctl nor IOS was at hand when these were written: what stands for
-// them are readers of the part of the two languages that is used, after
+// Neither pfctl nor IOS was available when these tests were written. Instead
+// there are readers of the part of the two languages that is used, after
 // pf.conf(5) of OpenBSD and FreeBSD and Cisco's command references. They
 // refuse what they do not know, and decide about packets.
 
@@ -138,7 +138,7 @@ func readPF(t *testing.T, text string) pf {
 	return rules
 }
 
-func TestPF(t *testing.T) { hold(t, readPF(t, write(t, egress.PF, network())).pass) }
+func TestPF(t *testing.T) { check(t, readPF(t, write(t, egress.PF, network())).pass) }
 
 // cisco is the two access lists of a router.
 type cisco struct{ v4, v6 []rule }
@@ -232,9 +232,9 @@ func ciscoHosts(t *testing.T, s string) []netip.Prefix {
 	return []netip.Prefix{block(t, fmt.Sprintf("%s/%d", addr, 32-len(ones)))}
 }
 
-func TestCisco(t *testing.T) { hold(t, readCisco(t, write(t, egress.CiscoACL, network())).pass) }
+func TestCisco(t *testing.T) { check(t, readCisco(t, write(t, egress.CiscoACL, network())).pass) }
 
-// The readers refuse what they should, or they would prove nothing.
+// The readers refuse wrong rules: otherwise they would prove nothing.
 func TestReadersRefuse(t *testing.T) {
 	for _, line := range []string{"pass quick port 53", "block return in log quick proto udp to any port { 53 853 }",
 		"table <x> const { 10.0.0.0/8, 10.1.0.0/16 }", "pass in quick proto icmp to any port 53"} {

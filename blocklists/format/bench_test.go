@@ -9,7 +9,7 @@ import (
 	"rideau/blocklists/format"
 )
 
-// generated is a plain list of n names, the same each time.
+// generated returns a plain list of n names, the same each time.
 func generated(n int) []byte {
 	rng := rand.New(rand.NewPCG(1, 2))
 	tlds := []string{"com", "net", "org", "example", "co.uk", "cn"}
@@ -42,7 +42,7 @@ func TestPlainAllocations(t *testing.T) {
 		})
 	}
 	few, many := count(10), count(10_000)
-	// One name in some hundred looks like a public suffix, and is looked up.
+	// About one name in a hundred may be a public suffix, and is looked up.
 	if many > few+100 {
 		t.Errorf("%v allocations for 10,000 lines, %v for 10: a line allocates", many, few)
 	}

@@ -18,7 +18,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// show is an entry as the tests write it: LINE MATCH NAME, or LINE PREFIX.
+// show returns an entry as the tests write it: LINE MATCH NAME, or LINE PREFIX.
 func show(e entry.Entry) string {
 	if e.Name == nil {
 		return fmt.Sprintf("%d %v%s", e.Line, e.Prefix, showRule(e.Rule))
@@ -26,7 +26,7 @@ func show(e entry.Entry) string {
 	return fmt.Sprintf("%d %v %s%s", e.Line, e.Match, wire.NameString(e.Name), showRule(e.Rule))
 }
 
-// showRule is what an entry says beyond its name or address.
+// showRule returns what an entry says beyond its name or address.
 func showRule(r *entry.Rule) string {
 	if r == nil {
 		return ""
@@ -94,17 +94,17 @@ type goodCase struct {
 func testGood(t *testing.T, opt format.Options, cases []goodCase) {
 	for _, tc := range cases {
 		testGoodCase(t, opt, tc)
-		// With much more text to come, lines are read in another way.
+		// If much more text follows, lines are read eight octets at a step.
 		if opt.Format != format.RPZ && strings.HasSuffix(tc.text, "\n") {
 			tc.name += ", more to come"
-			tc.text += room(opt.Format)
+			tc.text += padding(opt.Format)
 			testGoodCase(t, opt, tc)
 		}
 	}
 }
 
-// room is a comment longer than any line that is read by steps needs.
-func room(f format.Format) string {
+// padding is a comment that is longer than the end of the input that is read line by line.
+func padding(f format.Format) string {
 	mark := "#"
 	if f == format.Adblock {
 		mark = "!"
@@ -136,7 +136,7 @@ func testBad(t *testing.T, opt format.Options, cases []badCase) {
 		t.Run(tc.want, func(t *testing.T) {
 			more := ""
 			if opt.Format != format.RPZ {
-				more = room(opt.Format)
+				more = padding(opt.Format)
 			}
 			entries, stats, err := read(t, opt, tc.line+"\n"+more)
 			if err != nil || len(entries) != 0 || stats.Skipped != 1 || len(stats.Problems) != 1 {
@@ -296,8 +296,7 @@ func TestDnsmasq(t *testing.T) {
 	})
 }
 
-// What a list is, is told from what it holds, and bare names alone say
-// nothing.
+// The format is detected by marks; bare names are marks of none.
 func TestDetect(t *testing.T) {
 	for _, c := range []struct {
 		text string
@@ -360,7 +359,7 @@ func TestGzip(t *testing.T) {
 	}
 }
 
-// One octet that does not belong costs its line.
+// A NUL makes its line unusable, and no other.
 func TestNUL(t *testing.T) {
 	text := strings.Repeat("a.example\n", 100)
 	got, stats, err := read(t, format.Options{MaxSkipped: 0.1}, text+"b.\x00example\n"+text)

@@ -16,8 +16,8 @@ import (
 	"rideau/blocklists/format"
 )
 
-// fuzz holds whatever a format makes of any input against the promises of
-// [entry.Entry] and [format.Stats].
+// fuzz checks that what a format reads of any input is as [entry.Entry] and
+// [format.Stats] promise.
 func fuzz(f *testing.F, form format.Format, seeds ...string) {
 	for _, s := range seeds {
 		f.Add([]byte(s), false)
@@ -49,13 +49,13 @@ func fuzz(f *testing.F, form format.Format, seeds ...string) {
 			t.Error("an error that says nothing")
 		}
 		if form != format.RPZ {
-			sameByOctets(t, slices.Concat(text, []byte("\n"+room(form))), opt)
+			sameByOctets(t, slices.Concat(text, []byte("\n"+padding(form))), opt)
 		}
 	})
 }
 
-// sameByOctets holds what is read by steps against what is read line by line,
-// as all is where the input comes octet by octet.
+// sameByOctets compares what is read eight octets at a step with what is read line by line,
+// as everything is if the input comes octet by octet.
 func sameByOctets(t *testing.T, text []byte, opt format.Options) {
 	t.Helper()
 	var entries [2][]string
@@ -123,7 +123,7 @@ func FuzzReadDnsmasq(f *testing.F) {
 	fuzz(f, format.Dnsmasq, "address=/a.example/b.example/0.0.0.0\nlocal=/c.example/\nserver=/d.example/192.0.2.1\nno-resolv\n", "address=//\n--address=/#/\naddress=\n=\n")
 }
 
-// What is detected can be read, and is nothing to be detected again.
+// A detected format can be read, and is never Auto.
 func FuzzDetect(f *testing.F) {
 	for _, s := range []string{"a.example\n", "0.0.0.0 a.example\n", "||a.example^\n", "address=/a.example/\n", zoneHead, "#domain\tmatch\ttier\n", "\x1f\x8b\x08\x00"} {
 		f.Add([]byte(s))

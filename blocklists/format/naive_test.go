@@ -11,8 +11,8 @@ import (
 	"rideau/blocklists/format"
 )
 
-// The naive readers below are how one would write a format down with regular
-// expressions, without a thought for speed, memory or messages. They share no
+// The naive readers below describe a format with regular
+// expressions, without regard for speed, memory or messages. They share no
 // code with the real ones.
 
 var (
@@ -21,7 +21,7 @@ var (
 	naiveDigit = regexp.MustCompile(`(^|\.)[0-9]+\.?$`)
 )
 
-// naiveEntry is an entry of a name if it is a good one.
+// naiveEntry returns an entry of a name, if it is a valid one.
 func naiveEntry(line int, match, name, more string) []string {
 	name = strings.ToLower(name)
 	if strings.Contains(more, "except") && regexp.MustCompile(`^[a-z0-9_-]{1,63}\.?$`).MatchString(name) && !naiveDigit.MatchString(name) {
@@ -162,7 +162,7 @@ func naiveZone(n int, line string) []string {
 	}
 	more := trigger + " " + action
 	if action == "passthru" {
-		more += " except" // as wide as it likes
+		more += " except" // it may cover a public suffix
 	}
 	out := naiveEntry(n, match, owner, more)
 	if trigger != "" && len(out) == 0 && strings.Contains(owner, ".") { // the servers of a public suffix are no public suffix

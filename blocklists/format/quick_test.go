@@ -9,8 +9,8 @@ import (
 	"rideau/blocklists/format"
 )
 
-// TestQuickLines reads lines that are names, and nearly so, at every place in
-// the steps of eight octets, and compares with line by line.
+// TestQuickLines reads lines that are names, or nearly names, at every offset in
+// the steps of eight octets, and compares with reading line by line.
 func TestQuickLines(t *testing.T) {
 	var b bytes.Buffer
 	for n := range 70 {
@@ -44,7 +44,7 @@ func TestQuickLines(t *testing.T) {
 		format.Adblock: {"", "||", "|", "|||", "@@||"},
 	} {
 		for _, p := range before {
-			text := p + strings.ReplaceAll(lines, "\n", "\n"+p) + "\n" + room(f)
+			text := p + strings.ReplaceAll(lines, "\n", "\n"+p) + "\n" + padding(f)
 			sameByOctets(t, []byte(text), format.Options{File: "list", Format: f, MaxSkipped: 1})
 			if f == format.Adblock {
 				text = strings.ReplaceAll(text, "\n", "^\n")

@@ -72,7 +72,7 @@ func TestRPZProblems(t *testing.T) {
 		{"a." + strings.Repeat("x", 65<<10), "line longer than 64 KiB; write one entry a line"},
 	} {
 		t.Run(tc.want, func(t *testing.T) {
-			// What comes before and after a bad record is read all the same.
+			// Records before and after a bad record are read.
 			text := zoneHead + "before.example CNAME .\n" + tc.line + "\nafter.example CNAME .\n"
 			got, stats, err := read(t, format.Options{Format: format.RPZ, MaxSkipped: 0.5}, text)
 			if want := []string{"5 exact before.example. nxdomain", "7 exact after.example. nxdomain"}; err != nil || !slices.Equal(got, want) {
@@ -97,8 +97,8 @@ func TestRPZOwnerAfterBadRecord(t *testing.T) {
 	}
 }
 
-// The parser takes the end of a line for rdata, and so goes on into the next
-// line, which must not be lost, nor count twice.
+// The parser accepts the end of a line as RDATA, and reads on into the next
+// line, which must not be lost or count twice.
 func TestRPZLineAfterBadRecord(t *testing.T) {
 	text := zoneHead + "a.example CNAME\n$ORIGIN sub\nb.example.rpz.example. CNAME\nc.example.rpz.example. CNAME\nd.example CNAME .\n"
 	got, stats, err := read(t, format.Options{Format: format.RPZ, MaxSkipped: 0.5}, text)
@@ -107,7 +107,7 @@ func TestRPZLineAfterBadRecord(t *testing.T) {
 	}
 }
 
-// What directives said holds after a bad record too.
+// Directives hold after a bad record, too.
 func TestRPZDirectivesAfterBadRecord(t *testing.T) {
 	got, _, err := read(t, format.Options{Format: format.RPZ, MaxSkipped: 0.5}, strings.Replace(zoneHead, "300", "1h30m ; x", 1)+"bad..example A 192.0.2.1\na.example A 192.0.2.1\n")
 	if want := []string{"6 exact a.example. local 5400 IN A 192.0.2.1"}; err != nil || !slices.Equal(got, want) {
@@ -130,8 +130,8 @@ func TestRPZRefused(t *testing.T) {
 	}
 }
 
-// A file that is included has its own lines and may have its own origin; that
-// of the file around it stays (RFC 1035 section 5.1).
+// An included file has its own line numbers and may have its own origin; the origin
+// of the outer file stays (RFC 1035 section 5.1).
 func TestRPZInclude(t *testing.T) {
 	files := map[string]string{
 		"one.zone":   "a.example CNAME .\n$ORIGIN sub\nb.example CNAME .\n$INCLUDE two.zone deeper ; here\nc.example CNAME .",
@@ -174,10 +174,10 @@ func TestRPZSerial(t *testing.T) {
 	}
 }
 
-// TestRPZInPassing reads generated zones twice: as they are, where lines of the usual form are
-// read in passing, and with a comment at the end of each line that has them all
-// go through the parser.
-func TestRPZInPassing(t *testing.T) {
+// TestRPZShortcut reads generated zones twice: as they are, where the parser does not see lines of the usual
+// form, and with a comment at the end of each line, so that the parser sees all of
+// them.
+func TestRPZShortcut(t *testing.T) {
 	for seed := range uint64(300) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		var b bytes.Buffer

@@ -16,7 +16,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// covers is the plain meaning of an entry, for names as text.
+// covers reports whether an entry covers a name, both as text.
 func covers(entry, name string) bool {
 	switch {
 	case strings.HasPrefix(entry, "="):
@@ -27,7 +27,7 @@ func covers(entry, name string) bool {
 	return name == entry || strings.HasSuffix(name, "."+entry)
 }
 
-// within reports whether an entry covers all that another does, which stands
+// within reports whether an entry covers all that another does, which is
 // at the same name or below.
 func within(inner, outer string) bool {
 	bare := strings.TrimPrefix(strings.TrimPrefix(inner, "="), "*.")
@@ -44,8 +44,8 @@ func within(inner, outer string) bool {
 	return covers(outer, bare) && covers(outer, "x."+bare)
 }
 
-// TestAgainstModel counts what is found on random lists against looking at
-// each pair of entries, and each entry with each name.
+// TestAgainstModel compares what is found in random lists with a comparison of
+// each pair of entries, and of each entry with each name.
 func TestAgainstModel(t *testing.T) {
 	for seed := range uint64(100) {
 		rnd := rand.New(rand.NewPCG(seed, 3))

@@ -44,7 +44,7 @@ func covered(rules []rule, name string) bool {
 	return slices.ContainsFunc(rules, func(r rule) bool { return r.covers(name) })
 }
 
-// rules reads packs, without forgiving a line.
+// rules reads packs, and accepts no unusable line.
 func rules(t *testing.T, tiers []string, names ...string) []rule {
 	t.Helper()
 	var all []rule
@@ -189,7 +189,7 @@ func TestHead(t *testing.T) {
 	}
 }
 
-// Every row comes out as an entry when its tier is asked for, and only then.
+// Every row is an entry if its tier counts, and only then.
 func TestEntriesByTier(t *testing.T) {
 	for _, p := range pack.Names() {
 		for _, tier := range allTiers {
@@ -251,7 +251,7 @@ func TestCollateral(t *testing.T) {
 	}
 }
 
-// The pack of resolvers breaks nothing but resolvers.
+// The pack of resolvers blocks nothing but resolvers.
 func TestBypassCollateral(t *testing.T) {
 	bans := rules(t, nil, "doh-bypass")
 	for _, name := range []string{
@@ -278,8 +278,8 @@ func TestBypassCollateral(t *testing.T) {
 	}
 }
 
-// A suffix row takes all that is below: on a name that anybody can register, it
-// has to be one that is nothing but a resolver's.
+// A suffix row covers all names below: on a name that anybody can register, it
+// must be one that is only a resolver's.
 func TestBypassSuffixes(t *testing.T) {
 	whole := []string{"use-application-dns.net", "resolver.arpa", "cloudflare-dns.com", "cloudflare-gateway.com", "dns.google", "adguard-dns.com",
 		"dnscry.pt", "doh.sb", "dns.sb", "one.one.one.one", "doh.pub", "dot.pub", "dns.pub", "joindns4.eu", "ahadns.net"}
@@ -290,7 +290,7 @@ func TestBypassSuffixes(t *testing.T) {
 	}
 }
 
-// The README's table of counts is what the packs hold.
+// The README's table of counts matches the packs.
 func TestReadmeCounts(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join("..", "README.md"))
 	if err != nil {
@@ -354,7 +354,7 @@ func TestCanaries(t *testing.T) {
 		if c.Purpose == "" || c.Source == "" || strings.Contains(c.Purpose, "canary") {
 			t.Errorf("%+v", c)
 		}
-		// The names below are meant: the row is a suffix, of a default tier.
+		// The names below count, too: the row is a suffix, of a default tier.
 		if !covered(rules(t, nil, "doh-bypass"), "x."+c.Name) {
 			t.Errorf("%s is no suffix row that blocks by default", c.Name)
 		}

@@ -32,7 +32,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// TestAgainstScan compares random tables with a look at every prefix.
+// TestAgainstScan compares random tables with a comparison with every prefix.
 func TestAgainstScan(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	addr := func(six bool) netip.Addr {

@@ -132,8 +132,8 @@ query[A] a.example from here
 	}
 }
 
-// TestNothing: a log of which nothing can be read is an error that says what
-// to do; an empty one, as there is after a rotation, is not.
+// TestNothing: a log without a readable line is an error that says what
+// to do; an empty log, as there is after a rotation, is not.
 func TestNothing(t *testing.T) {
 	for _, tt := range []struct {
 		log  string
@@ -156,8 +156,8 @@ func TestNothing(t *testing.T) {
 	}
 }
 
-// TestReplies: where Unbound logs questions and replies, each question counts
-// once; where it logs replies alone, these do.
+// TestReplies: if Unbound logs queries and replies, each query counts
+// once; if it logs replies only, these count.
 func TestReplies(t *testing.T) {
 	const q, r = "[1] unbound[8:0] info: 10.0.0.1 a.example. A IN\n", "[1] unbound[8:0] info: 10.0.0.1 a.example. A IN NOERROR 0.0 1 38\n"
 	if got, stats, err := read(t, []byte(q+r+q+r), ""); len(got) != 2 || stats.Other != 2 || err != nil {
@@ -182,7 +182,7 @@ func TestCompressed(t *testing.T) {
 	}
 }
 
-// packet makes a packet of layers and a payload.
+// packet returns a packet of layers and a payload.
 func packet(t testing.TB, payload []byte, ls ...gopacket.SerializableLayer) []byte {
 	t.Helper()
 	buf := gopacket.NewSerializeBuffer()
@@ -210,7 +210,7 @@ func framed(ms ...[]byte) (out []byte) {
 	return out
 }
 
-// frames are packets from a network: queries, and much that is none.
+// frames returns packets from a network: queries, and much else.
 func frames(t testing.TB) [][]byte {
 	eth := func(next layers.EthernetType) *layers.Ethernet {
 		return &layers.Ethernet{SrcMAC: make(net.HardwareAddr, 6), DstMAC: make(net.HardwareAddr, 6), EthernetType: next}
@@ -310,8 +310,8 @@ func TestCapture(t *testing.T) {
 	}
 }
 
-// FuzzRead: no log makes a reader fail in another way than by an error, and
-// every line is accounted for.
+// FuzzRead: no log makes Read panic, and
+// every line is counted.
 func FuzzRead(f *testing.F) {
 	for _, s := range []string{"query[A] a.example from 10.0.0.1", "auth[", "client 10.0.0.1#53 (a): query: a IN A +", "client : query: ",
 		"[1] unbound[8:0] info: 10.0.0.1 a.example. A IN", `{"client":"10.0.0.1","name":"a","type":"A"}`, "client @: query: "} {

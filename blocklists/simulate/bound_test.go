@@ -16,8 +16,8 @@ import (
 	"rideau/resolver/wire"
 )
 
-// TestBounds: what is beyond the bounds is still counted by queries, and the
-// report says which figures are short.
+// TestBounds: queries beyond the limits still count as queries, and the
+// report says which figures are too low.
 func TestBounds(t *testing.T) {
 	l := input.List{ID: "l", Source: "l", Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("n.example")), nil }}
 	p, _, err := compile.Load(context.Background(), blocklists.Policy{Lists: []input.List{l},

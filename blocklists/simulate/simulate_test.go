@@ -19,7 +19,7 @@ import (
 	"rideau/resolver/wire"
 )
 
-// list is a list of names.
+// list returns a list of names.
 func list(id string, names ...string) input.List {
 	return input.List{ID: id, Source: id, MaxSkipped: 1, Open: func() (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(strings.Join(names, "\n"))), nil
@@ -35,7 +35,7 @@ func load(t *testing.T, p blocklists.Policy) *blocklists.Snapshot {
 	return s
 }
 
-// random is a policy with some of the names on lists of bans of all modes.
+// random returns a policy with some of the names on lists of bans of all modes.
 func random(t *testing.T, r *rand.Rand) *blocklists.Snapshot {
 	p := blocklists.Policy{Groups: []blocklists.Group{{ID: "lab", Clients: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/30")}}}}
 	for i, id := range []string{"one", "two", "three"} {
@@ -57,8 +57,8 @@ func random(t *testing.T, r *rand.Rand) *blocklists.Snapshot {
 	return load(t, p)
 }
 
-// said is what a policy says to a query, as text.
-func said(s *blocklists.Snapshot, q *querylog.Query) (kind, all string) {
+// verdict returns what a policy decides about a query, as text.
+func verdict(s *blocklists.Snapshot, q *querylog.Query) (kind, all string) {
 	v := s.Question(&blocklists.Ask{Name: &q.Name, Type: q.Type, Client: q.Client, Group: s.Group(q.Client)})
 	switch v.Kind {
 	case blocklists.Block:
@@ -71,7 +71,7 @@ func said(s *blocklists.Snapshot, q *querylog.Query) (kind, all string) {
 	return kind, fmt.Sprint(kind, s.Ban(v.Ban).ID, v.Action)
 }
 
-// TestModel: names, clients and counts are those that a plain count comes to.
+// TestModel: names, clients and counts are those of a plain count.
 func TestModel(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 23))
 	for range 60 {
@@ -94,8 +94,8 @@ func TestModel(t *testing.T) {
 			}
 			q.Type, q.Client = wire.TypeA, netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(9))})
 			s.Count(&q)
-			b, ball := said(before, &q)
-			a, aall := said(after, &q)
+			b, ball := verdict(before, &q)
+			a, aall := verdict(after, &q)
 			class := "unchanged"
 			switch {
 			case ball == aall:
@@ -160,8 +160,8 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// TestSides: what lies before policy, whom is answered and which names are
-// special, counts too.
+// TestSides: what is decided before policy, which clients are served and which names are
+// special, counts, too.
 func TestSides(t *testing.T) {
 	p := load(t, blocklists.Policy{Lists: []input.List{list("l", "n.example")},
 		Bans: []blocklists.Ban{{ID: "b", Lists: []string{"l"}, Groups: []string{blocklists.GroupAll}}}})

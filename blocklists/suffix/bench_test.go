@@ -24,8 +24,8 @@ func BenchmarkLookup(b *testing.B) {
 		for i := range misses {
 			misses[i] = *name(b, generated(r, i)+".")
 		}
-		// The names lie in one run of memory and are read in order, so that
-		// what is measured is the trie's misses and not the sample's.
+		// The names are in one block of memory and are read in order, so that
+		// the cache misses measured are those of the trie, not those of the sample.
 		run := func(kind string, names []wire.Name) {
 			var arena []byte
 			for i := range names {

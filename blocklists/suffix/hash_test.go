@@ -8,7 +8,7 @@ import (
 )
 
 // TestHash checks what a look-up relies on: the hash is that of the octets
-// and of nothing else, and no octets of a name keep the rest of it out,
+// and of nothing else, and no octets of a name cancel the effect of the others,
 // whatever the key.
 func TestHash(t *testing.T) {
 	k := newKey()
@@ -35,7 +35,7 @@ func TestHash(t *testing.T) {
 	}
 }
 
-// TestTags holds the comparison of all tags at once against one by one.
+// TestTags compares the match of all tags at once with one by one.
 func TestTags(t *testing.T) {
 	tags := make([]uint8, slots)
 	for n := range slots + 1 {

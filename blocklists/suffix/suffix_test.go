@@ -21,7 +21,7 @@ func name(t testing.TB, text string) *wire.Name {
 	return n
 }
 
-// finish makes a trie in which the last value of a name counts.
+// finish returns a trie in which the last value of a name counts.
 func finish(t testing.TB, b *suffix.Builder) *suffix.Trie {
 	t.Helper()
 	trie, err := b.Trie(func(_, b uint16) (uint16, error) { return b, nil })
@@ -31,7 +31,7 @@ func finish(t testing.TB, b *suffix.Builder) *suffix.Trie {
 	return trie
 }
 
-// deepest is the last of a name's nodes.
+// deepest returns the last of a name's nodes.
 func deepest(t *suffix.Trie, n *wire.Name) (value uint16, labels int) {
 	m := t.Match(n)
 	for {
@@ -78,7 +78,7 @@ func TestEmptyTrie(t *testing.T) {
 	}
 }
 
-// FuzzTrie holds the trie against a map.
+// FuzzTrie compares the trie with a map.
 func FuzzTrie(f *testing.F) {
 	f.Add("a.b c.b b x.a.b", "a.b x.c.b d")
 	f.Fuzz(func(t *testing.T, added, asked string) {
@@ -115,7 +115,7 @@ func FuzzTrie(f *testing.F) {
 	})
 }
 
-// generated makes the i-th name of a list that looks like the large ones in
+// generated returns the i-th name of a list that looks like the large ones in
 // use: mostly two and three labels, some deep, few endings.
 func generated(r *rand.Rand, i int) string {
 	tlds := [...]string{"com", "net", "org", "xyz", "top", "ru", "co.uk", "com.br", "info", "io"}
@@ -161,7 +161,7 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// TestModel holds tries of random names against a map: many names in few
+// TestModel compares tries of random names with a map: many names in few
 // labels, deep names, long ones, octets of all kinds, names that were added
 // again, and look-ups far from the lists.
 func TestModel(t *testing.T) {
@@ -259,7 +259,7 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// A merge that fails fails the trie, and the Builder can be used again.
+// If merge fails, Trie fails, and the Builder can be used again.
 func TestMergeFails(t *testing.T) {
 	var b suffix.Builder
 	for range 2 {
@@ -337,8 +337,8 @@ func TestLongNames(t *testing.T) {
 	}
 }
 
-// Names that are there many times over, which leaves most parts of the
-// builder without any name.
+// Names that were added many times, so that most parts of the
+// builder have no name.
 func TestManyTimes(t *testing.T) {
 	var b suffix.Builder
 	const names, times = 50, 2000
