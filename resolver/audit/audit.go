@@ -1,44 +1,49 @@
 // Package audit records the queries that ended, and hands the records to
-// readers: the log of queries, the log of events, and whatever comes next.
+// readers. The log of queries and the log of events are readers.
 //
 // A query's way to a reader has three stages, and none of them makes a worker
 // wait:
 //
 //  1. Where a query ends, [resolver.Counters] compare its marks with those that
-//     readers want: one atomic load. Only if a reader wants it, a record of a
-//     fixed size is filled, in a ring of the worker under a short lock.
-//  2. One goroutine, in [Log.Run], empties the rings a few times a second and
+//     readers want: one atomic load. If a reader wants it, a record of a fixed
+//     size and the query's name are appended to a ring of the worker, under a
+//     short lock.
+//  2. One goroutine, in [Log.Run], empties the rings within 25 milliseconds, and
 //     appends each record to the queue of every [Reader] that wants it.
-//  3. A reader takes its records with [Reader.Read], on a goroutine of its own.
-//     A reader that is slow, because its disk is, loses its own records only.
+//  3. A reader calls [Reader.Read] on a goroutine of its own. A slow reader loses
+//     its own records only.
 //
-// What a full ring or a full queue does not take is lost, and is counted for
-// each reader that would have had it: see [Reader.Lost].
+// A record for which a ring or a queue has no space is lost. It is counted for
+// each reader that wanted it: see [Reader.Lost].
 //
 // # Numbers and names
 //
-// A record in a ring has no pointers, so that the garbage collector passes the
-// rings by. It refers to groups, bans, lists, exceptions and routes by number.
-// The numbers are those of one [names.Table], which is small, outlives the
-// policy that it was made from, and stands in the ring beside the records. So
-// a record of a query from before a reload has the names from before the
-// reload, and no record keeps a replaced policy in memory. Readers see names
+// A record in a ring has no pointers, so that the garbage collector does not
+// scan it. It refers to groups, bans, lists, exceptions and routes by number.
+// The numbers are those of a [names.Table], which the ring keeps beside the
+// records. A table is small and does not refer to the policy that it was made
+// from. So the record of a query from before a reload has the names from before
+// the reload, and no record keeps a replaced policy in memory. Readers see names
 // only.
 //
 // # Adding a reader
 //
-// Choose the marks that you want and how many records may wait for you:
+// Choose which marks you want and how many records may wait to be read:
 //
 //	r := log.NewReader(4096)
 //	r.Want(resolver.Banned | resolver.Excepted)
 //
-// Then, on one goroutine, until you end:
+// Then repeat on one goroutine:
 //
 //	<-r.Ready()
 //	r.Read(func(rec *audit.Record) { ... })
 //
-// Want(0) turns the reader off; it can be turned on again. To have everything
-// that ended until now, call [Log.Drain] first.
+// Want(0) turns the reader off, and it can be turned on again. To read the
+// records of all queries that have ended, at the end for example, call
+// [Log.Drain] before Read. Report [Reader.Lost] in a metric.
+//
+// A fact that a [Record] lacks is added to [resolver.Facts] or
+// [resolver.Outcome], where the resolver learns it, to slot, and to Record.
 package audit
 
 import (
@@ -52,8 +57,8 @@ import (
 	"rideau/resolver"
 )
 
-// interval is how long records stay in a ring. A ring holds what a worker
-// records meanwhile, and several times that.
+// interval is how long a record stays in a ring at most. A ring has space for
+// several times the queries that a worker answers meanwhile.
 const interval = 25 * time.Millisecond
 
 // Log takes the records of all workers to all readers. It is safe for
@@ -87,8 +92,8 @@ func (l *Log) NewRecorder() resolver.Recorder {
 	return g
 }
 
-// NewReader adds a reader for whom size records may wait. It wants nothing
-// until it says so.
+// NewReader adds a reader with a queue of at most size records. It wants no
+// records until its Want is called.
 func (l *Log) NewReader(size int) *Reader {
 	r := &Reader{log: l, size: size, ready: make(chan struct{}, 1)}
 	r.pool.bound = math.MaxInt // size is the bound
@@ -98,7 +103,7 @@ func (l *Log) NewReader(size int) *Reader {
 	return r
 }
 
-// Run passes records on until ctx ends, and then whatever there is still.
+// Run passes records on until ctx ends, and then those that are left.
 func (l *Log) Run(ctx context.Context) {
 	pause := time.NewTimer(interval)
 	defer pause.Stop()

@@ -23,8 +23,8 @@ const (
 	markSets = 1 << 5
 )
 
-// slot is a record in a ring. It has no pointers. Its name is in the text of
-// the chunk, so that a record takes little more than a cache line.
+// slot is a record in a ring or in a queue of a reader. It has no pointers. Its
+// name is in the text of the chunk, so that the record fits into a cache line.
 type slot struct {
 	received  int64 // Unix time in nanoseconds
 	elapsed   int64 // in nanoseconds
@@ -57,7 +57,8 @@ const (
 	byZone                // a policy zone decided, by trigger
 )
 
-// chunk is a piece of a ring.
+// chunk is a piece of a queue. Its pointers come first: the garbage collector
+// scans no further.
 type chunk struct {
 	next  *chunk
 	n     int // slots in use
