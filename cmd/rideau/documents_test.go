@@ -325,3 +325,26 @@ func anchors(text string) []string {
 	}
 	return out
 }
+
+// TestArchitectureNamesEveryPackage: docs/architecture.md says what each package
+// is for, and names no other.
+func TestArchitectureNamesEveryPackage(t *testing.T) {
+	text := documents(t)["docs/architecture.md"]
+	named := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| ((?:`[a-z0-9/]+`(?:, )?)+) \\|").FindAllStringSubmatch(text, -1) {
+		for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[1], -1) {
+			named[m[1]] = true
+		}
+	}
+	own := ownImports()
+	for pkg := range own {
+		if !named[pkg] {
+			t.Errorf("docs/architecture.md has no row for %s", pkg)
+		}
+	}
+	for pkg := range named {
+		if _, ok := own[pkg]; !ok {
+			t.Errorf("docs/architecture.md has a row for %s, which is no package", pkg)
+		}
+	}
+}
