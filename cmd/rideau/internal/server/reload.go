@@ -219,11 +219,11 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	s.sockets.open(c.sockets)
 	s.sockets.retain(c.cfg)
 	s.arm(c.policy)
+	background(c.lists.Commit)
 	if before == nil || c.policy.Generation() != old.Generation() {
 		s.warn(c.cfg, c.plan, c.report)
-		giveBack(c.policy)
+		giveBack(c.policy) // last, since it competes with everything before it for the processor
 	}
-	background(c.lists.Commit)
 	return result
 }
 
