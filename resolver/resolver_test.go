@@ -106,7 +106,7 @@ func query(t testing.TB, name, client string) *resolver.Query {
 	return &resolver.Query{Msg: b, Client: netip.MustParseAddr(client), Received: time.Now()}
 }
 
-// ask goes a listener's way.
+// ask answers a query as a listener does, and parses the response.
 func ask(t testing.TB, r *resolver.Resolver, q *resolver.Query) (*dns.Msg, resolver.Outcome) {
 	t.Helper()
 	out, o := r.Answer(nil, q)
@@ -123,7 +123,7 @@ func ask(t testing.TB, r *resolver.Resolver, q *resolver.Query) (*dns.Msg, resol
 	return m, o
 }
 
-// TestAnswerAllocatesNothing is the law of the fast path.
+// TestAnswerAllocatesNothing: a query that is answered at once allocates nothing.
 func TestAnswerAllocatesNothing(t *testing.T) {
 	r := newResolver(t, upstreamFunc(address))
 	ask(t, r, query(t, "www.canada.ca.", "10.0.0.1"))
@@ -153,7 +153,7 @@ func TestAnswerAllocatesNothing(t *testing.T) {
 			t.Errorf("%s: %v allocations", c.what, n)
 		}
 	}
-	// The first look at a cached answer after a reload, which examines it.
+	// The first query for a cached answer after a reload applies the policy to it.
 	r.SetState(r.State().WithPolicy(snapshot(t, r.State().Policy(), "other.example")))
 	q := query(t, "www.canada.ca.", "10.0.0.1")
 	if n := testing.AllocsPerRun(1, func() { r.Answer(dst, q) }); n != 0 {
@@ -161,9 +161,9 @@ func TestAnswerAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestOneFlight: identical questions share one exchange, and another question
+// TestOneExchange: identical questions share one exchange, and another question
 // does not.
-func TestOneFlight(t *testing.T) {
+func TestOneExchange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
 		gate := make(chan struct{})
@@ -198,9 +198,9 @@ func TestOneFlight(t *testing.T) {
 	})
 }
 
-// TestBanDuringFlight: a ban that comes into force while a query waits holds
-// for it, whether it names the question or what comes back.
-func TestBanDuringFlight(t *testing.T) {
+// TestBanWhilePending: a ban that comes into force while a query waits applies to
+// it, whether it names the question or a name in the response.
+func TestBanWhilePending(t *testing.T) {
 	for _, banned := range []string{"late.example", "target.example"} {
 		gate := make(chan struct{})
 		r := newResolver(t, upstreamFunc(func(q *dns.Msg) (*dns.Msg, error) {
@@ -229,7 +229,7 @@ func TestBanDuringFlight(t *testing.T) {
 	}
 }
 
-// TestPanicBecomesServfail: a fault in one exchange is one SERVFAIL.
+// TestPanicBecomesServfail: a panic in one exchange costs one SERVFAIL.
 func TestPanicBecomesServfail(t *testing.T) {
 	r := newResolver(t, upstreamFunc(func(*dns.Msg) (*dns.Msg, error) { panic("fault") }))
 	m, o := ask(t, r, query(t, "www.canada.ca.", "10.0.0.1"))
@@ -238,8 +238,8 @@ func TestPanicBecomesServfail(t *testing.T) {
 	}
 }
 
-// TestGoodbye: a query whose context ends does not wait for upstream.
-func TestGoodbye(t *testing.T) {
+// TestContextEnds: a query whose context ends does not wait for upstream.
+func TestContextEnds(t *testing.T) {
 	gate := make(chan struct{})
 	defer close(gate)
 	r := newResolver(t, upstreamFunc(func(*dns.Msg) (*dns.Msg, error) { <-gate; return nil, errors.New("late") }))
@@ -252,7 +252,8 @@ func TestGoodbye(t *testing.T) {
 	}
 }
 
-// TestRefusalsAreBounded: beyond its budget, strangers hear nothing.
+// TestRefusalsAreBounded: beyond the budget, clients that are not allowed get no
+// response.
 func TestRefusalsAreBounded(t *testing.T) {
 	r := resolver.New(resolver.Options{State: newState(t, snapshot(t, nil), nil), RefusedPerSecond: 3, Cache: cache.New(cache.Options{})})
 	q := query(t, "web.wechat.com.", "192.0.2.1")

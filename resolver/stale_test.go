@@ -11,8 +11,8 @@ import (
 	"rideau/resolver/cache"
 )
 
-// A ban that comes into force while a query waits holds for it, too, if it
-// gets a stale answer because upstream takes too long.
+// A ban that comes into force while a query waits applies to it, too, if it gets
+// a stale answer because upstream takes too long.
 func TestBanBeforeStale(t *testing.T) {
 	for _, banned := range []string{"late.example", "target.example"} {
 		gate := make(chan struct{})
