@@ -72,9 +72,9 @@ func (c *Counters) Observe(q *Query, o Outcome, elapsed time.Duration) {
 	c.Count(q, o, elapsed)
 }
 
-// Log is Observe without Count, for a caller that counts a batch of queries
+// Record is Observe without Count, for a caller that counts a batch of queries
 // later, when q is another query already.
-func (c *Counters) Log(q *Query, o Outcome) {
+func (c *Counters) Record(q *Query, o Outcome) {
 	if c.wants(o) {
 		c.recorder.Record(q, o, time.Since(q.Received))
 	}

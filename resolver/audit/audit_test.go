@@ -293,7 +293,7 @@ func TestRecordingAllocatesNothing(t *testing.T) {
 			if n := testing.AllocsPerRun(200, func() {
 				_, o := w.resolver.Answer(dst, q)
 				c.Observe(q, o, time.Microsecond)
-				c.Log(q, o)
+				c.Record(q, o)
 			}); n != 0 {
 				t.Errorf("%s, wanted %b: %v allocations", name, want, n)
 			}

@@ -66,7 +66,7 @@ func (s *Session) Shed(dst []byte) []byte {
 // end records that the query in hand has ended, and has it counted with its
 // batch.
 func (s *Session) end(o resolver.Outcome) {
-	s.counters.Log(&s.q, o)
+	s.counters.Record(&s.q, o)
 	if len(s.ended) == cap(s.ended) {
 		s.Count()
 	}
