@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"rideau/cmd/rideau/internal/watch"
 )
 
 // Run starts the server and serves until ctx ends; then it drains, and returns
@@ -69,7 +71,8 @@ func (s *Server) tasks() []task {
 			flood.run(ctx, func() bool { cfg, _ := s.current(); return cfg.Limits.Flood })
 		}},
 		{"watching files", func(ctx context.Context) {
-			watch(ctx, s.interval, s.watched, s.seen, func() { s.reloadAndLog(ctx, "a file changed") })
+			w := watch.Watcher{Interval: s.interval, Paths: s.watched, Seen: s.seen, Changed: func() { s.reloadAndLog(ctx, "a file changed") }}
+			w.Run(ctx)
 		}},
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/auditlog"
 	"rideau/cmd/rideau/internal/setup"
+	"rideau/cmd/rideau/internal/watch"
 	"rideau/config"
 	"rideau/resolver"
 	"rideau/resolver/audit"
@@ -71,7 +72,7 @@ type Server struct {
 
 	log      *slog.Logger
 	level    *slog.LevelVar
-	seen     map[string]fileStamp // the watched files as they were before they were read
+	seen     watch.Stamps // the watched files as they were before they were read
 	sources  *source.Sources
 	secret   cookie.Secret // for cookies, if the configuration has none
 	cache    *cache.Cache

@@ -7,6 +7,7 @@ import (
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/auditlog"
 	"rideau/cmd/rideau/internal/setup"
+	"rideau/cmd/rideau/internal/watch"
 	"rideau/config"
 	"rideau/resolver"
 	"rideau/resolver/audit"
@@ -50,16 +51,16 @@ func (s *Server) start(ctx context.Context) error {
 // readConfig reads the configuration, and makes the log as it says. The watched
 // files are compared with their state from before: a change after that is seen.
 func (s *Server) readConfig() (*config.Config, error) {
-	s.seen = stampFiles(s.files(nil))
+	s.seen = watch.StampFiles(s.files(nil))
 	cfg, err := setup.Load(s.path)
 	if err != nil {
 		return nil, err
 	}
 	s.log = newLogger(s.o.Log, cfg, s.level)
 	s.limitMemory(cfg)
-	for path, state := range stampFiles(s.files(cfg)) {
+	for path, stamp := range watch.StampFiles(s.files(cfg)) {
 		if _, known := s.seen[path]; !known {
-			s.seen[path] = state
+			s.seen[path] = stamp
 		}
 	}
 	return cfg, nil

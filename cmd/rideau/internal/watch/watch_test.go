@@ -1,4 +1,4 @@
-package server
+package watch
 
 import (
 	"testing"
@@ -20,11 +20,11 @@ func TestWholeFiles(t *testing.T) {
 		"deleted":                {fileStamp{}, false},
 		"swapped, long complete": {fileStamp{12, 4 * second, 4*second + 2, 2, 8}, true},
 	} {
-		if got := whole(map[string]fileStamp{"f": old}, map[string]fileStamp{"f": c.now}); got != c.want {
+		if got := whole(Stamps{"f": old}, Stamps{"f": c.now}); got != c.want {
 			t.Errorf("%s: %v", what, got)
 		}
 	}
-	if whole(nil, map[string]fileStamp{"f": old}) {
+	if whole(nil, Stamps{"f": old}) {
 		t.Error("a path that is new to us")
 	}
 }
