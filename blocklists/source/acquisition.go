@@ -13,10 +13,10 @@ import (
 	"rideau/blocklists/fetch"
 )
 
-// Acquisition acquires the lists of one plan. Its steps are Ensure or Fetch, which may be left out and block nobody; Prepare; and Commit.
-// Close has to be called at the end, whatever happened. An Acquisition is for one goroutine.
+// Acquisition acquires the lists of one plan. Its steps are Ensure or Fetch, which are optional; Prepare; and Commit. The caller calls Close
+// at the end, also after Commit or an error. An Acquisition is for one goroutine.
 //
-// From Prepare to Commit or Close it keeps all downloads of its Sources from replacing one another.
+// From Prepare to Commit or Close no download of its Sources replaces another.
 type Acquisition struct {
 	s       *Sources
 	plan    *Plan
@@ -48,14 +48,14 @@ type PrepareOptions struct {
 	Previous *blocklists.Snapshot
 	// Slots numbers the bans; required.
 	Slots *blocklists.Slots
-	// Force accepts what guards against mistakes refuse.
+	// Force accepts what the guards refuse, such as a list that became empty. A digest or a signature that is wrong is refused all the same.
 	Force bool
 	// Start reads the last good copies of files and folders that cannot be used.
 	Start bool
-	// SamePolicy says that the plan differs from the current one in no more than how lists are downloaded. If the contents of the lists
-	// are the same too, the previous Snapshot stays.
+	// SamePolicy says that the plan makes the same policy of the same lists as the current one. If the contents of the lists are the same
+	// too, the result is the previous Snapshot, and the report of its commit.
 	SamePolicy bool
-	// Lenient takes lists that were never downloaded for empty ones, see [Acquisition.Missing].
+	// Lenient reads lists that were never downloaded as empty lists, see [Acquisition.Missing].
 	Lenient bool
 }
 
@@ -85,7 +85,7 @@ func (a *Acquisition) Prepare(ctx context.Context, o PrepareOptions) (*blocklist
 	}
 }
 
-// Missing returns the lists that Prepare took for empty.
+// Missing returns the lists that Prepare read as empty lists.
 func (a *Acquisition) Missing() []*List { return a.missing }
 
 func (a *Acquisition) lock() {
@@ -95,7 +95,7 @@ func (a *Acquisition) lock() {
 	}
 }
 
-// prepared notes the result of Prepare and returns it.
+// prepared stores the result of Prepare for Commit, and returns it.
 func (a *Acquisition) prepared(t *attempt, snap *blocklists.Snapshot, report compile.Report) (*blocklists.Snapshot, compile.Report, error) {
 	report.Failed = nil
 	for _, r := range a.refusals {
@@ -149,8 +149,8 @@ func (a *Acquisition) substitute(t *attempt, failed []*compile.ListError, o Prep
 	return all
 }
 
-// Commit writes the last good copies and makes the plan the current one. Prepare has succeeded before. A copy that cannot be written is
-// logged: the list serves all the same.
+// Commit writes the last good copies and makes the plan the current one. Prepare must have succeeded. If a copy cannot be written, that is
+// logged, and the old copy stays.
 func (a *Acquisition) Commit() {
 	s := a.s
 	s.mu.Lock()
@@ -179,8 +179,8 @@ func (a *Acquisition) copies() map[string]string {
 	return out
 }
 
-// Close ends the Acquisition. Unless Commit was called everything is as it was before Begin; lists that were downloaded for it and that
-// the current plan does not have are removed.
+// Close ends the Acquisition. Without Commit everything is then as it was before Begin: it removes what was downloaded for lists that the
+// current plan does not have.
 func (a *Acquisition) Close() {
 	if a.done {
 		return
@@ -208,7 +208,7 @@ func (a *Acquisition) end() {
 	}
 }
 
-// keep makes the contents that a policy was made of the last good copies.
+// keep writes the last good copies: the contents of which the policy was made.
 func (a *Acquisition) keep() {
 	s, p := a.s, a.plan
 	if p.Dir == "" || s.readOnly {
@@ -232,7 +232,7 @@ func (a *Acquisition) keep() {
 	}
 }
 
-// keepList makes the content of one list its last good copy.
+// keepList writes the last good copy of one list, unless it is there already.
 func (a *Acquisition) keepList(st *fetch.Store, i int) error {
 	l, c, info := &a.plan.Lists[i], &a.ready.from[i], &a.snapshot.Lists()[i]
 	f := fetch.Facts{Origin: l.origin(), Options: info.Options, Entries: info.Entries, Serial: fetch.Serial(info.Serial),
@@ -273,7 +273,7 @@ func (s *Sources) accept(st *fetch.Store, l *List, c *candidate, f fetch.Facts) 
 	return nil
 }
 
-// refuse puts a candidate aside. It stays, so that force can take it and so that the server need not send it again. files and mu are held.
+// refuse puts a candidate aside. Its file stays: force can use it, and the server need not send it again. files and mu are held.
 func (s *Sources) refuse(r refusal) {
 	f := s.change(r.list)
 	if f.newest != r.candidate || r.candidate.refused {
@@ -299,7 +299,7 @@ func (s *Sources) downloads() []string {
 	return out
 }
 
-// Load prepares a plan for a command that reads lists and changes nothing.
+// Load prepares a plan and commits nothing, for commands that only read lists.
 func Load(ctx context.Context, p *Plan, o PrepareOptions) (*blocklists.Snapshot, compile.Report, error) {
 	a := New(Options{ReadOnly: true}).Begin(p)
 	defer a.Close()

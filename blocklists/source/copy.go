@@ -21,8 +21,8 @@ func (s *Sources) Writable(p *Plan) error {
 	return err
 }
 
-// writable returns the store of the last good copies, for downloads. If it cannot be written and every list can do without, it logs that
-// and returns the store as it is: a full or broken disk keeps nobody from changing a ban or from starting.
+// writable returns the store of the last good copies, for downloads. If the store cannot be written but no list needs a download, it logs
+// that and returns the store: with a full or broken disk Rideau still starts and still reloads.
 func (s *Sources) writable(p *Plan) (*fetch.Store, error) {
 	if p.Dir == "" {
 		return nil, errNoFolder

@@ -22,7 +22,7 @@ func regular(path string) error {
 	return err
 }
 
-// opened returns the list as a policy takes it, opened where the list says. A list with a URL is left without.
+// opened returns the list for a policy, with functions that open its content. For a list with a URL they are nil.
 func (l *List) opened() input.List {
 	out := l.List
 	switch {

@@ -5,8 +5,8 @@
 // nothing that others see. [Acquisition.Commit] cannot fail: it writes the last good copies and makes the plan the current one.
 // [Acquisition.Close] without Commit leaves everything as it was.
 //
-// What is downloaded is a candidate. It becomes the last good copy when a policy was made of it. If it is the reason that no policy can be
-// made, it is put aside, and the last good copy is read instead: a publisher cannot keep an operator from changing the configuration.
+// A download is a candidate first. It becomes the last good copy when a policy that was made of it is committed. If no policy can be made of
+// it, it is put aside and the last good copy is read: a publisher cannot prevent an operator from changing the configuration.
 package source
 
 import (
@@ -23,7 +23,7 @@ import (
 	"rideau/blocklists/input"
 )
 
-// Plan is what one configuration says about lists. It does not change once it is given to an Acquisition.
+// Plan is what one configuration says about lists. It must not be changed after Begin or Fetch.
 type Plan struct {
 	// Policy is made of the lists. Its own Lists are not used: Prepare makes them from the plan's.
 	Policy blocklists.Policy
@@ -105,9 +105,9 @@ func (p *Plan) hasID(id string) bool {
 
 // Options go with [New].
 type Options struct {
-	// Logger is told what happens to lists; nil for nobody.
+	// Logger logs what happens to lists; nil for no log.
 	Logger *slog.Logger
-	// ReadOnly keeps everything out of the folder of the last good copies.
+	// ReadOnly says that nothing is written to the folder of the last good copies.
 	ReadOnly bool
 	// Temp is the folder for downloads; empty for that of the last good copies.
 	Temp string

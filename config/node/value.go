@@ -316,7 +316,7 @@ func (m *Mapping) Section(key string, read func(*Mapping)) {
 	s.Done()
 }
 
-// Done reports the keys that nobody asked for.
+// Done reports the keys that were not asked for.
 func (m *Mapping) Done() {
 	for _, k := range m.order {
 		if slices.Contains(m.known, k.Value) {
