@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestConformanceTable: each row of docs/conformance.md names files that are
-// there, and tests that are there.
+// TestConformanceTable: the files and tests that rows of docs/conformance.md name
+// exist.
 func TestConformanceTable(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "docs/conformance.md"))
 	if err != nil {
@@ -57,7 +57,7 @@ func TestConformanceTable(t *testing.T) {
 	}
 }
 
-// hasTest reports whether one of the files with a test has the part of it.
+// hasTest reports whether one of the files with the named test has this part of it.
 func hasTest(files []goFile, name, part string) bool {
 	for _, s := range files {
 		if name == "TestScenario" {

@@ -39,7 +39,7 @@ func documents(t *testing.T) map[string]string {
 	return out
 }
 
-// fenced are the lines of a document's code blocks of that language.
+// fenced returns the lines of a document's code blocks of this language.
 func fenced(text, language string) []string {
 	var out []string
 	in := ""
@@ -57,8 +57,8 @@ func fenced(text, language string) []string {
 	return out
 }
 
-// words are a shell command's words up to a comment, redirection or pipe, and
-// the file that its output goes to.
+// words returns a shell command's words up to a comment, redirection or pipe, and
+// the file to which its output is redirected.
 func words(line string) (args []string, to string) {
 	f := strings.Fields(line)
 	for i, w := range f {
@@ -73,7 +73,7 @@ func words(line string) (args []string, to string) {
 	return args, to
 }
 
-// program are the arguments of a command line that calls rideau.
+// program returns the arguments of a command line that calls rideau.
 func program(args []string) ([]string, bool) {
 	for _, how := range []string{"go run ./cmd/rideau", "rideau", "./rideau"} {
 		prefix := strings.Fields(how)
@@ -84,8 +84,8 @@ func program(args []string) ([]string, bool) {
 	return nil, false
 }
 
-// usable says what run would have against the use of a command line; empty if
-// nothing. Commands are not carried out.
+// usable returns why run would reject a command line; empty if it would not. It
+// does not run the command.
 func usable(args []string) string {
 	name, rest := "serve", args
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
@@ -114,8 +114,8 @@ func usable(args []string) string {
 	return ""
 }
 
-// TestDocumentsUseWhatThereIs: the commands and options of the program that the
-// documents speak of exist, in code blocks and within sentences.
+// TestDocumentsUseWhatThereIs: the commands and options of the program that
+// documents show exist, in code blocks and within sentences.
 func TestDocumentsUseWhatThereIs(t *testing.T) {
 	found := 0
 	for path, text := range documents(t) {
@@ -163,8 +163,8 @@ func TestCommandTable(t *testing.T) {
 	}
 }
 
-// TestDocumentCommandsRun carries out, in their order and in one directory for
-// each document, the commands in code blocks that end by themselves and need no
+// TestDocumentCommandsRun runs, in their order and in one directory for each
+// document, the commands in code blocks that end by themselves and need no
 // network, and compares the addresses in the others with the default
 // configuration. The documents may use rideau.yaml, new.yaml and queries.log.
 func TestDocumentCommandsRun(t *testing.T) {
@@ -233,7 +233,7 @@ func commandsRun(t *testing.T, lines []string, ran map[string]int) {
 	}
 }
 
-// steps are the names of the steps of .ci/run, and list.
+// steps returns the names of the steps of .ci/run, and list.
 func steps(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, ".ci/run"))
@@ -272,8 +272,8 @@ func TestReadmeLength(t *testing.T) {
 	}
 }
 
-// TestDocumentLinks: what the documents link to in this repository is there, file
-// and heading, and files that they name in backquotes are there.
+// TestDocumentLinks: files and headings that documents link to in this repository
+// exist, and so do files that they name in backquotes.
 func TestDocumentLinks(t *testing.T) {
 	all := documents(t)
 	found := 0
@@ -307,7 +307,7 @@ func TestDocumentLinks(t *testing.T) {
 	}
 }
 
-// anchors are the names by which links lead to the headings of a document.
+// anchors returns the names by which links refer to the headings of a document.
 func anchors(text string) []string {
 	var out []string
 	code := false

@@ -68,9 +68,8 @@ func sources(t *testing.T) (*gotoken.FileSet, []goFile) {
 	return fset, out
 }
 
-// ownImports says which packages of this module each may import: arrows point
-// one way, from what is outside to what is inside. Tests are bound by the last
-// part of TestImports alone.
+// ownImports says which packages of this module each package may import. Arrows
+// point one way, from the outside to the inside. The table does not bind tests.
 func ownImports() map[string][]string {
 	return map[string][]string{
 		"cmd/rideau": {"cmd/rideau/internal/reason", "cmd/rideau/internal/server", "cmd/rideau/internal/setup", "cmd/rideau/internal/text",
@@ -145,8 +144,8 @@ func ownImports() map[string][]string {
 	}
 }
 
-// otherModules says who may import what is not of this module: first the
-// packages themselves, then, beside those, tests; "*" is all of them.
+// otherModules says who may import other modules: first packages and their tests,
+// then those of which only tests may; "*" is all packages.
 func otherModules() map[string][2][]string {
 	return map[string][2][]string{
 		"aead.dev/minisign":               {{"blocklists/fetch"}, {"cmd/rideau"}},
@@ -168,8 +167,8 @@ func otherModules() map[string][2][]string {
 	}
 }
 
-// TestImports holds the table of who may import whom. What the table allows and
-// no package uses is an error, too.
+// TestImports checks that packages import only what the tables allow, and that
+// the tables allow nothing that is not used.
 func TestImports(t *testing.T) {
 	_, all := sources(t)
 	own, other := ownImports(), otherModules()
@@ -191,9 +190,9 @@ func TestImports(t *testing.T) {
 				case !s.test && !slices.Contains(allowed, pkg):
 					t.Errorf("%s may not import %s", s.path, path)
 				case strings.HasPrefix(pkg, "config") && !strings.HasPrefix(s.dir, "config") && !strings.HasPrefix(s.dir, "cmd/rideau"):
-					t.Errorf("%s may not import %s: configuration is for cmd alone", s.path, path)
+					t.Errorf("%s may not import %s: only cmd may read the configuration", s.path, path)
 				case strings.HasPrefix(s.dir, "config") && !strings.HasPrefix(pkg, "config"):
-					t.Errorf("%s may not import %s: configuration knows nothing of the rest", s.path, path)
+					t.Errorf("%s may not import %s: configuration does not depend on other packages", s.path, path)
 				}
 				continue
 			}
@@ -217,7 +216,7 @@ func mayImport(table map[string][2][]string, path string, s goFile) bool {
 	return false
 }
 
-// unusedImports returns what the tables allow and no file does.
+// unusedImports returns the entries of the tables that no file uses.
 func unusedImports(own map[string][]string, other map[string][2][]string, all []goFile) []string {
 	type pair struct{ dir, path string }
 	used, inTests := map[pair]bool{}, map[pair]bool{}
@@ -262,7 +261,8 @@ func unusedImports(own map[string][]string, other map[string][2][]string, all []
 	return out
 }
 
-// TestUnusedImportsBites: what the tables allow is found where nobody uses it.
+// TestUnusedImportsBites: unusedImports finds entries that no file uses, and no
+// others.
 func TestUnusedImportsBites(t *testing.T) {
 	file := func(path, text string) goFile {
 		f, err := parser.ParseFile(gotoken.NewFileSet(), path, text, parser.ImportsOnly)
@@ -285,7 +285,8 @@ func TestUnusedImportsBites(t *testing.T) {
 	}
 }
 
-// TestPackageSize: a package can be read at one sitting. Tests do not count.
+// TestPackageSize bounds the lines of a package, so that it can be read at one
+// sitting. Tests do not count.
 func TestPackageSize(t *testing.T) {
 	const maxPackage = 1800
 	_, all := sources(t)
@@ -302,8 +303,8 @@ func TestPackageSize(t *testing.T) {
 	}
 }
 
-// TestShape holds what keeps the code readable at one sitting: lengths of
-// files and functions, gofmt, and no init functions.
+// TestShape bounds the lengths of files and functions, and demands gofmt and no
+// init functions.
 func TestShape(t *testing.T) {
 	const maxFile, maxFunc = 450, 90
 	fset, all := sources(t)
@@ -321,7 +322,7 @@ func TestShape(t *testing.T) {
 				continue
 			}
 			if f.Recv == nil && f.Name.Name == "init" {
-				t.Errorf("%v: no init functions: what is needed is made by constructors", fset.Position(f.Pos()))
+				t.Errorf("%v: no init functions: let a constructor do it", fset.Position(f.Pos()))
 			}
 			if n := fset.Position(f.End()).Line - fset.Position(f.Pos()).Line + 1; n > maxFunc && !s.test {
 				t.Errorf("%v: %s has %d lines, more than %d", fset.Position(f.Pos()), f.Name.Name, n, maxFunc)
@@ -330,9 +331,9 @@ func TestShape(t *testing.T) {
 	}
 }
 
-// TestPackageVariables: variables of packages are tables and errors. Nothing
-// writes to one, save the linker to main.release, and none holds what is there
-// to be changed.
+// TestPackageVariables: package variables are tables and errors. No code writes
+// to one; only the linker sets main.release. None has a type that is made to be
+// changed, such as a mutex.
 func TestPackageVariables(t *testing.T) {
 	fset, all := sources(t)
 	packages := map[string][]*ast.File{}
@@ -350,16 +351,16 @@ func TestPackageVariables(t *testing.T) {
 	}
 }
 
-// variableFaults are the places in a package that write to its variables, or
-// declare such that only make sense if they change.
+// variableFaults returns the places in a package that write to its package
+// variables, or declare one that only makes sense if it changes.
 func variableFaults(t *testing.T, fset *gotoken.FileSet, dir string, files []*ast.File) []string {
 	t.Helper()
 	info := &types.Info{Uses: map[*ast.Ident]types.Object{}}
-	// Imports are not loaded; that leaves errors, and names resolved.
+	// Imports are not loaded: this gives errors, but resolves names.
 	conf := types.Config{Error: func(error) {}, Importer: noImports{}, FakeImportC: true}
 	pkg, _ := conf.Check(dir, fset, files, info)
 	if pkg == nil {
-		t.Fatalf("%s was not understood", dir)
+		t.Fatalf("%s cannot be type-checked", dir)
 	}
 	var out []string
 	fault := func(at gotoken.Pos, name, what string) {
@@ -400,33 +401,33 @@ func variableFaults(t *testing.T, fset *gotoken.FileSet, dir string, files []*as
 	return out
 }
 
-// changeable finds, in a declaration, what is there to be changed.
+// changeable reports the variables of a declaration that are made to be changed.
 func changeable(g *ast.GenDecl, fault func(at gotoken.Pos, name, what string)) {
 	for _, spec := range g.Specs {
 		v := spec.(*ast.ValueSpec)
-		look := func(n ast.Node) bool {
+		check := func(n ast.Node) bool {
 			switch x := n.(type) {
 			case *ast.FuncLit:
-				return false // makes a table
+				return false // it makes a table
 			case *ast.ChanType:
 				fault(x.Pos(), v.Names[0].Name, "is a channel")
 			case *ast.SelectorExpr:
 				if id, ok := x.X.(*ast.Ident); ok && (id.Name == "sync" || id.Name == "atomic") {
-					fault(x.Pos(), v.Names[0].Name, "is there to be changed")
+					fault(x.Pos(), v.Names[0].Name, "is made to be changed")
 				}
 			}
 			return true
 		}
 		if v.Type != nil {
-			ast.Inspect(v.Type, look)
+			ast.Inspect(v.Type, check)
 		}
 		for _, value := range v.Values {
-			ast.Inspect(value, look)
+			ast.Inspect(value, check)
 		}
 	}
 }
 
-// base is the variable that a place to be written to belongs to.
+// base returns the variable that an assignable expression belongs to.
 func base(e ast.Expr) *ast.Ident {
 	for {
 		switch x := e.(type) {
@@ -452,8 +453,7 @@ type noImports struct{}
 
 func (noImports) Import(string) (*types.Package, error) { return nil, errors.New("not loaded") }
 
-// TestGuardsBite: what TestPackageVariables looks for is found where it is,
-// and nothing else.
+// TestGuardsBite: variableFaults finds the faults that it is for, and nothing else.
 func TestGuardsBite(t *testing.T) {
 	const text = `package p
 
@@ -496,8 +496,7 @@ func o() { x, n := 1, 2; _, _ = x, n }
 	}
 }
 
-// TestExampleHasEveryKey: a setting that the example lacks is one that nobody
-// finds.
+// TestExampleHasEveryKey: the example configuration shows every key.
 func TestExampleHasEveryKey(t *testing.T) {
 	text := string(config.ExampleText())
 	for _, key := range config.Keys() {
