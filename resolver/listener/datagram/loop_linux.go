@@ -211,7 +211,6 @@ func (b *loop) read() bool {
 	if b.misses != nil {
 		b.misses.Send()
 	}
-	b.Count()
 	b.send()
 	for i := range n {
 		b.restore(i)
@@ -289,9 +288,11 @@ func (b *loop) queue(ans []byte, name *byte, namelen uint32, ctl *byte, ctllen i
 	b.queued++
 }
 
-// send sends what is queued. A response that the kernel refuses is counted and
-// left out. If the socket's buffer is full, send waits a moment for space.
+// send sends what is queued, and counts the queries of the batch before that. A
+// response that the kernel refuses is counted and left out. If the socket's
+// buffer is full, send waits a moment for space.
 func (b *loop) send() {
+	b.Count()
 	if b.queued > 0 {
 		batch.SendAll(b.sock.fd, b.tx[:b.queued], b.unsent)
 	}

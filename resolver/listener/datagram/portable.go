@@ -37,7 +37,7 @@ func NewPortable(c *net.UDPConn, n int, core *session.Core, log *slog.Logger) []
 		// Windows. Where a host has several addresses, responses may leave from
 		// another than the one that was asked, and clients drop them.
 		p.wildcard = false
-		log.Warn("this system does not tell which address was asked; on a host with several, listen on each by name",
+		log.Warn("this system does not say to which address a query was sent; if the host has several addresses, listen on each of them",
 			"addr", a.String(), "error", err.Error())
 	}
 	workers := make([]*Worker, n)
