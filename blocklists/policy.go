@@ -103,8 +103,8 @@ type Exception struct {
 	Title     string
 	Reason    string
 	Contact   string
-	Ticket    string // where it was asked for
-	Approver  string // who said yes
+	Ticket    string // where it was requested
+	Approver  string // who approved it
 	Effective time.Time
 	Expires   time.Time
 	Groups    []string

@@ -65,7 +65,7 @@ func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool, without, withoutAny *rul
 		rules := s.rules[n.Rules]
 		for j := range rules {
 			// An entry for the name alone that is cancelled stays if there is one for all names below it,
-			// too: the two cannot be told apart.
+			// too: the two cannot be distinguished.
 			r := &rules[j]
 			if r.Cancel && r.Kind == rule.Ordinary && r.Types == 0 && !r.OfZone() && (r.Covers&rule.Below != 0 || !n.Below.Has(int(r.List))) {
 				set.Remove(int(r.List))

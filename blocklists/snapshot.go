@@ -1,5 +1,5 @@
 // Package blocklists decides about names and addresses: which ban, if any,
-// applies to what a client asks or is about to be told.
+// applies to a query or to the response to it.
 //
 // All policy is in one immutable [Snapshot]. Package compile makes it, off the serving
 // path, and the server publishes it with one atomic pointer. A reader

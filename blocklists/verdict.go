@@ -41,7 +41,7 @@ type Verdict struct {
 	// they are part of the answer by its rule.
 	Links uint8
 
-	through bool   // the zone lets the answer through
+	through bool   // the zone passes the answer
 	zone    uint16 // 1 and the number of the zone in its scope; 0: bans decided
 	data    uint32 // the number of the local data, with the action LocalData
 }

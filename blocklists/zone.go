@@ -58,7 +58,7 @@ func (s *Snapshot) matchAddress(c *candidates, a netip.Addr, t entry.Trigger) {
 }
 
 // choice is what policy zones have decided so far. Its verdict is Block, or Pass
-// for what a zone lets through.
+// if a zone allows the name or address.
 type choice struct {
 	found bool
 	zone  int // the number of the zone in its scope

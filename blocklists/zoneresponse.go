@@ -109,8 +109,8 @@ func (s *Snapshot) matchAddresses(c *candidates, addrs []netip.Addr, t entry.Tri
 }
 
 // chooseByTargets lets policy zones decide by what records other than aliases lead to. Other resolvers
-// do not compare these with a policy zone, but a ban is a ban. A target that a zone lets
-// through has no effect on the next.
+// do not compare these with a policy zone, but bans cover these, too. A target that a zone
+// allows has no effect on the next.
 func (s *Snapshot) chooseByTargets(ch *choice, msg []byte, q *Ask, scratch *wire.Name) {
 	w := wire.NewWalk(msg)
 	var r wire.Record

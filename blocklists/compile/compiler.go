@@ -35,7 +35,7 @@ type compiler struct {
 	// in answers.
 	zones, addressZones rule.Set
 	// plain is set while a list is read that an exception uses: its entries name
-	// what the exception lets through, whatever else they say.
+	// what the exception allows, whatever else they say.
 	plain bool
 
 	// named and marked are the octets of each zone's names, and of the marks above them.

@@ -48,7 +48,7 @@ type Report struct {
 // Load reads the policy's lists, one after the other, and makes a Snapshot.
 // prev, which may be nil, is the one that serves now; the guards compare each list with what it
 // was there. If any list is refused there is no Snapshot, and the error joins a
-// *ListError for each. Load changes nothing that serves: on an error the caller goes on
+// *ListError for each. Load changes nothing that serves: after an error the caller continues
 // with prev.
 func Load(ctx context.Context, p blocklists.Policy, prev *blocklists.Snapshot, o Options) (*blocklists.Snapshot, Report, error) {
 	var report Report

@@ -33,7 +33,7 @@ type Match uint8
 const (
 	// Suffix is a name and every name below it.
 	Suffix Match = iota
-	// Exact is one name alone.
+	// Exact is one name, without those below it.
 	Exact
 	// Below is every name below a name, and not the name itself: what the
 	// wildcard *.NAME covers (RFC 4592 section 2.1.1).
@@ -58,12 +58,12 @@ type Rule struct {
 	Trigger Trigger
 	Action  Action
 	// Except takes the name out of the list again, adblock's @@: it cancels
-	// this list's own entries, in whatever order they stand, and no other list's.
+	// this list's own entries, in any order, and no other list's.
 	Except bool
 	// Important makes the entry hold in spite of Except ($important).
 	Important bool
 	// Cancel removes the same entry of the same list: one with the same name,
-	// match, Except, Important and Types, wherever it stands ($badfilter).
+	// match, Except, Important and Types, anywhere in the list ($badfilter).
 	Cancel bool
 	// Types are the query types that the entry is about, or with NotTypes
 	// those that it is not about ($dnstype), in order; nil is all of them. It is not written afterwards.
@@ -83,12 +83,12 @@ type Trigger uint8
 
 // Triggers. The last three are those of response policy zones alone.
 const (
-	// OnAnswer is a name that is asked for or that an answer leads to, or an address in an answer
+	// OnAnswer is a query name or a name that an answer leads to, or an address in an answer
 	// (a policy zone's QNAME and RPZ-IP triggers).
 	OnAnswer Trigger = iota
 	// OnClient is the address of the client (RPZ-CLIENT-IP).
 	OnClient
-	// OnNSDName is the name of a name server of what was asked (RPZ-NSDNAME).
+	// OnNSDName is the name of a name server of a zone that the query name is in (RPZ-NSDNAME).
 	OnNSDName
 	// OnNSIP is the address of such a name server (RPZ-NSIP).
 	OnNSIP

@@ -1,4 +1,4 @@
-// Package querylog reads what clients asked: query logs of Rideau, dnsmasq, BIND
+// Package querylog reads the queries of clients: query logs of Rideau, dnsmasq, BIND
 // and Unbound, and captures of packets.
 //
 // It returns questions, in the order of the log, and nothing about
@@ -36,7 +36,7 @@ func Formats() []string {
 	return []string{string(Rideau), string(Dnsmasq), string(BIND), string(Unbound), string(Pcap)}
 }
 
-// Query is one question that a client asked.
+// Query is one query of a client.
 type Query struct {
 	Name   wire.Name
 	Type   wire.Type

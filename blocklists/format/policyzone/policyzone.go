@@ -1,7 +1,7 @@
 // Package policyzone reads response policy zones
 // (draft-vixie-dnsop-dns-rpz-00): all their triggers with their actions.
 //
-// A record that cannot be used costs itself alone: what follows it is read.
+// A record that cannot be used is skipped, and what follows it is read.
 package policyzone
 
 import (
@@ -34,7 +34,7 @@ var (
 type Handler interface {
 	// Entry receives an entry of a file. It is valid until Entry returns. An error ends the reading.
 	Entry(file string, e entry.Entry) error
-	// Skip is told of a text that cannot be used, or of why. again is set if the line was
+	// Skip receives a text that cannot be used, and why. again is set if the line was
 	// skipped before, for another reason.
 	Skip(file string, line int, text []byte, f syntax.Fault, again bool)
 }
@@ -103,7 +103,7 @@ func (z *Reader) Place() (file string, line int) { return z.opt.File, z.at }
 // Read reads the zone to its end. It returns errors of the Handler, and a syntax.Error, at Place, for what ends the reading.
 //
 // The parser of records stops for good at the first error. It is fed line by line,
-// and another parser goes on after the record that could not be read.
+// and another parser continues after the record that could not be read.
 func (z *Reader) Read() error {
 	for {
 		zp := dns.NewZoneParser(feed{z}, z.origin, "")
