@@ -99,3 +99,15 @@ func BenchmarkLookup(b *testing.B) {
 		table.Lookup(a)
 	}
 }
+
+// TestEmpty: only a table of no entries is empty.
+func TestEmpty(t *testing.T) {
+	if !prefix.New(nil).Empty() || !new(prefix.Table).Empty() {
+		t.Error("a table of no entries is not empty")
+	}
+	for _, p := range []string{"192.0.2.1/32", "2001:db8::/32"} {
+		if prefix.New([]prefix.Entry{{Prefix: netip.MustParsePrefix(p), Value: 1}}).Empty() {
+			t.Errorf("a table of %s is empty", p)
+		}
+	}
+}
