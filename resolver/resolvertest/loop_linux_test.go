@@ -25,6 +25,7 @@ func loopResolve(r *run, dst []byte, q *resolver.Query) ([]byte, resolver.Outcom
 		l.HandOver(0, q)
 	}
 	w.Send()
+	r.nowWaits()
 	turn := func() {
 		n := poller.Wait(20 * time.Millisecond)
 		for i := range n {

@@ -46,6 +46,7 @@ type run struct {
 	records   *audit.Log
 	events    *audit.Reader
 	unseen    []audit.Record // events that no expectation has named yet
+	waits     chan struct{}  // a query began to wait
 	resolve   resolveFunc
 	front     func(*exchange) (wait func()) // used instead of answer, if not nil
 	upstreams map[string]*Upstream
@@ -116,7 +117,7 @@ func runFile(t testing.TB, path string, resolve resolveFunc, set ...func(*run)) 
 // newRun prepares a scenario up to the start of its script.
 func newRun(t testing.TB, path string, data []byte) *run {
 	t.Helper()
-	r := &run{t: t, path: path, files: readFiles(data), started: map[string]*pending{}, resolve: plainResolve}
+	r := &run{t: t, path: path, files: readFiles(data), started: map[string]*pending{}, waits: make(chan struct{}, 1), resolve: plainResolve}
 	r.clock.set(epoch)
 	if err := r.setUp(); err != nil {
 		r.fatal(0, err)

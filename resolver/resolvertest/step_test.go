@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"rideau/resolver"
@@ -100,11 +101,41 @@ func (r *run) start(l *line, words []string) error {
 	if wait == nil {
 		return errors.New("this query does not have to wait: use query")
 	}
+	select {
+	case <-r.waits: // of a query that was not started
+	default:
+	}
 	go func() {
 		defer close(p.done)
 		wait()
 	}()
+	if r.front == nil {
+		// The next step finds it waiting.
+		select {
+		case <-r.waits:
+		case <-p.done:
+		}
+	}
 	return nil
+}
+
+// nowWaits notes that a query waits for a response.
+func (r *run) nowWaits() {
+	select {
+	case r.waits <- struct{}{}:
+	default:
+	}
+}
+
+// waitContext is a context that reports when it is first waited for.
+type waitContext struct {
+	context.Context
+	first func()
+}
+
+func (c waitContext) Done() <-chan struct{} {
+	c.first()
+	return c.Context.Done()
 }
 
 // await is "await ID".
@@ -166,7 +197,7 @@ type resolveFunc func(r *run, dst []byte, q *resolver.Query) ([]byte, resolver.O
 
 // plainResolve calls Resolve, as listeners do on a goroutine.
 func plainResolve(r *run, dst []byte, q *resolver.Query) ([]byte, resolver.Outcome) {
-	return r.resolver.Resolve(context.Background(), dst, q)
+	return r.resolver.Resolve(waitContext{context.Background(), sync.OnceFunc(r.nowWaits)}, dst, q)
 }
 
 // asked is how many queries all upstreams together have received.
