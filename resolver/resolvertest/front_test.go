@@ -147,7 +147,7 @@ func (f *front) Answer(dst []byte, q *resolver.Query) ([]byte, resolver.Outcome)
 // Resolve implements listener.Handler.
 func (f *front) Resolve(ctx context.Context, dst []byte, q *resolver.Query) ([]byte, resolver.Outcome) {
 	return f.as(q, func(c *frontCall) ([]byte, resolver.Outcome) {
-		out, o := f.r.resolver.Resolve(ctx, dst, q)
+		out, o := f.r.resolver.Resolve(f.r.waitContext(ctx), dst, q)
 		c.out, c.outcome = slices.Clone(out[len(dst):]), o
 		return out, o
 	})

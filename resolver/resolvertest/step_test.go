@@ -97,24 +97,21 @@ func (r *run) start(l *line, words []string) error {
 	r.background = true
 	p := &pending{x, make(chan struct{})}
 	r.started[words[0]] = p
-	wait := r.answer(x)
-	if wait == nil {
-		return errors.New("this query does not have to wait: use query")
-	}
 	select {
 	case <-r.waits: // of a query that was not started
 	default:
+	}
+	wait := r.answer(x)
+	if wait == nil {
+		return errors.New("this query does not have to wait: use query")
 	}
 	go func() {
 		defer close(p.done)
 		wait()
 	}()
-	if r.front == nil {
-		// The next step finds it waiting.
-		select {
-		case <-r.waits:
-		case <-p.done:
-		}
+	select { // the next step finds it waiting
+	case <-r.waits:
+	case <-p.done:
 	}
 	return nil
 }
@@ -125,6 +122,11 @@ func (r *run) nowWaits() {
 	case r.waits <- struct{}{}:
 	default:
 	}
+}
+
+// waitContext returns ctx; the run notes when it is first waited for.
+func (r *run) waitContext(ctx context.Context) context.Context {
+	return waitContext{ctx, sync.OnceFunc(r.nowWaits)}
 }
 
 // waitContext is a context that reports when it is first waited for.
@@ -197,7 +199,7 @@ type resolveFunc func(r *run, dst []byte, q *resolver.Query) ([]byte, resolver.O
 
 // plainResolve calls Resolve, as listeners do on a goroutine.
 func plainResolve(r *run, dst []byte, q *resolver.Query) ([]byte, resolver.Outcome) {
-	return r.resolver.Resolve(waitContext{context.Background(), sync.OnceFunc(r.nowWaits)}, dst, q)
+	return r.resolver.Resolve(r.waitContext(context.Background()), dst, q)
 }
 
 // asked is how many queries all upstreams together have received.
