@@ -52,7 +52,8 @@ func (r *Resolver) cached(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 		// RFC 8914 section 4.21
 		o.Kind = Refused
 		out = wire.Reply(dst, v, q.Msg, wire.Refused)
-		return q.seal(out, base, wire.Refused, noRecursionOption, o)
+		dst, o.Rcode = q.seal(out, base, wire.Refused, noRecursionOption)
+		return dst, o
 	}
 	o.Kind = Pending
 	return dst, o
@@ -63,7 +64,10 @@ func (r *Resolver) cached(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 // queries, then the header and the options that this client gets. hit is what
 // the cache knows of the message.
 func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outcome) ([]byte, Outcome) {
-	verdict, trim := r.judge(dst[base:], q, hit)
+	verdict, trim := q.verdict, false
+	if hit.Generation != q.state.policy.Generation() && verdict.Kind != blocklists.Allow {
+		verdict, trim = r.judge(dst[base:], q, hit)
+	}
 	switch {
 	case verdict.Kind == blocklists.Block && verdict.Links > 0:
 		return r.blockChain(dst, base, q, verdict, o)
@@ -73,27 +77,28 @@ func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outco
 	if trim {
 		dst = append(dst[:base], response.Trim(dst[base:])...)
 	}
-	o = r.note(q, verdict, o)
+	if verdict.Kind != blocklists.Pass {
+		o = r.note(q, verdict, o)
+	}
 	if q.state.policy.StripECH(q.group) {
 		var err error
 		if dst, err = withoutECH(dst, base); err != nil {
 			return r.fail(dst[:base], q, wire.EDENetwork, false, o)
 		}
 	}
-	return relay(dst, base, q, hit, o)
+	dst, o.Rcode = relay(dst, base, q, hit)
+	return dst, o
 }
 
-// judge is the verdict on q with this message for its response: that on the
-// question, or that on the message where the question's leaves it open. With
-// trim the records outside of the answer section are to be removed.
+// judge is the verdict on q with this message for its response, which is not
+// known to be clean: that on the question, or that on the message where the
+// question's leaves it open. With trim the records outside of the answer
+// section are to be removed.
 //
 // A verdict with Wait holds once it is returned: no policy zone that comes
 // earlier in order decided on the message.
 func (r *Resolver) judge(msg []byte, q *Query, hit cache.Hit) (v blocklists.Verdict, trim bool) {
 	v = q.verdict
-	if hit.Generation == q.state.policy.Generation() || v.Kind == blocklists.Allow {
-		return v, false
-	}
 	got, trim := r.examine(msg, q, hit)
 	if got.Kind == blocklists.Block || v.Wait || v.Kind == blocklists.Pass {
 		v, q.inAnswer = got, true
@@ -124,8 +129,8 @@ func (r *Resolver) note(q *Query, verdict blocklists.Verdict, o Outcome) Outcome
 
 // relay makes the message in dst, from base on, the response to q: id, flags
 // and letter case are those of the client, and the options say what the cache
-// and the upstream add.
-func relay(dst []byte, base int, q *Query, hit cache.Hit, o Outcome) ([]byte, Outcome) {
+// and the upstream add. It also returns the response code.
+func relay(dst []byte, base int, q *Query, hit cache.Hit) ([]byte, wire.Rcode) {
 	v := &q.view
 	m := dst[base:]
 	wire.SetID(m, v.ID)
@@ -153,7 +158,7 @@ func relay(dst []byte, base int, q *Query, hit cache.Hit, o Outcome) ([]byte, Ou
 	if hit.EDE >= 0 {
 		option = wire.AppendEDE(option, uint16(hit.EDE), "") // the upstream's (RFC 8914 section 3)
 	}
-	return q.seal(dst, base, wire.NoError, option, o)
+	return q.seal(dst, base, wire.NoError, option)
 }
 
 // examine applies policy to a message that is not known to be clean under the
@@ -230,5 +235,6 @@ func (r *Resolver) fail(dst []byte, q *Query, ede int, cached bool, o Outcome) (
 	if cached {
 		option = wire.AppendEDE(option, wire.EDECachedError, "")
 	}
-	return q.seal(dst, base, wire.ServFail, option, o)
+	dst, o.Rcode = q.seal(dst, base, wire.ServFail, option)
+	return dst, o
 }

@@ -51,7 +51,8 @@ func (r *Resolver) block(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 		// it (RFC 8020) could deny names that are not banned.
 		dst = wire.AppendSOA(dst, base, wire.Authority, owner, ttl)
 	}
-	return q.seal(dst, base, rcode, p.BanOption(verdict.Ban), o)
+	dst, o.Rcode = q.seal(dst, base, rcode, p.BanOption(verdict.Ban))
+	return dst, o
 }
 
 // blocked is o for a query that a ban stops.

@@ -49,7 +49,8 @@ func (r *Resolver) local(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 	if wire.Count(dst[base:], wire.Answer) == n {
 		dst = wire.AppendSOA(dst, base, wire.Authority, owner, p.BanTTL(verdict.Ban))
 	}
-	return q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban), o)
+	dst, o.Rcode = q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban))
+	return dst, o
 }
 
 // stopped is the name that a policy zone stopped: the question's, or one that
@@ -72,7 +73,8 @@ func (r *Resolver) appendEmpty(dst []byte, q *Query, verdict blocklists.Verdict,
 	dst = wire.Reply(dst, &q.view, q.Msg, rcode)
 	dst, owner := q.appendChain(dst, base, verdict)
 	dst = wire.AppendSOA(dst, base, wire.Authority, owner, p.BanTTL(verdict.Ban))
-	return q.seal(dst, base, rcode, p.BanOption(verdict.Ban), o)
+	dst, o.Rcode = q.seal(dst, base, rcode, p.BanOption(verdict.Ban))
+	return dst, o
 }
 
 // aliasTarget is the name that local data makes name an alias of: target, or,
@@ -129,5 +131,6 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 	dst = wire.AppendRecord(dst, base, wire.Answer, owner, wire.TypeCNAME, ttl, target.Bytes())
 	const limit = wire.MaxMessage - 1024 // leaves space for the OPT record
 	dst = response.AppendAnswer(dst, base, msg, limit)
-	return q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban), o)
+	dst, o.Rcode = q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban))
+	return dst, o
 }

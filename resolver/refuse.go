@@ -15,7 +15,8 @@ func (r *Resolver) deny(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	o.Kind = Denied
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.Refused)
-	return q.seal(dst, base, wire.Refused, deniedOption, o)
+	dst, o.Rcode = q.seal(dst, base, wire.Refused, deniedOption)
+	return dst, o
 }
 
 // limited answers a client that exceeds its rate. By UDP it gets a small
@@ -28,16 +29,19 @@ func (r *Resolver) limited(dst []byte, q *Query, v limit.Verdict, o Outcome) ([]
 	switch {
 	case q.Transport.AddressVerified():
 		dst = wire.Reply(dst, &q.view, q.Msg, wire.Refused)
-		return q.seal(dst, base, wire.Refused, limitedOption, o)
+		dst, o.Rcode = q.seal(dst, base, wire.Refused, limitedOption)
+		return dst, o
 	case v == limit.Drop:
 		return dst, o
 	case q.view.Cookie != wire.CookieNone && q.state.cookies != nil && !q.verified:
 		dst = wire.Reply(dst, &q.view, q.Msg, wire.BadCookie)
-		return q.seal(dst, base, wire.BadCookie, nil, o)
+		dst, o.Rcode = q.seal(dst, base, wire.BadCookie, nil)
+		return dst, o
 	}
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.NoError)
 	wire.SetFlags(dst[base:], wire.Flags(dst[base:])|wire.FlagTC)
-	return q.seal(dst, base, wire.NoError, nil, o)
+	dst, o.Rcode = q.seal(dst, base, wire.NoError, nil)
+	return dst, o
 }
 
 // appendFault answers a message that is malformed or not understood.
@@ -58,7 +62,8 @@ func appendFault(dst []byte, q *Query, fault wire.Fault, o Outcome) ([]byte, Out
 	}
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, rcode)
-	return q.seal(dst, base, rcode, nil, o)
+	dst, o.Rcode = q.seal(dst, base, rcode, nil)
+	return dst, o
 }
 
 // forwardable reports whether queries of a type are answered. The others
@@ -79,7 +84,8 @@ func appendRefused(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	o.Kind = Refused
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.Refused)
-	return q.seal(dst, base, wire.Refused, notSupported, o)
+	dst, o.Rcode = q.seal(dst, base, wire.Refused, notSupported)
+	return dst, o
 }
 
 // appendAny answers a query for ANY with an HINFO record (RFC 8482 section
@@ -89,7 +95,8 @@ func appendAny(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.NoError)
 	dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, wire.TypeHINFO, 3600, hinfo)
-	return q.seal(dst, base, wire.NoError, nil, o)
+	dst, o.Rcode = q.seal(dst, base, wire.NoError, nil)
+	return dst, o
 }
 
 var hinfo = []byte("\x07RFC8482\x00")

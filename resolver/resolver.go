@@ -157,7 +157,8 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 		q.zoneLabels = 0
 		if out, ok := special.Append(dst, v, q.Msg, zone, labels); ok {
 			o.Kind = Special
-			return q.seal(out, len(dst), wire.NoError, nil, o)
+			dst, o.Rcode = q.seal(out, len(dst), wire.NoError, nil)
+			return dst, o
 		}
 	}
 
@@ -291,5 +292,6 @@ func (r *Resolver) Shed(dst []byte, q *Query) ([]byte, Outcome) {
 	q.target = nil
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.ServFail)
-	return q.seal(dst, base, wire.ServFail, shedOption, o)
+	dst, o.Rcode = q.seal(dst, base, wire.ServFail, shedOption)
+	return dst, o
 }

@@ -10,13 +10,13 @@ import (
 // if the client sent one, and keeps the response within what the client takes.
 // An option that does not fit, which only explains, is left out first; then
 // whole RRsets are. Of rcode only the bits above the header's four are used.
-// The Outcome is o with the response code.
-func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte, o Outcome) ([]byte, Outcome) {
+// It also returns the response code.
+func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte) ([]byte, wire.Rcode) {
 	v := &q.view
-	o.Rcode = rcode&^0xF | wire.HeaderRcode(dst[base:])
+	rcode = rcode&^0xF | wire.HeaderRcode(dst[base:])
 	limit := q.limit()
 	if !v.EDNS {
-		return response.Fit(dst, base, limit), o
+		return response.Fit(dst, base, limit), rcode
 	}
 	var tmp [maxOptions]byte
 	fixed := q.appendOptions(tmp[:0])
@@ -27,7 +27,7 @@ func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte, o Ou
 	dst = response.Fit(dst, base, limit-len(option))
 	off := len(dst)
 	dst = wire.AppendOPT(dst, base, wire.OPT{UDPSize: q.state.udpSize, DO: v.DO, Rcode: rcode, Options: option})
-	return wire.AppendOption(dst, off, fixed), o
+	return wire.AppendOption(dst, off, fixed), rcode
 }
 
 // limit is how many octets the response may have.
