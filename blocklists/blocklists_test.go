@@ -111,6 +111,33 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// TestUncertainTime: where several instants may be the right one, a ban is in force if it is so at one of them, an exception if it is so at all.
+func TestUncertainTime(t *testing.T) {
+	soon, ends := ban("soon", "l"), ban("ends", "l2")
+	soon.Effective, ends.Expires = day.Add(2*time.Hour), day.Add(time.Hour)
+	s := load(t, blocklists.Policy{
+		Lists: []input.List{list("l", "soon.ca"), list("l2", "ends.ca", "a.ca", "b.ca"), list("x", "a.ca"), list("y", "b.ca")},
+		Bans:  []blocklists.Ban{soon, ends},
+		Exceptions: []blocklists.Exception{
+			{ID: "x", Groups: []string{blocklists.GroupAll}, Lists: []string{"x"}, Expires: day.Add(3 * time.Hour)},
+			{ID: "y", Groups: []string{blocklists.GroupAll}, Lists: []string{"y"}, Effective: day.Add(time.Hour)}},
+	}, nil)
+	expect(t, s, "10.0.0.1", map[string]string{"soon.ca": "pass", "ends.ca": "ends/l2", "a.ca": "allow x", "b.ca": "ends/l2"})
+	both := s.At(day, day.Add(4*time.Hour))
+	expect(t, both, "10.0.0.1", map[string]string{"soon.ca": "soon/l", "ends.ca": "ends/l2", "a.ca": "ends/l2", "b.ca": "ends/l2"})
+	if !both.NextChange().Equal(day.Add(time.Hour)) {
+		t.Errorf("next change %v", both.NextChange())
+	}
+	for i, b := range both.Bans() {
+		if !b.Active {
+			t.Errorf("ban %d is not active", i)
+		}
+	}
+	if !s.ChangesAt(day, day.Add(4*time.Hour)) || s.ChangesAt(day.Add(time.Minute)) || both.ChangesAt(day.Add(4*time.Hour), day) {
+		t.Error("ChangesAt is wrong")
+	}
+}
+
 func TestDatesAndModes(t *testing.T) {
 	soon, ends, watch, off := ban("soon", "l"), ban("ends", "l2"), ban("watch", "l3"), ban("off", "l4")
 	soon.Effective, ends.Expires = day.Add(time.Hour), day.Add(2*time.Hour)

@@ -32,8 +32,8 @@ type Parts struct {
 }
 
 // New makes a Snapshot of parts, which it keeps and which must not be written afterwards. The bans in
-// force are those that are so at now. prev is the Snapshot before, or nil. slots numbers the bans.
-func New(p Parts, prev *Snapshot, slots *Slots, now time.Time) *Snapshot {
+// force are those that are so at the instants, see [Snapshot.At]. prev is the Snapshot before, or nil. slots numbers the bans.
+func New(p Parts, prev *Snapshot, slots *Slots, now ...time.Time) *Snapshot {
 	s := &Snapshot{
 		generation: 1, policy: p.Policy, lists: p.Lists,
 		trie: p.Names, values: p.Values, addrs: p.Addrs, hasAddrs: !p.Addrs.Empty(), clientRules: p.Clients,
@@ -73,13 +73,33 @@ func (s *Snapshot) compileBan(b Ban, slots *Slots) compiledBan {
 	return c
 }
 
-// At returns the Snapshot as it is at another instant: the same lists, with the
-// bans that are in force then.
-func (s *Snapshot) At(now time.Time) *Snapshot {
+// At returns the Snapshot as it is at another time: the same lists, with the bans
+// that are in force then. Where it is not certain what time it is, there are several instants: a
+// ban is in force if it is so at one of them, an exception if it is so at all.
+func (s *Snapshot) At(now ...time.Time) *Snapshot {
 	n := *s
 	n.generation++
 	n.setScopes(now)
 	return &n
+}
+
+// ChangesAt reports whether At would put another ban or exception in force, or one out of force.
+func (s *Snapshot) ChangesAt(now ...time.Time) bool {
+	for i := range s.bans {
+		b := &s.bans[i].Ban
+		was, _ := activeAt(b.Effective, b.Expires, s.at)
+		if is, _ := activeAt(b.Effective, b.Expires, now); is != was {
+			return true
+		}
+	}
+	for i := range s.policy.Exceptions {
+		e := &s.policy.Exceptions[i]
+		_, was := activeAt(e.Effective, e.Expires, s.at)
+		if _, is := activeAt(e.Effective, e.Expires, now); is != was {
+			return true
+		}
+	}
+	return false
 }
 
 // Confirmed returns the Snapshot with its lists read at that instant and found unchanged.

@@ -152,16 +152,12 @@ func truncate(s string, n int) string {
 	return s[:cut] + "..."
 }
 
-// activeAt reports whether t is between the instants, and when that changes next;
-// zero if never.
-func activeAt(effective, expires, t time.Time) (active bool, next time.Time) {
-	switch {
-	case t.Before(effective):
-		return false, effective
-	case expires.IsZero():
-		return true, time.Time{}
-	case t.Before(expires):
-		return true, expires
+// activeAt reports whether some, and whether all, of the instants are between effective and expires.
+func activeAt(effective, expires time.Time, at []time.Time) (some, all bool) {
+	all = true
+	for _, t := range at {
+		in := !t.Before(effective) && (expires.IsZero() || t.Before(expires))
+		some, all = some || in, all && in
 	}
-	return false, time.Time{}
+	return some, all
 }

@@ -11,7 +11,7 @@ import (
 // noBan marks a list that no ban in scope uses.
 const noBan = 255
 
-// scope is what applies to one client group at the Snapshot's instant.
+// scope is what applies to one client group at the Snapshot's instants.
 type scope struct {
 	allow, enforce, monitor rule.Set
 	// by list, the first ban that uses it: verdicts name that one
@@ -30,9 +30,9 @@ type scope struct {
 	stripECH bool
 }
 
-// setScopes works out what applies to each group at an instant.
-func (s *Snapshot) setScopes(now time.Time) {
-	s.at, s.next = now, time.Time{}
+// setScopes works out what applies to each group at the instants, see [Snapshot.At].
+func (s *Snapshot) setScopes(at []time.Time) {
+	s.at, s.next = slices.Clone(at), nextChange(&s.policy, at)
 	s.scopes = make([]scope, len(s.policy.Groups)+2)
 	for i := range s.scopes {
 		for l := range MaxLists {
@@ -42,7 +42,7 @@ func (s *Snapshot) setScopes(now time.Time) {
 	active := make([]bool, len(s.bans))
 	for i := range s.bans {
 		b := &s.bans[i].Ban
-		active[i] = s.active(b.Effective, b.Expires)
+		active[i], _ = activeAt(b.Effective, b.Expires, s.at)
 	}
 	enforced := s.enforcedGroups(active)
 	for i := range s.bans {
@@ -65,7 +65,7 @@ func (s *Snapshot) setScopes(now time.Time) {
 	}
 	for i := range s.policy.Exceptions {
 		e := &s.policy.Exceptions[i]
-		if !s.active(e.Effective, e.Expires) {
+		if _, all := activeAt(e.Effective, e.Expires, s.at); !all {
 			continue
 		}
 		for g := range len(s.scopes) - 1 {
@@ -115,14 +115,25 @@ func (sc *scope) summarize(s *Snapshot) {
 	}
 }
 
-// active reports whether the instants enclose that of the Snapshot. It moves s.next
-// to the time when that changes, if it is before.
-func (s *Snapshot) active(effective, expires time.Time) bool {
-	active, next := activeAt(effective, expires, s.at)
-	if !next.IsZero() && (s.next.IsZero() || next.Before(s.next)) {
-		s.next = next
+// nextChange returns when the first of the instants, which go forward together, has come so far that one of them
+// reaches the begin or the end of a ban or an exception; zero if none will.
+func nextChange(p *Policy, at []time.Time) (next time.Time) {
+	consider := func(date time.Time) {
+		for _, t := range at {
+			if wait := date.Sub(t); wait > 0 && (next.IsZero() || at[0].Add(wait).Before(next)) {
+				next = at[0].Add(wait)
+			}
+		}
 	}
-	return active
+	for i := range p.Bans {
+		consider(p.Bans[i].Effective)
+		consider(p.Bans[i].Expires)
+	}
+	for i := range p.Exceptions {
+		consider(p.Exceptions[i].Effective)
+		consider(p.Exceptions[i].Expires)
+	}
+	return next
 }
 
 // groupName is the id of a group; empty for that of the clients of no group.

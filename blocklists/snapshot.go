@@ -34,7 +34,7 @@ import (
 // number of readers.
 type Snapshot struct {
 	generation uint64
-	at         time.Time
+	at         []time.Time // see At
 	next       time.Time
 	policy     Policy
 	trie       *suffix.Trie
@@ -79,7 +79,7 @@ type LocalRecord struct {
 func (s *Snapshot) Generation() uint64 { return s.generation }
 
 // NextChange is when a ban or an exception begins or ends next, and [Snapshot.At] has
-// something new to say; zero if never.
+// something new to say, by the clock of the Snapshot's first instant; zero if never.
 func (s *Snapshot) NextChange() time.Time { return s.next }
 
 // Policy is what the Snapshot was made from. It must not be written.
@@ -105,7 +105,7 @@ func (s *Snapshot) BanTTL(i uint8) uint32 { return s.bans[i].ttl }
 // SlotIDs are the ids of all bans that this process has known, by slot.
 func (s *Snapshot) SlotIDs() []string { return s.slots }
 
-// BanStatus is what a ban does at the Snapshot's instant.
+// BanStatus is what a ban does at the Snapshot's instants.
 type BanStatus struct {
 	Ban    *Ban
 	Active bool
@@ -117,8 +117,8 @@ func (s *Snapshot) Bans() []BanStatus {
 	out := make([]BanStatus, len(s.bans))
 	for i := range s.bans {
 		b := &s.bans[i].Ban
-		active, _ := activeAt(b.Effective, b.Expires, s.at)
-		out[i] = BanStatus{Ban: b, Active: active && b.inUse()}
+		some, _ := activeAt(b.Effective, b.Expires, s.at)
+		out[i] = BanStatus{Ban: b, Active: some && b.inUse()}
 		for _, l := range s.lists {
 			for _, id := range b.Lists {
 				if id == l.ID {

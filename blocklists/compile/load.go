@@ -17,8 +17,10 @@ import (
 
 // Options go with [Load].
 type Options struct {
-	// Now is the instant that decides which bans and exceptions are in force.
-	Now time.Time
+	// Now is the instant that decides which bans and exceptions are in force. Others are further instants that may be
+	// the right one, see [blocklists.Snapshot.At].
+	Now    time.Time
+	Others []time.Time
 	// Force accepts lists that became empty or shrank.
 	Force bool
 	// Slots numbers the bans; required.
@@ -88,7 +90,7 @@ func Load(ctx context.Context, p blocklists.Policy, prev *blocklists.Snapshot, o
 		return nil, report, report.blame(&p, err)
 	}
 	parts.Policy, parts.Lists = p, lists
-	return blocklists.New(parts, prev, o.Slots, o.Now), report, nil
+	return blocklists.New(parts, prev, o.Slots, append([]time.Time{o.Now}, o.Others...)...), report, nil
 }
 
 // listInfo is what reports say of a list.

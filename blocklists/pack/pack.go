@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 //go:embed *.tsv
@@ -28,6 +29,20 @@ func Open(name string) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("pack %q is unknown; use %s", name, strings.Join(names, ", "))
 	}
 	return files.Open(name + ".tsv")
+}
+
+// Newest returns the date of the newest pack, which its first line ends with.
+func Newest() time.Time {
+	var newest time.Time
+	for _, name := range names {
+		text, _ := files.ReadFile(name + ".tsv")
+		first, _, _ := strings.Cut(string(text), "\n")
+		_, date, _ := strings.Cut(first, ": a ban pack of Rideau, ")
+		if at, err := time.Parse("2006-01-02.", date); err == nil && at.After(newest) {
+			newest = at
+		}
+	}
+	return newest
 }
 
 // File is the name of the pack in messages, instead of a path.

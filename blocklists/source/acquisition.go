@@ -48,6 +48,9 @@ type PrepareOptions struct {
 	Previous *blocklists.Snapshot
 	// Slots numbers the bans; required.
 	Slots *blocklists.Slots
+	// Now are the instants that decide which bans and exceptions are in force, see [blocklists.Snapshot.At]; the first is that of the
+	// system's clock. None: the system's clock alone.
+	Now []time.Time
 	// Force accepts what the guards refuse, such as a list that became empty. A digest or a signature that is wrong is refused all the same.
 	Force bool
 	// Start reads the last good copies of files and folders that cannot be used.
@@ -65,6 +68,9 @@ type PrepareOptions struct {
 // candidates in Failed.
 func (a *Acquisition) Prepare(ctx context.Context, o PrepareOptions) (*blocklists.Snapshot, compile.Report, error) {
 	a.lock()
+	if len(o.Now) == 0 {
+		o.Now = []time.Time{time.Now()}
+	}
 	instead := substitutes{aside: map[string]bool{}, copied: map[string]string{}}
 	for {
 		t, err := a.attempt(o, instead)
@@ -73,9 +79,9 @@ func (a *Acquisition) Prepare(ctx context.Context, o PrepareOptions) (*blocklist
 		}
 		a.missing = t.missing
 		if o.SamePolicy && o.Previous != nil && t.unchanged(a.plan, o.Previous) {
-			return a.prepared(t, confirmed(o.Previous, time.Now()), a.s.lastReport())
+			return a.prepared(t, confirmed(o.Previous, o.Now), a.s.lastReport())
 		}
-		snap, report, err := compile.Load(ctx, t.policy, o.Previous, compile.Options{Now: time.Now(), Force: o.Force, Slots: o.Slots})
+		snap, report, err := compile.Load(ctx, t.policy, o.Previous, compile.Options{Now: o.Now[0], Others: o.Now[1:], Force: o.Force, Slots: o.Slots})
 		if err == nil {
 			return a.prepared(t, snap, report)
 		}
@@ -106,11 +112,11 @@ func (a *Acquisition) prepared(t *attempt, snap *blocklists.Snapshot, report com
 }
 
 // confirmed returns a Snapshot whose lists were found unchanged, with the bans that are in force now.
-func confirmed(s *blocklists.Snapshot, now time.Time) *blocklists.Snapshot {
-	if next := s.NextChange(); !next.IsZero() && !now.Before(next) {
-		s = s.At(now)
+func confirmed(s *blocklists.Snapshot, now []time.Time) *blocklists.Snapshot {
+	if s.ChangesAt(now...) {
+		s = s.At(now...)
 	}
-	return s.Confirmed(now)
+	return s.Confirmed(now[0])
 }
 
 // lastReport returns what the last commit reported.

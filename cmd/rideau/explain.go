@@ -42,7 +42,8 @@ func explain(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	snap, _, err := setup.LoadPolicy(c.ctx, cfg, nil, false)
+	now := setup.ReadClock(cfg)
+	snap, _, err := setup.LoadPolicy(c.ctx, cfg, nil, false, now.Instants)
 	if err != nil {
 		return c.fail(err)
 	}
@@ -50,6 +51,7 @@ func explain(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
+	e.Clock = now.Distrusted
 	if c.bool("json") {
 		printJSON(c, e)
 	} else {
@@ -108,6 +110,7 @@ func printExplanation(w io.Writer, e *reason.Explanation) {
 	line("ticket", e.Ticket)
 	line("approver", e.Approver)
 	line("until", e.Until)
+	line("clock", e.Clock)
 	if r := e.Rule; r != nil {
 		line("entry", fmt.Sprintf("%s (%s)", r.Entry, r.Match))
 		line("list", r.List)

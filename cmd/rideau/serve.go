@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"rideau/blocklists"
 	"rideau/cmd/rideau/internal/server"
@@ -66,11 +65,14 @@ func banner(w io.Writer, version string, f server.Facts) {
 	if f.Ops != "" {
 		fmt.Fprintf(w, "  ops HTTP   http://%s\n", f.Ops)
 	}
+	if f.Clock.Distrusted != "" {
+		fmt.Fprintf(w, "  clock      distrusted: %s\n", f.Clock.Distrusted)
+	}
 	for _, b := range f.Policy.Bans() {
 		state := b.Ban.Stages()
 		switch {
 		case state == blocklists.Off.String():
-		case !b.Active && time.Now().Before(b.Ban.Effective):
+		case !b.Active && f.Clock.Now().Before(b.Ban.Effective):
 			state += ", from " + text.Date(b.Ban.Effective)
 		case !b.Active:
 			state += ", expired " + text.Date(b.Ban.Expires)

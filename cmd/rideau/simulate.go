@@ -47,7 +47,7 @@ func simulatePolicy(c *call) int {
 		fmt.Fprintf(c.stderr, "rideau simulate: --log-format %q is none of %s\n", f, strings.Join(querylog.Formats(), ", "))
 		return exitUsage
 	}
-	now := time.Now()
+	var now time.Time
 	if text := c.string("now"); text != "" {
 		var err error
 		if now, err = time.Parse(time.RFC3339, text); err != nil {
@@ -115,7 +115,7 @@ func loaded(c *call, path string) (reason.Policy, error) {
 	if err != nil {
 		return reason.Policy{}, err
 	}
-	snap, _, err := setup.LoadPolicy(c.ctx, cfg, nil, false)
+	snap, _, err := setup.LoadPolicy(c.ctx, cfg, nil, false, setup.ReadClock(cfg).Instants)
 	if err != nil {
 		return reason.Policy{}, fmt.Errorf("%s: %w", setup.Name(cfg), err)
 	}

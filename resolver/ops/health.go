@@ -48,6 +48,11 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 // notes are what the operator should know although queries are served.
 func (s *Server) notes() []string {
 	var out []string
+	if s.o.Sources.Distrusted != nil {
+		if why := s.o.Sources.Distrusted(); why != "" {
+			out = append(out, oneLine("the clock is distrusted, and no ban ends by it: "+why))
+		}
+	}
 	for _, l := range s.lastGood() {
 		out = append(out, oneLine(fmt.Sprintf("the last good copy of list %s serves: %s", l.List, l.LastGood)))
 	}

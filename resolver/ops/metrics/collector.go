@@ -77,6 +77,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if c.src.Reloads != nil {
 		s.reloads(c.src.Reloads.read())
 	}
+	if c.src.Distrusted != nil {
+		s.put(clockDistrusted, truth(c.src.Distrusted() != ""))
+	}
 	if c.src.Panics != nil {
 		s.put(panicsTotal, float64(c.src.Panics()))
 	}

@@ -67,6 +67,7 @@ const (
 	policyGeneration
 	policyNextChange
 	policyMemory
+	clockDistrusted
 	pendingQueries
 	tcpConnections
 	tcpRefused
@@ -183,6 +184,9 @@ var table = [ids]Metric{
 		"When a ban or an exception begins or ends next; absent if none will.", nil},
 	policyMemory: {"rideau_policy_memory_bytes", gauge,
 		"Memory that the names and addresses of the policy use.", nil},
+
+	clockDistrusted: {"rideau_clock_distrusted", gauge,
+		"Whether the system's clock contradicts what else is known of the time (1), so that bans are in force if they are by either; /readyz says why.", nil},
 
 	pendingQueries: {"rideau_pending_queries", gauge,
 		"Queries that wait for an upstream.", nil},

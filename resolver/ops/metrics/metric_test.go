@@ -70,6 +70,7 @@ func busy(t testing.TB) metrics.Sources {
 		Bypass: func() []metrics.Bypass {
 			return []metrics.Bypass{{Group: "all", Attempts: 14, Devices: 15}, {Group: "mobile", Attempts: 16, Devices: 17, Overflow: 18}}
 		},
+		Distrusted:    func() string { return "the clock says 1970" },
 		Panics:        func() uint64 { return 12 },
 		EventsDropped: func() uint64 { return 13 },
 		QueriesLost:   func() uint64 { return 14 },

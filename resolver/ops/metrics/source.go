@@ -45,6 +45,8 @@ type Sources struct {
 	// Lists returns the state of the sources of lists, as far as there is
 	// something to report; nil for none.
 	Lists func() []ListSource
+	// Distrusted returns why the system's clock is not believed; empty if it is.
+	Distrusted func() string
 	// Bypass returns, for each group, the attempts to bypass the resolver; each
 	// group appears once. If the policy has a ban on bypasses, its groups are
 	// exposed even without attempts.

@@ -148,9 +148,15 @@ func (r *CheckReport) checkFiles(cfg *config.Config) {
 
 // checkLists reads the lists, and reports what became of them.
 func (r *CheckReport) checkLists(ctx context.Context, cfg *config.Config, o CheckOptions) {
+	now := setup.ReadClock(cfg)
+	for _, w := range []string{now.Distrusted, now.Ignored} {
+		if w != "" {
+			r.add(severityWarning, "", 0, w, "")
+		}
+	}
 	lists, done := r.acquire(ctx, cfg, o)
 	defer done()
-	snap, report, err := lists.Prepare(ctx, source.PrepareOptions{Slots: new(blocklists.Slots), Lenient: true})
+	snap, report, err := lists.Prepare(ctx, source.PrepareOptions{Slots: new(blocklists.Slots), Lenient: true, Now: now.Instants})
 	if !o.Fetch { // or there is an error for each already
 		for _, l := range lists.Missing() {
 			r.add(severityWarning, l.Source, 0, "list "+l.ID+" was not fetched yet, and was not looked at",

@@ -52,6 +52,8 @@ type Explanation struct {
 	Approver string     `json:"approver,omitempty"`
 	Until    string     `json:"exception_expires,omitempty"`
 	Rule     *DecidedBy `json:"rule,omitempty"`
+	// Clock says why the system's clock is distrusted.
+	Clock string `json:"clock,omitempty"`
 	// Kind is the policy's verdict on the name.
 	Kind blocklists.Kind `json:"-"`
 }

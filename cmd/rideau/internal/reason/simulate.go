@@ -92,7 +92,10 @@ func Simulate(o SimulateOptions) (*Simulation, error) {
 
 // side is the policy of an instant, and whom it serves.
 func (p *Policy) side(at time.Time) (simulate.Side, error) {
-	snap := p.Snapshot.At(at)
+	snap := p.Snapshot
+	if !at.IsZero() {
+		snap = snap.At(at)
+	}
 	st, err := setup.PolicyState(p.Config, snap)
 	if err != nil {
 		return simulate.Side{}, err

@@ -4,20 +4,57 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/cmd/rideau/internal/setup"
+	"rideau/config"
 )
 
-// arm makes sure that the policy changes when a ban next begins or ends. mu
-// is held, or nothing else runs yet.
+// clockInterval is the longest time between two comparisons of the policy with the clock, which may be set at any time.
+const clockInterval = 5 * time.Second
+
+// now returns the time of the system's clock.
+func (s *Server) now() time.Time {
+	r := s.clock.Read()
+	return r.Now()
+}
+
+// instants reads the clock for a policy of that configuration, see [blocklists.Snapshot.At].
+func (s *Server) instants(cfg *config.Config) []time.Time {
+	s.clock.Files(setup.FileTimes(cfg))
+	r := s.clock.Read()
+	if r.Ignored != "" {
+		s.log.Warn(r.Ignored)
+	}
+	s.logClock(r.Distrusted)
+	return r.Instants
+}
+
+// distrusted returns why the clock is distrusted; empty if it is trusted.
+func (s *Server) distrusted() string { return s.clock.Read().Distrusted }
+
+// logClock logs that the clock is distrusted, and that it is trusted again: once each.
+func (s *Server) logClock(why string) {
+	if why == "" {
+		if s.doubted.Swap(nil) != nil {
+			s.log.Warn("the system's clock is trusted again")
+		}
+		return
+	}
+	if s.doubted.Swap(&why) == nil {
+		s.log.Error("the system's clock is distrusted: no ban ends and no exception begins by it", "why", why)
+	}
+}
+
+// arm makes sure that the policy is compared with the clock when a ban next begins or ends, and every clockInterval. mu is held, or nothing
+// else runs yet.
 func (s *Server) arm(snap *blocklists.Snapshot) {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	next := snap.NextChange()
-	if next.IsZero() {
-		return
+	wait := clockInterval
+	if left := snap.NextChange().Sub(s.now()); left > 0 {
+		wait = min(wait, left)
 	}
-	// The wait is a minute at most: the system's clock may be set meanwhile.
-	s.timer = time.AfterFunc(min(max(time.Until(next), 0), time.Minute), s.changeByDate)
+	s.timer = time.AfterFunc(wait, s.changeByDate)
 }
 
 // changeByDate puts the policy of this moment in force.
@@ -27,11 +64,17 @@ func (s *Server) changeByDate() {
 	if s.ctx.Err() != nil {
 		return
 	}
+	now := s.clock.Read()
+	s.logClock(now.Distrusted)
 	state := s.resolver.State()
-	snap, now := state.Policy(), time.Now()
-	if !now.Before(snap.NextChange()) {
-		snap = snap.At(now)
+	snap := state.Policy()
+	if changes := snap.ChangesAt(now.Instants...); changes || !now.Now().Before(snap.NextChange()) && !snap.NextChange().IsZero() {
+		snap = snap.At(now.Instants...)
 		s.resolver.SetState(state.WithPolicy(snap))
+		if !changes {
+			s.arm(snap) // only its next change is another one
+			return
+		}
 		for _, b := range snap.Bans() {
 			s.log.Info("bans changed by date", "ban", b.Ban.ID, "in_force", b.Active)
 		}

@@ -26,7 +26,7 @@ func (s *Server) dryRun(ctx context.Context, force bool) (ops.DryRun, error) {
 	var report compile.Report
 	var r *compare.Report
 	background(func() {
-		snap, report, err = setup.LoadPolicy(ctx, cfg, old, force)
+		snap, report, err = setup.LoadPolicy(ctx, cfg, old, force, s.clock.Read().Instants)
 		if err == nil {
 			r, err = compare.Compare(ctx, compare.Side{Snapshot: old, Serving: true}, compare.Side{Snapshot: snap}, compare.Options{Examples: 10})
 		}

@@ -42,6 +42,7 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 			QueriesLost:   s.queries.Lost,
 			Reloads:       &s.reloads,
 			Lists:         s.listFacts,
+			Distrusted:    s.distrusted,
 			Build:         metrics.Build{Version: s.o.Build.Version, Revision: s.o.Build.Revision},
 		},
 		Ready:       s.notServing,

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"time"
 
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
@@ -73,7 +72,7 @@ func (s *Server) reload(ctx context.Context, o ops.ReloadOptions) (ops.ReloadRes
 	result.Policy, result.Unfetched = s.resolver.State().Policy(), c.unfetched
 	result.Problems = problems(err, c.report)
 	if ctx.Err() == nil {
-		s.reloads.Record(time.Now(), err == nil, c.listResults())
+		s.reloads.Record(s.now(), err == nil, c.listResults())
 	}
 	return result, err
 }
@@ -151,7 +150,7 @@ func (c *change) makePolicy(ctx context.Context) (err error) {
 		o.Previous, o.SamePolicy = c.s.resolver.State().Policy(), samePolicy(before, c.cfg)
 	}
 	c.slots, c.readLists = c.s.slots, true
-	o.Slots = &c.slots
+	o.Slots, o.Now = &c.slots, c.s.instants(c.cfg)
 	background(func() { c.policy, c.report, err = c.lists.Prepare(ctx, o) })
 	return err
 }

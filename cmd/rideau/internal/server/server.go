@@ -19,6 +19,7 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/auditlog"
+	"rideau/cmd/rideau/internal/clock"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/watch"
 	"rideau/config"
@@ -46,6 +47,8 @@ type Options struct {
 	// MemoryLimit is called with cache.memory_limit at the start and after each
 	// reload; 0 means that the configuration sets none. It may be nil.
 	MemoryLimit func(bytes int64)
+	// Clock is where the time comes from that decides which bans are in force; by default the system.
+	Clock clock.Options
 	// Started is called once, when every address is bound and answers. It may
 	// be nil.
 	Started func(Facts)
@@ -58,6 +61,7 @@ type Facts struct {
 	Policy    *blocklists.Snapshot
 	Upstreams []config.Server
 	Forward   []config.Forward
+	Clock     clock.Reading
 }
 
 // Server is one Rideau. Its exported methods are safe for concurrent use.
@@ -69,6 +73,9 @@ type Server struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 	started chan struct{} // closed when the server answers
+
+	clock   *clock.Clock
+	doubted atomic.Pointer[string] // why the clock is distrusted, as it was logged; nil if it was not
 
 	log      *slog.Logger
 	level    *slog.LevelVar
@@ -108,7 +115,8 @@ type Server struct {
 
 // New makes a Server. It reads nothing and starts nothing: Run does.
 func New(o Options) *Server {
-	s := &Server{o: o, path: o.Config, started: make(chan struct{}), level: new(slog.LevelVar), secret: setup.NewSecret()}
+	s := &Server{o: o, path: o.Config, started: make(chan struct{}), level: new(slog.LevelVar), secret: setup.NewSecret(),
+		clock: setup.NewClock(o.Clock)}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -142,7 +150,7 @@ func (s *Server) Reload(ctx context.Context, why string) (ops.ReloadResult, erro
 // facts returns what is served now.
 func (s *Server) facts() Facts {
 	cfg, ups := s.current()
-	f := Facts{Addrs: s.sockets.bound(cfg), Policy: s.resolver.State().Policy(), Upstreams: ups.Servers, Forward: cfg.Forward}
+	f := Facts{Addrs: s.sockets.bound(cfg), Policy: s.resolver.State().Policy(), Upstreams: ups.Servers, Forward: cfg.Forward, Clock: s.clock.Read()}
 	if s.web != nil {
 		f.Ops = s.web.Addrs()[0].String()
 	}

@@ -67,22 +67,28 @@ reload: {watch: false}
 	started := make(chan server.Facts, 1)
 	i.Server = server.New(server.Options{Config: i.path("rideau.yaml"), Log: i.log, Workers: 1,
 		Started: func(f server.Facts) { started <- f }})
-	ctx, cancel := context.WithCancel(t.Context())
+	i.run(started)
+	return i
+}
+
+// run runs the server until the test ends, and returns when it answers.
+func (i *instance) run(started <-chan server.Facts) {
+	i.t.Helper()
+	ctx, cancel := context.WithCancel(i.t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- i.Run(ctx) }()
 	select {
 	case i.facts = <-started:
 	case err := <-ended:
-		t.Fatalf("it did not start: %v\n%s", err, i.log)
+		i.t.Fatalf("it did not start: %v\n%s", err, i.log)
 	}
 	i.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
-			t.Errorf("it ended with %v", err)
+			i.t.Errorf("it ended with %v", err)
 		}
 	})
-	t.Cleanup(i.stop)
-	return i
+	i.t.Cleanup(i.stop)
 }
 
 func (i *instance) path(name string) string { return filepath.Join(i.folder, name) }

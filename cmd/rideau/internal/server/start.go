@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"time"
 
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/auditlog"
@@ -22,6 +21,7 @@ func (s *Server) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.clock.Recorded(setup.Records(cfg))
 	s.sources = source.New(source.Options{Logger: s.log})
 	s.sockets = newSockets(s.log, s.o.Workers)
 	c := &change{s: s, cfg: cfg, options: source.PrepareOptions{Start: true}}
@@ -33,7 +33,7 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	err = c.prepare(ctx)
-	s.reloads.Record(time.Now(), err == nil, c.listResults())
+	s.reloads.Record(s.now(), err == nil, c.listResults())
 	if err != nil {
 		if c.policy != nil {
 			s.warn(c.cfg, c.plan, c.report)
