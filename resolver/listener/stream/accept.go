@@ -93,8 +93,6 @@ func (t *connTable) init(o *Options) {
 	t.conns, t.clients = make(map[*conn]struct{}), make(map[netip.Addr]int)
 }
 
-func (t *connTable) len() int { return int(t.open.Load()) }
-
 // clientKey is what one client's connections are counted under: an IPv4 address,
 // or the /64 of an IPv6 address, all of which is usually one client's.
 func clientKey(a netip.Addr) netip.Addr {
