@@ -104,6 +104,7 @@ func ownImports() map[string][]string {
 		},
 		"cmd/rideau/internal/auditlog": {"cmd/rideau/internal/text", "resolver", "resolver/audit", "resolver/wire"},
 		"cmd/rideau/internal/clock":    nil,
+		"cmd/rideau/internal/files":    nil,
 		"cmd/rideau/internal/reason": {
 			"blocklists", "blocklists/compile", "blocklists/egress", "blocklists/entry", "blocklists/format", "blocklists/input", "blocklists/lint",
 			"blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source", "cmd/rideau/internal/setup",
@@ -111,13 +112,13 @@ func ownImports() map[string][]string {
 		},
 		"cmd/rideau/internal/server": {
 			"blocklists", "blocklists/compare", "blocklists/compile", "blocklists/format", "blocklists/source", "cmd/rideau/internal/auditlog",
-			"cmd/rideau/internal/clock", "cmd/rideau/internal/setup", "cmd/rideau/internal/text", "cmd/rideau/internal/watch", "config", "resolver",
+			"cmd/rideau/internal/clock", "cmd/rideau/internal/files", "cmd/rideau/internal/setup", "cmd/rideau/internal/text", "cmd/rideau/internal/watch", "config", "resolver",
 			"resolver/audit", "resolver/cache", "resolver/cookie", "resolver/device", "resolver/limit", "resolver/listener", "resolver/ops",
 			"resolver/ops/metrics", "resolver/upstream/health", "resolver/wire",
 		},
 		"cmd/rideau/internal/setup": {
 			"blocklists", "blocklists/compile", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/pack", "blocklists/source",
-			"cmd/rideau/internal/clock", "config", "resolver", "resolver/cache", "resolver/cookie", "resolver/upstream", "resolver/upstream/do53",
+			"cmd/rideau/internal/clock", "cmd/rideau/internal/files", "config", "resolver", "resolver/cache", "resolver/cookie", "resolver/upstream", "resolver/upstream/do53",
 			"resolver/upstream/encrypted", "resolver/wire",
 		},
 		"cmd/rideau/internal/text":  {"blocklists/compare", "blocklists/entry", "blocklists/format", "resolver/wire"},

@@ -76,7 +76,8 @@ func setQtypeA(msg []byte) {
 // Restore stores saved answers in an empty cache, as if each had come when it
 // was stored, and returns how many it stored. It skips answers that expired too
 // long ago, answers from the future, and answers that Put would not store. All
-// are stored with generation 0, so that the caller examines them before use.
+// are stored with generation 0, so that the caller examines them before use, and
+// without AD: that an answer was validated is for its upstream to say, not for a file.
 // After an error the cache is empty.
 func (c *Cache) Restore(r io.Reader, f Fingerprint, now int64) (n int, err error) {
 	if n, err = c.restore(r, f, now); err != nil {
@@ -125,6 +126,7 @@ func (c *Cache) restoreRecord(record *saved.Record, now int64) (bool, error) {
 	if record.Stored > now || now-record.Stored > int64(r.MinTTL)*1e9+c.maxStale {
 		return false, nil
 	}
+	wire.SetFlags(msg, wire.Flags(msg)&^wire.FlagAD)
 	r.EDE = decodeEDE(record.EDE)
 	k := Key{Name: &name, Type: wire.Type(binary.BigEndian.Uint16(msg[end:])), Class: wire.Class(binary.BigEndian.Uint16(msg[end+2:])),
 		DO: record.DO, CD: record.CD}

@@ -137,6 +137,9 @@ func (r *CheckReport) checkFiles(cfg *config.Config) {
 	if err := setup.QueryLogFolder(cfg); err != nil {
 		r.failed(err, "")
 	}
+	for _, w := range setup.AccessWarnings(cfg) {
+		r.add(severityWarning, "", 0, w, "")
+	}
 	plan, err := setup.PlanUpstreams(cfg, nil)
 	if err != nil {
 		r.failed(err, "")

@@ -27,6 +27,9 @@ func (s *Server) warn(cfg *config.Config, plan setup.UpstreamPlan, report compil
 	for _, w := range plan.Warnings {
 		s.log.Warn(w)
 	}
+	for _, w := range setup.AccessWarnings(cfg) {
+		s.log.Warn(w)
+	}
 	for _, p := range report.Problems {
 		s.log.Warn("line skipped", "file", p.File, "line", p.Line, "text", p.Text, "reason", p.Reason, "remedy", p.Remedy)
 	}

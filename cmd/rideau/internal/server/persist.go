@@ -3,12 +3,14 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
+	"rideau/cmd/rideau/internal/files"
 	"rideau/resolver/cache"
 )
 
@@ -38,7 +40,7 @@ func (s savedCache) restore(path string, upstreams cache.Fingerprint) {
 		os.Remove(l)
 	}
 	begun := time.Now()
-	f, err := os.Open(path)
+	f, err := openSnapshot(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
@@ -55,6 +57,25 @@ func (s savedCache) restore(path string, upstreams cache.Fingerprint) {
 	default:
 		s.log.Info("cache restored", "file", path, "answers", n, "took", time.Since(begun).Round(time.Millisecond))
 	}
+}
+
+// openSnapshot opens the file. The answers in it are given to clients, so that a file
+// that somebody else may have written is refused.
+func openSnapshot(path string) (*os.File, error) {
+	f, a, err := files.Open(path, os.O_RDONLY, 0)
+	switch {
+	case err != nil:
+		return nil, err
+	case !a.Own:
+		err = fmt.Errorf("it belongs to another user, %d; remove it, or chown it to the user that rideau runs as", a.Owner)
+	case a.EveryoneWrites() || a.GroupWrites():
+		err = errors.New("others can write it; remove it, or let only its owner write it (chmod 600)")
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // save writes the file, whole or not at all. upstreams says whose answers it

@@ -21,6 +21,9 @@ func Jar(cfg *config.Config, own cookie.Secret) (*cookie.Jar, error) {
 	if path == "" {
 		return cookie.New(own), nil
 	}
+	if err := checkSecret(cfg, "listen.cookies.secrets_file", path); err != nil {
+		return nil, err
+	}
 	secrets, err := readSecrets(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: listen.cookies.secrets_file: %w", Name(cfg), err)

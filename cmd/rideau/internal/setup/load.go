@@ -47,6 +47,9 @@ func Token(cfg *config.Config) (string, error) {
 	if cfg.Ops.TokenFile == "" {
 		return "", nil
 	}
+	if err := checkSecret(cfg, "ops.token_file", cfg.Ops.TokenFile); err != nil {
+		return "", err
+	}
 	b, err := os.ReadFile(cfg.Ops.TokenFile)
 	if err != nil {
 		return "", fmt.Errorf("%s: ops.token_file: %w; put the secret there, or take the key out", Name(cfg), err)
