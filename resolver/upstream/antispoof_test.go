@@ -187,7 +187,7 @@ func TestMixedCase(t *testing.T) {
 				t.Fatal(got)
 			}
 		}
-		if n, _ := c.sent(); c.tcp.Load() != 1 || n > 2 {
+		if n, _ := c.sent(); c.tcp.Load() != 1 || n > 3 {
 			t.Errorf("%d queries by TCP, %d ways", c.tcp.Load(), n)
 		}
 	})

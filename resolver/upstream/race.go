@@ -65,6 +65,7 @@ type attempt struct {
 	candidate  *candidate
 	limit      time.Duration // after it others are asked
 	stream     bool          // over TCP, since UDP was of no use
+	truncated  bool          // over TCP, since a datagram says so, and that may be forged
 	hedge      bool
 	handedOver *Started // if a multiplexer waits for the response
 	late       bool     // past its limit, and counted as unanswered
@@ -332,6 +333,10 @@ func (r *race) finish(a *attempt) bool {
 			r.expired(a)
 			return false
 		}
+		if a.truncated {
+			r.err = a.err // it has answered by UDP, where it is asked again
+			return false
+		}
 		a.candidate.over, r.err = true, a.err
 		if !a.late {
 			a.m.failures[Network].Add(1)
@@ -420,30 +425,4 @@ func (r *race) wait() time.Duration {
 		next = min(next, after-time.Since(r.attempts[0].sent))
 	}
 	return max(next, 0)
-}
-
-// settled reports whether there is nothing more to wait for, or it is not worth
-// it.
-func (r *race) settled() bool {
-	if r.open == 0 || r.agreed {
-		return true
-	}
-	if r.fresh > 0 || r.fallback == nil {
-		return false
-	}
-	for _, a := range r.attempts {
-		if !a.end && time.Since(a.sent) < r.g.attemptTimeout && !a.candidate.over {
-			return false
-		}
-	}
-	return true
-}
-
-// abandon ends the race when its context ends. At the deadline, attempts
-// younger than half their limit do not count as failures.
-func (r *race) abandon() {
-	if errors.Is(r.ctx.Err(), context.DeadlineExceeded) {
-		r.silent = true
-		r.expire(2)
-	}
 }

@@ -20,8 +20,8 @@ const (
 	Unusable
 	// Truncated: the query is to be sent over TCP.
 	Truncated
-	// Rejected: the server refuses the query's EDNS or its cookie. The exchange
-	// is to begin anew.
+	// Rejected: the server refuses the query's EDNS or its cookie, or seems to,
+	// or somebody guesses. The exchange is to begin anew, with another port.
 	Rejected
 	// Failed: the query could not be sent, or the server's host refused it.
 	Failed
@@ -104,7 +104,7 @@ func (r *race) resume(s *Started) bool {
 	case Unusable, Failed:
 		return r.finish(s.a)
 	case Truncated:
-		s.a.stream, s.a.limit = true, r.g.attemptTimeout
+		s.a.stream, s.a.truncated, s.a.limit = true, true, r.g.attemptTimeout
 		s.m.EnterAnyway()
 		s.a.entered = true
 		go r.run(s.a)

@@ -4,10 +4,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/wire"
 )
+
+// settled reports whether there is nothing more to wait for, or it is not worth
+// it.
+func (r *race) settled() bool {
+	if r.open == 0 || r.agreed {
+		return true
+	}
+	if r.fresh > 0 || r.fallback == nil {
+		return false
+	}
+	for _, a := range r.attempts {
+		if !a.end && time.Since(a.sent) < r.g.attemptTimeout && !a.candidate.over {
+			return false
+		}
+	}
+	return true
+}
+
+// abandon ends the race when its context ends. At the deadline, attempts
+// younger than half their limit do not count as failures.
+func (r *race) abandon() {
+	if errors.Is(r.ctx.Err(), context.DeadlineExceeded) {
+		r.silent = true
+		r.expire(2)
+	}
+}
 
 // settle returns the best that a race without a winner has: the fallback, or
 // the error that says most.

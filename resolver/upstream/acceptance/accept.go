@@ -44,11 +44,15 @@ const (
 	Failure
 	// Malformed: it is a response, and its records cannot be read.
 	Malformed
-	// Truncated: it is not to be believed, and the query is to be sent over
-	// TCP. Either the server says so (TC, RFC 7766 section 5), or the datagram
-	// did not fit, or it lacks the case or the cookie that this server has
-	// shown before.
+	// Truncated: the query is to be sent over TCP. Either the server says so
+	// (TC, RFC 7766 section 5), or the datagram did not fit.
 	Truncated
+	// Doubtful: it is a datagram that is not believed by itself. It lacks the
+	// question, or the case or the cookie that this server has shown before, or
+	// it refuses EDNS. The query is to be sent over TCP, or in another datagram:
+	// two that agree are believed (RFC 7873 section 5.3). [Endpoint.DoubtOf]
+	// says what the doubt is.
+	Doubtful
 	// RefusesEDNS: the server may not understand the OPT record of the query
 	// (RFC 6891 sections 6.1.3 and 7).
 	RefusesEDNS
@@ -61,7 +65,8 @@ const (
 // was sent: with its id, its letters and its cookie (RFC 5452 section 9.1). It
 // returns the response as well: msg itself, or, where the server has not
 // repeated the question, a message made of the query. With Mismatch and
-// Truncated there is none. e is the server's; nil with Encrypted.
+// Truncated there is none; with Doubtful it is msg itself. e is the server's;
+// nil with Encrypted.
 //
 // Records are read to their ends, but not into: whoever stores the response
 // parses it.
@@ -70,10 +75,20 @@ func Accept(path Path, e *Endpoint, query, msg []byte) (Result, []byte) {
 		return acceptBare(path, query, msg)
 	}
 	switch path {
-	case Datagram, CutDatagram:
-		if !e.check(query, msg) || path == CutDatagram || wire.Flags(msg)&wire.FlagTC != 0 {
+	case CutDatagram:
+		return Truncated, nil
+	case Datagram:
+		if !e.check(query, msg) {
+			return Doubtful, msg
+		}
+		if wire.Flags(msg)&wire.FlagTC != 0 {
 			return Truncated, nil
 		}
+		result := Judge(msg)
+		if result == RefusesEDNS && doubtsRefusal(query, msg) {
+			return Doubtful, msg
+		}
+		return result, msg
 	case Stream:
 		e.learn(query, msg)
 	}
@@ -83,7 +98,9 @@ func Accept(path Path, e *Endpoint, query, msg []byte) (Result, []byte) {
 // acceptBare judges a message that does not repeat the question. A server that
 // could not read the query, or did not want to, sends such an error; so does a
 // load balancer, or a server under a rate limit. One that says no more than TC
-// comes from what stands guard before a server.
+// comes from what stands guard before a server. As a datagram it shows no more
+// than an id, which is guessed in 65,536 attempts, and is not believed by
+// itself.
 func acceptBare(path Path, query, msg []byte) (Result, []byte) {
 	const opcode = 0xF << 11
 	if path == Encrypted || len(msg) < wire.HeaderLen || wire.ID(msg) != wire.ID(query) || wire.Count(msg, wire.Question) != 0 ||
@@ -94,7 +111,13 @@ func acceptBare(path Path, query, msg []byte) (Result, []byte) {
 		if path == Stream {
 			return Mismatch, nil
 		}
-		return Truncated, nil
+		return Doubtful, msg
+	}
+	if path != Stream {
+		if isBareError(msg) {
+			return Doubtful, msg
+		}
+		return Mismatch, nil
 	}
 	switch wire.HeaderRcode(msg) {
 	case wire.FormErr, wire.NotImp:

@@ -15,7 +15,8 @@ import (
 // server repeats as they are, and by cookies (RFC 7873) for servers that offer
 // them. A response by UDP that lacks either is not believed: the query is sent
 // again over TCP, where nobody off the path can answer, and the response there
-// tells whether the server just does not do such things. It is safe for
+// tells whether the server just does not do such things. Where TCP brings
+// nothing, two responses by UDP that lack the same tell. It is safe for
 // concurrent use.
 type antispoof struct {
 	mixCase bool
@@ -30,6 +31,9 @@ type antispoof struct {
 	// cookie is the one to send, the client's part and the server's; nil if
 	// the server has given none. What it points to is never written.
 	cookie atomic.Pointer[[]byte]
+	// without counts the answers in a row that have no cookie though one was
+	// asked for.
+	without atomic.Int32
 }
 
 const (
@@ -141,10 +145,23 @@ func (a *antispoof) check(query, resp []byte) bool {
 		return true
 	}
 	if got == nil && len(sent) == clientCookie {
-		a.setOff(&a.cookieOff) // it has none
+		a.missedCookie(resp)
 		return true
 	}
 	return false
+}
+
+// missedCookie notes that a server of which no cookie is known has answered by
+// UDP without one. One such answer may be forged. Two in a row are not asked
+// for a third. An error does not count: servers leave much out of it.
+func (a *antispoof) missedCookie(resp []byte) {
+	if code := wire.HeaderRcode(resp); code != wire.NoError && code != wire.NXDomain {
+		return
+	}
+	if a.without.Add(1) >= 2 {
+		a.without.Store(0)
+		a.setOff(&a.cookieOff)
+	}
 }
 
 // learn stores what a response by TCP, which is believed, shows: whether the
@@ -170,6 +187,9 @@ func (a *antispoof) learn(query, resp []byte) {
 func (a *antispoof) store(cookie []byte) {
 	if n := len(cookie); n < clientCookie+8 || n > clientCookie+maxServerCookie {
 		return
+	}
+	if a.without.Load() != 0 {
+		a.without.Store(0)
 	}
 	if old := a.cookie.Load(); old != nil && bytes.Equal(*old, cookie) {
 		return

@@ -46,6 +46,7 @@ type Server struct {
 	free     buffers
 	idle     idle
 	endpoint *acceptance.Endpoint
+	muted    silence
 }
 
 // New makes the Server at addr. It connects to nothing yet.
@@ -110,8 +111,21 @@ func (s *Server) Exchange(ctx context.Context, dst, query []byte) ([]byte, error
 }
 
 // exchange is Exchange for a query that is in order. The response has the id
-// of what was sent.
+// of what was sent. A server is asked anew once it has turned out that it
+// repeats no case, and once that it has no cookie any more.
 func (s *Server) exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
+	for range 3 {
+		out, result, err := s.exchangeOnce(ctx, dst, query)
+		if err != nil || result != acceptance.Doubtful {
+			return out, err
+		}
+	}
+	return dst, errDoubtful
+}
+
+// exchangeOnce is exchange with what is known of the server now. The result is
+// Doubtful if something has turned out, and the query is to be sent anew.
+func (s *Server) exchangeOnce(ctx context.Context, dst, query []byte) ([]byte, acceptance.Result, error) {
 	base := len(dst)
 	f := newFrame(query)
 	edns := hasOPT(query)
@@ -134,15 +148,19 @@ func (s *Server) exchange(ctx context.Context, dst, query []byte) ([]byte, error
 		// server insists on cookies now, and gets one the next time.
 		s.endpoint.WantCookie()
 		out, result, err = s.askTCP(ctx, out[:base], f)
+		if err != nil && ctx.Err() == nil {
+			f, _ = s.protect(newFrame(query)) // with a cookie now
+			out, result, err = s.ask(ctx, out[:base], f)
+		}
 	}
 	if err == nil && edns && result == acceptance.RefusesEDNS {
 		f = f.withoutOPT()
 		out, result, err = s.ask(ctx, out[:base], f)
-		if err == nil && result != acceptance.RefusesEDNS {
+		if err == nil && result != acceptance.RefusesEDNS && result != acceptance.Doubtful {
 			s.endpoint.SetPlain()
 		}
 	}
-	return out, err
+	return out, result, err
 }
 
 // ExchangeStream implements [upstream.Server] over TCP.
@@ -169,50 +187,96 @@ func (s *Server) protect(f frame) (_ frame, cookie bool) {
 }
 
 // ask sends f once, and again over TCP if UDP does not bring a response that
-// is to be believed.
+// is to be believed. The result is Doubtful if the query is to be sent anew.
 func (s *Server) ask(ctx context.Context, dst []byte, f frame) ([]byte, acceptance.Result, error) {
 	if s.stream {
 		return s.askTCP(ctx, dst, f)
 	}
 	out, result, err := s.askUDP(ctx, dst, f)
-	if err != nil || result != acceptance.Truncated {
+	switch {
+	case err != nil:
+		return dst, 0, err
+	case result == acceptance.Doubtful:
+		return s.confirm(ctx, dst, f, s.endpoint.DoubtOf(f.message(), out[len(dst):]))
+	case result != acceptance.Truncated:
+		return out, result, nil
+	}
+	out, result, err = s.askTCP(ctx, dst, f)
+	if err == nil || ctx.Err() != nil {
 		return out, result, err
 	}
-	return s.askTCP(ctx, dst, f)
+	// The server has no TCP, and TC may have been forged.
+	again, result, errUDP := s.askUDP(ctx, dst, f)
+	if errUDP != nil || result == acceptance.Truncated || result == acceptance.Doubtful {
+		return dst, 0, err
+	}
+	return again, result, nil
 }
 
-// askUDP sends f once over UDP. The result is Truncated if TCP is to be asked.
+// askUDP sends f once over UDP. The result is Truncated if TCP is to be asked,
+// and Doubtful, with the message as it came, if it needs to be confirmed.
 func (s *Server) askUDP(ctx context.Context, dst []byte, f frame) ([]byte, acceptance.Result, error) {
+	u, err := s.send(ctx, f)
+	if err != nil {
+		return dst, 0, err
+	}
+	defer u.close()
+	return u.next(dst)
+}
+
+// datagram is one query by UDP, on a socket of its own. One goroutine uses it.
+type datagram struct {
+	s          *Server
+	conn       *net.UDPConn
+	query      []byte
+	stop       func() bool
+	r          *receiver
+	mismatches int
+}
+
+// send sends f, with a new id. The datagram has to be closed.
+func (s *Server) send(ctx context.Context, f frame) (*datagram, error) {
 	conn, err := net.DialUDP("udp", nil, s.udp)
 	if err != nil {
-		return dst, 0, err
+		return nil, err
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(past()) })
-	defer stop()
 	r, err := newReceiver(conn, s.free)
 	if err != nil {
-		return dst, 0, err
+		conn.Close()
+		return nil, err
 	}
-	defer r.release()
-
 	f.renewID()
-	query := f.message()
-	if _, err := conn.Write(query); err != nil {
-		return dst, 0, err
+	u := &datagram{s: s, conn: conn, query: f.message(), r: r}
+	u.stop = context.AfterFunc(ctx, func() { conn.SetReadDeadline(past()) })
+	if _, err := conn.Write(u.query); err != nil {
+		u.close()
+		return nil, err
 	}
-	for range acceptance.MaxMismatches {
-		resp, err := r.next()
+	return u, nil
+}
+
+func (u *datagram) close() {
+	u.stop()
+	u.r.release()
+	u.conn.Close()
+}
+
+// next appends the next message that is a response to the query. The result is
+// Doubtful without a message if there were too many others.
+func (u *datagram) next(dst []byte) ([]byte, acceptance.Result, error) {
+	for u.mismatches < acceptance.MaxMismatches {
+		resp, err := u.r.next()
 		if err != nil {
 			return dst, 0, err
 		}
-		result, msg := acceptance.Accept(acceptance.Datagram, s.endpoint, query, resp)
+		result, msg := acceptance.Accept(acceptance.Datagram, u.s.endpoint, u.query, resp)
 		if result != acceptance.Mismatch {
 			return append(dst, msg...), result, nil
 		}
-		s.endpoint.Mismatched()
+		u.mismatches++
+		u.s.endpoint.Mismatched()
 	}
-	return dst, acceptance.Truncated, nil
+	return dst, acceptance.Doubtful, nil
 }
 
 // past is a deadline that is over.

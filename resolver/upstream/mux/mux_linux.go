@@ -298,11 +298,11 @@ func (x *Mux) accept(p *port, resp []byte, path acceptance.Path) {
 	case acceptance.Mismatch:
 		p.s.endpoint.Mismatched()
 		if p.mismatches++; p.mismatches >= acceptance.MaxMismatches {
-			x.abandon(p, upstream.Truncated, nil)
+			x.abandon(p, upstream.Rejected, nil)
 		}
 	case acceptance.Truncated:
 		x.end(c, nil, upstream.Truncated)
-	case acceptance.RefusesEDNS, acceptance.RefusesCookie:
+	case acceptance.Doubtful, acceptance.RefusesEDNS, acceptance.RefusesCookie:
 		x.end(c, nil, upstream.Rejected)
 	case acceptance.Answer:
 		c.attempt.Trust(resp)
