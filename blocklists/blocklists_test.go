@@ -199,8 +199,12 @@ func TestGuards(t *testing.T) {
 		"cannot be opened":    {missing, false, errors.ErrUnsupported, "no such file"},
 		"broken and enforced": {broken, true, errors.ErrUnsupported, "l.txt:2"},
 	} {
+		var force input.Forced
+		if c.force {
+			force = input.Forced{"other", "l"}
+		}
 		s, report, err := compile.Load(context.Background(), policy(c.list), prev,
-			compile.Options{Now: day, Force: c.force, Slots: new(blocklists.Slots)})
+			compile.Options{Now: day, Force: force, Slots: new(blocklists.Slots)})
 		if c.want == nil {
 			if err != nil || s == nil || s.Generation() != prev.Generation()+1 {
 				t.Errorf("%s: %v", name, err)

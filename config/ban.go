@@ -294,6 +294,15 @@ func groupReferences() node.Parse[[]string] {
 	return node.List(1, MaxGroups, node.Distinct(value.Reference("group", GroupAll)))
 }
 
+// readRemoved parses the id of something that the file no longer has.
+func (c *Config) readRemoved(v node.Value) (string, bool) {
+	id, ok := node.Text(64)(v)
+	if ok && slices.ContainsFunc(c.Bans, func(b Ban) bool { return b.ID == id }) {
+		v.Warn("take it out of removed; to switch the ban off, write mode: off", "the file still has the ban %q, so removed says nothing about it", id)
+	}
+	return id, ok
+}
+
 // exceptedList parses a reference to a list that no ban uses: an exception wins over a ban, so the ban would have no effect.
 func (c *Config) exceptedList(v node.Value) (string, bool) {
 	id, ok := value.Reference("list")(v)

@@ -43,6 +43,9 @@ type Config struct {
 	Bans []Ban `key:"bans" applies:"lists"`
 	// Exceptions say what is resolved although a ban blocks it.
 	Exceptions []Exception `key:"exceptions" applies:"lists"`
+	// Removed are the ids of bans that the file no longer has, and of lists that its bans no longer have, on purpose. A reload refuses to
+	// lose others.
+	Removed []string `key:"removed" applies:"live"`
 	// State says where data is kept from one start to the next.
 	State State `key:"state"`
 	// Fetch says how lists are fetched.
@@ -100,6 +103,7 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Warnings = append(c.Warnings, unended(path, text)...)
 	dir := filepath.Dir(path)
 	for i := range c.Lists {
 		l := &c.Lists[i]
@@ -143,6 +147,10 @@ func readFile(path string) ([]byte, error) {
 
 // Parse parses a configuration. Messages call the file name. Relative paths stay as they are. The error is always Problems.
 func Parse(name string, text []byte) (*Config, error) {
+	cut, err := checkEnd(name, text)
+	if err != nil {
+		return nil, err
+	}
 	d, err := node.Open(name, text)
 	if err != nil {
 		return nil, err
@@ -164,6 +172,7 @@ func Parse(name string, text []byte) (*Config, error) {
 	if c.Warnings, err = d.Close(); err != nil {
 		return nil, err
 	}
+	c.Warnings = append(c.Warnings, cut...)
 	return c, nil
 }
 
@@ -180,6 +189,7 @@ func (c *Config) read(m *node.Mapping) {
 	node.Set(m, "lists", &c.Lists, node.List(0, MaxLists, c.readList))
 	node.Set(m, "bans", &c.Bans, node.List(0, MaxBans, c.readBan))
 	node.Set(m, "exceptions", &c.Exceptions, node.List(0, MaxExceptions, c.readException))
+	node.Set(m, "removed", &c.Removed, node.List(0, MaxBans+MaxLists, node.Distinct(c.readRemoved)))
 	m.Section("state", c.State.read)
 	m.Section("fetch", c.readFetch)
 	m.Section("protected", c.Protected.read)

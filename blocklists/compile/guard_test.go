@@ -81,7 +81,7 @@ func TestBounds(t *testing.T) {
 		{name: "a few of them", text: numbered(5) + strings.Repeat("a.gc.example\n", 10), guards: input.Guards{Protected: protected}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			load := func(force bool) error {
+			load := func(force ...string) error {
 				p := guarded(c.text, func(l *input.List) {
 					first, _, err := compile.Load(context.Background(), guarded(numbered(1), nil), nil, compile.Options{Now: day, Slots: new(blocklists.Slots)})
 					if err != nil {
@@ -98,12 +98,12 @@ func TestBounds(t *testing.T) {
 				}
 				return err
 			}
-			err := load(false)
+			err := load("other")
 			if !errors.Is(err, c.want) || c.want == nil && err != nil {
 				t.Errorf("%v, want %v", err, c.want)
 			}
 			bound := errors.Is(c.want, input.ErrMaxEntries) || errors.Is(c.want, input.ErrProtected)
-			if err := load(true); bound != (err != nil) {
+			if err := load("l"); bound != (err != nil) {
 				t.Errorf("by force: %v", err)
 			}
 		})

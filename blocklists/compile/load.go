@@ -21,8 +21,8 @@ type Options struct {
 	// the right one, see [blocklists.Snapshot.At].
 	Now    time.Time
 	Others []time.Time
-	// Force accepts lists that became empty or shrank.
-	Force bool
+	// Force are lists that are accepted though their guards refuse them, for example because they became empty or shrank.
+	Force input.Forced
 	// Slots numbers the bans; required.
 	Slots *blocklists.Slots
 }
@@ -45,6 +45,8 @@ type Report struct {
 	Problems []format.Problem
 	// Failed are the lists that were refused.
 	Failed []*ListError
+	// Forced are the lists that were accepted only by force.
+	Forced []input.ForcedList
 }
 
 // Load reads the policy's lists, one after the other, and makes a Snapshot.
@@ -63,8 +65,13 @@ func Load(ctx context.Context, p blocklists.Policy, prev *blocklists.Snapshot, o
 		l := &p.Lists[i]
 		c.plain = usedByException(&p, l.ID)
 		content, err := c.readList(ctx, i, l)
-		if err == nil && !o.Force {
-			err = l.Check(&content, baseline(prev, l))
+		if err == nil {
+			before := baseline(prev, l)
+			err = l.Check(&content, before)
+			if err != nil && o.Force.Has(l.ID) {
+				report.Forced = append(report.Forced, input.ForcedList{List: l.ID, Source: l.Source, Before: before.Entries, After: content.Stats.Entries, Why: err})
+				err = nil
+			}
 		}
 		report.Problems = append(report.Problems, content.Stats.Problems...)
 		if errors.As(err, new(*tooMuch)) {

@@ -63,7 +63,7 @@ func IsGuard(err error) bool {
 
 // Check holds what was read to the guards that need the whole, or that
 // compare it with before, the last good version; the zero Baseline if there is none.
-// Force, on the operator's word, passes it by.
+// A list that is [Forced] is taken all the same.
 func (l *List) Check(c *Content, before Baseline) error {
 	if err := l.Guards.check(l, c, before); err != nil {
 		return err
@@ -72,7 +72,7 @@ func (l *List) Check(c *Content, before Baseline) error {
 }
 
 func (g *Guards) check(l *List, c *Content, before Baseline) error {
-	const remedy = "if that is meant, reload with force"
+	remedy := "if that is meant, reload with force=" + l.ID
 	entries := c.Stats.Entries
 	switch {
 	case g.NotEmpty && entries == 0:
@@ -94,7 +94,7 @@ func (l *List) checkShrink(entries int, before Baseline) error {
 	if l.Unguarded || before.Entries == 0 {
 		return nil
 	}
-	const remedy = "if that is meant, reload with force, or switch the ban off in the configuration"
+	remedy := "if that is meant, reload with force=" + l.ID + ", or switch the ban off in the configuration"
 	if entries == 0 {
 		return fmt.Errorf("%s: %w (%d); %s", l.Source, ErrEmpty, before.Entries, remedy)
 	}

@@ -11,6 +11,7 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
 	"rideau/blocklists/fetch"
+	"rideau/blocklists/input"
 )
 
 // Acquisition acquires the lists of one plan. Its steps are Ensure or Fetch, which are optional; Prepare; and Commit. The caller calls Close
@@ -20,8 +21,9 @@ import (
 type Acquisition struct {
 	s       *Sources
 	plan    *Plan
-	fetched []feedKey // feeds that did not exist before this Acquisition downloaded them
-	locked  bool      // it holds files
+	fetched []feedKey         // feeds that did not exist before this Acquisition downloaded them
+	found   map[string]string // by the ID of the list, what its URL had in this Acquisition: see Visit
+	locked  bool              // it holds files
 	done    bool
 
 	missing []*List // see Missing
@@ -40,7 +42,9 @@ type refusal struct {
 }
 
 // Begin returns an Acquisition of the lists of a plan. Nothing is read yet.
-func (s *Sources) Begin(p *Plan) *Acquisition { return &Acquisition{s: s, plan: p} }
+func (s *Sources) Begin(p *Plan) *Acquisition {
+	return &Acquisition{s: s, plan: p, found: map[string]string{}}
+}
 
 // PrepareOptions go with [Acquisition.Prepare].
 type PrepareOptions struct {
@@ -51,8 +55,9 @@ type PrepareOptions struct {
 	// Now are the instants that decide which bans and exceptions are in force, see [blocklists.Snapshot.At]; the first is that of the
 	// system's clock. None: the system's clock alone.
 	Now []time.Time
-	// Force accepts what the guards refuse, such as a list that became empty. A digest or a signature that is wrong is refused all the same.
-	Force bool
+	// Force are the lists that are accepted though the guards refuse them, for example because they became empty. Of a list with a URL that
+	// is only what this Acquisition has just downloaded. A digest or a signature that is wrong is refused all the same.
+	Force input.Forced
 	// Start reads the last good copies of files and folders that cannot be used.
 	Start bool
 	// SamePolicy says that the plan makes the same policy of the same lists as the current one. If the contents of the lists are the same
@@ -81,7 +86,7 @@ func (a *Acquisition) Prepare(ctx context.Context, o PrepareOptions) (*blocklist
 		if o.SamePolicy && o.Previous != nil && t.unchanged(a.plan, o.Previous) {
 			return a.prepared(t, confirmed(o.Previous, o.Now), a.s.lastReport())
 		}
-		snap, report, err := compile.Load(ctx, t.policy, o.Previous, compile.Options{Now: o.Now[0], Others: o.Now[1:], Force: o.Force, Slots: o.Slots})
+		snap, report, err := compile.Load(ctx, t.policy, o.Previous, compile.Options{Now: o.Now[0], Others: o.Now[1:], Force: a.forced(t, o.Force), Slots: o.Slots})
 		if err == nil {
 			return a.prepared(t, snap, report)
 		}
@@ -89,6 +94,28 @@ func (a *Acquisition) Prepare(ctx context.Context, o PrepareOptions) (*blocklist
 			return nil, report, err
 		}
 	}
+}
+
+// forced returns the lists that are forced: of those with a URL only what the URL has now. Content that came before may be wrong by now.
+func (a *Acquisition) forced(t *attempt, f input.Forced) input.Forced {
+	var out input.Forced
+	for i := range a.plan.Lists {
+		if l := &a.plan.Lists[i]; f.Has(l.ID) && a.present(l, t.from[i].candidate) {
+			out = append(out, l.ID)
+		}
+	}
+	return out
+}
+
+// present reports whether the source of a list has a candidate, or the last good copy if c is nil.
+func (a *Acquisition) present(l *List, c *candidate) bool {
+	switch {
+	case l.URL == "":
+		return true
+	case c == nil:
+		return a.found[l.ID] == lastGood
+	}
+	return a.found[l.ID] == c.facts.SHA256
 }
 
 // Missing returns the lists that Prepare read as empty lists.
@@ -312,24 +339,26 @@ func Load(ctx context.Context, p *Plan, o PrepareOptions) (*blocklists.Snapshot,
 	return a.Prepare(ctx, o)
 }
 
-// Accept makes a download the last good copy of its list if a policy can be made of it. The other lists of the plan are not read.
-func (s *Sources) Accept(ctx context.Context, p *Plan, v Visit, force bool) (blocklists.ListInfo, error) {
+// Accept makes a download the last good copy of its list if a policy can be made of it. The other lists of the plan are not read. forced says
+// what was taken only by force; nil for nothing.
+func (s *Sources) Accept(ctx context.Context, p *Plan, v Visit, force input.Forced) (info blocklists.ListInfo, forced []input.ForcedList, err error) {
 	if v.Err != nil {
-		return blocklists.ListInfo{}, v.Err
+		return info, nil, v.Err
 	}
 	a := s.Begin(p.only(v.List))
+	a.note([]Visit{v})
 	defer a.Close()
 	snap, report, err := a.Prepare(ctx, PrepareOptions{Slots: new(blocklists.Slots), Force: force})
 	if err == nil {
 		a.keep() // also if an older copy was read
 	}
 	for _, e := range report.Failed {
-		return blocklists.ListInfo{}, e.Err
+		return info, nil, e.Err
 	}
 	if err != nil {
-		return blocklists.ListInfo{}, err
+		return info, nil, err
 	}
-	return snap.Lists()[0], nil
+	return snap.Lists()[0], report.Forced, nil
 }
 
 // only returns a plan of one list, with the bans and exceptions that use it.

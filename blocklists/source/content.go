@@ -83,7 +83,7 @@ func (a *Acquisition) openDownload(t *attempt, i int, st *fetch.Store, o Prepare
 	l, b, c := &a.plan.Lists[i], &t.policy.Lists[i], &t.from[i]
 	newest, why := a.s.newest(l)
 	switch {
-	case newest != nil && !aside && (o.Force || !newest.refused):
+	case newest != nil && !aside && (!newest.refused || o.Force.Has(l.ID) && a.present(l, newest)):
 		c.candidate = newest
 		b.Guards.Serial = input.Serial(newest.facts.Serial)
 		b.Open = func() (io.ReadCloser, error) { return os.Open(newest.file) }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,10 +22,12 @@ type Visit struct {
 	List   *List
 	Result string // Updated says that there is a candidate
 	Err    error
+	// found says what the URL has: the SHA-256 of the candidate, whether or not it was refused before, or else lastGood; empty for nothing.
+	found string
 }
 
-// Fetch downloads lists of a plan, some of them at the same time. again downloads what did not change, too.
-func (s *Sources) Fetch(ctx context.Context, p *Plan, lists []*List, again bool) []Visit {
+// Fetch downloads lists of a plan, some of them at the same time. Of the lists in again it also downloads what did not change.
+func (s *Sources) Fetch(ctx context.Context, p *Plan, lists []*List, again input.Forced) []Visit {
 	s.round.Lock()
 	defer s.round.Unlock()
 	out := make([]Visit, len(lists))
@@ -42,10 +45,11 @@ func (s *Sources) Fetch(ctx context.Context, p *Plan, lists []*List, again bool)
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			out[i] = Visit{l, Failed, err}
+			out[i] = Visit{List: l, Result: Failed, Err: err}
 			if err == nil {
-				out[i].Result, out[i].Err = s.download(ctx, client, st, l, again)
+				out[i].Result, out[i].Err = s.download(ctx, client, st, l, again.Has(l.ID))
 			}
+			out[i].found = s.found(&out[i])
 			s.schedule(&out[i])
 		})
 	}
@@ -53,13 +57,38 @@ func (s *Sources) Fetch(ctx context.Context, p *Plan, lists []*List, again bool)
 	return out
 }
 
-// Fetch downloads the lists of the plan that have a URL, see [Sources.Fetch].
-func (a *Acquisition) Fetch(ctx context.Context, again bool) []Visit {
-	return a.fetch(ctx, a.plan.Remote(), again)
+// lastGood is what a URL has that has the last good copy.
+const lastGood = "the last good copy"
+
+// found returns what a download has found at its URL, for Visit. No other download runs meanwhile.
+func (s *Sources) found(v *Visit) string {
+	var still *StillRefused
+	if v.Err != nil && !errors.As(v.Err, &still) {
+		return ""
+	}
+	if newest, _ := s.newest(v.List); newest != nil {
+		return newest.facts.SHA256
+	}
+	return lastGood
+}
+
+// Fetch downloads those of the plan's lists with a URL that are wanted, see [Sources.Fetch].
+func (a *Acquisition) Fetch(ctx context.Context, wanted func(*List) bool, again input.Forced) []Visit {
+	return a.fetch(ctx, slices.DeleteFunc(a.plan.Remote(), func(l *List) bool { return !wanted(l) }), again)
+}
+
+// note stores what downloads have found, for Prepare.
+func (a *Acquisition) note(visits []Visit) {
+	for i := range visits {
+		a.found[visits[i].List.ID] = visits[i].found
+	}
 }
 
 // fetch downloads lists, and notes which of them have no feed yet.
-func (a *Acquisition) fetch(ctx context.Context, lists []*List, again bool) []Visit {
+func (a *Acquisition) fetch(ctx context.Context, lists []*List, again input.Forced) []Visit {
+	if len(lists) == 0 {
+		return nil // and wait for no other downloads
+	}
 	a.s.mu.Lock()
 	for _, l := range lists {
 		if k := l.feed(); a.s.feeds[k] == nil {
@@ -67,7 +96,9 @@ func (a *Acquisition) fetch(ctx context.Context, lists []*List, again bool) []Vi
 		}
 	}
 	a.s.mu.Unlock()
-	return a.s.Fetch(ctx, a.plan, lists, again)
+	visits := a.s.Fetch(ctx, a.plan, lists, again)
+	a.note(visits)
+	return visits
 }
 
 // Ensure downloads the lists without which no policy can be made: those of which there is neither a good copy nor a download. It tries
@@ -91,7 +122,7 @@ func (a *Acquisition) Ensure(ctx context.Context, patience time.Duration) error 
 		if patience > 0 {
 			round, cancel = context.WithDeadline(ctx, end)
 		}
-		visits := a.fetch(round, lists, false)
+		visits := a.fetch(round, lists, nil)
 		cancel()
 		if lists = a.absent(); len(lists) == 0 {
 			return nil

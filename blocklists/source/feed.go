@@ -34,7 +34,7 @@ type feed struct {
 type candidate struct {
 	file    string
 	facts   fetch.Facts
-	refused bool  // it is used by force only
+	refused bool  // it is used only if it is forced when its URL still has it
 	why     error // why it was refused
 }
 

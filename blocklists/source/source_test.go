@@ -32,7 +32,7 @@ type fixture struct {
 	log   bytes.Buffer
 	web   *httptest.Server
 	mu    sync.Mutex // guards text
-	text  string
+	text  string     // empty: the server answers 404
 	s     *source.Sources
 	slots blocklists.Slots
 	snap  *blocklists.Snapshot
@@ -44,6 +44,10 @@ func newFixture(t *testing.T) *fixture {
 	f.web = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		if f.text == "" {
+			http.NotFound(w, r)
+			return
+		}
 		io.WriteString(w, f.text)
 	}))
 	t.Cleanup(f.web.Close)
@@ -218,7 +222,7 @@ func TestRefusedCandidate(t *testing.T) {
 	p := f.plan(f.web.URL)
 	f.commit(p, source.PrepareOptions{})
 	f.publish("one.example\ntwo.example\nthree.example\n")
-	if v := f.s.Fetch(t.Context(), p, p.Remote(), false); v[0].Err != nil || v[0].Result != source.Updated || !f.s.Pending() {
+	if v := f.s.Fetch(t.Context(), p, p.Remote(), nil); v[0].Err != nil || v[0].Result != source.Updated || !f.s.Pending() {
 		t.Fatalf("%+v", v)
 	}
 	strict := f.plan(f.web.URL)
@@ -250,10 +254,28 @@ func TestRefusedCandidate(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.commit(strict, source.PrepareOptions{})
-	f.commit(p, source.PrepareOptions{Force: true})
-	if f.snap.Lists()[1].Entries != 3 {
-		t.Errorf("by force: %d entries", f.snap.Lists()[1].Entries)
+	// Force takes only what the URL has: after a download that failed, or without one, nothing.
+	f.commit(p, source.PrepareOptions{Force: input.Forced{"all"}})
+	if f.snap.Lists()[1].Entries != 2 {
+		t.Errorf("by force, without a download: %d entries", f.snap.Lists()[1].Entries)
 	}
+	forced := func(text string, entries int) {
+		t.Helper()
+		f.publish(text)
+		a := f.s.Begin(p)
+		a.Fetch(t.Context(), func(*source.List) bool { return true }, input.Forced{"feed-0"})
+		snap, _, err := a.Prepare(t.Context(), source.PrepareOptions{Previous: f.snap, Slots: &f.slots, Force: input.Forced{"feed-0"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Commit()
+		f.snap = snap
+		if got := snap.Lists()[1].Entries; got != entries {
+			t.Errorf("by force, %q: %d entries, want %d", text, got, entries)
+		}
+	}
+	forced("", 2)
+	forced("one.example\ntwo.example\nthree.example\n", 3)
 	if st := f.s.Status(); st[0].Fetches[source.Updated] != 2 || st[0].LastGood != "" {
 		t.Errorf("%+v", st)
 	}

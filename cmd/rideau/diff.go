@@ -24,7 +24,7 @@ func diff(c *call) int {
 		if err != nil {
 			return c.fail(err)
 		}
-		if sides[i].Snapshot, _, err = setup.LoadPolicy(c.ctx, cfg, nil, false, setup.ReadClock(cfg).Instants); err != nil {
+		if sides[i].Snapshot, _, err = setup.LoadPolicy(c.ctx, cfg, nil, nil, setup.ReadClock(cfg).Instants); err != nil {
 			return c.fail(fmt.Errorf("%s: %w", setup.Name(cfg), err))
 		}
 	}

@@ -57,7 +57,7 @@ func printEgress(c *call) int {
 	}
 	p.Console = c.bool("kaspersky-console")
 	if c.bool("banned-networks") {
-		snap, _, err := setup.LoadPolicy(c.ctx, cfg, nil, false, setup.ReadClock(cfg).Instants)
+		snap, _, err := setup.LoadPolicy(c.ctx, cfg, nil, nil, setup.ReadClock(cfg).Instants)
 		if err != nil {
 			return c.fail(err)
 		}

@@ -43,7 +43,7 @@ func explain(c *call) int {
 		return c.fail(err)
 	}
 	now := setup.ReadClock(cfg)
-	snap, _, err := setup.LoadPolicy(c.ctx, cfg, nil, false, now.Instants)
+	snap, _, err := setup.LoadPolicy(c.ctx, cfg, nil, nil, now.Instants)
 	if err != nil {
 		return c.fail(err)
 	}

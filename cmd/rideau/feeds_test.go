@@ -185,7 +185,20 @@ func TestFeed(t *testing.T) {
 	if code, _ := p.reload("?fetch=true"); code != http.StatusUnprocessableEntity {
 		t.Errorf("shrunk: %d", code)
 	}
-	if code, r := p.reload("?force=true"); code != http.StatusOK || !r.Changed {
+	// Force takes what the URL has now, and nothing that was refused before.
+	pub.breaks(http.NotFound)
+	for _, q := range []string{"?force=feed", "?force=feed&fetch=true", "?force=all"} {
+		if code, r := p.reload(q); code != http.StatusUnprocessableEntity || r.Changed || len(r.Forced) != 0 || len(r.Problems) == 0 {
+			t.Errorf("%s after a 404: %d %+v", q, code, r)
+		}
+		is("third.example", blocked)
+	}
+	pub.publish(`"4"`, "one.example\n")
+	if code, r := p.reload("?force=list"); code != http.StatusOK || r.Changed || len(r.Forced) != 0 {
+		t.Errorf("force for another list: %d %+v", code, r)
+	}
+	is("third.example", blocked)
+	if code, r := p.reload("?force=feed"); code != http.StatusOK || !r.Changed || fmt.Sprint(r.Forced) != "[{feed list 4 1}]" {
 		t.Errorf("by force: %d %+v", code, r)
 	}
 	is("third.example", passed)
@@ -238,6 +251,23 @@ func TestFeedWithoutCopy(t *testing.T) {
 	code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml")
 	if code != exitOK || !regexp.MustCompile(`(?m)^list feed: updated, 3 entries, sha256 [0-9a-f]{64}, from `+pub.URL).MatchString(out) {
 		t.Fatalf("fetch: %d %s", code, out)
+	}
+	// What a guard refuses is taken only for a list that is forced.
+	pub.publish("", "one.example\n")
+	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml"); code != exitFailure || !strings.Contains(out, "reload with force=feed") {
+		t.Errorf("fetch: %d %s", code, out)
+	}
+	for _, wrong := range []string{"--force=list", "--force=true", "--force="} {
+		if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml", wrong); code != exitUsage || !strings.Contains(out, "--force=all") {
+			t.Errorf("fetch %s: %d %s", wrong, code, out)
+		}
+	}
+	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml", "--force=feed"); code != exitOK || !strings.Contains(out, "list feed: forced: 1 entries now, 3 before") {
+		t.Errorf("fetch: %d %s", code, out)
+	}
+	pub.publish("", feedText)
+	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml"); code != exitOK {
+		t.Errorf("fetch: %d %s", code, out)
 	}
 	pub.breaks(http.NotFound)
 	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml"); code != exitFailure || !strings.Contains(out, "404") {
@@ -348,7 +378,7 @@ func TestSignedFeed(t *testing.T) {
 	publish(feedText, feedText, 7)
 	p = start(t, w.dir)
 	fetchAgain("serial back after a restart", 422, "older version")
-	if code, r := p.reload("?fetch=true&force=true"); code != 200 {
+	if code, r := p.reload("?fetch=true&force=feed"); code != 200 {
 		t.Errorf("by force: %d %+v", code, r)
 	}
 }
@@ -360,7 +390,7 @@ func TestPinnedFeed(t *testing.T) {
 	pub := newPublisher(w)
 	pub.publish("", feedText)
 	w.remote(pub.URL+"/list.txt", ", sha256: "+strings.Repeat("ab", 32))
-	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml", "--force"); code != exitFailure || !strings.Contains(out, "correct sha256") {
+	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml", "--force=feed"); code != exitFailure || !strings.Contains(out, "correct sha256") {
 		t.Errorf("%d %s", code, out)
 	}
 }

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"rideau/blocklists/source"
+	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/reason"
 	"rideau/cmd/rideau/internal/setup"
+	"rideau/config"
 )
 
 const fetchHelp = `Downloads every list that has a url into the state folder, once, and reads it as a start
@@ -32,14 +36,39 @@ func fetchLists(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
+	force, err := forcedLists(c, cfg)
+	if err != nil {
+		fmt.Fprintf(c.stderr, "rideau fetch: %v\n", err)
+		return exitUsage
+	}
 	code := exitOK
-	for _, v := range s.Fetch(c.ctx, plan, plan.Remote(), c.bool("force")) {
-		info, err := s.Accept(c.ctx, plan, v, c.bool("force"))
+	for _, v := range s.Fetch(c.ctx, plan, plan.Remote(), force) {
+		info, forced, err := s.Accept(c.ctx, plan, v, force)
 		if err != nil {
 			code = c.fail(fmt.Errorf("list %s: %s: %s", v.List.ID, v.List.Source, strings.TrimPrefix(err.Error(), v.List.Source+": ")))
 			continue
 		}
 		fmt.Fprintf(c.stdout, "list %s: %s, %d entries, sha256 %x, from %s\n", info.ID, v.Result, info.Entries, info.SHA256, info.Source)
+		for _, f := range changes.ForcedLists(forced) {
+			fmt.Fprintln(c.stdout, f)
+		}
 	}
 	return code
+}
+
+// forcedLists returns the lists that are accepted though guards refuse them.
+func forcedLists(c *call, cfg *config.Config) ([]string, error) {
+	ids, _ := c.GetStringArray("force")
+	if c.Changed("force") && len(ids) == 0 { // one empty value is none to pflag
+		ids = []string{""}
+	}
+	for _, id := range ids {
+		switch {
+		case id == "" || id == "true" || id == "false":
+			return nil, errors.New("--force needs the id of a list; write --force=ID, once for each, or --force=all for all")
+		case id != "all" && !slices.ContainsFunc(cfg.Lists, func(l config.List) bool { return l.ID == id && l.URL != "" }):
+			return nil, fmt.Errorf("--force=%s: no list with a url has this id; write the id of one, or --force=all", id)
+		}
+	}
+	return ids, nil
 }

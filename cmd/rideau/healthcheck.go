@@ -53,7 +53,7 @@ func healthcheck(c *call) int {
 	if resp.StatusCode != http.StatusOK {
 		return c.fail(fmt.Errorf("not healthy (%d): %s", resp.StatusCode, strings.Join(reasons, "; ")))
 	}
-	fmt.Fprintln(c.stdout, strings.Join(reasons, "; "))
+	fmt.Fprintln(c.stdout, strings.Join(reasons, "\n"))
 	return exitOK
 }
 

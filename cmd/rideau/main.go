@@ -180,7 +180,7 @@ func defineFlags(c *call, name string) {
 		c.Bool("all", false, "print all names, not only the first")
 		c.Int("examples", 10, "how many names to print of each kind")
 	case "fetch":
-		c.Bool("force", false, "accept versions that are empty, shrank or grew too much, or are older")
+		c.StringArray("force", nil, "accept a version of this `list` that is empty, shrank or grew too much, or is older; may be given again; all is for all")
 	case "config":
 		c.Bool("example", false, "print the example that explains every key")
 		c.String("pack", "", "print the ban pack of this `name`: "+strings.Join(pack.Names(), ", "))

@@ -350,9 +350,9 @@ func TestRefusedReloads(t *testing.T) {
 		{"a list with a line that is no name", func() { w.write("list.txt", good+"plain.example/path\n") },
 			"list.txt", 5, "unusable", "write the host name alone"},
 		{"an emptied list", func() { w.write("list.txt", "# nothing\n") },
-			"list.txt", 0, "no entries", "reload with force"},
+			"list.txt", 0, "no entries", "reload with force=list"},
 		{"a list cut off", func() { w.write("list.txt", "banned.example\n") },
-			"list.txt", 0, "1 entries, 4 before", "reload with force"},
+			"list.txt", 0, "1 entries, 4 before", "reload with force=list"},
 		{"a list that is gone", func() { os.Remove(w.path("list.txt")) },
 			"list.txt", 0, "no such file", "put the list there"},
 		{"a list that is a directory", func() { os.Mkdir(w.path("list.txt"), 0o777) },
@@ -426,14 +426,19 @@ func TestRefusedReloads(t *testing.T) {
 
 	// Force accepts what the guards refuse, but not what cannot be read.
 	w.write("list.txt", "# nothing\n")
-	if code, r := p.reload("?force=true"); code != http.StatusOK || !r.Changed {
+	for _, q := range []string{"?force=ban", "?force=other"} {
+		if code, r := p.reload(q); code != http.StatusUnprocessableEntity {
+			t.Errorf("%s: %d %+v", q, code, r)
+		}
+	}
+	if code, r := p.reload("?force=list"); code != http.StatusOK || !r.Changed || fmt.Sprint(r.Forced) != "[{list list 4 0}]" {
 		t.Errorf("force: %d %+v", code, r)
 	}
 	if got := outcome(p.ask("udp", "banned.example", dns.TypeA)); got != passed {
 		t.Errorf("after force: %s", got)
 	}
 	w.write("list.txt", "<html>\n")
-	if code, r := p.reload("?force=true"); code != http.StatusUnprocessableEntity {
+	if code, r := p.reload("?force=all"); code != http.StatusUnprocessableEntity {
 		t.Errorf("force with a web page: %d %+v", code, r)
 	}
 }

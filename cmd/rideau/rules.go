@@ -31,7 +31,7 @@ func rules(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	snap, _, err := setup.LoadPolicy(c.ctx, cfg, nil, false, setup.ReadClock(cfg).Instants)
+	snap, _, err := setup.LoadPolicy(c.ctx, cfg, nil, nil, setup.ReadClock(cfg).Instants)
 	if err != nil {
 		return c.fail(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"rideau/blocklists"
+	"rideau/blocklists/enforced"
 	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/text"
@@ -80,6 +81,9 @@ func banner(w io.Writer, version string, f server.Facts) {
 			state += ", " + b.Ban.Action.String()
 		}
 		fmt.Fprintf(w, "  ban        %s: %d names, %s\n", b.Ban.ID, b.Names, state)
+	}
+	if !enforced.Any(f.Policy) {
+		fmt.Fprintf(w, "  ban        %s\n", enforced.None)
 	}
 	ups := "none"
 	if len(f.Upstreams) > 0 {

@@ -288,6 +288,10 @@ type reply struct {
 		List, File, Message, Remedy string
 		Line                        int
 	}
+	Forced []struct {
+		ID, Kind      string
+		Before, After int
+	}
 	Restart []string
 }
 

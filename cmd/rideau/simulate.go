@@ -115,7 +115,7 @@ func loaded(c *call, path string) (reason.Policy, error) {
 	if err != nil {
 		return reason.Policy{}, err
 	}
-	snap, _, err := setup.LoadPolicy(c.ctx, cfg, nil, false, setup.ReadClock(cfg).Instants)
+	snap, _, err := setup.LoadPolicy(c.ctx, cfg, nil, nil, setup.ReadClock(cfg).Instants)
 	if err != nil {
 		return reason.Policy{}, fmt.Errorf("%s: %w", setup.Name(cfg), err)
 	}

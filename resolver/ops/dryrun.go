@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"rideau/blocklists/input"
 )
 
 // DryRun is the result of a dry run: what a reload would change.
@@ -18,6 +20,8 @@ type DryRun struct {
 	// text. Both are nil if the reload would be refused.
 	Diff  any
 	Write func(io.Writer)
+	// Forced are the lists and bans that force would let through.
+	Forced []Forced
 	// Problems are the reasons of an error, or else what would be skipped.
 	Problems []Problem
 }
@@ -29,12 +33,13 @@ type dryRunReply struct {
 	Error    string    `json:"error,omitempty"`
 	Changed  bool      `json:"changed"`
 	Diff     any       `json:"diff,omitempty"`
+	Forced   []Forced  `json:"forced,omitempty"`
 	Problems []Problem `json:"problems"`
 }
 
 // dryRun replies with what a reload would change. The statuses are those of a
 // reload.
-func (s *Server) dryRun(w http.ResponseWriter, r *http.Request, force bool) {
+func (s *Server) dryRun(w http.ResponseWriter, r *http.Request, force input.Forced) {
 	if s.o.DryRun == nil {
 		refuse(w, r, http.StatusBadRequest, "this server has no dry run")
 		return
@@ -49,7 +54,7 @@ func (s *Server) dryRun(w http.ResponseWriter, r *http.Request, force bool) {
 	case err != nil:
 		status = http.StatusUnprocessableEntity
 	}
-	reply := dryRunReply{OK: err == nil, DryRun: true, Changed: d.Changed, Diff: d.Diff, Problems: append([]Problem{}, d.Problems...)}
+	reply := dryRunReply{OK: err == nil, DryRun: true, Changed: d.Changed, Diff: d.Diff, Forced: d.Forced, Problems: append([]Problem{}, d.Problems...)}
 	if err != nil {
 		reply.Error = oneLine(err.Error())
 	}
@@ -65,6 +70,9 @@ func (s *Server) dryRun(w http.ResponseWriter, r *http.Request, force bool) {
 		var b bytes.Buffer
 		d.Write(&b)
 		lines = append(lines, strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")...)
+	}
+	for _, f := range d.Forced {
+		lines = append(lines, f.String())
 	}
 	for _, p := range d.Problems {
 		lines = append(lines, p.String())

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"rideau/blocklists/enforced"
 	"rideau/resolver/ops/metrics"
 )
 
@@ -52,6 +53,9 @@ func (s *Server) notes() []string {
 		if why := s.o.Sources.Distrusted(); why != "" {
 			out = append(out, oneLine("the clock is distrusted, and no ban ends by it: "+why))
 		}
+	}
+	if snap := s.o.Sources.Snapshot(); snap != nil && !enforced.Any(snap) {
+		out = append(out, enforced.None)
 	}
 	for _, l := range s.lastGood() {
 		out = append(out, oneLine(fmt.Sprintf("the last good copy of list %s serves: %s", l.List, l.LastGood)))

@@ -58,7 +58,8 @@ func TestReloadFetches(t *testing.T) {
 		"no":              {query: "", status: 200, text: "reloaded", order: "reload "},
 		"not":             {query: "?fetch=false", status: 200, text: "reloaded", order: "reload "},
 		"yes":             {query: "?fetch=true", status: 200, text: "reloaded", order: "fetch(false) reload "},
-		"by force":        {query: "?fetch&force", status: 200, text: "reloaded", order: "fetch(true) reload "},
+		"by force":        {query: "?fetch&force=feed", status: 200, text: "reloaded", order: "fetch(true) reload "},
+		"forced and gone": {query: "?force=feed", fails: []ops.Problem{failure}, status: 422, text: "some lists could not be fetched", order: "reload "},
 		"one fails":       {query: "?fetch=true", fails: []ops.Problem{failure}, status: 422, text: "some lists could not be fetched", order: "fetch(false) reload "},
 		"one is refused":  {query: "?fetch=true", refused: []string{"feed"}, status: 422, text: "some lists could not be fetched", order: "fetch(false) reload "},
 		"refused unasked": {query: "", refused: []string{"feed"}, status: 200, text: "reloaded", order: "reload "},
@@ -68,7 +69,7 @@ func TestReloadFetches(t *testing.T) {
 			o, order := healthy(t), ""
 			o.Reload = func(_ context.Context, r ops.ReloadOptions) (ops.ReloadResult, error) {
 				if r.Fetch {
-					order += map[bool]string{true: "fetch(true) ", false: "fetch(false) "}[r.Force]
+					order += map[bool]string{true: "fetch(true) ", false: "fetch(false) "}[r.Force.Has("feed")]
 				}
 				order += "reload "
 				return ops.ReloadResult{Policy: o.Sources.Policy(), Refused: c.refused, Unfetched: c.fails}, c.err

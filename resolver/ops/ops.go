@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"rideau/blocklists/input"
 	"rideau/resolver/ops/metrics"
 )
 
@@ -43,7 +44,7 @@ type Options struct {
 	Reload func(ctx context.Context, o ReloadOptions) (ReloadResult, error)
 	// DryRun reports what Reload would change, and changes nothing; nil if
 	// there is no such function.
-	DryRun func(ctx context.Context, force bool) (DryRun, error)
+	DryRun func(ctx context.Context, force input.Forced) (DryRun, error)
 	// Flush removes cached answers, and returns how many; its error wraps
 	// ErrName if the name is invalid. If it is nil, there is no such endpoint.
 	Flush func(Flush) (entries int, err error)

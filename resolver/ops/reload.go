@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -101,9 +103,10 @@ func listProblem(e *compile.ListError) Problem {
 
 // ReloadOptions say how to reload.
 type ReloadOptions struct {
-	// Force accepts what guards against mistakes refuse, such as lists that became empty or shrank.
-	Force bool
-	// Fetch downloads all lists with a URL first; with Force those that did not change, too.
+	// Force are the ids of lists and bans that are accepted though guards against mistakes refuse them, such as lists that became empty or
+	// shrank, and bans that are gone. Of a list with a URL that is what its URL has now: it is downloaded first.
+	Force input.Forced
+	// Fetch downloads all lists with a URL first.
 	Fetch bool
 }
 
@@ -121,6 +124,8 @@ type ReloadResult struct {
 	// Refused are the lists whose new version was refused, so that the old one
 	// stays in use.
 	Refused []string
+	// Forced are the lists and bans that Force let through.
+	Forced []Forced
 	// Restart are the changed configuration keys that apply from the next
 	// start.
 	Restart []string
@@ -135,6 +140,7 @@ type reloadReply struct {
 	Bans       []Ban     `json:"bans"`
 	Lists      []List    `json:"lists"`
 	Problems   []Problem `json:"problems"`
+	Forced     []Forced  `json:"forced,omitempty"`
 	Restart    []string  `json:"restart"`
 }
 
@@ -164,7 +170,7 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	}
 	result, err := s.o.Reload(r.Context(), ReloadOptions{Force: q.force, Fetch: q.fetch})
 	result.Problems = append(result.Unfetched, result.Problems...)
-	if q.fetch && err == nil && len(result.Unfetched)+len(result.Refused) > 0 {
+	if (q.fetch || len(q.force) > 0) && err == nil && len(result.Unfetched)+len(result.Refused) > 0 {
 		err = errUnfetched
 	}
 	// The reload may have taken longer than the write timeout, so the deadline
@@ -192,20 +198,30 @@ const errUnfinished = "the reload was cancelled and nothing changed; try again"
 var errUnfetched = errors.New("some lists could not be fetched, or were refused; their old versions go on serving")
 
 // reloadParameters are the parameters of a reload request.
-type reloadParameters struct{ force, fetch, dryRun bool }
+type reloadParameters struct {
+	force         input.Forced
+	fetch, dryRun bool
+}
 
-// parameters parses the parameters of a reload request; one without a value is
-// true.
+// parameters parses the parameters of a reload request. Of those that are not
+// force, one without a value is true.
 func parameters(r *http.Request) (q reloadParameters, err error) {
-	known := map[string]*bool{"force": &q.force, "fetch": &q.fetch, "dry-run": &q.dryRun}
+	known := map[string]*bool{"fetch": &q.fetch, "dry-run": &q.dryRun}
 	query, err := queryOf(r)
 	if err != nil {
 		return q, err
 	}
-	for k, values := range query {
+	for _, k := range slices.Sorted(maps.Keys(query)) {
+		values := query[k]
+		if k == "force" {
+			if q.force, err = forcedIDs(values); err != nil {
+				return q, err
+			}
+			continue
+		}
 		p := known[k]
 		if p == nil {
-			return q, fmt.Errorf("unknown parameter %q; the parameters are force=true, fetch=true and dry-run=true", k)
+			return q, fmt.Errorf("unknown parameter %q; the parameters are force=ID, fetch=true and dry-run=true", k)
 		}
 		v := values[len(values)-1]
 		if v == "" {
@@ -234,7 +250,7 @@ func queryOf(r *http.Request) (url.Values, error) {
 
 func (res *ReloadResult) reply(err error) reloadReply {
 	out := reloadReply{OK: err == nil, Changed: res.Changed, Bans: bansOf(res.Policy), Lists: listsOf(res.Policy),
-		Problems: append([]Problem{}, res.Problems...), Restart: append([]string{}, res.Restart...)}
+		Problems: append([]Problem{}, res.Problems...), Forced: res.Forced, Restart: append([]string{}, res.Restart...)}
 	if err != nil {
 		out.Error = oneLine(err.Error())
 	}
@@ -250,12 +266,16 @@ func (res *ReloadResult) lines(err error) []string {
 	for _, p := range res.Problems {
 		out = append(out, p.String())
 	}
+	var forced []string
+	for _, f := range res.Forced {
+		forced = append(forced, f.String())
+	}
 	if err != nil {
 		if len(out) == 0 {
 			out = strings.Split(strings.TrimSpace(err.Error()), "\n")
 		}
 		if errors.Is(err, errUnfetched) {
-			return append([]string{err.Error()}, out...)
+			return append(append([]string{err.Error()}, forced...), out...)
 		}
 		return append([]string{"not reloaded; the old policy goes on serving"}, out...)
 	}
@@ -267,7 +287,7 @@ func (res *ReloadResult) lines(err error) []string {
 	if res.Policy != nil {
 		what += fmt.Sprintf(" (generation %d)", res.Policy.Generation())
 	}
-	head = append(head, what)
+	head = append(append(head, what), forced...)
 	for _, b := range bansOf(res.Policy) {
 		state := "in force"
 		if !b.Active {

@@ -104,18 +104,24 @@ func TestReloadAccess(t *testing.T) {
 	}
 }
 
+// TestReloadForce: force is for lists and bans that the request names.
 func TestReloadForce(t *testing.T) {
+	const needsID = "force needs the id of a list or a ban; send force=ID, once for each, or force=all for all"
 	for query, want := range map[string]string{
-		"":                         "force=false",
-		"?force=true":              "force=true",
-		"?force=1":                 "force=true",
-		"?force":                   "force=true",
-		"?force=false":             "force=false",
+		"":                         "force=[]",
+		"?force=true":              needsID,
+		"?force=TRUE":              needsID,
+		"?force":                   needsID,
+		"?force=false":             needsID,
+		"?force=feed&force=":       needsID,
+		"?force=feed":              "force=[feed]",
+		"?force=feed&force=chat":   "force=[feed chat]",
+		"?force=all":               "force=[all]",
 		"?dry-run=true;force=true": "the parameters cannot be read (invalid semicolon separator in query); write them after a ?, with & between them",
 		"?dry-run=%zz":             `the parameters cannot be read (invalid URL escape "%zz"); write them after a ?, with & between them`,
-		"?force=yes":               `force="yes" is neither true nor false; use force=true or force=false`,
-		"?forced=true":             `unknown parameter "forced"; the parameters are force=true, fetch=true and dry-run=true`,
-		"?force=true&dry_run=on":   `unknown parameter "dry_run"; the parameters are force=true, fetch=true and dry-run=true`,
+		"?fetch=yes":               `fetch="yes" is neither true nor false; use fetch=true or fetch=false`,
+		"?forced=true":             `unknown parameter "forced"; the parameters are force=ID, fetch=true and dry-run=true`,
+		"?force=true&dry_run=on":   `unknown parameter "dry_run"; the parameters are force=ID, fetch=true and dry-run=true`,
 	} {
 		o := healthy(t)
 		got := ""

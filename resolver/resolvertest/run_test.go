@@ -247,7 +247,10 @@ func (r *run) exchanger(p *policy, names []string) (upstream.Upstream, error) {
 // load makes the State of a policy, as the server does at the start and on reload.
 // On error nothing has changed.
 func (r *run) load(p *policy, force bool) (*resolver.State, error) {
-	opt := compile.Options{Now: r.clock.Now(), Force: force, Slots: &r.slots}
+	opt := compile.Options{Now: r.clock.Now(), Slots: &r.slots}
+	if force {
+		opt.Force = []string{"all"}
+	}
 	snapshot, _, err := compile.Load(context.Background(), p.Policy, r.snapshot, opt)
 	if err != nil {
 		return nil, err

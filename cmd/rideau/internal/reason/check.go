@@ -9,6 +9,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
+	"rideau/blocklists/enforced"
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
@@ -189,6 +190,9 @@ func (r *CheckReport) checkLists(ctx context.Context, cfg *config.Config, o Chec
 		r.Lists = append(r.Lists, lr)
 	}
 	r.Bans = banReports(snap)
+	if !enforced.Any(snap) && !slices.ContainsFunc(cfg.Warnings, func(w config.Problem) bool { return w.Message == enforced.None }) {
+		r.add(severityWarning, cfg.File, 0, enforced.None, "see the dates, modes and groups of the bans")
+	}
 }
 
 // acquire begins to acquire the lists. The caller calls done at the end.
@@ -212,7 +216,7 @@ func (r *CheckReport) acquire(ctx context.Context, cfg *config.Config, o CheckOp
 		return local()
 	}
 	a = source.New(source.Options{ReadOnly: true, Temp: temp}).Begin(plan)
-	for _, v := range a.Fetch(ctx, false) {
+	for _, v := range a.Fetch(ctx, func(*source.List) bool { return true }, nil) {
 		if v.Err != nil {
 			r.add(severityError, v.List.Source, 0, "list "+v.List.ID+": "+v.Err.Error(), "")
 		}

@@ -25,7 +25,7 @@ func load(t *testing.T, text string) reason.Policy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	snap, _, err := setup.LoadPolicy(t.Context(), cfg, nil, false, nil)
+	snap, _, err := setup.LoadPolicy(t.Context(), cfg, nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/enforced"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 )
@@ -75,6 +76,7 @@ func (s *Server) changeByDate() {
 			s.arm(snap) // only its next change is another one
 			return
 		}
+		s.warnOpen(enforced.Any(state.Policy()), snap)
 		for _, b := range snap.Bans() {
 			s.log.Info("bans changed by date", "ban", b.Ban.ID, "in_force", b.Active)
 		}

@@ -7,14 +7,17 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/compare"
 	"rideau/blocklists/compile"
+	"rideau/blocklists/input"
+	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/text"
+	"rideau/config"
 	"rideau/resolver/ops"
 )
 
 // dryRun reads the configuration and the lists as a reload does, and returns what a
 // reload would change. It changes nothing, and does not wait for a reload.
-func (s *Server) dryRun(ctx context.Context, force bool) (ops.DryRun, error) {
+func (s *Server) dryRun(ctx context.Context, force input.Forced) (ops.DryRun, error) {
 	var out ops.DryRun
 	cfg, err := setup.Load(s.path)
 	if err != nil {
@@ -22,6 +25,9 @@ func (s *Server) dryRun(ctx context.Context, force bool) (ops.DryRun, error) {
 		return out, err
 	}
 	old := s.resolver.State().Policy()
+	if out.Problems = changes.Unknown(force, cfg, old.Policy()); len(out.Problems) > 0 {
+		return out, errUnknown
+	}
 	var snap *blocklists.Snapshot
 	var report compile.Report
 	var r *compare.Report
@@ -31,11 +37,18 @@ func (s *Server) dryRun(ctx context.Context, force bool) (ops.DryRun, error) {
 			r, err = compare.Compare(ctx, compare.Side{Snapshot: old, Serving: true}, compare.Side{Snapshot: snap}, compare.Options{Examples: 10})
 		}
 	})
+	var kept config.Problems
+	if err == nil {
+		if kept, out.Forced = changes.Kept(old, snap, cfg, force, s.now()); len(kept) > 0 {
+			err = kept
+		}
+		out.Forced = append(changes.ForcedLists(report.Forced), out.Forced...)
+	}
 	out.Problems = problems(err, report)
-	if err != nil {
+	if err != nil && kept == nil {
 		return out, err
 	}
 	out.Changed, out.Diff = r.Different(), r
 	out.Write = func(w io.Writer) { text.WriteComparison(w, r) }
-	return out, nil
+	return out, err
 }

@@ -4,7 +4,9 @@ import (
 	"io"
 	"log/slog"
 
+	"rideau/blocklists"
 	"rideau/blocklists/compile"
+	"rideau/blocklists/enforced"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 )
@@ -32,5 +34,15 @@ func (s *Server) warn(cfg *config.Config, plan setup.UpstreamPlan, report compil
 	}
 	for _, p := range report.Problems {
 		s.log.Warn("line skipped", "file", p.File, "line", p.Line, "text", p.Text, "reason", p.Reason, "remedy", p.Remedy)
+	}
+}
+
+// warnOpen logs that no ban is enforced any more, or that one is again. was says whether one was until now.
+func (s *Server) warnOpen(was bool, now *blocklists.Snapshot) {
+	switch is := enforced.Any(now); {
+	case was && !is:
+		s.log.Warn(enforced.None)
+	case !was && is:
+		s.log.Info("bans are enforced again")
 	}
 }

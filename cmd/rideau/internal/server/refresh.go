@@ -18,7 +18,7 @@ func (s *Server) refresh(ctx context.Context) {
 		if len(due) > 0 {
 			cfg, ups := s.current()
 			if plan, err := setup.PlanUpstreams(cfg, ups.System); err == nil {
-				s.sources.Fetch(ctx, s.listPlan(cfg, plan), due, false)
+				s.sources.Fetch(ctx, s.listPlan(cfg, plan), due, nil)
 				if s.sources.Pending() && ctx.Err() == nil {
 					s.reloadAndLog(ctx, "a list has a new version")
 				}
@@ -34,12 +34,13 @@ func (s *Server) refresh(ctx context.Context) {
 	}
 }
 
-// fetch downloads every list with a URL, because somebody asked for it, and notes what failed. With force it downloads what did not change,
-// too, and a version that was refused before is no failure.
-func (c *change) fetch(ctx context.Context, force bool) {
-	for _, v := range c.lists.Fetch(ctx, force) {
+// fetch downloads lists with a URL, because somebody asked for it, and notes what failed: those that are forced, whether or not they have
+// changed, or all. A version that was refused before is no failure if it is forced.
+func (c *change) fetch(ctx context.Context, o ops.ReloadOptions) {
+	wanted := func(l *source.List) bool { return o.Fetch || o.Force.Has(l.ID) }
+	for _, v := range c.lists.Fetch(ctx, wanted, o.Force) {
 		var still *source.StillRefused
-		if v.Err == nil || force && errors.As(v.Err, &still) {
+		if v.Err == nil || o.Force.Has(v.List.ID) && errors.As(v.Err, &still) {
 			continue
 		}
 		message, remedy := v.Err.Error(), ""

@@ -12,8 +12,10 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
+	"rideau/blocklists/enforced"
 	"rideau/blocklists/format"
 	"rideau/blocklists/source"
+	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 	"rideau/resolver"
@@ -38,6 +40,8 @@ type change struct {
 	// options has Force and Start; makePolicy adds the rest.
 	options   source.PrepareOptions
 	unfetched []ops.Problem // downloads that were asked for and failed
+	unknown   []ops.Problem // ids that were forced and that nothing has
+	forced    []ops.Forced  // bans that were let through
 
 	readLists bool // makePolicy was called, and report is about its lists
 	report    compile.Report
@@ -65,12 +69,13 @@ func (s *Server) reload(ctx context.Context, o ops.ReloadOptions) (ops.ReloadRes
 	var result ops.ReloadResult
 	if err == nil {
 		result = s.commit(c)
+		result.Forced = append(changes.ForcedLists(c.report.Forced), c.forced...)
 		for _, e := range c.report.Failed {
 			result.Refused = append(result.Refused, e.List)
 		}
 	}
 	result.Policy, result.Unfetched = s.resolver.State().Policy(), c.unfetched
-	result.Problems = problems(err, c.report)
+	result.Problems = append(c.unknown, problems(err, c.report)...)
 	if ctx.Err() == nil {
 		s.reloads.Record(s.now(), err == nil, c.listResults())
 	}
@@ -84,9 +89,12 @@ func (s *Server) begin(ctx context.Context, o ops.ReloadOptions) (*change, error
 		c, err := s.read()
 		if err == nil {
 			c.options.Force = o.Force
-			if o.Fetch {
-				c.fetch(ctx, o.Force)
+			if c.unknown = changes.Unknown(o.Force, c.cfg, s.resolver.State().Policy().Policy()); len(c.unknown) > 0 {
+				err = errUnknown
 			}
+		}
+		if err == nil {
+			c.fetch(ctx, o)
 			_ = c.lists.Ensure(ctx, 0) // makePolicy reports what is missing
 		}
 		s.mu.Lock()
@@ -135,7 +143,7 @@ func (s *Server) listPlan(cfg *config.Config, p setup.UpstreamPlan) *source.Plan
 
 // prepare makes everything that the change puts in force. s.mu is held, or nothing serves yet.
 func (c *change) prepare(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{c.makePolicy, c.makeUpstreams, c.makeState, c.bindSockets, c.openQueryLog} {
+	for _, step := range []func(context.Context) error{c.makePolicy, c.keepBans, c.makeUpstreams, c.makeState, c.bindSockets, c.openQueryLog} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -154,6 +162,22 @@ func (c *change) makePolicy(ctx context.Context) (err error) {
 	background(func() { c.policy, c.report, err = c.lists.Prepare(ctx, o) })
 	return err
 }
+
+// keepBans refuses a policy by which bans that are enforced now would be lost.
+func (c *change) keepBans(context.Context) error {
+	if c.s.resolver == nil {
+		return nil
+	}
+	var lost config.Problems
+	lost, c.forced = changes.Kept(c.s.resolver.State().Policy(), c.policy, c.cfg, c.options.Force, c.s.now())
+	if len(lost) > 0 {
+		return lost
+	}
+	return nil
+}
+
+// errUnknown is the error of a reload that forces what there is not.
+var errUnknown = errors.New("a list or a ban that is forced does not exist")
 
 // samePolicy reports whether two configurations make the same policy of the same lists.
 func samePolicy(a, b *config.Config) bool {
@@ -218,6 +242,7 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	s.sockets.open(c.sockets)
 	s.sockets.retain(c.cfg)
 	s.arm(c.policy)
+	s.warnOpen(before == nil || enforced.Any(old), c.policy)
 	background(c.lists.Commit)
 	if before == nil || c.policy.Generation() != old.Generation() {
 		s.warn(c.cfg, c.plan, c.report)
@@ -311,7 +336,6 @@ func (s *Server) reloadAndLog(ctx context.Context, why string) {
 	s.logReload(why, result, err)
 }
 
-// logReload logs the result of a reload.
 // logReload logs the result of a reload, and why there was one.
 func (s *Server) logReload(why string, result ops.ReloadResult, err error) {
 	if err != nil {
@@ -324,6 +348,9 @@ func (s *Server) logReload(why string, result ops.ReloadResult, err error) {
 			s.log.Error("reload refused because of", "problem", p.String())
 		}
 		return
+	}
+	for _, f := range result.Forced {
+		s.log.Warn("taken by force", "why", why, f.Kind, f.ID, "what", f.String())
 	}
 	bans := 0
 	entries := 0

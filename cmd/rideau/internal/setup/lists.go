@@ -70,7 +70,7 @@ func bootstrap(c *config.Config, p UpstreamPlan) []netip.AddrPort {
 
 // LoadPolicy reads all lists of a configuration, those with a URL from their last good copies. It downloads nothing and writes nothing. prev
 // is the Snapshot that they are compared with; nil for none. The instants decide which bans are in force; see [ReadClock].
-func LoadPolicy(ctx context.Context, c *config.Config, prev *blocklists.Snapshot, force bool, now []time.Time) (*blocklists.Snapshot, compile.Report, error) {
+func LoadPolicy(ctx context.Context, c *config.Config, prev *blocklists.Snapshot, force input.Forced, now []time.Time) (*blocklists.Snapshot, compile.Report, error) {
 	return source.Load(ctx, Lists(c), source.PrepareOptions{Previous: prev, Slots: new(blocklists.Slots), Force: force, Now: now})
 }
 

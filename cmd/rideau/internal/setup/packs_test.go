@@ -18,7 +18,7 @@ import (
 // blocks by default does, for its ban, with every name below a suffix row,
 // and rows that are shared do not.
 func TestDefaultConfigurationHoldsThePacks(t *testing.T) {
-	snap, _, err := LoadPolicy(context.Background(), config.Default(), nil, false, nil)
+	snap, _, err := LoadPolicy(context.Background(), config.Default(), nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
