@@ -62,7 +62,8 @@ func (r *Resolver) cached(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 // finish turns a stored or received message, copied to dst from base on, into
 // the response to q: policy on the message, then the facts for the records of
 // queries, then the header and the options that this client gets. hit is what
-// the cache knows of the message.
+// the cache knows of the message. A partial answer to a client that is not
+// banned leaves the query pending, and the question is to be asked anew.
 func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outcome) ([]byte, Outcome) {
 	verdict, trim := q.verdict, false
 	if hit.Generation != q.state.policy.Generation() && verdict.Kind != blocklists.Allow {
@@ -73,6 +74,11 @@ func (r *Resolver) finish(dst []byte, base int, q *Query, hit cache.Hit, o Outco
 		return r.blockChain(dst, base, q, verdict, o)
 	case verdict.Kind == blocklists.Block || verdict.Wait:
 		return r.block(dst[:base], q, verdict, o)
+	}
+	if response.IsPartial(dst[base:]) {
+		// All were banned from the rest when it was asked for. This client is not any more.
+		o.Kind = Pending
+		return dst[:base], o
 	}
 	if trim {
 		dst = append(dst[:base], response.Trim(dst[base:])...)

@@ -188,14 +188,20 @@ func (r *Resolver) Resolve(ctx context.Context, dst []byte, q *Query) ([]byte, O
 	if q.target == nil {
 		dst, o = r.resolve(ctx, dst, q, o)
 	}
+	if o.Kind == Pending && q.target == nil {
+		// The answer is partial, and the policy has changed since it was asked for.
+		if dst, o = r.resolve(ctx, dst, q, o); o.Kind == Pending && q.target == nil {
+			return r.fail(dst, q, wire.EDENotReady, false, o)
+		}
+	}
 	if q.target != nil {
 		return r.follow(ctx, dst, q, o)
 	}
 	return dst, o
 }
 
-// resolve is Resolve, but returns the kind Pending, with q.target set, if the
-// answer is an alias whose target has to be resolved.
+// resolve is Resolve, but returns the kind Pending if the answer is an alias whose
+// target has to be resolved, with q.target set, or if it is partial: see finish.
 func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	shared := q.shared
 	if shared == nil {

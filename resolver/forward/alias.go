@@ -55,14 +55,16 @@ func (p *Pending) danglingAlias(r *incoming) bool {
 // follow asks the upstreams that know it for what the alias leads to at which a
 // response breaks off, and makes the response the whole answer. It reports
 // false if that cannot be had: half an answer would say that there is no data.
-// A name that is banned, or is answered here, is not asked for.
+// A name that is answered here is not asked for, nor is one that no client may
+// have: see [blocklists.Snapshot.BlocksAll]. In the second case the response is
+// marked as partial: it is enough for as long as that policy holds. The cache does
+// not store it, since it neither answers nor denies.
 func (x *Exchanges) follow(p *Pending, r *incoming) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), maxFollow)
 	defer cancel()
 	for range maxAliases {
-		policy := x.routing.Load().policy
-		ask := blocklists.Ask{Name: p.Name, Type: p.Type, Group: policy.Everyone()}
-		if v, _ := policy.Response(r.msg, &ask, blocklists.Verdict{}, &r.name); v.Kind == blocklists.Block {
+		if x.routing.Load().policy.BlocksAll(r.msg, blocklists.Ask{Name: p.Name, Type: p.Type}, &r.name) {
+			response.MarkPartial(r.msg)
 			break
 		}
 		zone, labels, route := p.routing.Zone(&r.end, p.Type)
@@ -132,7 +134,7 @@ func (x *Exchanges) Fetch(ctx context.Context, r *Routing, q Question, since tim
 	defer patience.Stop()
 	select {
 	case <-shared.Done():
-		return shared.result.Msg, !shared.result.Failed
+		return shared.result.Msg, !shared.result.Failed && !response.IsPartial(shared.result.Msg)
 	case <-patience.C:
 	case <-ctx.Done():
 	}

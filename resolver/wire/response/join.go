@@ -2,6 +2,14 @@ package response
 
 import "rideau/resolver/wire"
 
+// MarkPartial notes in the header that a response ends at an alias whose target
+// was not asked for. The mark is the bit TC, which no response in the cache has and
+// which is not passed on.
+func MarkPartial(msg []byte) { wire.SetFlags(msg, wire.Flags(msg)|wire.FlagTC) }
+
+// IsPartial reports whether MarkPartial was called for a response.
+func IsPartial(msg []byte) bool { return wire.Flags(msg)&wire.FlagTC != 0 }
+
 // Join returns one response made of two: the answers of first, which end with
 // an alias, and all that next says about its target, with the response code of
 // next. AD is set if both have it. ok is false if the result is too long or a
@@ -15,7 +23,7 @@ func Join(first, next []byte) (out []byte, ok bool) {
 	for _, s := range []wire.Section{wire.Answer, wire.Authority, wire.Additional} {
 		wire.SetCount(out, s, 0)
 	}
-	flags := wire.Flags(first)&^(0xF|wire.FlagAD) | wire.Flags(next)&0xF | wire.Flags(first)&wire.Flags(next)&wire.FlagAD
+	flags := wire.Flags(first)&^(0xF|wire.FlagAD|wire.FlagTC) | wire.Flags(next)&0xF | wire.Flags(first)&wire.Flags(next)&wire.FlagAD
 	wire.SetFlags(out, flags)
 	var name wire.Name
 	var rec wire.Record
