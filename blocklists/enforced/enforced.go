@@ -116,7 +116,9 @@ func (v *view) without(groups []string, before, now blocklists.BanStatus) []stri
 		if mode(now.Ban, g) != blocklists.Enforce {
 			return now.Ban.Mode != before.Ban.Mode
 		}
-		return now.Active && (named(now.Ban, g) || slices.Contains(now.Ban.Groups, blocklists.GroupEnforced))
+		// A ban with the dates that it had is not active because the clock was set, and not because the configuration says so.
+		active := now.Active || now.Ban.Effective.Equal(before.Ban.Effective)
+		return active && (named(now.Ban, g) || slices.Contains(now.Ban.Groups, blocklists.GroupEnforced))
 	})
 }
 
