@@ -33,16 +33,22 @@ func (s *Snapshot) zonedResponse(v Verdict, msg []byte, q *Ask, asked Verdict, s
 			ch.v.Kind = Pass
 		}
 	}
-	name := *q.Name
+	name, budget := *q.Name, maxServers
+	var tmp [response.UsualLinks]response.Link
+	aliases := response.ReadAliases(msg, tmp[:0])
 	for links := 0; ; links++ {
 		next := name
-		more := links < maxChain && response.Alias(msg, &next)
+		more := links < maxChain && aliases.Follow(&next)
 		if !ch.found || ch.zone > 0 {
 			found, zone := ch.found, ch.zone
 			if !more {
 				s.chooseByAddresses(&ch, msg, q)
 			}
-			s.chooseByServers(&ch, msg, q, &name)
+			at := &name
+			if links == 0 {
+				at = q.Name
+			}
+			s.chooseByServers(&ch, msg, q, at, &budget)
 			if ch.found && (!found || ch.zone != zone) {
 				ch.v.Links = uint8(links)
 			}

@@ -57,8 +57,12 @@ func (r *Resolver) local(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 // this is an alias of.
 func (q *Query) stopped(verdict blocklists.Verdict) *wire.Name {
 	name := q.view.Name
+	if q.chain == nil || verdict.Links == 0 {
+		return &name
+	}
+	aliases := response.ReadAliases(q.chain, nil)
 	for range verdict.Links {
-		if q.chain == nil || !response.Alias(q.chain, &name) {
+		if !aliases.Follow(&name) {
 			break
 		}
 	}

@@ -164,7 +164,8 @@ func ownImports() map[string][]string {
 		"resolver/upstream/health":     {"resolver/upstream/latency"},
 		"resolver/upstream/latency":    nil,
 		"resolver/upstream/mux":        {"resolver/batch", "resolver/upstream", "resolver/upstream/acceptance", "resolver/wire"},
-		"resolver/wire":                nil,
+		"resolver/wire":                {"resolver/wire/layout"},
+		"resolver/wire/layout":         nil,
 		"resolver/wire/response":       {"resolver/wire"},
 		"resolver/wire/svcb":           {"resolver/wire"},
 	}

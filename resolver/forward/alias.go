@@ -44,7 +44,9 @@ func (p *Pending) danglingAlias(r *incoming) bool {
 		}
 	}
 	r.end = *p.Name
-	for links := 0; response.Alias(r.msg, &r.end); links++ {
+	var tmp [response.UsualLinks]response.Link
+	aliases := response.ReadAliases(r.msg, tmp[:0])
+	for links := 0; aliases.Follow(&r.end); links++ {
 		if links == maxAliases {
 			return false
 		}

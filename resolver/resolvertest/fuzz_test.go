@@ -131,9 +131,12 @@ func FuzzResolve(f *testing.F) {
 }
 
 // FuzzPolicyZones is FuzzResolve with policy zones beside the ban.
-func FuzzPolicyZones(f *testing.F) {
+func FuzzPolicyZones(f *testing.F) { fuzzResponses(f, zoneScenario()) }
+
+// zoneScenario is fuzzScenario with policy zones.
+func zoneScenario() string {
 	s := strings.Replace(fuzzScenario, "wechat.com\n", "wechat.com\n192.0.2.66\n", 1)
-	s = strings.Replace(s, "-- lists/names.txt --", `list early lists/early.zone format=rpz allow-tld
+	return strings.Replace(s, "-- lists/names.txt --", `list early lists/early.zone format=rpz allow-tld
 list late lists/late.zone format=rpz
 ban ca-zones lists=early,late action=given
 -- lists/early.zone --
@@ -150,7 +153,6 @@ c.example 60 TXT "no"
 d.example 60 CNAME a.wechat.com.
 www.example.org 60 CNAME .
 -- lists/names.txt --`, 1)
-	fuzzResponses(f, s)
 }
 
 func fuzzResponses(f *testing.F, scenario string) {

@@ -12,6 +12,6 @@
 // response edits whole responses; the package svcb edits SVCB and HTTPS
 // records.
 //
-// Only the standard library is imported. Tests compare the functions with
+// Only the standard library and the package layout are imported. Tests compare the functions with
 // github.com/miekg/dns.
 package wire

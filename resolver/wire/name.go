@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strconv"
 	"unsafe"
 )
@@ -17,9 +18,10 @@ const (
 	// MaxName octets can have.
 	maxLabels = 127
 	// maxPointers bounds the compression pointers followed for one name. A name
-	// has at most 127 labels, and a pointer to a pointer is legal but useless,
-	// so well-formed messages stay far below it.
-	maxPointers = 128
+	// has at most 127 labels, the last of which need no pointer, and a pointer
+	// to a pointer is legal but useless, so well-formed messages stay far below
+	// it. Other readers have the same bound.
+	maxPointers = 126
 )
 
 // Name errors.
@@ -177,15 +179,11 @@ func (n *Name) IsSubdomain(zone []byte) bool {
 	if d < 0 || string(n.buf[d:n.len]) != string(zone) {
 		return false
 	}
-	if d == 0 {
+	if d == 0 || len(zone) == 1 {
 		return true
 	}
-	for i := range int(n.n) {
-		if int(n.offs[i]) == d {
-			return true
-		}
-	}
-	return len(zone) == 1
+	_, found := slices.BinarySearch(n.offs[:n.n], uint8(d))
+	return found
 }
 
 // Compare returns a negative number if n sorts before o in canonical order, 0

@@ -1,6 +1,10 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"rideau/resolver/wire/layout"
+)
 
 // DataNames tells where the RDATA of r has names that a sender may have
 // compressed, though RFC 3597 section 4 allows that only for the types of RFC
@@ -86,4 +90,55 @@ func AppendUncompressed(dst, msg []byte, r *Record, name *Name) (out []byte, ok 
 	dst = append(dst, msg[off:r.End]...)
 	binary.BigEndian.PutUint16(dst[length:], uint16(len(dst)-length-2))
 	return dst, true
+}
+
+// checkData reads the RDATA of a record to its end, and returns an error unless
+// it is built as its type demands, with no octet left over. What one reader
+// skips another may act on, so a record that readers take for different things
+// is not passed on.
+func checkData(msg []byte, rec *Record, c *nameCheck) error {
+	off := rec.DataOff
+	if rec.Type == TypeA && rec.Class == ClassIN {
+		if rec.End-off != 4 {
+			return ErrMessage
+		}
+		return nil
+	}
+	parts, ok := layout.Of(uint16(rec.Type))
+	if !ok {
+		return nil
+	}
+	for i := range len(parts) {
+		part := parts[i]
+		switch part {
+		case 'n':
+			if off >= rec.End {
+				return ErrMessage
+			}
+			next, err := c.name(msg, off)
+			if err != nil {
+				return err
+			}
+			off = next
+		case 'L':
+			off += 16
+		case 'R':
+			off += 18
+		case '1', '2', '3', '4', '5', '6', '8':
+			off += int(part - '0')
+		default:
+			if off > rec.End {
+				return ErrMessage
+			}
+			n := layout.Skip(msg[rec.DataOff:rec.End], off-rec.DataOff, part)
+			if n < 0 {
+				return ErrMessage
+			}
+			off = rec.DataOff + n
+		}
+	}
+	if off != rec.End {
+		return ErrMessage
+	}
+	return nil
 }

@@ -42,12 +42,22 @@ type Response struct {
 }
 
 // Parse checks a response from end to end: it has one question, every record
-// lies within the message, every name that may be compressed can be read, and
-// no name is made of octets of a TTL, which change as TTLs count down. It
-// removes in place the OPT record, which is valid for one hop only (RFC 6891
-// section 6.2.1), and any additional record to which nothing before it points,
-// each with all records behind it. What remains of msg is msg[:End].
+// lies within the message, the RDATA of known types is built as the type
+// demands, every name that may be compressed can be read, and no name is made
+// of octets of a TTL, which change as TTLs count down. It removes in place the
+// OPT record, which is valid for one hop only (RFC 6891 section 6.2.1), and any
+// additional record to which nothing before it points, each with all records
+// behind it. What remains of msg is msg[:End]. The work is linear in the octets
+// of msg.
 func (r *Response) Parse(msg []byte, scratch *Name) error {
+	if len(msg) <= fewOctets {
+		return r.parse(msg, scratch, nil)
+	}
+	var seen [maxPointer / 64]uint64
+	return r.parse(msg, scratch, &seen)
+}
+
+func (r *Response) parse(msg []byte, scratch *Name, seen *[maxPointer / 64]uint64) error {
 	*r = Response{EDE: -1}
 	if len(msg) < HeaderLen || Count(msg, Question) != 1 {
 		return ErrMessage
@@ -61,11 +71,12 @@ func (r *Response) Parse(msg []byte, scratch *Name) error {
 	}
 	r.End = w.Offset()
 	var rec Record
-	kept, first, over := 0, true, false
+	first, over := true, false
+	kept, belong := -1, uint64(0) // -1 before the additional section
 	var tmp [UsualRecords]uint16
-	ttls := tmp[:0]
+	c := nameCheck{scratch: scratch, ttls: tmp[:0], seen: seen}
 	for w.Next(&rec) {
-		ttls = append(ttls, uint16(rec.TTLOff))
+		c.ttls = append(c.ttls, uint16(rec.TTLOff))
 		if rec.Type == TypeOPT {
 			if r.EDNS || rec.Section != Additional || msg[rec.Off] != 0 {
 				return ErrMessage
@@ -78,33 +89,34 @@ func (r *Response) Parse(msg []byte, scratch *Name) error {
 		if over {
 			continue // removed with the OPT record, or with an unrelated record, before it
 		}
-		if err := checkNames(msg, &rec, ttls, scratch); err != nil {
+		if err := checkRecord(msg, &rec, &c); err != nil {
 			return err
 		}
-		if rec.Section == Additional && (kept == MaxAdditional || !solicited(msg, &rec, scratch)) {
-			over = true
-			continue
+		if rec.Section == Additional {
+			if kept < 0 {
+				kept = 0
+				belong = solicited(msg, Walk{msg: msg, off: rec.Off, section: Additional, left: w.left + 1}, scratch)
+			}
+			if isMeta(rec.Type) || belong>>kept&1 == 0 { // no bit is set beyond MaxAdditional
+				over = true
+				continue
+			}
+			kept++
 		}
 		ttl := TTL(rec.TTL)
 		if rec.Section == Authority && rec.Type == TypeSOA && !r.HasSOA {
 			r.HasSOA = true
-			if rec.End-rec.DataOff < 22 {
-				return ErrMessage
-			}
 			r.NegativeTTL = min(ttl, TTL(binary.BigEndian.Uint32(msg[rec.End-4:])))
 		}
 		if first || ttl < r.MinTTL {
 			r.MinTTL, first = ttl, false
-		}
-		if rec.Section == Additional {
-			kept++
 		}
 		r.End = rec.End
 	}
 	if w.err != nil {
 		return w.err
 	}
-	SetCount(msg, Additional, kept)
+	SetCount(msg, Additional, max(kept, 0))
 	return nil
 }
 
@@ -112,64 +124,66 @@ func (r *Response) Parse(msg []byte, scratch *Name) error {
 // something about each, as [Response.Parse] does, need not allocate.
 const UsualRecords = 64
 
-// checkNames reads the names of a record that policy, the cache or a client
-// will read later, so that nothing fails then. ttls holds the offsets of the
-// TTLs up to the record's own.
-func checkNames(msg []byte, rec *Record, ttls []uint16, scratch *Name) error {
-	if _, err := scratch.Parse(msg, rec.Off); err != nil {
+// isMeta reports whether a type is one of messages and questions, and not of
+// data (RFC 6895 section 3.1).
+func isMeta(t Type) bool { return t >= TypeTKEY && t <= TypeANY }
+
+// checkRecord reads what policy, the cache or a client will read of a record
+// later, so that nothing fails then, and nobody takes the record for something
+// else.
+func checkRecord(msg []byte, rec *Record, c *nameCheck) error {
+	if _, err := c.name(msg, rec.Off); err != nil {
 		return err
 	}
-	if !settled(msg, rec.Off, ttls) {
-		return ErrName
-	}
-	switch rec.Type {
-	case TypeA:
-		if rec.Class == ClassIN && rec.End-rec.DataOff != 4 {
-			return ErrMessage
-		}
-	case TypeAAAA:
-		if rec.End-rec.DataOff != 16 {
-			return ErrMessage
-		}
-	case TypeRRSIG, TypeNSEC:
-		return nil // their names are never compressed (RFC 4034 sections 3.1.7 and 4.1.1)
-	case TypeNAPTR:
-		if _, ok := TargetOffset(msg, rec); !ok {
-			return ErrMessage
-		}
-	}
-	head, names, _ := DataNames(msg, rec)
-	off := rec.DataOff + head
-	for range names {
-		if off >= rec.End {
-			return ErrMessage
-		}
-		next, err := scratch.Parse(msg, off)
-		if err != nil {
-			return err
-		}
-		if next > rec.End || !settled(msg, off, ttls) {
-			return ErrMessage
-		}
-		off = next
-	}
-	if rec.Type == TypeSOA && off+20 > rec.End {
+	if isMeta(rec.Type) && rec.Section != Additional {
 		return ErrMessage
 	}
-	return nil
+	return checkData(msg, rec, c)
+}
+
+// nameCheck reads names of a message, one after another.
+type nameCheck struct {
+	scratch *Name
+	ttls    []uint16 // the offsets of the TTLs so far, in ascending order
+	// seen has a bit for each offset at which a name has been found to be
+	// settled. It is nil for messages of few octets.
+	seen *[maxPointer / 64]uint64
+}
+
+const (
+	// maxPointer is one more than the largest offset that a compression pointer
+	// can hold.
+	maxPointer = 1 << 14
+	// fewOctets is the length of messages whose names are followed to their ends
+	// each time, which costs less than to note what was seen.
+	fewOctets = 1024
+)
+
+// name returns the offset after the name at off. It is an error if the name
+// cannot be read or is not settled.
+func (c *nameCheck) name(msg []byte, off int) (next int, err error) {
+	if next, err = c.scratch.Parse(msg, off); err == nil && !c.settled(msg, off) {
+		err = ErrName
+	}
+	return next, err
 }
 
 // settled reports whether the name at off, which can be read, stays the same
-// while TTLs count down: none of its pointers leads to an octet of a TTL.
-// Otherwise the name that was examined would be another name a second later.
-func settled(msg []byte, off int, ttls []uint16) bool {
-	for {
+// while TTLs count down: none of its pointers leads to an octet of a TTL, and
+// none to octets that reach to the name itself or behind it, where more TTLs
+// may follow. Otherwise the name that was examined would be another name a
+// second later.
+func (c *nameCheck) settled(msg []byte, off int) bool {
+	for before := len(msg); ; {
 		start := off
 		for msg[off] != 0 && msg[off] < 0xC0 {
 			off += 1 + int(msg[off])
 		}
-		i, _ := slices.BinarySearch(ttls, uint16(max(start-3, 0)))
-		if i < len(ttls) && int(ttls[i]) <= off {
+		if off >= before || msg[off] != 0 && off+1 >= before {
+			return false
+		}
+		i, _ := slices.BinarySearch(c.ttls, uint16(max(start-3, 0)))
+		if i < len(c.ttls) && int(c.ttls[i]) <= off {
 			return false
 		}
 		if msg[off] == 0 {
@@ -178,6 +192,13 @@ func settled(msg []byte, off int, ttls []uint16) bool {
 		if off = int(msg[off]&0x3F)<<8 | int(msg[off+1]); off == HeaderLen {
 			return true // the question's name has no pointers
 		}
+		if c.seen != nil {
+			if c.seen[off/64]&(1<<(off%64)) != 0 {
+				return true
+			}
+			c.seen[off/64] |= 1 << (off % 64) // if it is not, the message is refused
+		}
+		before = start
 	}
 }
 

@@ -1,6 +1,10 @@
 package response
 
-import "rideau/resolver/wire"
+import (
+	"hash/maphash"
+
+	"rideau/resolver/wire"
+)
 
 // Trim returns the message with only its answer section and, if there is one,
 // the first SOA record of its authority section, without which a negative
@@ -29,30 +33,76 @@ func Trim(msg []byte) []byte {
 	return append(msg[:end], soa...)
 }
 
-// Alias sets name to the target of its CNAME record in the answer section of
-// msg, and reports whether there is one.
-func Alias(msg []byte, name *wire.Name) bool {
-	var r wire.Record
-	return findAlias(msg, name, &r)
+// Aliases are the CNAME records of a response's answer section. It borrows the
+// message.
+type Aliases struct {
+	msg   []byte
+	seed  maphash.Seed
+	links []Link
 }
 
-func findAlias(msg []byte, name *wire.Name, r *wire.Record) bool {
+// Link is one CNAME record.
+type Link struct {
+	hash          uint64 // of the owner name
+	owner, target int    // offsets
+	ttl           uint32
+}
+
+// UsualLinks is the number of links for which the memory that a caller gives to
+// [ReadAliases] usually suffices.
+const UsualLinks = 8
+
+// ReadAliases reads the aliases of msg, each once, so that a chain of any length
+// can be followed without another walk. They are appended to tmp, which is
+// empty; more than its capacity are allocated.
+func ReadAliases(msg []byte, tmp []Link) Aliases {
+	a := Aliases{msg: msg, links: tmp}
 	var owner wire.Name
 	w := wire.NewWalk(msg)
-	for w.Next(r) && r.Section == wire.Answer {
+	var r wire.Record
+	for w.Next(&r) && r.Section == wire.Answer {
 		if r.Type != wire.TypeCNAME {
 			continue
 		}
-		if _, err := owner.Parse(msg, r.Off); err != nil || string(owner.Bytes()) != string(name.Bytes()) {
+		if _, err := owner.Parse(msg, r.Off); err != nil {
 			continue
 		}
-		if _, err := owner.Parse(msg, r.DataOff); err != nil {
-			return false
+		if len(a.links) == 0 {
+			a.seed = maphash.MakeSeed()
 		}
-		*name = owner
-		return true
+		a.links = append(a.links, Link{maphash.Bytes(a.seed, owner.Bytes()), r.Off, r.DataOff, r.TTL})
 	}
-	return false
+	return a
+}
+
+// Follow sets name to the target of its CNAME record, the first if it has
+// several, and reports whether there is one.
+func (a *Aliases) Follow(name *wire.Name) bool {
+	_, ok := a.follow(name)
+	return ok
+}
+
+func (a *Aliases) follow(name *wire.Name) (ttl uint32, ok bool) {
+	if len(a.links) == 0 {
+		return 0, false
+	}
+	var other wire.Name
+	h := maphash.Bytes(a.seed, name.Bytes())
+	for i := range a.links {
+		l := &a.links[i]
+		if l.hash != h {
+			continue
+		}
+		if _, err := other.Parse(a.msg, l.owner); err != nil || string(other.Bytes()) != string(name.Bytes()) {
+			continue
+		}
+		if _, err := other.Parse(a.msg, l.target); err != nil {
+			return 0, false
+		}
+		*name = other
+		return l.ttl, true
+	}
+	return 0, false
 }
 
 // AppendAliases appends the first links of the chain of aliases that msg has
@@ -60,12 +110,20 @@ func findAlias(msg []byte, name *wire.Name, r *wire.Record) bool {
 // and returns the offset of that name in the message.
 func AppendAliases(dst []byte, base int, msg []byte, name *wire.Name, links int) (out []byte, owner int) {
 	owner = wire.HeaderLen
+	if links == 0 {
+		return dst, owner
+	}
+	var tmp [UsualLinks]Link
+	aliases := ReadAliases(msg, tmp[:0])
 	for range links {
-		var r wire.Record
-		if !findAlias(msg, name, &r) || len(dst)-base > 1<<14-2*wire.MaxName {
+		if len(dst)-base > 1<<14-2*wire.MaxName {
 			break // a compression pointer cannot reach further
 		}
-		dst = wire.AppendRecord(dst, base, wire.Answer, owner, wire.TypeCNAME, r.TTL, name.Bytes())
+		ttl, ok := aliases.follow(name)
+		if !ok {
+			break
+		}
+		dst = wire.AppendRecord(dst, base, wire.Answer, owner, wire.TypeCNAME, ttl, name.Bytes())
 		owner = len(dst) - base - name.Len()
 	}
 	return dst, owner

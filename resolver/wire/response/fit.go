@@ -1,6 +1,10 @@
 package response
 
-import "rideau/resolver/wire"
+import (
+	"hash/maphash"
+
+	"rideau/resolver/wire"
+)
 
 // Fit cuts the message that begins at base down to limit octets, which must be
 // enough for the header and the question, by removing records from the end:
@@ -14,10 +18,7 @@ func Fit(dst []byte, base, limit int) []byte {
 		return dst
 	}
 	var f fitter
-	end := f.fill(m, limit)
-	for again := true; again; {
-		end, again = f.trimTorn(m, end)
-	}
+	end := f.whole(f.fill(m, limit))
 	counts, lost := f.count(m, end)
 	for i, n := range counts {
 		wire.SetCount(m, wire.Answer+wire.Section(i), n)
@@ -28,7 +29,7 @@ func Fit(dst []byte, base, limit int) []byte {
 	return dst[:base+end]
 }
 
-// fitter holds the RRsets that fit.
+// fitter holds the RRsets that begin where a message still fits.
 type fitter struct {
 	sets [16]rrset
 	n    int
@@ -38,57 +39,71 @@ type fitter struct {
 type rrset struct {
 	first   wire.Record
 	section wire.Section
+	hash    uint64 // of the owner name
+	end     int    // of its last record
 }
 
 // fill notes the RRsets of the records that fit, and returns where these
 // records end: before the first record that does not fit, or whose RRset is one
-// more than fitter can hold.
+// more than fitter can hold. It visits each record once.
 func (f *fitter) fill(m []byte, limit int) int {
 	w := wire.NewWalk(m)
-	end := w.Offset()
+	end, full := w.Offset(), false
+	seed := maphash.MakeSeed()
+	var name wire.Name
 	var r wire.Record
-	for w.Next(&r) && r.End <= limit {
-		if f.find(m, &r) < 0 {
-			if f.n == len(f.sets) {
-				break
-			}
-			f.sets[f.n] = rrset{first: r, section: r.Section}
-			f.n++
+	for w.Next(&r) {
+		full = full || r.End > limit
+		if full && f.n == 0 {
+			return end
 		}
-		end = r.End
+		if _, err := name.Parse(m, r.Off); err != nil {
+			return end
+		}
+		h := maphash.Bytes(seed, name.Bytes())
+		i := f.find(m, &r, h)
+		if i < 0 && !full {
+			if full = f.n == len(f.sets); !full {
+				i = f.n
+				f.sets[i] = rrset{first: r, section: r.Section, hash: h}
+				f.n++
+			}
+		}
+		if i >= 0 {
+			f.sets[i].end = r.End
+		}
+		if !full {
+			end = r.End
+		}
 	}
 	return end
 }
 
 // find returns the index of r's RRset among those noted, or -1. It searches
-// backwards, as the records of an RRset usually stand together.
-func (f *fitter) find(m []byte, r *wire.Record) int {
+// backwards, as the records of an RRset usually stand together. h is the hash
+// of r's owner name.
+func (f *fitter) find(m []byte, r *wire.Record, h uint64) int {
 	for i := f.n - 1; i >= 0; i-- {
 		s := &f.sets[i]
-		if s.first.Type == r.Type && s.section == r.Section && s.first.Class == r.Class && wire.SameName(m, s.first.Off, r.Off) {
+		if s.hash == h && s.first.Type == r.Type && s.section == r.Section && s.first.Class == r.Class && wire.SameName(m, s.first.Off, r.Off) {
 			return i
 		}
 	}
 	return -1
 }
 
-// trimTorn finds RRsets that are cut at end: with records both before and after
-// it. It moves end before such an RRset, and returns the new end; again reports
-// that this may have cut others.
-func (f *fitter) trimTorn(m []byte, end int) (_ int, again bool) {
-	w := wire.NewWalk(m)
-	var r wire.Record
-	was := end
-	for w.Next(&r) {
-		if r.Off < was {
-			continue
-		}
-		if i := f.find(m, &r); i >= 0 && f.sets[i].first.Off < end {
-			end = f.sets[i].first.Off
-			f.n = i
+// whole moves end before each RRset that it would cut: one with records both
+// before and after it. It returns the new end.
+func (f *fitter) whole(end int) int {
+	for again := true; again; {
+		again = false
+		for i := range f.sets[:f.n] {
+			if s := &f.sets[i]; s.first.Off < end && s.end > end {
+				end, again = s.first.Off, true
+			}
 		}
 	}
-	return end, end < was
+	return end
 }
 
 // count counts the records before end by section, and reports whether the

@@ -2,6 +2,7 @@ package response
 
 import (
 	"encoding/binary"
+	"hash/maphash"
 	"slices"
 
 	"rideau/resolver/wire"
@@ -26,12 +27,21 @@ type relation struct {
 	msg      []byte
 	qtype    wire.Type
 	qclass   wire.Class
-	names    [maxChain]int // offsets of the name asked for and of those that CNAME records lead to
+	names    [maxChain]placedName // the name asked for and those that CNAME records lead to
 	n        int
-	below    [maxChain]int // offsets of the targets of DNAME records: names below them may be reached
+	below    [maxChain]placedName // the targets of DNAME records: names below them may be reached
 	nBelow   int
 	keep     [(maxRelated + 63) / 64]uint64 // a bit for each record
 	compared int
+	seeded   bool
+	seed     maphash.Seed
+	scratch  wire.Name
+}
+
+// placedName is a name by its offset. hash is 0 until it is needed.
+type placedName struct {
+	off, labels int
+	hash        uint64
 }
 
 // AppendRelated removes from a response the records that do not belong to its
@@ -59,7 +69,7 @@ func AppendRelated(dst, msg []byte, do bool) (out []byte, dropped int, moved, ok
 	}
 	r.qtype = wire.Type(binary.BigEndian.Uint16(msg[w.Offset()-4:]))
 	r.qclass = wire.Class(binary.BigEndian.Uint16(msg[w.Offset()-2:]))
-	r.names[0] = wire.HeaderLen
+	r.names[0] = r.name(wire.HeaderLen)
 	r.follow()
 	answers, foreign, last := 0, 0, 0
 	var rec wire.Record
@@ -119,7 +129,7 @@ func (r *relation) step(below bool) bool {
 		switch rec.Type {
 		case wire.TypeCNAME:
 			if r.n < maxChain && (r.named(rec.Off) >= 0 || below && r.isBelow(rec.Off)) && r.named(rec.DataOff) < 0 {
-				r.names[r.n] = rec.DataOff
+				r.names[r.n] = r.name(rec.DataOff)
 				r.n++
 				more = true
 				if below {
@@ -128,7 +138,7 @@ func (r *relation) step(below bool) bool {
 			}
 		case wire.TypeDNAME:
 			if r.nBelow < maxChain && r.above(rec.Off) >= 0 && !r.isBelow(rec.DataOff) {
-				r.below[r.nBelow] = rec.DataOff
+				r.below[r.nBelow] = r.name(rec.DataOff)
 				r.nBelow++
 				more = true
 			}
@@ -189,19 +199,55 @@ func (r *relation) place(rec *wire.Record) (place int, ok bool) {
 // named returns the index of the name at off among those that were asked for or
 // that CNAME records lead to, or -1.
 func (r *relation) named(off int) int {
+	if r.n > fewNames {
+		return r.namedByHash(off)
+	}
 	for i, n := range r.names[:r.n] {
-		if r.same(off, n) {
+		if r.same(off, n.off) {
 			return i
 		}
 	}
 	return -1
 }
 
+// fewNames is the number of names up to which comparing a name with each costs
+// less than its hash.
+const fewNames = 4
+
+// namedByHash is named for many names. The work does not depend on their number
+// but for a comparison of hashes with each.
+func (r *relation) namedByHash(off int) int {
+	h := r.hash(off)
+	for i := range r.names[:r.n] {
+		n := &r.names[i]
+		if n.hash == 0 {
+			n.hash = r.hash(n.off)
+		}
+		if n.hash == h && r.same(off, n.off) {
+			return i
+		}
+	}
+	return -1
+}
+
+// hash is the hash of the name at off, never 0.
+func (r *relation) hash(off int) uint64 {
+	if !r.seeded {
+		r.seed, r.seeded = maphash.MakeSeed(), true
+	}
+	r.scratch.Parse(r.msg, off)
+	return maphash.Bytes(r.seed, r.scratch.Bytes()) | 1
+}
+
 // isBelow reports whether the name at off is at or below a DNAME record's
 // target.
 func (r *relation) isBelow(off int) bool {
+	if r.nBelow == 0 {
+		return false
+	}
+	name := r.name(off)
 	for _, t := range r.below[:r.nBelow] {
-		if r.within(off, t) {
+		if r.within(name, t) {
 			return true
 		}
 	}
@@ -212,12 +258,13 @@ func (r *relation) isBelow(off int) bool {
 // name at off: maxChain for a name that only DNAME records lead to, and -1 for
 // none.
 func (r *relation) above(off int) int {
+	zone := r.name(off)
 	for i, n := range r.names[:r.n] {
-		if r.within(n, off) {
+		if r.within(n, zone) {
 			return i
 		}
 	}
-	if r.nBelow > 0 && r.isBelow(off) {
+	if r.isBelow(off) {
 		return maxChain
 	}
 	return -1
@@ -287,15 +334,23 @@ func (r *relation) same(a, b int) bool {
 	return wire.SameName(r.msg, a, b)
 }
 
-// within reports whether the name at off is the zone's, or below it.
-func (r *relation) within(off, zone int) bool {
-	for range wire.MaxName / 2 {
-		if r.same(off, zone) {
-			return true
-		}
-		if off = wire.Parent(r.msg, off); off < 0 {
-			return false
-		}
+// name is the name at off.
+func (r *relation) name(off int) placedName {
+	n := placedName{off: off}
+	for off = wire.Parent(r.msg, off); off >= 0; off = wire.Parent(r.msg, off) {
+		n.labels++
 	}
-	return false
+	return n
+}
+
+// within reports whether a name is the zone's, or below it.
+func (r *relation) within(name, zone placedName) bool {
+	if name.labels < zone.labels {
+		return false
+	}
+	off := name.off
+	for range name.labels - zone.labels {
+		off = wire.Parent(r.msg, off)
+	}
+	return r.same(off, zone.off)
 }
