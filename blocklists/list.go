@@ -16,6 +16,7 @@ type ListInfo struct {
 	ID      string
 	Source  string
 	Entries int
+	Wide    int // the entries that cover names below theirs
 	Skipped int
 	// Format is how it was read, NotDNS how many of its lines are about
 	// something else than names, and Reasons why lines were skipped.

@@ -27,9 +27,11 @@ type Store struct{ dir string }
 type Facts struct {
 	// Origin says where the copy came from and what vouched for it. A caller with another origin does not use the copy.
 	Origin string `json:"origin"`
-	// Options and Entries describe the list that was read from the copy.
+	// Options, Entries, Wide and Format describe the list that was read from the copy.
 	Options string `json:"options"`
 	Entries int    `json:"entries"`
+	Wide    int    `json:"wide,omitempty"`
+	Format  string `json:"format,omitempty"`
 	Serial  Serial `json:"serial"`
 	// ETag and LastModified are the validators that came with it.
 	ETag         string `json:"etag,omitempty"`

@@ -29,10 +29,15 @@ var (
 // adblock reads a list of adblock rules.
 func (l *reader) adblock() error { return l.each(adblockShapes, l.adblockLine) }
 
-// isAdblock reports whether a line can only be one of an adblock list.
+// isAdblock reports whether a line can only be a rule of an adblock list.
 func isAdblock(line []byte) bool {
-	return line[0] == '!' || bytes.HasPrefix(bytes.ToLower(line), []byte("[adblock")) || bytes.HasPrefix(line, []byte("||")) ||
-		bytes.HasPrefix(line, []byte("@@")) || line[0] != '#' && cosmeticAt(line) > 0
+	return line[0] == '|' || bytes.HasPrefix(line, []byte("@@")) || line[len(line)-1] == '^' || line[0] == '/' && isRegexp(line) || isModified(line) || cosmeticAt(line) >= 0
+}
+
+// isModified reports whether a line ends in modifiers, which no name has.
+func isModified(line []byte) bool {
+	i := bytes.IndexByte(line, '$')
+	return i > 0 && i < len(line)-1 && !syntax.IsSpace(line[i-1])
 }
 
 // adblockLine reads a rule of adblock syntax as far as it is about names:

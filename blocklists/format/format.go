@@ -40,20 +40,17 @@ type notation struct {
 	marks func(line []byte) bool
 	// turn is when Detect tries the format on a line: the one with turn 1 is first.
 	turn int
-	// certain is set if one such line decides that the list has the format.
-	// Formats without it are decided by the number of such lines.
-	certain bool
 }
 
 // notations is the table of formats. A new format is a new line here, in
 // the order in which messages name them.
 var notations = [...]notation{
 	{name: Plain, read: (*reader).plain, marks: isPlain, turn: 6},
-	{name: Pack, read: (*reader).pack, marks: isPackRow, turn: 1, certain: true},
+	{name: Pack, read: (*reader).pack, marks: isPackRow, turn: 1},
 	{name: Hosts, read: (*reader).hosts, marks: isHosts, turn: 5},
 	{name: Adblock, read: (*reader).adblock, marks: isAdblock, turn: 2},
 	{name: Dnsmasq, read: (*reader).dnsmasq, marks: isDnsmasq, turn: 4},
-	{name: RPZ, read: (*reader).policyZone, marks: isZoneLine, turn: 3, certain: true},
+	{name: RPZ, read: (*reader).policyZone, marks: isZoneLine, turn: 3},
 }
 
 // Names returns the names of the formats, as messages list them.

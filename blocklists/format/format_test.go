@@ -320,9 +320,27 @@ func TestDetect(t *testing.T) {
 		{"; feed\nrpz.example. 300 IN SOA a. b. (\n1 2 3 4 5)\n", format.RPZ},
 		{"soa.example\nb.example\n", format.Plain},
 		{"a.example\n$TT", format.Plain}, // the last line is not whole
+		{"soa\nb.example\n", format.Plain},
+		{"soa\n", format.Plain},
+		{"a.example soa b.example\n", format.Plain},
+		{"rpz.example.\n SOA a. b. 1 2 3 4 5\n", format.RPZ},
+		{"! a note\n", format.Plain},
+		{"! a note\n0.0.0.0 a.example\n", format.Hosts},
+		{".a.example\n||b.example^\nc.example\n", format.Plain},
+		{"-ads.\n/banner/\n||a.example^\n&ad=\nb.example^$third-party\n", format.Adblock},
 	} {
 		if got := format.Detect([]byte(c.text)); got != c.want {
 			t.Errorf("%q: %s, want %s", c.text, got, c.want)
+		}
+	}
+	many := strings.Repeat("name.example\n", 2000)
+	for _, one := range []string{"! a note", "||x.example^", "@@||x.example^", "x.example##.ad", "##.ad", "|x.example^", "x.example$important", "/ads/",
+		"0.0.0.0 x.example", "address=/x.example/", "x.example\tsuffix\tservice", "#domain\tmatch\ttier", "x.example IN SOA a. b. 1 2 3 4 5", "$TTL 300", "soa", "SOA a. b."} {
+		for _, text := range []string{"x.example\n" + one + "\n" + many, many + one + "\n"} {
+			got, stats, err := read(t, format.Options{Format: format.Auto, MaxSkipped: 0.1}, text)
+			if err != nil || stats.Format != format.Plain || !slices.Contains(got, "1000 suffix name.example.") || stats.Skipped > 1 {
+				t.Errorf("%q among bare names: read as %s, %d skipped, %v", one, stats.Format, stats.Skipped, err)
+			}
 		}
 	}
 	_, stats, err := read(t, format.Options{Format: format.Auto}, "address=/a.example/\n")

@@ -40,7 +40,7 @@ func isHosts(line []byte) bool {
 // address is ignored: the ban decides how to answer.
 func (l *reader) hostsLine(line []byte) error {
 	text, _, _ := bytes.Cut(line, []byte("#"))
-	if text = syntax.Trim(text); len(text) == 0 {
+	if text = syntax.Trim(text); len(text) == 0 || isNote(text) {
 		l.comment()
 		return nil
 	}

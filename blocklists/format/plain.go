@@ -10,19 +10,12 @@ import (
 // plain reads a plain list.
 func (l *reader) plain() error { return l.each(plainShapes, l.plainLine) }
 
-// isPlain reports whether a line may be a name, an address or a block: it is not like a setting of a
-// program, which is a word without dots.
-func isPlain(line []byte) bool {
-	option, _, _ := bytes.Cut(line, []byte("="))
-	return !isWord(option)
-}
-
 // plainLine reads a line of a plain list: NAME, =NAME, *.NAME, an address or a
 // block of addresses.
 func (l *reader) plainLine(line []byte) error {
 	text := syntax.Uncomment(line)
 	switch {
-	case len(text) == 0:
+	case len(text) == 0 || isNote(text):
 		l.comment()
 		return nil
 	case text[0] == '=':

@@ -30,14 +30,12 @@ func isZoneLine(line []byte) bool {
 			return true
 		}
 	}
-	if bytes.EqualFold(first, []byte("SOA")) {
-		return true // its owner is on the line before
-	}
-	for range 3 { // TTL, class, type
-		first, rest = syntax.Field(rest)
-		if bytes.EqualFold(first, []byte("SOA")) && len(rest) > 0 {
-			return true
+	for range 4 { // owner, which may be on the line before, TTL, class, type
+		if bytes.EqualFold(first, []byte("SOA")) {
+			server, mail := syntax.Field(rest)
+			return len(server) > 0 && len(mail) > 0
 		}
+		first, rest = syntax.Field(rest)
 	}
 	return false
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"rideau/blocklists/format"
 )
 
 // Guards are the bounds that a list is held to beside MaxSkipped and MaxShrink. The zero Guards has none.
@@ -35,6 +37,8 @@ type Baseline struct {
 	Options string // from [List.Options]
 	Entries int    // 0: not known
 	Serial  Serial
+	Wide    int           // from [Content]; 0: not known
+	Format  format.Format // as it was read; empty: not known
 }
 
 // GrowthFloor is the number of entries up to which a list may grow at once.
@@ -47,6 +51,8 @@ var (
 	ErrGrew       = errors.New("grew more than max_growth allows")
 	ErrMaxEntries = errors.New("more entries than max_entries allows")
 	ErrNoEntries  = errors.New("no entries")
+	ErrFormat     = errors.New("it looks like another format than before")
+	ErrNarrowed   = errors.New("names lose what is below them, more than max_shrink allows")
 	ErrProtected  = errors.New("it would block protected names")
 	ErrDigest     = errors.New("it is not the content whose SHA-256 was given")
 	ErrSerial     = errors.New("an older version than the last good one")
@@ -57,7 +63,7 @@ var (
 // with "; " and the remedy. [ErrProtected] is not such an error: it is in a
 // format.Problem, which has the remedy as a field.
 func IsGuard(err error) bool {
-	guards := [...]error{ErrEmpty, ErrShrank, ErrGrew, ErrMaxEntries, ErrNoEntries, ErrDigest, ErrSerial, ErrNoSerial}
+	guards := [...]error{ErrEmpty, ErrShrank, ErrGrew, ErrMaxEntries, ErrNoEntries, ErrFormat, ErrNarrowed, ErrDigest, ErrSerial, ErrNoSerial}
 	return slices.ContainsFunc(guards[:], func(guard error) bool { return errors.Is(err, guard) })
 }
 
@@ -68,7 +74,28 @@ func (l *List) Check(c *Content, before Baseline) error {
 	if err := l.Guards.check(l, c, before); err != nil {
 		return err
 	}
-	return l.checkShrink(c.Stats.Entries, before)
+	if err := l.checkShrink(c.Stats.Entries, before); err != nil {
+		return err
+	}
+	return l.checkReading(c, before)
+}
+
+// checkReading refuses a list that would be read otherwise than before: in another format than was detected then, or with names that no longer
+// cover what is below them. The number of entries does not show that.
+func (l *List) checkReading(c *Content, before Baseline) error {
+	if l.Unguarded || before.Entries == 0 {
+		return nil
+	}
+	now := c.Stats.Format
+	if l.Format == format.Auto && l.Parts == nil && before.Format != "" && now != before.Format {
+		return fmt.Errorf("%s: %w: %s, and that was %s; set the list's format, or if that is meant, reload with force", l.Source, ErrFormat, now, before.Format)
+	}
+	gone := max(before.Entries-c.Stats.Entries, 0)
+	if narrowed := before.Wide - c.Wide - gone; narrowed > 0 && float64(narrowed) > l.MaxShrink*float64(before.Wide) {
+		return fmt.Errorf("%s: %w: %d entries cover names below theirs, %d before, max_shrink %g; set the list's format, or if that is meant, reload with force",
+			l.Source, ErrNarrowed, c.Wide, before.Wide, l.MaxShrink)
+	}
+	return nil
 }
 
 func (g *Guards) check(l *List, c *Content, before Baseline) error {

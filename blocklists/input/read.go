@@ -16,6 +16,7 @@ type Content struct {
 	Stats    format.Stats
 	SHA256   [32]byte // see [Digest]
 	Serial   Serial
+	Wide     int      // the entries that cover names below theirs
 	Included []string // the files that a zone includes, by the names it gives them, in order
 }
 
@@ -81,6 +82,9 @@ func (r *reader) file(p Part, c *Content, f func(entry.Entry) error) (format.Sta
 			return err
 		}
 		admitted++
+		if e.Name != nil && e.Match != entry.Exact && blocks(e.Rule) {
+			c.Wide++
+		}
 		return f(e)
 	})
 	stats.Entries = admitted

@@ -268,7 +268,7 @@ func (a *Acquisition) keep() {
 // keepList writes the last good copy of one list, unless it is there already.
 func (a *Acquisition) keepList(st *fetch.Store, i int) error {
 	l, c, info := &a.plan.Lists[i], &a.ready.from[i], &a.snapshot.Lists()[i]
-	f := fetch.Facts{Origin: l.origin(), Options: info.Options, Entries: info.Entries, Serial: fetch.Serial(info.Serial),
+	f := fetch.Facts{Origin: l.origin(), Options: info.Options, Entries: info.Entries, Wide: info.Wide, Format: string(info.Format), Serial: fetch.Serial(info.Serial),
 		Digest: hex.EncodeToString(info.SHA256[:]), Accepted: time.Now().UTC()}
 	switch {
 	case f.Origin == "" || c.copied:
@@ -277,8 +277,8 @@ func (a *Acquisition) keepList(st *fetch.Store, i int) error {
 		return a.s.accept(st, l, c.candidate, f)
 	case c.known && c.facts.Digest == f.Digest:
 		old := c.facts
-		old.Options, old.Entries, old.Serial = f.Options, f.Entries, f.Serial
-		if old.Options == c.facts.Options && old.Entries == c.facts.Entries && old.Serial == c.facts.Serial {
+		old.Options, old.Entries, old.Wide, old.Format, old.Serial = f.Options, f.Entries, f.Wide, f.Format, f.Serial
+		if old.Options == c.facts.Options && old.Entries == c.facts.Entries && old.Wide == c.facts.Wide && old.Format == c.facts.Format && old.Serial == c.facts.Serial {
 			return nil
 		}
 		return st.Note(l.ID, old)

@@ -10,6 +10,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/fetch"
+	"rideau/blocklists/format"
 	"rideau/blocklists/input"
 )
 
@@ -54,7 +55,7 @@ func (a *Acquisition) attempt(o PrepareOptions, instead substitutes) (*attempt, 
 		}
 		if f, err := st.Facts(l.ID); err == nil && f.Origin == l.origin() {
 			c.facts, c.known = f, true
-			b.Guards.Before = input.Baseline{Options: f.Options, Entries: f.Entries, Serial: input.Serial(f.Serial)}
+			b.Guards.Before = input.Baseline{Options: f.Options, Entries: f.Entries, Serial: input.Serial(f.Serial), Wide: f.Wide, Format: format.Format(f.Format)}
 		}
 		switch why, again := instead.copied[l.ID]; {
 		case l.URL != "":

@@ -96,7 +96,7 @@ func ownImports() map[string][]string {
 		"blocklists/prefix":            nil,
 		"blocklists/querylog":          {"resolver/wire"},
 		"blocklists/simulate":          {"blocklists", "blocklists/querylog", "resolver/wire"},
-		"blocklists/source":            {"blocklists", "blocklists/compile", "blocklists/fetch", "blocklists/input", "blocklists/pack"},
+		"blocklists/source":            {"blocklists", "blocklists/compile", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/pack"},
 		"blocklists/suffix":            {"resolver/wire"},
 		"cmd/rideau": {
 			"blocklists", "blocklists/compare", "blocklists/egress", "blocklists/enforced", "blocklists/lint", "blocklists/pack", "blocklists/querylog",
