@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"rideau/cmd/rideau/internal/reason"
+	"rideau/resolver/ops/printable"
 )
 
 const checkHelp = `Reads the configuration and every list that it names, as a start or a reload does, and
@@ -45,7 +46,7 @@ func printCheck(w io.Writer, r *reason.CheckReport) {
 		if f.Remedy != "" {
 			line += "; " + f.Remedy
 		}
-		fmt.Fprintln(w, line)
+		fmt.Fprintln(w, printable.Text(line))
 	}
 	for _, l := range r.Lists {
 		if l.Skipped+l.NotDNS == 0 {

@@ -9,6 +9,7 @@ import (
 	"rideau/cmd/rideau/internal/reason"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/text"
+	"rideau/resolver/ops/printable"
 	"rideau/resolver/wire"
 )
 
@@ -68,7 +69,7 @@ func printExplanation(w io.Writer, e *reason.Explanation) {
 	fmt.Fprintf(w, "%s %s for %s (group %s): %s\n", e.Name, e.Type, e.Client, e.Group, e.Verdict)
 	line := func(k, v string) {
 		if v != "" {
-			fmt.Fprintf(w, "  %-10s %s\n", k, v)
+			fmt.Fprintf(w, "  %-10s %s\n", k, printable.Text(v))
 		}
 	}
 	switch e.Verdict {

@@ -101,7 +101,7 @@ func ownImports() map[string][]string {
 		"cmd/rideau": {
 			"blocklists", "blocklists/compare", "blocklists/egress", "blocklists/enforced", "blocklists/lint", "blocklists/pack", "blocklists/querylog",
 			"blocklists/simulate", "blocklists/source", "cmd/rideau/internal/changes", "cmd/rideau/internal/reason", "cmd/rideau/internal/server", "cmd/rideau/internal/setup",
-			"cmd/rideau/internal/text", "config", "resolver/ops/metrics", "resolver/wire",
+			"cmd/rideau/internal/text", "config", "resolver/ops/metrics", "resolver/ops/printable", "resolver/wire",
 		},
 		"cmd/rideau/internal/auditlog": {"cmd/rideau/internal/text", "resolver", "resolver/audit", "resolver/wire"},
 		"cmd/rideau/internal/changes":  {"blocklists", "blocklists/enforced", "blocklists/input", "config", "resolver/ops"},
@@ -117,7 +117,7 @@ func ownImports() map[string][]string {
 			"cmd/rideau/internal/auditlog", "cmd/rideau/internal/changes",
 			"cmd/rideau/internal/clock", "cmd/rideau/internal/files", "cmd/rideau/internal/setup", "cmd/rideau/internal/text", "cmd/rideau/internal/watch", "config", "resolver",
 			"resolver/audit", "resolver/cache", "resolver/cookie", "resolver/device", "resolver/limit", "resolver/listener", "resolver/ops",
-			"resolver/ops/metrics", "resolver/upstream/health", "resolver/wire",
+			"resolver/ops/metrics", "resolver/ops/printable", "resolver/upstream/health", "resolver/wire",
 		},
 		"cmd/rideau/internal/setup": {
 			"blocklists", "blocklists/compile", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/pack", "blocklists/source",
@@ -153,8 +153,9 @@ func ownImports() map[string][]string {
 		"resolver/listener/datagram":   {"resolver", "resolver/batch", "resolver/limit", "resolver/listener/session"},
 		"resolver/listener/session":    {"resolver", "resolver/limit"},
 		"resolver/listener/stream":     {"resolver", "resolver/batch", "resolver/listener/session"},
-		"resolver/ops":                 {"blocklists", "blocklists/compile", "blocklists/enforced", "blocklists/format", "blocklists/input", "resolver/ops/metrics"},
+		"resolver/ops":                 {"blocklists", "blocklists/compile", "blocklists/enforced", "blocklists/format", "blocklists/input", "resolver/ops/metrics", "resolver/ops/printable"},
 		"resolver/ops/metrics":         {"blocklists", "resolver"},
+		"resolver/ops/printable":       nil,
 		"resolver/resolvertest":        nil,
 		"resolver/special":             {"blocklists/suffix", "resolver/wire"},
 		"resolver/upstream":            {"resolver/upstream/acceptance", "resolver/upstream/health", "resolver/upstream/latency", "resolver/wire"},

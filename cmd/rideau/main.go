@@ -19,6 +19,7 @@ import (
 
 	"rideau/blocklists/pack"
 	"rideau/blocklists/querylog"
+	"rideau/resolver/ops/printable"
 )
 
 // Exit codes for scripts.
@@ -73,8 +74,15 @@ func commands() []command {
 	}
 }
 
-// run runs a command line and returns the exit code.
+// run runs a command line and returns the exit code. What it prints holds no control character that a terminal would obey.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	out, errs := printable.NewWriter(stdout), printable.NewWriter(stderr)
+	defer out.Close()
+	defer errs.Close()
+	return runCommand(ctx, args, out, errs)
+}
+
+func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	name, rest := "serve", args
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		name, rest = args[0], args[1:]

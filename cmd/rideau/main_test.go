@@ -47,6 +47,7 @@ func TestScript(t *testing.T) {
 		Cmds:                scriptCommands(),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GORACE", os.Getenv("GORACE"))
+			env.Setenv("ESC", "\x1b")
 			env.Setenv("UPSTREAM", up.Addr().String())
 			env.Setenv("SILENT", silent.Addr().String())
 			return nil

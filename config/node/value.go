@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 )
@@ -105,7 +107,17 @@ func (v Value) child(n *yaml.Node, line int, key string, index int) Value {
 	if c.n.Kind == yaml.ScalarNode && !c.null() && n.Kind != yaml.AliasNode {
 		c.line = n.Line
 	}
+	if i := strings.IndexFunc(c.n.Value, isControl); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(c.n.Value[i:])
+		c.Problem("remove it", "%s has the control character %U", Quote(c.n.Value), r)
+	}
 	return c
+}
+
+// isControl reports whether a character would change what a terminal prints around it. The text of a file has none, but escapes such as
+// "\e" do. Line ends and tabs are for those who read the value.
+func isControl(r rune) bool {
+	return r != '\n' && r != '\t' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == 0x2028 || r == 0x2029
 }
 
 func join(path, key string) string {
@@ -258,6 +270,10 @@ func (v Value) Mapping() *Mapping {
 		}
 		if k.ShortTag() == "!!merge" {
 			v.d.problem(k.Line, join(v.path(), "<<"), "write the keys out", "merge keys are not supported")
+			continue
+		}
+		if strings.ContainsFunc(k.Value, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+			v.d.problem(k.Line, v.path(), "remove them", "the key %s has characters that cannot be printed", Quote(k.Value))
 			continue
 		}
 		if first, dup := lines[k.Value]; dup {

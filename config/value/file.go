@@ -61,7 +61,7 @@ func ListURL(key string, insecure bool) node.Parse[string] {
 		case u.Scheme == "http" && !insecure && !isLoopback(u.Hostname()):
 			v.Problem("use https; or write insecure_http: true, and a public_key so that nobody on the way can change the list", "%s is fetched without encryption", key)
 		case u.Fragment != "":
-			v.Problem("remove it", "the URL has a fragment, #%s", u.Fragment)
+			v.Problem("remove it", "the URL has a fragment, #%s", u.EscapedFragment())
 		default:
 			return s, true
 		}

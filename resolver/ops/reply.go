@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"rideau/resolver/ops/printable"
 )
 
 // wantsJSON reports whether the client asks for JSON by name and does not
@@ -50,7 +52,7 @@ func writeText(w http.ResponseWriter, status int, lines ...string) {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(printable.NewWriter(w)) // JSON has some control characters as they are
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	_ = e.Encode(v) // an error means that the client has gone
@@ -73,5 +75,5 @@ func refuse(w http.ResponseWriter, r *http.Request, status int, reason string) {
 
 // oneLine replaces line breaks in s, so that one item stays on one line.
 func oneLine(s string) string {
-	return strings.NewReplacer("\r\n", "; ", "\n", "; ", "\r", "; ").Replace(s)
+	return printable.Text(strings.NewReplacer("\r\n", "; ", "\n", "; ", "\r", "; ").Replace(s))
 }

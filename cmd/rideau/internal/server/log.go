@@ -9,10 +9,12 @@ import (
 	"rideau/blocklists/enforced"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
+	"rideau/resolver/ops/printable"
 )
 
 func newLogger(w io.Writer, cfg *config.Config, level *slog.LevelVar) *slog.Logger {
 	level.Set(cfg.Log.Level)
+	w = printable.NewWriter(w) // JSON has some control characters as they are
 	o := &slog.HandlerOptions{Level: level}
 	if cfg.Log.Format == config.LogJSON {
 		return slog.New(slog.NewJSONHandler(w, o))
