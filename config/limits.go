@@ -13,9 +13,14 @@ type Limits struct {
 	// Amplification is how many times as long as the query a UDP response may be, unless a cookie shows that the client's address is its
 	// own; 0 is no limit.
 	Amplification int `key:"amplification" applies:"live"`
+	// UnverifiedBytesPerSecond is the number of octets in UDP responses to one client, an IPv4 address or an IPv6 block of /64, beyond the
+	// first 256 of each response, unless a cookie shows that the client's address is its own; 0 is no limit.
+	UnverifiedBytesPerSecond int `key:"unverified_bytes_per_second" applies:"live"`
 }
 
-func defaultLimits() Limits { return Limits{Flood: true, Amplification: 40} }
+func defaultLimits() Limits {
+	return Limits{Flood: true, Amplification: 40, UnverifiedBytesPerSecond: 250_000}
+}
 
 func (l *Limits) read(m *node.Mapping) {
 	node.Set(m, "queries_per_second", &l.QueriesPerSecond, node.Integer(0, 10_000_000))
@@ -25,4 +30,5 @@ func (l *Limits) read(m *node.Mapping) {
 		m.At("burst").Warn("set queries_per_second too, or take burst out", "queries_per_second is not set, so burst has no effect")
 	}
 	node.Set(m, "amplification", &l.Amplification, node.Integer(0, 4096))
+	node.Set(m, "unverified_bytes_per_second", &l.UnverifiedBytesPerSecond, node.Integer(0, 1_000_000_000))
 }

@@ -57,6 +57,7 @@ type Query struct {
 	Keepalive uint16
 
 	view wire.Query
+	gate *limit.Gate // nil: there is no limit
 	// verified: the query has a valid server cookie, so that the client is
 	// known to receive what is sent to its address. fresh: the cookie is not to
 	// be replaced yet.

@@ -44,6 +44,14 @@ func (r *Resolver) limited(dst []byte, q *Query, v limit.Verdict, o Outcome) ([]
 	return dst, o
 }
 
+// mayErr reports whether a message with a fault may be answered. A message that
+// cannot be parsed may be the response of a program that takes our error for a
+// request, so that both would go on for ever.
+func (q *Query) mayErr(fault wire.Fault) bool {
+	parsed := q.view.HasQuestion && fault != wire.FaultFormErr || fault == wire.FaultCookie
+	return parsed || q.gate == nil || q.verified || q.Transport.AddressVerified() || q.gate.AdmitError(q.Client, q.Received.UnixNano())
+}
+
 // appendFault answers a message that is malformed or not understood.
 func appendFault(dst []byte, q *Query, fault wire.Fault, o Outcome) ([]byte, Outcome) {
 	rcode := wire.FormErr

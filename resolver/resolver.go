@@ -121,7 +121,7 @@ func (r *Resolver) Panics() uint64 { return r.panics.Load() }
 // whenever nothing is appended otherwise, no response is to be sent.
 func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	st := r.state.Load()
-	q.state, q.shared, q.target, q.chain, q.inAnswer = st, nil, nil, nil, false
+	q.state, q.gate, q.shared, q.target, q.chain, q.inAnswer = st, r.gate, nil, nil, nil, false
 	v := &q.view
 	o := Outcome{Ban: blocklists.NoBan}
 
@@ -134,6 +134,10 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 		return dst, o
 	}
 	q.verify()
+	if fault != wire.FaultNone && !q.mayErr(fault) {
+		o.Kind = Dropped
+		return dst, o
+	}
 	if !st.Serves(q.Client) {
 		return r.deny(dst, q, o)
 	}

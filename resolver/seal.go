@@ -14,7 +14,7 @@ import (
 func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte) ([]byte, wire.Rcode) {
 	v := &q.view
 	rcode = rcode&^0xF | wire.HeaderRcode(dst[base:])
-	limit := q.limit()
+	limit := q.limit(len(dst) - base)
 	if !v.EDNS {
 		return response.Fit(dst, base, limit), rcode
 	}
@@ -30,8 +30,8 @@ func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte) ([]b
 	return wire.AppendOption(dst, off, fixed), rcode
 }
 
-// limit is how many octets the response may have.
-func (q *Query) limit() int {
+// limit is how many octets the response may have, which has size octets now.
+func (q *Query) limit(size int) int {
 	if q.Transport.LargeAnswers() {
 		return wire.MaxMessage
 	}
@@ -40,6 +40,9 @@ func (q *Query) limit() int {
 		// Header, question and options always fit: together they are hardly
 		// longer than the query.
 		n = min(n, max(a*len(q.Msg), len(q.Msg)+maxOptions+wire.OPTLen))
+	}
+	if q.gate != nil && !q.verified && !q.gate.AdmitOctets(q.Client, min(n, size), q.Received.UnixNano()) {
+		return 0 // header, question and options
 	}
 	return n
 }

@@ -38,8 +38,9 @@ func (b *bucket) set(perSecond float64, depth int64) {
 	b.interval.Store(max(int64(1e9/perSecond), 1))
 }
 
-// spend spends a token of a key, or reports false if it has none.
-func (b *bucket) spend(h uint64, now int64) bool {
+// spend spends n tokens of a key, or reports false if it has none. A key that has
+// one spends all n, and waits for longer.
+func (b *bucket) spend(h uint64, now, n int64) bool {
 	interval, depth := b.interval.Load(), b.depth.Load()
 	if b.uneven {
 		interval += interval * int64(h>>56) >> 10
@@ -60,7 +61,7 @@ func (b *bucket) spend(h uint64, now int64) bool {
 	// What was spent in the other places was another key's: only those places
 	// are changed that are behind (a conservative update). Two goroutines at a
 	// time may spend one token, which does not matter.
-	spent += interval
+	spent += interval * n
 	for _, c := range at {
 		if t := c.Load(); t < spent || t > now+maxAhead+2*depth {
 			c.Store(spent)

@@ -5,7 +5,8 @@
 // second of each client. And when the system drops queries because more come
 // than can be read, it bounds those of each network, so that networks that send
 // few lose none: addresses may be forged, and thousands of them cost their
-// sender nothing.
+// sender nothing. It also bounds what one address gets that may be forged: errors
+// in answer to what is no query, and octets in large answers.
 //
 // A [WaitLimit] bounds how many queries wait for upstreams, and divides that
 // among clients and zones: a flood of random names below one zone, and a client

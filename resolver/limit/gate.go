@@ -28,11 +28,14 @@ const slip = 8
 
 // Gate decides which queries are answered. It is safe for concurrent use.
 type Gate struct {
-	seed    maphash.Seed
-	clients bucket
-	flood   bucket // of networks; used in the phase limiting
-	slips   atomic.Uint32
-	refused [causes]atomic.Uint64
+	seed     maphash.Seed
+	clients  bucket // of addresses that may be forged
+	verified bucket // of addresses that are not
+	errors   bucket // of addresses: see AdmitError
+	octets   bucket // of addresses: see AdmitOctets
+	flood    bucket // of networks; used in the phase limiting
+	slips    atomic.Uint32
+	refused  [causes]atomic.Uint64
 
 	// While the phase is calm, Admit uses nothing below it.
 	phase    atomic.Int32
@@ -78,31 +81,45 @@ const (
 )
 
 // NewGate makes a Gate that lets all queries pass until LimitClients or Observe
-// is called.
+// is called, and bounds errors.
 func NewGate() *Gate {
 	g := &Gate{seed: maphash.MakeSeed()}
-	g.clients.floor.Store(math.MinInt64)
-	g.flood.floor.Store(math.MinInt64)
+	for _, b := range []*bucket{&g.clients, &g.verified, &g.errors, &g.octets, &g.flood} {
+		b.floor.Store(math.MinInt64)
+	}
 	g.flood.uneven = true
+	g.errors.set(errorsPerSecond, int64((errorBurst-1)/errorsPerSecond*float64(time.Second)))
 	return g
 }
 
 // LimitClients bounds the queries a second of each client: an IPv4 address, or
 // an IPv6 /64. burst is how many it may send at once; 0 is perSecond. With
 // perSecond 0 there is no bound.
+//
+// Queries whose address is verified, and those whose address may be forged, are
+// counted apart, each against the whole bound: whoever forges the address of a
+// client takes nothing from the queries that it sends with a cookie or over TCP.
 func (g *Gate) LimitClients(perSecond, burst int) {
 	if burst <= 0 {
 		burst = perSecond
 	}
-	g.clients.set(float64(perSecond), int64(float64(max(burst-1, 0))*1e9/float64(max(perSecond, 1))))
+	for _, b := range []*bucket{&g.clients, &g.verified} {
+		b.set(float64(perSecond), int64(float64(max(burst-1, 0))*1e9/float64(max(perSecond, 1))))
+	}
 }
 
 // Admit decides about a query that a client sends at now, in nanoseconds of a
 // clock that only goes forward. verified: the client's address is not forged. It
 // neither locks nor allocates.
 func (g *Gate) Admit(client netip.Addr, verified bool, now int64) Verdict {
-	if g.clients.interval.Load() > 0 && !g.clients.spend(hashOf(g.seed, client, 32, 64), now) {
-		return g.refuse(ByClient)
+	if g.clients.interval.Load() > 0 {
+		b := &g.clients
+		if verified {
+			b = &g.verified
+		}
+		if !b.spend(hashOf(g.seed, client, 32, 64), now, 1) {
+			return g.refuse(ByClient)
+		}
 	}
 	phase := g.phase.Load()
 	if phase == calm || verified {
@@ -118,7 +135,7 @@ func (g *Gate) Admit(client netip.Addr, verified bool, now int64) Verdict {
 		return Pass
 	}
 	g.tally.add(client, h)
-	if !g.flood.spend(h, now) {
+	if !g.flood.spend(h, now, 1) {
 		return g.refuse(ByFlood)
 	}
 	return Pass
@@ -139,10 +156,13 @@ type Cause uint8
 const (
 	ByClient Cause = iota // the client exceeds its rate
 	ByFlood               // there is a flood, and the client's network exceeds its rate
+	ByError               // the client has got all errors that it may get: see AdmitError
+	ByOctets              // the client has got all octets that it may get: see AdmitOctets
 	causes   int   = iota
 )
 
-// Refused counts the queries that were refused.
+// Refused counts the queries that were refused; ByOctets, those whose answers were
+// truncated for it.
 func (g *Gate) Refused(why Cause) uint64 { return g.refused[why].Load() }
 
 // Flooded reports whether there is a flood: whether networks are limited.

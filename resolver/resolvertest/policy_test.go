@@ -32,6 +32,7 @@ type policy struct {
 	cookies          []cookie.Secret
 	nsid             string
 	amplification    int
+	octets           int
 	trustAD          bool
 	rate, burst      int
 }
@@ -143,6 +144,8 @@ func (p *policy) directive(name string, words []string) error {
 		return setString(&p.nsid)(words[0])
 	case "amplification":
 		return setInt(&p.amplification)(words[0])
+	case "octets":
+		return setInt(&p.octets)(words[0])
 	}
 	return errors.New("unknown; README.md has the list")
 }

@@ -185,6 +185,7 @@ func (r *run) setUp() error {
 	}
 	gate := limit.NewGate()
 	gate.LimitClients(p.rate, p.burst)
+	gate.LimitOctets(p.octets)
 	r.records = audit.New()
 	r.events = r.records.NewReader(1000)
 	r.events.Want(resolver.WouldBlock | resolver.Excepted | resolver.Bypass)

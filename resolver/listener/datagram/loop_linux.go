@@ -223,7 +223,7 @@ func (b *loop) answer(n int) {
 	for i := range n {
 		rx := &b.rx[i]
 		msg := b.in[i*slotStride:][:rx.N]
-		ans, waits := b.Worker.answer(b.Buffer(), msg, rx.Hdr.Flags&unix.MSG_TRUNC != 0, b.client(i), b.now)
+		ans, waits := b.Worker.answer(b.Buffer(), msg, rx.Hdr.Flags&unix.MSG_TRUNC != 0, b.unanswered(i), b.client(i), b.now)
 		if waits {
 			ans = b.wait(i)
 		}
@@ -318,6 +318,14 @@ func (b *loop) HandOver(ticket uint32, q *resolver.Query) {
 	}
 	ans, o := b.ShedWaiting(b.Buffer(), q)
 	b.Answered(ticket, q, ans, o)
+}
+
+// unanswered reports whether query i must not be answered: no resolver asks from its
+// port, or it claims to come from this socket.
+func (b *loop) unanswered(i int) bool {
+	p := (*[2]byte)(unsafe.Pointer(&b.name[i].Port)) // at one place in both families
+	port := uint16(p[0])<<8 | uint16(p[1])
+	return !asked(port) || port == b.sock.local.Port() && b.client(i) == b.destination(i)
 }
 
 // client is the address that query i came from.

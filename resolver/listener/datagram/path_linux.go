@@ -1,6 +1,7 @@
 package datagram
 
 import (
+	"net/netip"
 	"syscall"
 	"unsafe"
 
@@ -70,6 +71,23 @@ func (b *loop) source(i int) int {
 		return unix.CmsgSpace(unix.SizeofInet6Pktinfo)
 	}
 	return 0
+}
+
+// destination is the address that query i was sent to.
+func (b *loop) destination(i int) netip.Addr {
+	if !b.sock.wildcard {
+		return b.sock.local.Addr()
+	}
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&b.control[i]))
+	data := unsafe.Add(unsafe.Pointer(h), unix.CmsgLen(0))
+	got := int(b.rx[i].Hdr.Controllen)
+	switch {
+	case got >= unix.CmsgLen(unix.SizeofInet4Pktinfo) && h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO:
+		return netip.AddrFrom4((*unix.Inet4Pktinfo)(data).Addr)
+	case got >= unix.CmsgLen(unix.SizeofInet6Pktinfo) && h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO:
+		return netip.AddrFrom16((*unix.Inet6Pktinfo)(data).Addr)
+	}
+	return netip.Addr{}
 }
 
 // batchPath is the way back for a job.

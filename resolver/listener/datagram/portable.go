@@ -23,6 +23,7 @@ type portableConn struct {
 	*net.UDPConn
 	wildcard bool // responses have to leave from the address that was asked
 	v6       bool
+	local    netip.AddrPort // what is bound
 }
 
 // oobLen is the capacity for control messages, those included that systems send
@@ -31,8 +32,10 @@ const oobLen = 128
 
 // NewPortable makes n workers that share c.
 func NewPortable(c *net.UDPConn, n int, core *session.Core, log *slog.Logger) []*Worker {
-	a := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
-	p := &portableConn{UDPConn: c, wildcard: a.IsUnspecified(), v6: a.Is6() && !a.Is4In6()}
+	local := c.LocalAddr().(*net.UDPAddr).AddrPort()
+	a := local.Addr()
+	p := &portableConn{UDPConn: c, wildcard: a.IsUnspecified(), v6: a.Is6() && !a.Is4In6(),
+		local: netip.AddrPortFrom(a.Unmap().WithZone(""), local.Port())}
 	if err := p.askForDestinations(); err != nil {
 		// Windows. Where a host has several addresses, responses may leave from
 		// another than the one that was asked, and clients drop them.
@@ -89,7 +92,8 @@ func (c *portableConn) serve(w *Worker) {
 // answer answers one datagram, or has its query wait as a job.
 func (c *portableConn) answer(w *Worker, msg, dst, oob []byte, from netip.AddrPort, received time.Time) {
 	client := from.Addr().Unmap().WithZone("")
-	ans, waits := w.answer(dst, msg, len(msg) > maxQuery, client, received)
+	unanswered := !asked(from.Port()) || from.Port() == c.local.Port() && client == c.local.Addr()
+	ans, waits := w.answer(dst, msg, len(msg) > maxQuery, unanswered, client, received)
 	if waits {
 		if j := w.AdmitJob(); j != nil {
 			j.Start(c.path(j, oob, from))

@@ -2,6 +2,7 @@ package datagram
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,7 @@ type batchConn struct {
 	// says which, and the response leaves from there.
 	wildcard bool
 	v6       bool
+	local    netip.AddrPort // what is bound
 
 	// mu keeps fd from being closed, and its number from being used again,
 	// while another goroutine than the worker's uses it. The worker needs no
@@ -46,8 +48,10 @@ func newBatchConn(c *net.UDPConn) (*batchConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
-	b := &batchConn{wildcard: a.IsUnspecified(), v6: a.Is6() && !a.Is4In6(), open: true}
+	local := c.LocalAddr().(*net.UDPAddr).AddrPort()
+	a := local.Addr()
+	b := &batchConn{wildcard: a.IsUnspecified(), v6: a.Is6() && !a.Is4In6(), open: true,
+		local: netip.AddrPortFrom(a.Unmap().WithZone(""), local.Port())}
 	err = batch.Control(raw, func(fd int) (err error) {
 		b.fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		return err

@@ -114,7 +114,13 @@ func (w *Worker) Stats() Stats {
 // alone, and finds that malformed: so its client gets a response at once
 // (FORMERR, or REFUSED if it is not allowed) that is smaller than the query, and
 // access control and counting stay in one place.
-func (w *Worker) answer(dst, msg []byte, oversized bool, client netip.Addr, received time.Time) (ans []byte, waits bool) {
+//
+// A datagram that must not be answered, because of where it comes from, reaches the
+// handler as an empty message, which it drops and counts.
+func (w *Worker) answer(dst, msg []byte, oversized, unanswered bool, client netip.Addr, received time.Time) (ans []byte, waits bool) {
+	if unanswered {
+		msg, oversized = msg[:0], false
+	}
 	if oversized {
 		w.oversized.Add(1)
 		msg = msg[:session.HeaderLen]

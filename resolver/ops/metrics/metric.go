@@ -199,7 +199,7 @@ var table = [ids]Metric{
 	udpLost: {"rideau_udp_lost_total", counter,
 		"Queries over UDP that the system dropped because they were not read in time.", nil},
 	turnedAway: {"rideau_turned_away_total", counter,
-		"Queries turned away, by reason: too many queries wait for upstreams (all), too many of these from one client or for one zone (client, zone), the client asks too often (rate), or there is a flood (flood).", []string{"reason"}},
+		"Queries turned away, by reason: too many queries wait for upstreams (all), too many of these from one client or for one zone (client, zone), the client asks too often (rate), there is a flood (flood), the client got enough errors for what cannot be parsed (error), or enough octets in large answers over UDP, so that the answer was truncated (octets).", []string{"reason"}},
 	flooded: {"rideau_flood", gauge,
 		"Whether queries are turned away because of a flood (1).", nil},
 	panicsTotal: {"rideau_panics_total", counter,

@@ -113,6 +113,8 @@ func (s *Server) listenerFacts() metrics.Listener {
 			{Reason: limit.ZoneFull.String(), Count: s.waits.Refused(limit.ZoneFull)},
 			{Reason: "rate", Count: s.gate.Refused(limit.ByClient)},
 			{Reason: "flood", Count: s.gate.Refused(limit.ByFlood) + t.Shielded},
+			{Reason: "error", Count: s.gate.Refused(limit.ByError)},
+			{Reason: "octets", Count: s.gate.Refused(limit.ByOctets)},
 		}}
 }
 

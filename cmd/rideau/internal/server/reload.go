@@ -237,6 +237,7 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 		}
 	}
 	s.gate.LimitClients(c.cfg.Limits.QueriesPerSecond, c.cfg.Limits.Burst)
+	s.gate.LimitOctets(c.cfg.Limits.UnverifiedBytesPerSecond)
 	s.limitMemory(c.cfg)
 	s.cache.Resize(c.cfg.Cache.MaxEntries, c.cfg.Cache.MaxBytes)
 	s.sockets.open(c.sockets)

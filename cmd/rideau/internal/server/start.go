@@ -91,6 +91,7 @@ func (s *Server) makeResolver(cfg *config.Config, state *resolver.State) {
 	s.devices = device.New(device.Options{})
 	s.gate = limit.NewGate()
 	s.gate.LimitClients(cfg.Limits.QueriesPerSecond, cfg.Limits.Burst)
+	s.gate.LimitOctets(cfg.Limits.UnverifiedBytesPerSecond)
 	s.waits = limit.NewWaitLimit(cfg.Listen.MaxPending)
 	s.records = audit.New()
 	s.events = auditlog.NewEventLog(s.records, s.log)
