@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"rideau/blocklists/entry"
 )
@@ -101,6 +102,10 @@ type Options struct {
 	AllowTLD bool
 	// MaxBytes bounds what a compressed list may expand to; 0 is 1 GiB.
 	MaxBytes int64
+	// MaxLines bounds the lines, blank ones and those of included files too; 0 is [syntax.MaxLines]. Until is when reading has
+	// to have ended; zero for no bound.
+	MaxLines int
+	Until    time.Time
 	// MaxSkipped is the share, 0 to 1, of lines that may be unusable, among
 	// those that are neither blank nor comment. With 0 none may be.
 	MaxSkipped float64

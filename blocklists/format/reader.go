@@ -56,7 +56,7 @@ func newReader(r io.Reader, opt Options, f func(entry.Entry) error) *reader {
 
 // begin looks at how the input begins, and decides on the format.
 func (l *reader) begin(f Format) error {
-	l.at = 1
+	l.at, l.lines.Max, l.lines.Until = 1, l.opt.MaxLines, l.opt.Until
 	if err := l.lines.Decompress(l.maxBytes()); err != nil {
 		return l.fail(err)
 	}
@@ -95,6 +95,7 @@ func (l *reader) each(shapes []shape, f func(line []byte) error) error {
 			return l.fail(err)
 		}
 		if line = syntax.Trim(line); len(line) == 0 {
+			l.lines.SkipBlank()
 			continue
 		}
 		l.content++
@@ -190,6 +191,9 @@ func (l *reader) readError(err error) error {
 	if errors.Is(err, syntax.ErrTooLarge) {
 		return fmt.Errorf("%s:%d: the compressed list %w (%d octets); check what it is, or raise max_bytes for the list",
 			l.opt.File, l.at, err, l.maxBytes())
+	}
+	if errors.Is(err, syntax.ErrTooManyLines) || errors.Is(err, syntax.ErrTooSlow) {
+		return fmt.Errorf("%s:%d: %w; check what it is, or divide it into several lists", l.opt.File, l.lines.N, err)
 	}
 	var corrupt flate.CorruptInputError
 	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &corrupt) {

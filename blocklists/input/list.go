@@ -120,7 +120,14 @@ func (l *List) eachOf(p Part, f func(file string, e *entry.Entry) error) error {
 	return err
 }
 
+// usualEntries are as many entries as the default bound of lines has space for, with comments.
+const usualEntries = 20_000_000
+
 // readOptions returns the options to read one of the list's files with.
 func (l *List) readOptions(file string) format.Options {
-	return format.Options{File: file, Format: l.Format, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: l.MaxSkipped, MaxBytes: l.MaxBytes}
+	o := format.Options{File: file, Format: l.Format, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: l.MaxSkipped, MaxBytes: l.MaxBytes}
+	if l.Guards.MaxEntries > usualEntries {
+		o.MaxLines = 2 * l.Guards.MaxEntries
+	}
+	return o
 }

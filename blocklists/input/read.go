@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"rideau/blocklists/entry"
 	"rideau/blocklists/format"
@@ -31,7 +32,7 @@ func (l *List) Read(f func(entry.Entry) error) (c Content, err error) {
 	if err != nil {
 		return c, err
 	}
-	r := reader{list: l}
+	r := reader{list: l, until: time.Now().Add(maxTime)}
 	for _, p := range parts {
 		one, err := r.file(p, &c, f)
 		c.Stats = joined(c.Stats, one)
@@ -54,9 +55,13 @@ func (l *List) Read(f func(entry.Entry) error) (c Content, err error) {
 	return c, err
 }
 
+// maxTime bounds how long the reading of a list may take. Ten million names take seconds.
+const maxTime = 2 * time.Minute
+
 // reader reads the files of one list.
 type reader struct {
 	list      *List
+	until     time.Time
 	digest    Digest
 	entries   int              // admitted
 	protected int              // refused, since they are about protected names
@@ -71,6 +76,7 @@ func (r *reader) file(p Part, c *Content, f func(entry.Entry) error) (format.Sta
 	}
 	defer file.Close()
 	o := r.list.readOptions(p.Name)
+	o.Until = r.until
 	if r.list.Include != nil {
 		o.Include = func(name string) (io.ReadCloser, error) { return r.include(c, name) }
 	}

@@ -3,16 +3,29 @@ package syntax
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"errors"
 	"io"
+	"time"
 )
 
 // MaxLine is the longest line, in octets without its end.
 const MaxLine = 64 << 10
 
-// ErrTooLarge is the error of a compressed list that expands to more than it may.
-var ErrTooLarge = errors.New("expands to more than the list may have")
+// Errors of a list that takes more than it may.
+var (
+	// ErrTooLarge is the error of a compressed list that expands to more than it may.
+	ErrTooLarge = errors.New("expands to more than the list may have")
+	// ErrTooManyLines is the error of a list with more lines than it may have.
+	ErrTooManyLines = errors.New("the list has more lines than it may have")
+	// ErrTooSlow is the error of a list whose reading takes too long.
+	ErrTooSlow = errors.New("reading the list takes too long")
+)
+
+// MaxLines is how many lines a list may have by default, blank ones and those of the files that it includes too. A few octets of a
+// compressed list can expand to very many.
+const MaxLines = 1 << 25
 
 var (
 	faultGzip    = Fault{Reason: "begins like a compressed file, and is none", Remedy: "check what the list's address delivers"}
@@ -22,7 +35,11 @@ var (
 // Lines reads lines of bounded length, and counts them.
 type Lines struct {
 	// N is the number of lines that were read: that of the last one, from 1.
-	N     int
+	N int
+	// Max is how many lines there may be; 0 is MaxLines. Until is when reading has to have ended; zero for no bound.
+	Max   int
+	Until time.Time
+	timed int // the number of lines at which the time is compared with Until next
 	br    *bufio.Reader
 	outer []*bufio.Reader
 }
@@ -101,6 +118,9 @@ func (l *Lines) Next() (line []byte, long bool, err error) {
 		return nil, false, io.EOF
 	}
 	l.N++
+	if tooMuch := l.bound(); tooMuch != nil {
+		return nil, false, tooMuch
+	}
 	switch {
 	case err == bufio.ErrBufferFull:
 		if err = checkPage(line); err != nil {
@@ -117,6 +137,32 @@ func (l *Lines) Next() (line []byte, long bool, err error) {
 	// The buffer is long enough for the longer of the two line ends, so that a line
 	// with the shorter may be an octet too long and yet fit.
 	return line, len(trimEnd(line)) > MaxLine, checkPage(line)
+}
+
+// bound returns an error if there were too many lines, or if reading takes too long.
+func (l *Lines) bound() error {
+	const often = 256
+	switch {
+	case l.N > cmp.Or(l.Max, MaxLines):
+		return &Error{Err: ErrTooManyLines}
+	case l.N < l.timed || l.Until.IsZero():
+		return nil
+	case time.Now().After(l.Until):
+		return &Error{Err: ErrTooSlow}
+	}
+	l.timed = l.N + often
+	return nil
+}
+
+// SkipBlank skips empty lines, as far as they are in memory, and counts them.
+func (l *Lines) SkipBlank() {
+	all := l.Buffered()
+	n := 0
+	for n < len(all) && all[n] == '\n' {
+		n++
+	}
+	l.N += n
+	l.Discard(n)
 }
 
 // discardLine reads to the end of the line at hand.
