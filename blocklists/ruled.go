@@ -64,10 +64,10 @@ func (s *Snapshot) ruled(q *Ask, sc *scope, allow bool, without, withoutAny *rul
 		}
 		rules := s.rules[n.Rules]
 		for j := range rules {
-			// An entry for the name alone that is cancelled stays if there is one for all names below it,
-			// too: the two cannot be distinguished.
+			// Where a list has an entry for the name alone and one for the name and all below it, the two cannot be
+			// distinguished: the first stays if it is cancelled, and both go with the second.
 			r := &rules[j]
-			if r.Cancel && r.Kind == rule.Ordinary && r.Types == 0 && !r.OfZone() && (r.Covers&rule.Below != 0 || !n.Below.Has(int(r.List))) {
+			if r.CancelsPlain(n) {
 				set.Remove(int(r.List))
 				p.whole.Remove(int(r.List))
 			}

@@ -34,7 +34,7 @@ func newBook() book {
 
 // rule makes a rule of an entry. It keeps nothing of e.
 func (b *book) rule(list int, e *entry.Entry) (rule.Rule, error) {
-	r := rule.Rule{List: uint8(list), Trigger: e.Rule.Trigger, Action: e.Rule.Action, Covers: rule.Self, Cancel: e.Rule.Cancel}
+	r := rule.Rule{List: uint8(list), Trigger: e.Rule.Trigger, Action: e.Rule.Action, Covers: rule.Self, Cancel: e.Rule.Cancel, Bits: e.Rule.Spelling}
 	switch {
 	case e.Name == nil:
 		r.Bits = uint8(e.Prefix.Bits())
@@ -115,7 +115,7 @@ func (b *book) set(rules ...rule.Rule) uint32 {
 func appendKey(key []byte, r *rule.Rule) []byte {
 	key = append(key, r.List, byte(r.Trigger), byte(r.Action), byte(r.Covers), byte(r.Kind), r.Bits)
 	if r.Cancel {
-		key[len(key)-1] |= 0x80 // rules with Bits never have Cancel
+		key[len(key)-1] |= 0x80 // rules of prefixes never have Cancel, and a Spelling leaves the bit free
 	}
 	key = binary.BigEndian.AppendUint16(key, r.Types)
 	return binary.BigEndian.AppendUint32(key, r.Data)

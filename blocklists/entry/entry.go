@@ -63,8 +63,11 @@ type Rule struct {
 	// Important makes the entry hold in spite of Except ($important).
 	Important bool
 	// Cancel removes the same entry of the same list: one with the same name,
-	// match, Except, Important and Types, anywhere in the list ($badfilter).
+	// match, Except, Important, Types and Spelling, anywhere in the list ($badfilter).
 	Cancel bool
+	// Spelling tells rules with the same meaning apart that are not written in the same way. It is 0 for the
+	// usual way, which is also that of entries without a Rule, and MaxSpelling at most.
+	Spelling uint8
 	// Types are the query types that the entry is about, or with NotTypes
 	// those that it is not about ($dnstype), in order; nil is all of them. It is not written afterwards.
 	Types    []uint16
@@ -77,6 +80,9 @@ type Rule struct {
 	TTL  uint32
 	Data []byte
 }
+
+// MaxSpelling is the greatest Spelling.
+const MaxSpelling = 127
 
 // Trigger says what an entry is compared with.
 type Trigger uint8

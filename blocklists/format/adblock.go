@@ -3,7 +3,6 @@ package format
 import (
 	"bytes"
 	"slices"
-	"unicode/utf8"
 
 	"github.com/miekg/dns"
 
@@ -65,76 +64,48 @@ func (l *reader) adblockLine(line []byte) error {
 		return nil
 	}
 	text, modifiers, modified := bytes.Cut(text, []byte("$"))
-	var rule *entry.Rule
-	if except || modified {
-		r := entry.Rule{Except: except}
-		if modified {
-			if f := adblockModifiers(&r, modifiers); f.Aside {
-				l.aside(f)
-				return nil
-			} else if !f.OK() {
-				l.skip(line, f)
-				return nil
-			}
-		}
-		if except || r.Important || r.Cancel || r.Types != nil {
-			rule = &r
+	r := entry.Rule{Except: except}
+	var more []string
+	if modified {
+		var f syntax.Fault
+		if more, f = adblockModifiers(&r, modifiers); !f.OK() {
+			l.leave(line, f)
+			return nil
 		}
 	}
-	return l.adblockPattern(line, text, rule)
+	return l.adblockPattern(line, text, more, &r)
 }
 
-// adblockPattern reads the pattern of a rule: what it is about.
-func (l *reader) adblockPattern(line, text []byte, rule *entry.Rule) error {
-	text, m := adblockAnchors(text)
-	if syntax.LikeAddress(text) && rule == nil {
-		return l.emitEither(line, text, m)
+// leave skips the line at hand, or counts it as not about names, as the fault says.
+func (l *reader) leave(line []byte, f syntax.Fault) {
+	if f.Aside {
+		l.aside(f)
+		return
 	}
-	for _, b := range text {
-		switch {
-		case syntax.IsSpace(b):
-			l.skip(line, syntax.FaultSpace)
-			return nil
-		case b == '*' && m != entry.Exact && isNamePattern(text):
-			l.skip(line, faultWildcard)
-			return nil
-		case !syntax.HostChar[b] && b < utf8.RuneSelf:
-			l.aside(faultPattern)
-			return nil
-		}
+	l.skip(line, f)
+}
+
+// adblockPattern reads the pattern of a rule: what it is about. more are modifiers that change nothing but how the rule is written.
+func (l *reader) adblockPattern(line, text []byte, more []string, r *entry.Rule) error {
+	p := parsePattern(text)
+	r.Spelling = spelling(text, &p, more)
+	plain := !r.Except && !r.Important && !r.Cancel && r.Types == nil
+	if syntax.LikeAddress(p.name) && plain {
+		return l.emitEither(line, p.name, p.match)
 	}
-	tld := l.opt.AllowTLD || rule != nil && rule.Except // which blocks nothing
-	name, f := l.names.Parse(text, tld)
-	if !f.OK() {
-		l.skip(line, f)
+	if f := patternFault(&p); !f.OK() {
+		l.leave(line, f)
 		return nil
 	}
-	return l.emitRule(name, m, rule)
-}
-
-// adblockAnchors removes what says where in a URL the name is. A pattern for
-// every path of a host is about the host.
-func adblockAnchors(text []byte) ([]byte, entry.Match) {
-	m := entry.Exact
-	if rest, ok := bytes.CutPrefix(text, []byte("||")); ok {
-		text, m = rest, entry.Suffix
-		for _, end := range [...]string{"^*", "/*", "/"} {
-			if rest, ok := bytes.CutSuffix(text, []byte(end)); ok {
-				text = rest
-				break
-			}
-		}
-	} else if rest, ok := bytes.CutPrefix(text, []byte("|")); ok {
-		text = rest
-	} else if len(text) > 2 && text[0] == '.' && text[len(text)-1] == '^' {
-		return text[1 : len(text)-1], entry.Below
+	name, f := l.names.Parse(p.name, l.opt.AllowTLD || r.Except) // which blocks nothing
+	switch {
+	case !f.OK():
+		l.skip(line, f)
+		return nil
+	case plain && r.Spelling == 0:
+		return l.emitName(name, p.match)
 	}
-	text = bytes.TrimSuffix(text, []byte("|"))
-	text = bytes.TrimSuffix(text, []byte("^"))
-	if rest, ok := bytes.CutPrefix(text, []byte("*.")); ok {
-		text, m = rest, entry.Below
-	}
-	return text, m
+	return l.emitRule(name, p.match, r)
 }
 
 // withoutNote removes a comment at the end of a line: no rule about names has white space.
@@ -147,17 +118,6 @@ func withoutNote(line []byte) []byte {
 	return line
 }
 
-// isNamePattern reports whether a pattern consists of octets of names
-// and asterisks.
-func isNamePattern(text []byte) bool {
-	for _, b := range text {
-		if b != '*' && !syntax.HostChar[b] {
-			return false
-		}
-	}
-	return true
-}
-
 // isRegexp reports whether text is /a regular expression/, with or without modifiers, and not a
 // path.
 func isRegexp(text []byte) bool {
@@ -165,39 +125,42 @@ func isRegexp(text []byte) bool {
 	return end > 0 && (end == len(text)-1 || text[end+1] == '$')
 }
 
-// adblockModifiers sets r to what modifiers say. Those for whole pages add
-// nothing to "the name is blocked".
-func adblockModifiers(r *entry.Rule, text []byte) syntax.Fault {
-	for more := true; more; {
+// adblockModifiers sets r to what modifiers say. more are those that add
+// nothing to "the name is blocked": for whole pages, or with answers that block.
+func adblockModifiers(r *entry.Rule, text []byte) (more []string, f syntax.Fault) {
+	for next := true; next; {
 		var m []byte
-		m, text, more = bytes.Cut(text, []byte(","))
-		key, value, _ := bytes.Cut(syntax.Trim(m), []byte("="))
+		m, text, next = bytes.Cut(text, []byte(","))
+		m = syntax.Trim(m)
+		key, value, _ := bytes.Cut(m, []byte("="))
 		switch string(key) {
 		case "all", "document", "doc", "popup":
+			more = append(more, string(m))
 		case "important":
 			r.Important = true
 		case "badfilter":
 			r.Cancel = true
 		case "dnstype":
 			if f := setTypes(r, value); !f.OK() {
-				return f
+				return nil, f
 			}
 		case "client", "ctag":
-			return faultClient
+			return nil, faultClient
 		case "dnsrewrite":
 			if !isBlock(value) {
-				return faultRewrite
+				return nil, faultRewrite
 			}
+			more = append(more, string(m))
 		case "denyallow":
-			return faultDeny
+			return nil, faultDeny
 		default:
 			if slices.Contains(pageModifiers, string(bytes.TrimPrefix(key, []byte("~")))) {
-				return faultPage
+				return nil, faultPage
 			}
-			return faultModifier
+			return nil, faultModifier
 		}
 	}
-	return syntax.Fault{}
+	return more, syntax.Fault{}
 }
 
 // isBlock reports whether a rule that rewrites answers only blocks the name: it answers with an

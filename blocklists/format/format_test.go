@@ -248,7 +248,7 @@ func TestAdblock(t *testing.T) {
 			"1 suffix a.example.", "2 suffix b.example. except", "3 suffix c.example. important", "4 exact d.example."}},
 		{"answers that block", "||a.example^$dnsrewrite=NXDOMAIN;;\n||b.example^$dnsrewrite=refused;;\n||c.example^$dnsrewrite=NOERROR;;\n||d.example^$dnsrewrite=NOERROR;A;0.0.0.0\n||e.example^$dnsrewrite=::,important\n", []string{
 			"1 suffix a.example.", "2 suffix b.example.", "3 suffix c.example.", "4 suffix d.example.", "5 suffix e.example. important"}},
-		{"what is not about names", "a.example##.ad\n##.ad\na.example#@?#.ad\n||a.example/path^\n|https://a.example^\n-ads*.example^\n/banner.gif\n/ads/banner.gif\n||a.example^$third-party\n||b.example^$script,domain=c.example\n@@||c.example^$~image\n||d.example^\n", []string{"12 suffix d.example."}},
+		{"what is not about names", "a.example##.ad\n##.ad\na.example#@?#.ad\n||a.example/path^\n|https://a.example^\n/banner.gif\n/ads/banner.gif\n||a.example^$third-party\n||b.example^$script,domain=c.example\n@@||c.example^$~image\n||d.example^\n", []string{"11 suffix d.example."}},
 	})
 	const whole = "; write ||example.com^ if the whole name is to be blocked"
 	testBad(t, format.Options{Format: format.Adblock}, []badCase{
@@ -260,6 +260,19 @@ func TestAdblock(t *testing.T) {
 		{"||a.example^$dnstype=", `list:1: "||a.example^$dnstype=": not query types; write $dnstype=A or $dnstype=~AAAA, with | between several`},
 		{`/^ads[0-9]+\./`, `list:1: "/^ads[0-9]+\\./": a regular expression; write the names it is meant for`},
 		{`@@/ads/$important`, `list:1: "@@/ads/$important": a regular expression; write the names it is meant for`},
+		{"||bank.example.", `list:1: "||bank.example.": a pattern for names that go on after the dot; write the names it is meant for: ||example.com^ is a name and all below it`},
+		{"||bank.example.^", `list:1: "||bank.example.^": a pattern for names that go on after the dot; write the names it is meant for: ||example.com^ is a name and all below it`},
+		{"@@||bank.example.$important", `list:1: "@@||bank.example.$important": a pattern for names that go on after the dot; write the names it is meant for: ||example.com^ is a name and all below it`},
+		{"bank.example.", `list:1: "bank.example.": a pattern for names that go on after the dot; write the names it is meant for: ||example.com^ is a name and all below it`},
+		{"-x.example^", `list:1: "-x.example^": a pattern that begins within a label; write the names it is meant for: ||example.com^ is a name and all below it`},
+		{"-x.example", `list:1: "-x.example": a pattern that begins within a label; write the names it is meant for: ||example.com^ is a name and all below it`},
+		{"shop.example^", `list:1: "shop.example^": a pattern for every name that ends so, such as myexample.com; write ||example.com^ for the name and all below it`},
+		{"@@shop.example|", `list:1: "@@shop.example|": a pattern for every name that ends so, such as myexample.com; write ||example.com^ for the name and all below it`},
+		{"*x.example^", `list:1: "*x.example^": a name with a wildcard within; write the names it is meant for; ||*.example.com^ is all below a name`},
+		{"x.*", `list:1: "x.*": a name with a wildcard within; write the names it is meant for; ||*.example.com^ is all below a name`},
+		{"-ads*.example^", `list:1: "-ads*.example^": a name with a wildcard within; write the names it is meant for; ||*.example.com^ is all below a name`},
+		{"://x.example^", `list:1: "://x.example^": a pattern with the end of a URL's scheme; write ||example.com^ if the whole name is to be blocked`},
+		{"@@://x.", `list:1: "@@://x.": a pattern with the end of a URL's scheme; write ||example.com^ if the whole name is to be blocked`},
 		{"||ads*.a.example^", `list:1: "||ads*.a.example^": a name with a wildcard within; write the names it is meant for; ||*.example.com^ is all below a name`},
 		{"@@||a.*^", `list:1: "@@||a.*^": a name with a wildcard within; write the names it is meant for; ||*.example.com^ is all below a name`},
 		{"||a.example^$dnsrewrite=NOERROR;CNAME;b.example", `list:1: "||a.example^$dnsrewrite=NOERROR;CNAME;b.example": a rule that rewrites answers; write ||example.com^ to block the name`},

@@ -65,7 +65,7 @@ func naiveHosts(n int, line string) (out []string) {
 	return out
 }
 
-var naiveRule = regexp.MustCompile(`^(@@)?(\|\||\|)?(\*\.)?([^\s|^$/*]*)\^?\|?(?:\$([a-z-]+(?:,[a-z-]+)*))?$`)
+var naiveRule = regexp.MustCompile(`^(@@)?(\|\||\|)?(\*\.)?([^\s|^$/*]*)(\^?\|?)(?:\$([a-z-]+(?:,[a-z-]+)*))?$`)
 
 func naiveAdblock(n int, line string) []string {
 	line = strings.TrimSpace(line)
@@ -89,7 +89,10 @@ func naiveAdblock(n int, line string) []string {
 	if m[1] != "" {
 		more += " except"
 	}
-	words := strings.Split(m[5], ",")
+	if unanchored := m[2]+m[3] == ""; unanchored && (m[5] != "" || strings.HasPrefix(m[4], "-")) || strings.HasSuffix(m[4], ".") {
+		return nil
+	}
+	words := strings.Split(m[6], ",")
 	for _, w := range words {
 		if !slices.Contains([]string{"", "important", "badfilter", "all", "popup"}, w) {
 			return nil

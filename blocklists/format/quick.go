@@ -35,7 +35,7 @@ func (l *reader) quick(shapes []shape) (err error) {
 		text := rest[len(s.before):]
 		name, n := l.names.Quick(text)
 		end := lineEnd(text[n:], s.after)
-		if n == 0 || end == 0 || l.opt.Format == Hosts && isLocal(text) {
+		if n == 0 || end == 0 || l.opt.Format == Hosts && isLocal(text) || l.opt.Format == Adblock && (text[n-1] == '.' || text[0] == '-') {
 			break
 		}
 		rest = text[n+end:]

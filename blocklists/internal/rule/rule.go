@@ -30,11 +30,11 @@ type Rule struct {
 	Action  entry.Action // Listed if the entry is of no policy zone
 	Covers  Cover
 	Kind    Kind
-	Bits    uint8  // the length of its prefix
+	Bits    uint8  // the length of its prefix; of a name, the entry's Spelling
 	Types   uint16 // the number of a TypeSet; 0 is all types
 	Data    uint32 // the number of local data, if Action is Local
 	// Cancel removes the rule that is equal but for Cancel. If that rule would
-	// be a plain entry, it removes the plain entry.
+	// be a plain entry, it removes the plain entry; see CancelsPlain.
 	Cancel bool
 }
 
@@ -80,6 +80,18 @@ func (r *Rule) Cancelled(by []Rule) bool {
 	twin := *r
 	twin.Cancel = true
 	return slices.Contains(by, twin)
+}
+
+// CancelsPlain reports whether r cancels what its list says about the name without a rule. That has to cover the same names.
+func (r *Rule) CancelsPlain(v *Value) bool {
+	var covers Cover
+	if v.Self.Has(int(r.List)) {
+		covers |= Self
+	}
+	if v.Below.Has(int(r.List)) {
+		covers |= Below
+	}
+	return r.Cancel && r.Kind == Ordinary && r.Types == 0 && r.Bits == 0 && !r.OfZone() && r.Covers == covers
 }
 
 // TypeSet is the query types that a rule is about. The zero TypeSet is all.
