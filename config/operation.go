@@ -42,6 +42,10 @@ type Log struct {
 	Format LogFormat `key:"format" applies:"restart"`
 	// Queries is the path of a file to which queries are logged, relative as List.File is; empty for none.
 	Queries string `key:"queries" applies:"live"`
+	// QueriesMaxBytes is the size at which that file is renamed and a new one begins.
+	QueriesMaxBytes int64 `key:"queries_max_bytes" applies:"live"`
+	// QueriesMaxRate is how many lines a second are written to it; the others are counted as lost.
+	QueriesMaxRate int `key:"queries_max_rate" applies:"live"`
 }
 
 // LogFormat is a format of log lines.
@@ -59,7 +63,9 @@ func defaultReload() Reload {
 
 func defaultOps() Ops { return Ops{Listen: "127.0.0.1:5380"} }
 
-func defaultLog() Log { return Log{Level: slog.LevelInfo, Format: LogText} }
+func defaultLog() Log {
+	return Log{Level: slog.LevelInfo, Format: LogText, QueriesMaxBytes: 1 << 30, QueriesMaxRate: 50000}
+}
 
 func (r *Reload) read(m *node.Mapping) {
 	node.Set(m, "watch", &r.Watch, node.Boolean)
@@ -110,4 +116,6 @@ func (l *Log) read(m *node.Mapping) {
 	}
 	node.Set(m, "format", &l.Format, node.Word("a format", LogText, LogJSON))
 	node.Set(m, "queries", &l.Queries, value.FileOrNone)
+	node.Set(m, "queries_max_bytes", &l.QueriesMaxBytes, node.Size(1<<20, 1<<40))
+	node.Set(m, "queries_max_rate", &l.QueriesMaxRate, node.Integer(1, 10_000_000))
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -125,9 +126,9 @@ func TestQueryLogCannotBeWritten(t *testing.T) {
 	}
 	w := newWorld(t)
 	l := NewQueryLog(w.records, slog.New(slog.DiscardHandler))
-	l.Use(f)
+	l.Use(f, Bounds{})
 	w.ask(t, "web.wechat.com.", 3)
-	l.Use(nil)
+	l.Use(nil, Bounds{})
 	if l.Lost() != 3 {
 		t.Errorf("%d lost of 3", l.Lost())
 	}
@@ -145,18 +146,18 @@ func TestQueryLogFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.Use(f)
+		l.Use(f, Bounds{})
 	}
 	w.ask(t, "before.example.", 2)
 	use("1")
 	w.ask(t, "first.example.", 300)
 	use("2")
 	w.ask(t, "second.example.", 5000)
-	l.Use(nil)
+	l.Use(nil, Bounds{})
 	w.ask(t, "between.example.", 2)
 	use("3")
 	w.ask(t, "third.example.", 1)
-	l.Use(nil)
+	l.Use(nil, Bounds{})
 	for name, want := range map[string]int{"1 first": 300, "2 second": 5000, "3 third": 1} {
 		file, host, _ := strings.Cut(name, " ")
 		text, err := os.ReadFile(filepath.Join(dir, file))
@@ -169,6 +170,84 @@ func TestQueryLogFiles(t *testing.T) {
 	}
 	if l.Lost() != 0 {
 		t.Errorf("%d lost", l.Lost())
+	}
+}
+
+// TestQueryLogRate: of a flood, as many lines are written as the bound allows, and the others are counted and told.
+func TestQueryLogRate(t *testing.T) {
+	w := newWorld(t)
+	l := NewQueryLog(w.records, slog.New(slog.DiscardHandler))
+	path, begun := filepath.Join(t.TempDir(), "log"), time.Now()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Use(f, Bounds{PerSecond: 100})
+	w.ask(t, "web.wechat.com.", 5000)
+	l.Use(nil, Bounds{})
+	most := 100 + int(100*time.Since(begun).Seconds())
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := bytes.Count(text, []byte("web.wechat.com."))
+	if n < 100 || n > most || uint64(n)+l.Lost() != 5000 {
+		t.Errorf("%d lines and %d lost of 5000; at most %d lines", n, l.Lost(), most)
+	}
+	if want := fmt.Sprintf(`"lost":%d}`, l.Lost()); !strings.Contains(string(text), want) {
+		t.Errorf("the file does not tell %s", want)
+	}
+}
+
+// TestQueryLogSize: a file that has its size is renamed, and there are two at most; where that is impossible, what is not written is
+// counted as lost. A file that somebody else renamed is left alone.
+func TestQueryLogSize(t *testing.T) {
+	const size = 20000
+	w := newWorld(t)
+	path := filepath.Join(t.TempDir(), "log")
+	open := func() (*os.File, error) { return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600) }
+	l := NewQueryLog(w.records, slog.New(slog.DiscardHandler))
+	use := func(b Bounds) {
+		t.Helper()
+		f, err := open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Use(f, b)
+	}
+	sizes := func(want ...string) {
+		t.Helper()
+		all, _ := filepath.Glob(path + "*")
+		for i, p := range all {
+			all[i] = filepath.Base(p)
+			if info, err := os.Stat(p); err != nil || info.Size() > size || info.Size() == 0 {
+				t.Errorf("%s: %v, %v", p, info, err)
+			}
+		}
+		if !slices.Equal(all, want) {
+			t.Errorf("the files are %q, want %q", all, want)
+		}
+	}
+	use(Bounds{Bytes: size, Open: open})
+	w.ask(t, "web.wechat.com.", 1000)
+	l.Use(nil, Bounds{})
+	if sizes("log", "log"+Old); l.Lost() != 0 {
+		t.Errorf("%d lost", l.Lost())
+	}
+
+	use(Bounds{Bytes: size, Open: open}) // appends
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	w.ask(t, "web.wechat.com.", 150)
+	l.Use(nil, Bounds{})
+	sizes("log", "log.1", "log"+Old)
+
+	use(Bounds{Bytes: size, Open: func() (*os.File, error) { return nil, os.ErrPermission }})
+	w.ask(t, "web.wechat.com.", 1000)
+	l.Use(nil, Bounds{})
+	if l.Lost() == 0 {
+		t.Error("nothing is lost")
 	}
 }
 

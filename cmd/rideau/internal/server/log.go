@@ -3,10 +3,12 @@ package server
 import (
 	"io"
 	"log/slog"
+	"os"
 
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
 	"rideau/blocklists/enforced"
+	"rideau/cmd/rideau/internal/auditlog"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 	"rideau/resolver/ops/printable"
@@ -20,6 +22,12 @@ func newLogger(w io.Writer, cfg *config.Config, level *slog.LevelVar) *slog.Logg
 		return slog.New(slog.NewJSONHandler(w, o))
 	}
 	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// queryLogBounds returns how much of the queries a configuration has logged.
+func queryLogBounds(cfg *config.Config) auditlog.Bounds {
+	return auditlog.Bounds{Bytes: cfg.Log.QueriesMaxBytes, PerSecond: cfg.Log.QueriesMaxRate,
+		Open: func() (*os.File, error) { return setup.OpenQueryLog(cfg) }}
 }
 
 // warn logs what an operator should correct: in the configuration, among the

@@ -225,7 +225,7 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	s.order, s.slots = c.order, c.slots
 	s.resolver.SetState(c.state)
 	s.level.Set(c.cfg.Log.Level)
-	s.queries.Use(c.queries)
+	s.queries.Use(c.queries, queryLogBounds(c.cfg))
 	s.view.Lock()
 	s.cfg, s.ups = c.cfg, c.ups
 	s.view.Unlock()

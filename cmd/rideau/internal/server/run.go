@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"rideau/cmd/rideau/internal/auditlog"
 	"rideau/cmd/rideau/internal/watch"
 )
 
@@ -26,7 +27,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.log.Info("stopping: pending queries are answered first")
 	drain()
 	s.saveCache()
-	s.queries.Use(nil)
+	s.queries.Use(nil, auditlog.Bounds{})
 	s.log.Info("stopped")
 	return nil
 }
