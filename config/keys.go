@@ -41,3 +41,12 @@ func Applies(path string) Application {
 func Changed(before, after *Config) []string {
 	return key.Changed(reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem())
 }
+
+// Difference is a key whose value differs between two configurations.
+type Difference = key.Difference
+
+// Differences returns what differs between two configurations by key, as people write it, in the order of the documentation. Elements of
+// lists of mappings are compared by their id. Secrets in URLs are left out.
+func Differences(before, after *Config) []Difference {
+	return key.Differences(reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem())
+}

@@ -104,9 +104,12 @@ func ownImports() map[string][]string {
 			"cmd/rideau/internal/text", "config", "resolver/ops/metrics", "resolver/ops/printable", "resolver/wire",
 		},
 		"cmd/rideau/internal/auditlog": {"cmd/rideau/internal/text", "resolver", "resolver/audit", "resolver/wire"},
-		"cmd/rideau/internal/changes":  {"blocklists", "blocklists/enforced", "blocklists/input", "config", "resolver/ops"},
-		"cmd/rideau/internal/clock":    nil,
-		"cmd/rideau/internal/files":    nil,
+		"cmd/rideau/internal/changes": {
+			"blocklists", "blocklists/compare", "blocklists/enforced", "blocklists/input", "cmd/rideau/internal/setup", "cmd/rideau/internal/text",
+			"config", "resolver/ops",
+		},
+		"cmd/rideau/internal/clock": nil,
+		"cmd/rideau/internal/files": nil,
 		"cmd/rideau/internal/reason": {
 			"blocklists", "blocklists/compile", "blocklists/egress", "blocklists/enforced", "blocklists/entry", "blocklists/format", "blocklists/input", "blocklists/lint",
 			"blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source", "cmd/rideau/internal/setup",

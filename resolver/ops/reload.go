@@ -126,6 +126,9 @@ type ReloadResult struct {
 	Refused []string
 	// Forced are the lists and bans that Force let through.
 	Forced []Forced
+	// Changes are what differs from before, by file and key, and Warnings what is valid in the configuration but probably not meant.
+	Changes  []Change
+	Warnings []Problem
 	// Restart are the changed configuration keys that apply from the next
 	// start.
 	Restart []string
@@ -141,6 +144,8 @@ type reloadReply struct {
 	Lists      []List    `json:"lists"`
 	Problems   []Problem `json:"problems"`
 	Forced     []Forced  `json:"forced,omitempty"`
+	Changes    []Change  `json:"changes,omitempty"`
+	Warnings   []Problem `json:"warnings,omitempty"`
 	Restart    []string  `json:"restart"`
 }
 
@@ -250,7 +255,7 @@ func queryOf(r *http.Request) (url.Values, error) {
 
 func (res *ReloadResult) reply(err error) reloadReply {
 	out := reloadReply{OK: err == nil, Changed: res.Changed, Bans: bansOf(res.Policy), Lists: listsOf(res.Policy),
-		Problems: append([]Problem{}, res.Problems...), Forced: res.Forced, Restart: append([]string{}, res.Restart...)}
+		Problems: append([]Problem{}, res.Problems...), Forced: res.Forced, Changes: res.Changes, Warnings: res.Warnings, Restart: append([]string{}, res.Restart...)}
 	if err != nil {
 		out.Error = oneLine(err.Error())
 	}
@@ -297,6 +302,12 @@ func (res *ReloadResult) lines(err error) []string {
 	}
 	for _, l := range listsOf(res.Policy) {
 		head = append(head, fmt.Sprintf("list %s: %d entries, %d lines skipped, from %s", l.ID, l.Entries, l.Skipped, l.Source))
+	}
+	for _, c := range res.Changes {
+		head = append(head, c.String())
+	}
+	for _, w := range res.Warnings {
+		head = append(head, "warning: "+w.String())
 	}
 	for _, k := range res.Restart {
 		head = append(head, fmt.Sprintf("%s changed: restart rideau to apply it", k))

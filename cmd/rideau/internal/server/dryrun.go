@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"io"
 
 	"rideau/blocklists"
 	"rideau/blocklists/compare"
@@ -10,7 +9,6 @@ import (
 	"rideau/blocklists/input"
 	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/setup"
-	"rideau/cmd/rideau/internal/text"
 	"rideau/config"
 	"rideau/resolver/ops"
 )
@@ -20,6 +18,12 @@ import (
 func (s *Server) dryRun(ctx context.Context, force input.Forced) (ops.DryRun, error) {
 	var out ops.DryRun
 	cfg, err := setup.Load(s.path)
+	if err != nil {
+		out.Problems = problems(err, compile.Report{})
+		return out, err
+	}
+	serves, ups := s.current()
+	plan, err := setup.PlanUpstreams(cfg, ups.System)
 	if err != nil {
 		out.Problems = problems(err, compile.Report{})
 		return out, err
@@ -48,7 +52,8 @@ func (s *Server) dryRun(ctx context.Context, force input.Forced) (ops.DryRun, er
 	if err != nil && kept == nil {
 		return out, err
 	}
-	out.Changed, out.Diff = r.Different(), r
-	out.Write = func(w io.Writer) { text.WriteComparison(w, r) }
+	all := &changes.Report{Report: r, Configuration: append(changes.Keys(serves, cfg), changes.System(ups.System, plan.System)...),
+		Warnings: changes.Warnings(cfg, plan)}
+	out.Changed, out.Diff, out.Write = all.Different(), all, all.Write
 	return out, err
 }

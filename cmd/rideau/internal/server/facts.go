@@ -49,7 +49,7 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 		ReadyWithin: readyWithin,
 		Reload: func(ctx context.Context, o ops.ReloadOptions) (ops.ReloadResult, error) {
 			result, err := s.reload(ctx, o)
-			s.logReload("POST /reload", result, err)
+			s.told.Reload(s.log, "POST /reload", true, result, err)
 			return result, err
 		},
 		DryRun: s.dryRun,

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"rideau/cmd/rideau/internal/auditlog"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
+	"rideau/resolver/ops"
 	"rideau/resolver/ops/printable"
 )
 
@@ -30,9 +32,8 @@ func queryLogBounds(cfg *config.Config) auditlog.Bounds {
 		Open: func() (*os.File, error) { return setup.OpenQueryLog(cfg) }}
 }
 
-// warn logs what an operator should correct: in the configuration, among the
-// upstreams, and in the lists.
-func (s *Server) warn(cfg *config.Config, plan setup.UpstreamPlan, report compile.Report) {
+// warn logs what an operator should correct: in the configuration, and among the upstreams.
+func (s *Server) warn(cfg *config.Config, plan setup.UpstreamPlan) {
 	for _, w := range cfg.Warnings {
 		s.log.Warn(w.String())
 	}
@@ -42,6 +43,10 @@ func (s *Server) warn(cfg *config.Config, plan setup.UpstreamPlan, report compil
 	for _, w := range setup.AccessWarnings(cfg) {
 		s.log.Warn(w)
 	}
+}
+
+// warnSkipped logs what an operator should correct in the lists.
+func (s *Server) warnSkipped(report compile.Report) {
 	for _, p := range report.Problems {
 		s.log.Warn("line skipped", "file", p.File, "line", p.Line, "text", p.Text, "reason", p.Reason, "remedy", p.Remedy)
 	}
@@ -55,4 +60,10 @@ func (s *Server) warnOpen(was bool, now *blocklists.Snapshot) {
 	case !was && is:
 		s.log.Info("bans are enforced again")
 	}
+}
+
+// reloadAndLog reloads because something changed by itself, and logs the result with why.
+func (s *Server) reloadAndLog(ctx context.Context, why string) {
+	result, err := s.reload(ctx, ops.ReloadOptions{})
+	s.told.Reload(s.log, why, false, result, err)
 }

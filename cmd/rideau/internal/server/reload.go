@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -245,8 +244,13 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	s.arm(c.policy)
 	s.warnOpen(before == nil || enforced.Any(old), c.policy)
 	background(c.lists.Commit)
-	if before == nil || c.policy.Generation() != old.Generation() {
-		s.warn(c.cfg, c.plan, c.report)
+	policy := before == nil || c.policy.Generation() != old.Generation()
+	if policy || result.Changed {
+		result.Warnings = changes.Warnings(c.cfg, c.plan)
+		s.warn(c.cfg, c.plan)
+	}
+	if policy {
+		s.warnSkipped(c.report)
 		giveBack(c.policy) // last, since it competes with everything before it for the processor
 	}
 	return result
@@ -259,6 +263,8 @@ func (c *change) result(before *config.Config, ups *setup.Upstreams, old *blockl
 	}
 	var out ops.ReloadResult
 	keys := config.Changed(before, c.cfg)
+	out.Changes = append(changes.Keys(before, c.cfg), changes.System(ups.System, c.plan.System)...)
+	out.Changes = append(out.Changes, changes.Lists(old, c.policy)...)
 	out.Changed = len(keys) > 0 || c.ups != ups || c.policy.Fingerprint() != old.Fingerprint()
 	for _, k := range keys {
 		if config.Applies(k) == config.Restart {
@@ -328,48 +334,5 @@ func giveBack(snap *blocklists.Snapshot) {
 	const large = 1 << 20
 	if snap.Memory() > large {
 		go background(debug.FreeOSMemory)
-	}
-}
-
-// reloadAndLog reloads, and logs the result with why.
-func (s *Server) reloadAndLog(ctx context.Context, why string) {
-	result, err := s.reload(ctx, ops.ReloadOptions{})
-	s.logReload(why, result, err)
-}
-
-// logReload logs the result of a reload, and why there was one.
-func (s *Server) logReload(why string, result ops.ReloadResult, err error) {
-	if err != nil {
-		headline := []any{"why", why}
-		if len(result.Problems) == 0 {
-			headline = append(headline, "error", err)
-		}
-		s.log.Error("reload refused; the old policy goes on serving", headline...)
-		for _, p := range result.Problems {
-			s.log.Error("reload refused because of", "problem", p.String())
-		}
-		return
-	}
-	for _, f := range result.Forced {
-		s.log.Warn("taken by force", "why", why, f.Kind, f.ID, "what", f.String())
-	}
-	bans := 0
-	entries := 0
-	for _, b := range result.Policy.Bans() {
-		if b.Active {
-			bans++
-		}
-	}
-	for _, l := range result.Policy.Lists() {
-		entries += l.Entries
-	}
-	level := slog.LevelInfo
-	if !result.Changed {
-		level = slog.LevelDebug
-	}
-	s.log.Log(context.Background(), level, "reloaded", "why", why, "generation", result.Policy.Generation(), "bans_in_force", bans,
-		"entries", entries, "fingerprint", result.Policy.Fingerprint()[:12])
-	for _, k := range result.Restart {
-		s.log.Warn("this change takes effect at the next start", "key", k)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/auditlog"
+	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/clock"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/watch"
@@ -95,6 +96,7 @@ type Server struct {
 	web      *ops.Server // the operators' HTTP; nil without one
 	reloads  metrics.ReloadLog
 	faults   atomic.Uint64 // panics in tasks beside answering
+	told     changes.Log
 
 	// reading is held while the configuration is read, and guards readings.
 	reading  sync.Mutex
@@ -143,7 +145,7 @@ func (s *Server) Reload(ctx context.Context, why string) (ops.ReloadResult, erro
 		return ops.ReloadResult{}, ctx.Err()
 	}
 	result, err := s.reload(ctx, ops.ReloadOptions{})
-	s.logReload(why, result, err)
+	s.told.Reload(s.log, why, true, result, err)
 	return result, err
 }
 

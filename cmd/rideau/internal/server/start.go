@@ -36,7 +36,8 @@ func (s *Server) start(ctx context.Context) error {
 	s.reloads.Record(s.now(), err == nil, c.listResults())
 	if err != nil {
 		if c.policy != nil {
-			s.warn(c.cfg, c.plan, c.report)
+			s.warn(c.cfg, c.plan)
+			s.warnSkipped(c.report)
 		}
 		return err
 	}
