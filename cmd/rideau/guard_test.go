@@ -100,7 +100,7 @@ func ownImports() map[string][]string {
 		"blocklists/suffix":            {"resolver/wire"},
 		"cmd/rideau": {
 			"blocklists", "blocklists/compare", "blocklists/egress", "blocklists/enforced", "blocklists/lint", "blocklists/pack", "blocklists/querylog",
-			"blocklists/simulate", "blocklists/source", "cmd/rideau/internal/changes", "cmd/rideau/internal/reason", "cmd/rideau/internal/server", "cmd/rideau/internal/setup",
+			"blocklists/simulate", "blocklists/source", "cmd/rideau/internal/changes", "cmd/rideau/internal/files", "cmd/rideau/internal/reason", "cmd/rideau/internal/server", "cmd/rideau/internal/setup",
 			"cmd/rideau/internal/text", "config", "resolver/ops/metrics", "resolver/ops/printable", "resolver/wire",
 		},
 		"cmd/rideau/internal/auditlog": {"cmd/rideau/internal/text", "resolver", "resolver/audit", "resolver/wire"},

@@ -108,3 +108,43 @@ func TestOpen(t *testing.T) {
 		t.Error("the link's target was made")
 	}
 }
+
+// TestHandOver: what root made in a folder of another user goes to that user, and nothing else.
+func TestHandOver(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	top := t.TempDir()
+	state, outside := filepath.Join(top, "state"), filepath.Join(top, "outside")
+	if err := errors.Join(os.Mkdir(state, 0o750), os.WriteFile(outside, nil, 0o600), os.WriteFile(filepath.Join(state, "l.json"), nil, 0o600),
+		os.WriteFile(filepath.Join(state, "two"), nil, 0o600), os.Link(filepath.Join(state, "two"), filepath.Join(top, "names")),
+		os.Symlink(outside, filepath.Join(state, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	owner := func(path string) int {
+		t.Helper()
+		a, err := files.Of(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Owner
+	}
+	if uid, root, err := files.HandOver(state, false); uid != 0 || !root || err != nil || owner(filepath.Join(state, "l.json")) != 0 {
+		t.Errorf("a folder of root: %d, %v, %v", uid, root, err)
+	}
+	if err := os.Chown(top, 1234, 1234); err != nil {
+		t.Fatal(err)
+	}
+	if uid, _, err := files.HandOver(state, true); uid != 1234 || err != nil || owner(state) != 1234 || owner(filepath.Join(state, "l.json")) != 1234 {
+		t.Errorf("a new folder: %d, %v", uid, err)
+	}
+	if err := os.WriteFile(filepath.Join(state, "m.json"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if uid, _, err := files.HandOver(state, false); uid != 1234 || err != nil || owner(filepath.Join(state, "m.json")) != 1234 {
+		t.Errorf("an old folder: %d, %v", uid, err)
+	}
+	if owner(outside) != 0 || owner(filepath.Join(top, "names")) != 0 {
+		t.Error("a file outside was given away")
+	}
+}
