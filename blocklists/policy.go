@@ -87,8 +87,8 @@ func (b *Ban) Stages() string {
 	return s
 }
 
-// inUse reports whether the ban is on for any group.
-func (b *Ban) inUse() bool {
+// InUse reports whether the ban is on for any group.
+func (b *Ban) InUse() bool {
 	for _, m := range b.Modes {
 		if m != Off {
 			return true

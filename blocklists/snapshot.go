@@ -118,7 +118,7 @@ func (s *Snapshot) Bans() []BanStatus {
 	for i := range s.bans {
 		b := &s.bans[i].Ban
 		some, _ := activeAt(b.Effective, b.Expires, s.at)
-		out[i] = BanStatus{Ban: b, Active: some && b.inUse()}
+		out[i] = BanStatus{Ban: b, Active: some && b.InUse()}
 		for _, l := range s.lists {
 			for _, id := range b.Lists {
 				if id == l.ID {

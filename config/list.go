@@ -81,6 +81,11 @@ type List struct {
 	MayBlockProtected bool `key:"may_block_protected"`
 	// AllowTLD lets an entry be a whole top-level domain.
 	AllowTLD bool `key:"allow_tld"`
+	// EmptyOK lets the list have no entry that blocks.
+	EmptyOK bool `key:"empty_ok"`
+	// WildcardIncludesName has an entry *.NAME of a plain list cover NAME itself, too. WildcardMeant is set if the file has the key.
+	WildcardIncludesName bool `key:"wildcard_includes_name"`
+	WildcardMeant        bool `key:"-"`
 	// Line is the line where the list begins.
 	Line int `key:"-"`
 }
@@ -102,6 +107,9 @@ func (c *Config) readList(v node.Value) (List, bool) {
 	node.Set(m, "max_shrink", &l.MaxShrink, node.Share)
 	node.Set(m, "max_skipped", &l.MaxSkipped, node.Share)
 	node.Set(m, "allow_tld", &l.AllowTLD, node.Boolean)
+	node.Set(m, "empty_ok", &l.EmptyOK, node.Boolean)
+	node.Set(m, "wildcard_includes_name", &l.WildcardIncludesName, node.Boolean)
+	l.WildcardMeant = m.Has("wildcard_includes_name")
 	m.Done()
 	m.Require("id", "give the list an id")
 	l.checkSource(m)

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
-	"strings"
 
 	"rideau/blocklists"
 	"rideau/blocklists/entry"
@@ -261,7 +260,7 @@ func (c *comparison) entries(l *List, before, after *input.List) error {
 				return
 			}
 			if *count++; c.o.Examples < 0 || len(*examples) < c.o.Examples {
-				*examples = append(*examples, text(e))
+				*examples = append(*examples, ruleText(e))
 			}
 		})
 	}
@@ -311,21 +310,6 @@ func truth(b bool) byte {
 		return 1
 	}
 	return 0
-}
-
-// text returns an entry as plain lists have it.
-func text(e *entry.Entry) string {
-	if e.Name == nil {
-		return e.Prefix.String()
-	}
-	name := strings.TrimSuffix(wire.NameString(e.Name), ".")
-	switch e.Match {
-	case entry.Exact:
-		return "=" + name
-	case entry.Below:
-		return "*." + name
-	}
-	return name
 }
 
 // names compares the verdicts of both sides on the entries of one side's lists.

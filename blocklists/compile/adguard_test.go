@@ -26,7 +26,7 @@ func TestAdblockLikeAdGuard(t *testing.T) {
 		rows++
 		col := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
 		list := strings.ReplaceAll(col[0], " ;; ", "\n") + "\n"
-		p := guarded(list, func(l *input.List) { l.Format, l.MaxSkipped, l.AllowTLD = format.Adblock, 1, true })
+		p := guarded(list, func(l *input.List) { l.Format, l.MaxSkipped, l.AllowTLD, l.EmptyOK = format.Adblock, 1, true, true })
 		snap, _, err := compile.Load(t.Context(), p, nil, compile.Options{Now: day, Slots: new(blocklists.Slots)})
 		if err != nil {
 			t.Fatalf("%q: %v", col[0], err)

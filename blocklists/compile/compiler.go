@@ -37,6 +37,9 @@ type compiler struct {
 	// plain is set while a list is read that an exception uses: its entries name
 	// what the exception allows, whatever else they say.
 	plain bool
+	// excepted are the entries of that list that take names out of it.
+	excepted []entry.Entry
+	listing  bool // it has others
 
 	// named and marked are the octets of each zone's names, and of the marks above them.
 	named, marked [rule.MaxLists]int
@@ -59,12 +62,41 @@ func (c *compiler) readList(ctx context.Context, i int, l *input.List) (content 
 		}
 	}
 	n := 0
-	return l.Read(func(e entry.Entry) error {
+	c.excepted, c.listing = nil, false
+	content, err = l.Read(func(e entry.Entry) error {
 		if n++; n&0xFFF == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
 		return c.insert(i, &e)
 	})
+	if err == nil {
+		err = c.insertExcepted(i)
+	}
+	return content, err
+}
+
+// insertExcepted inserts the entries of a list of an exception that take names out of the list. If it has no others, it is what
+// others call an allowlist, and these names are what the exception lets through.
+func (c *compiler) insertExcepted(list int) error {
+	for i := range c.excepted {
+		e := &c.excepted[i]
+		if !c.listing {
+			r := *e.Rule
+			r.Except, r.Important, r.Types, r.Spelling = false, false, nil, 0
+			e.Rule = &r
+			if !r.Cancel {
+				e.Rule = nil
+			}
+		}
+		insert := c.insertRule
+		if e.Rule == nil {
+			insert = c.insertListed
+		}
+		if err := insert(list, e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // insert inserts an entry of a list. It keeps nothing of e.
@@ -72,9 +104,24 @@ func (c *compiler) insert(list int, e *entry.Entry) error {
 	switch {
 	case c.plain && e.Rule != nil && e.Rule.Trigger != entry.OnAnswer:
 		return nil
-	case e.Rule != nil && (!c.plain || e.Rule.Except):
+	case c.plain && e.Rule != nil && (e.Rule.Except || e.Rule.Cancel):
+		kept, r := *e, *e.Rule
+		kept.Name, kept.Rule = slices.Clone(e.Name), &r
+		if !r.Except {
+			r.Spelling, r.Important, r.Types = 0, false, nil // as the entries that it cancels are inserted
+		}
+		c.excepted = append(c.excepted, kept)
+		return nil
+	case e.Rule != nil && !c.plain:
 		return c.insertRule(list, e)
-	case e.Name == nil:
+	}
+	c.listing = true
+	return c.insertListed(list, e)
+}
+
+// insertListed inserts an entry that says no more than that something is listed.
+func (c *compiler) insertListed(list int, e *entry.Entry) error {
+	if e.Name == nil {
 		c.addrs = append(c.addrs, prefix.Entry{Prefix: e.Prefix, Value: uint32(c.listed[entry.Exact])})
 		return nil
 	}

@@ -61,6 +61,7 @@ func Load(ctx context.Context, p blocklists.Policy, prev *blocklists.Snapshot, o
 	}
 	c := newCompiler()
 	lists := make([]blocklists.ListInfo, len(p.Lists))
+	contents := make([]input.Content, len(p.Lists))
 	for i := range p.Lists {
 		l := &p.Lists[i]
 		c.plain = usedByException(&p, l.ID)
@@ -83,7 +84,10 @@ func Load(ctx context.Context, p blocklists.Policy, prev *blocklists.Snapshot, o
 				return nil, report, ctx.Err()
 			}
 		}
-		lists[i] = listInfo(l, &content, o.Now)
+		lists[i], contents[i] = listInfo(l, &content, o.Now), content
+	}
+	if len(report.Failed) == 0 {
+		report.Failed = idle(&p, contents, &o)
 	}
 	if len(report.Failed) > 0 {
 		errs := make([]error, len(report.Failed))

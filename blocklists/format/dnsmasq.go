@@ -10,7 +10,7 @@ import (
 var (
 	faultElsewhere = syntax.Fault{Reason: "an option that sends names to a server, or exempts them", Remedy: "put the names into the list of an exception, or configure forward"}
 	faultSetting   = syntax.Aside("a setting that blocks no name")
-	faultOption    = syntax.Fault{Reason: "not an option of dnsmasq", Remedy: "write address=/example.com/, or set the list's format"}
+	faultOption    = syntax.Fault{Reason: "not an option of dnsmasq", Remedy: "write address=/example.com/, or set the list's format", Mixed: "write address=/example.com/, or put the line into a list of its own"}
 	faultSlash     = syntax.Fault{Reason: "names are written between slashes", Remedy: "write address=/example.com/"}
 )
 

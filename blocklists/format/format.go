@@ -100,6 +100,8 @@ type Options struct {
 	// AllowTLD allows entries that cover a whole top-level domain, or
 	// another suffix under which anybody can have a name (a public suffix).
 	AllowTLD bool
+	// WildcardIncludesName has *.NAME in a plain list cover NAME, too.
+	WildcardIncludesName bool
 	// MaxBytes bounds what a compressed list may expand to; 0 is 1 GiB.
 	MaxBytes int64
 	// MaxLines bounds the lines, blank ones and those of included files too; 0 is [syntax.MaxLines]. Until is when reading has

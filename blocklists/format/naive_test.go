@@ -45,7 +45,7 @@ func naivePlain(n int, line string) []string {
 	case strings.HasPrefix(line, "*."):
 		return naiveEntry(n, "below", line[2:], "")
 	}
-	return naiveEntry(n, "suffix", line, "")
+	return naiveEntry(n, "suffix", strings.TrimPrefix(line, "."), "")
 }
 
 func naiveHosts(n int, line string) (out []string) {

@@ -8,9 +8,14 @@ import (
 )
 
 // plain reads a plain list.
-func (l *reader) plain() error { return l.each(plainShapes, l.plainLine) }
+func (l *reader) plain() error {
+	if l.opt.WildcardIncludesName {
+		return l.each(widePlainShapes, l.plainLine)
+	}
+	return l.each(plainShapes, l.plainLine)
+}
 
-// plainLine reads a line of a plain list: NAME, =NAME, *.NAME, an address or a
+// plainLine reads a line of a plain list: NAME or .NAME, =NAME, *.NAME, an address or a
 // block of addresses.
 func (l *reader) plainLine(line []byte) error {
 	text := syntax.Uncomment(line)
@@ -20,8 +25,12 @@ func (l *reader) plainLine(line []byte) error {
 		return nil
 	case text[0] == '=':
 		return l.emit(text, text[1:], entry.Exact)
+	case bytes.HasPrefix(text, []byte("*.")) && l.opt.WildcardIncludesName:
+		return l.emit(text, text[2:], entry.Suffix)
 	case bytes.HasPrefix(text, []byte("*.")):
 		return l.emit(text, text[2:], entry.Below)
+	case len(text) > 2 && text[0] == '.' && text[1] != '.':
+		return l.emit(text, text[1:], entry.Suffix) // as proxies and dnsmasq have it
 	}
 	return l.emitEither(text, text, entry.Suffix)
 }

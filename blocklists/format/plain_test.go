@@ -38,12 +38,36 @@ func TestPlain(t *testing.T) {
 	})
 }
 
+// A list of many bare names is told of an odd line as what it is. To read the list in that line's format would change all names.
+func TestMixedAdvice(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{"||x.example^", `list:1: "||x.example^": an adblock rule; write the name alone, or put rules into a list of their own`},
+		{"0.0.0.0 x.example", `list:1: "0.0.0.0 x.example": white space inside an entry; write one entry a line`},
+	} {
+		_, stats, err := read(t, format.Options{Format: format.Auto, MaxSkipped: 0.5}, c.line+"\na.example\nb.example\n")
+		if err != nil || len(stats.Problems) != 1 || stats.Problems[0].String() != c.want {
+			t.Errorf("%v, %v, want %s", stats.Problems, err, c.want)
+		}
+	}
+}
+
+// A name with a dot first is that name and all below it, as proxies have it; *.NAME covers NAME if that is asked for.
+func TestPlainWildcards(t *testing.T) {
+	testGood(t, format.Options{}, []goodCase{
+		{"a dot first", ".a.example\n.b.example # x\n", []string{"1 suffix a.example.", "2 suffix b.example."}},
+		{"a star", "*.a.example\n", []string{"1 below a.example."}},
+	})
+	testGood(t, format.Options{WildcardIncludesName: true}, []goodCase{
+		{"a star", "*.a.example\n=b.example\n*.c.example # x\nd.example\n", []string{"1 suffix a.example.", "2 exact b.example.", "3 suffix c.example.", "4 suffix d.example."}},
+	})
+}
+
 func TestPlainProblems(t *testing.T) {
 	const name = "; write a host name, such as example.com"
 	longName := strings.Repeat(strings.Repeat("a", 49)+".", 5) + "example"
 	testBad(t, format.Options{}, []badCase{
 		{"a..example", `list:1: "a..example": empty label (two dots in a row, or a dot first)` + name},
-		{".example.com", `list:1: ".example.com": empty label (two dots in a row, or a dot first)` + name},
+		{"..example.com", `list:1: "..example.com": empty label (two dots in a row, or a dot first)` + name},
 		{strings.Repeat("a", 64) + ".example", `list:1: "` + strings.Repeat("a", 64) + `.example": label longer than 63 octets` + name},
 		{longName, `list:1: "` + longName[:80] + `...": name longer than 255 octets` + name},
 		{".", `list:1: ".": the root covers every name; name what to block`},

@@ -11,7 +11,7 @@ type Problem struct {
 	File string
 	Line int
 	// Text is the offending text, cut to a length that fits into a line of a log
-	// and with what cannot be printed replaced.
+	// and with what cannot be printed replaced. It is empty if the problem is of the whole list.
 	Text   string
 	Reason string
 	Remedy string

@@ -15,9 +15,11 @@ type shape struct {
 
 // Shapes are tried in order: the one with nothing before the name is last.
 var (
-	plainShapes   = []shape{{"=", "", entry.Exact}, {"*.", "", entry.Below}, {"", "", entry.Suffix}}
-	hostsShapes   = []shape{{"0.0.0.0 ", "", entry.Exact}, {"127.0.0.1 ", "", entry.Exact}, {"0.0.0.0\t", "", entry.Exact}, {"127.0.0.1\t", "", entry.Exact}, {"", "", entry.Exact}}
-	adblockShapes = []shape{{"||", "^", entry.Suffix}, {"", "", entry.Exact}}
+	plainShapes = []shape{{"=", "", entry.Exact}, {"*.", "", entry.Below}, {"", "", entry.Suffix}}
+	// widePlainShapes are plainShapes with WildcardIncludesName.
+	widePlainShapes = []shape{{"=", "", entry.Exact}, {"*.", "", entry.Suffix}, {"", "", entry.Suffix}}
+	hostsShapes     = []shape{{"0.0.0.0 ", "", entry.Exact}, {"127.0.0.1 ", "", entry.Exact}, {"0.0.0.0\t", "", entry.Exact}, {"127.0.0.1\t", "", entry.Exact}, {"", "", entry.Exact}}
+	adblockShapes   = []shape{{"||", "^", entry.Suffix}, {"", "", entry.Exact}}
 )
 
 // quickLine is how many octets a line of any shape needs at most, its end and what

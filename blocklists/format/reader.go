@@ -41,9 +41,12 @@ type reader struct {
 	stats Stats
 	at    int // the line that entries and problems are of, from 1
 
-	content int     // lines that are neither blank nor comment
-	bad     bool    // the line at hand is counted as skipped
-	first   Problem // of all skipped lines
+	content int // lines that are neither blank nor comment
+	// detected says that the format is what most lines seem to have.
+	detected bool
+
+	bad   bool    // the line at hand is counted as skipped
+	first Problem // of all skipped lines
 
 	reasons map[syntax.Fault]int // lines skipped or aside, by why
 
@@ -68,7 +71,7 @@ func (l *reader) begin(f Format) error {
 		l.at = 1 + bytes.Count(head[:bytes.IndexByte(head, 0)], []byte("\n"))
 		return l.problem(nil, faultBinary)
 	case f == Auto:
-		f = Detect(head)
+		f, l.detected = Detect(head), true
 	}
 	l.opt.Format, l.stats.Format = f, f
 	return nil
@@ -171,7 +174,11 @@ func (l *reader) skip(text []byte, f syntax.Fault) {
 }
 
 func (l *reader) problem(text []byte, f syntax.Fault) Problem {
-	return Problem{File: l.opt.File, Line: l.at, Text: syntax.Quote(text), Reason: f.String(), Remedy: f.Remedy}
+	p := Problem{File: l.opt.File, Line: l.at, Text: syntax.Quote(text), Reason: f.String(), Remedy: f.Remedy}
+	if l.detected && f.Mixed != "" {
+		p.Remedy = f.Mixed
+	}
+	return p
 }
 
 // fail returns the error for what ended the reading.

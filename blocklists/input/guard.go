@@ -51,6 +51,7 @@ var (
 	ErrGrew       = errors.New("grew more than max_growth allows")
 	ErrMaxEntries = errors.New("more entries than max_entries allows")
 	ErrNoEntries  = errors.New("no entries")
+	ErrIdle       = errors.New("it has no entry that counts")
 	ErrFormat     = errors.New("it looks like another format than before")
 	ErrNarrowed   = errors.New("names lose what is below them, more than max_shrink allows")
 	ErrProtected  = errors.New("it would block protected names")
@@ -63,7 +64,7 @@ var (
 // with "; " and the remedy. [ErrProtected] is not such an error: it is in a
 // format.Problem, which has the remedy as a field.
 func IsGuard(err error) bool {
-	guards := [...]error{ErrEmpty, ErrShrank, ErrGrew, ErrMaxEntries, ErrNoEntries, ErrFormat, ErrNarrowed, ErrDigest, ErrSerial, ErrNoSerial}
+	guards := [...]error{ErrEmpty, ErrShrank, ErrGrew, ErrMaxEntries, ErrNoEntries, ErrIdle, ErrFormat, ErrNarrowed, ErrDigest, ErrSerial, ErrNoSerial}
 	return slices.ContainsFunc(guards[:], func(guard error) bool { return errors.Is(err, guard) })
 }
 
@@ -88,12 +89,12 @@ func (l *List) checkReading(c *Content, before Baseline) error {
 	}
 	now := c.Stats.Format
 	if l.Format == format.Auto && l.Parts == nil && before.Format != "" && now != before.Format {
-		return fmt.Errorf("%s: %w: %s, and that was %s; set the list's format, or if that is meant, reload with force", l.Source, ErrFormat, now, before.Format)
+		return fmt.Errorf("%s: %w: %s, and that was %s; set the list's format, or if that is meant, reload with force=%s", l.Source, ErrFormat, now, before.Format, l.ID)
 	}
 	gone := max(before.Entries-c.Stats.Entries, 0)
 	if narrowed := before.Wide - c.Wide - gone; narrowed > 0 && float64(narrowed) > l.MaxShrink*float64(before.Wide) {
-		return fmt.Errorf("%s: %w: %d entries cover names below theirs, %d before, max_shrink %g; set the list's format, or if that is meant, reload with force",
-			l.Source, ErrNarrowed, c.Wide, before.Wide, l.MaxShrink)
+		return fmt.Errorf("%s: %w: %d entries cover names below theirs, %d before, max_shrink %g; set the list's format, or if that is meant, reload with force=%s",
+			l.Source, ErrNarrowed, c.Wide, before.Wide, l.MaxShrink, l.ID)
 	}
 	return nil
 }
@@ -102,7 +103,7 @@ func (g *Guards) check(l *List, c *Content, before Baseline) error {
 	remedy := "if that is meant, reload with force=" + l.ID
 	entries := c.Stats.Entries
 	switch {
-	case g.NotEmpty && entries == 0:
+	case g.NotEmpty && entries == 0 && !l.EmptyOK:
 		return fmt.Errorf("%s: %w; see what the source sends, or %s", l.Source, ErrNoEntries, remedy)
 	case g.RequireSerial && c.Serial.Kind == "":
 		return fmt.Errorf("%s: %w; have its publisher add one, or take require_serial out", l.Source, ErrNoSerial)

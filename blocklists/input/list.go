@@ -33,6 +33,11 @@ type List struct {
 	// Tiers are the tiers of a ban pack whose rows count.
 	Tiers    []string
 	AllowTLD bool
+	// EmptyOK lets the list have no entry that blocks, though a ban uses it.
+	EmptyOK bool
+	// WildcardIncludesName has an entry *.NAME of a plain list cover NAME, too. WildcardMeant says that somebody decided it: nothing is
+	// told of a list that has no other entries.
+	WildcardIncludesName, WildcardMeant bool
 	// MaxSkipped is the share of lines that may be unusable.
 	MaxSkipped float64
 	// MaxShrink is the share of its entries that the list may lose in one
@@ -75,7 +80,13 @@ func (l *List) AllFiles(included []string) ([]Part, error) {
 // Options tells the reading options that decide, beside the content, how many
 // entries there are. The numbers of two versions of a list compare if it is the
 // same for both.
-func (l *List) Options() string { return fmt.Sprint(l.Source, " ", l.Format, " ", l.Tiers) }
+func (l *List) Options() string {
+	s := fmt.Sprint(l.Source, " ", l.Format, " ", l.Tiers)
+	if l.WildcardIncludesName {
+		s += " wildcard_includes_name"
+	}
+	return s
+}
 
 // Each reads the list's files and calls f for each entry, with the name of the file that
 // holds it, until f returns an error. Unusable lines are skipped, and the guards are not applied. The entry is valid
@@ -125,7 +136,7 @@ const usualEntries = 20_000_000
 
 // readOptions returns the options to read one of the list's files with.
 func (l *List) readOptions(file string) format.Options {
-	o := format.Options{File: file, Format: l.Format, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: l.MaxSkipped, MaxBytes: l.MaxBytes}
+	o := format.Options{File: file, Format: l.Format, Tiers: l.Tiers, AllowTLD: l.AllowTLD, MaxSkipped: l.MaxSkipped, MaxBytes: l.MaxBytes, WildcardIncludesName: l.WildcardIncludesName}
 	if l.Guards.MaxEntries > usualEntries {
 		o.MaxLines = 2 * l.Guards.MaxEntries
 	}

@@ -18,6 +18,7 @@ type Content struct {
 	SHA256   [32]byte // see [Digest]
 	Serial   Serial
 	Wide     int      // the entries that cover names below theirs
+	Blocking int      // the entries that can keep a name or an address from being resolved
 	Included []string // the files that a zone includes, by the names it gives them, in order
 }
 
@@ -41,6 +42,7 @@ func (l *List) Read(f func(entry.Entry) error) (c Content, err error) {
 		}
 	}
 	r.addProtected(&c.Stats)
+	r.tellWildcards(&c.Stats)
 	c.SHA256 = r.digest.Sum(l.Parts != nil)
 	c.Serial = l.Guards.Serial
 	if c.Serial.Kind == "" && c.Stats.HasSerial && len(parts) == 1 {
@@ -66,6 +68,29 @@ type reader struct {
 	entries   int              // admitted
 	protected int              // refused, since they are about protected names
 	problems  []format.Problem // the first of those
+	wildcards int              // entries *.NAME
+	wildcard  format.Problem   // of the first of those
+}
+
+// noteWildcard counts entries *.NAME, and describes the first.
+func (r *reader) noteWildcard(file string, e *entry.Entry) {
+	if e.Name == nil || e.Match != entry.Below {
+		return
+	}
+	if r.wildcards++; r.wildcards == 1 {
+		name := wire.NameString(e.Name)
+		r.wildcard = format.Problem{File: file, Line: e.Line,
+			Reason: fmt.Sprintf("every entry of list %s is as *.%s, which does not cover %s itself", r.list.ID, name, name),
+			Remedy: "set wildcard_includes_name for the list: true if the names are meant, too, and false if they are not"}
+	}
+}
+
+// tellWildcards tells of a plain list that has no other entries than *.NAME.
+func (r *reader) tellWildcards(s *format.Stats) {
+	l := r.list
+	if r.wildcards > 0 && r.wildcards == s.Entries && s.Format == format.Plain && !l.WildcardMeant && !l.Unguarded && len(s.Problems) < format.MaxProblems {
+		s.Problems = append(s.Problems, r.wildcard)
+	}
 }
 
 // file reads one file.
@@ -88,9 +113,13 @@ func (r *reader) file(p Part, c *Content, f func(entry.Entry) error) (format.Sta
 			return err
 		}
 		admitted++
-		if e.Name != nil && e.Match != entry.Exact && blocks(e.Rule) {
-			c.Wide++
+		if blocks(e.Rule) {
+			c.Blocking++
+			if e.Name != nil && e.Match != entry.Exact {
+				c.Wide++
+			}
 		}
+		r.noteWildcard(p.Name, &e)
 		return f(e)
 	})
 	stats.Entries = admitted
@@ -142,7 +171,9 @@ func (r *reader) admits(file string, e *entry.Entry) (bool, error) {
 }
 
 // blocks reports whether an entry can keep a name from being resolved.
-func blocks(r *entry.Rule) bool { return r == nil || !r.Except && r.Action != entry.Passthru }
+func blocks(r *entry.Rule) bool {
+	return r == nil || !r.Except && !r.Cancel && r.Action != entry.Passthru
+}
 
 // refuse counts an entry about a protected name.
 func (r *reader) refuse(file string, e *entry.Entry, protected string) {

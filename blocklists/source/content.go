@@ -92,7 +92,7 @@ func (a *Acquisition) openDownload(t *attempt, i int, st *fetch.Store, o Prepare
 		readCopy(b, st, c.facts, "")
 	case o.Lenient:
 		t.missing = append(t.missing, l)
-		b.Guards.NotEmpty, b.Guards.RequireSerial, b.Guards.SHA256 = false, false, [sha256.Size]byte{}
+		b.EmptyOK, b.Guards.RequireSerial, b.Guards.SHA256 = true, false, [sha256.Size]byte{}
 		b.Open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("")), nil }
 	default:
 		err := a.plan.noCopy(l, why)

@@ -14,6 +14,8 @@ type Fault struct {
 	Reason, Remedy string
 	// Detail is what the reason is in this case; empty if there is no more to say.
 	Detail string
+	// Mixed is the remedy in place of Remedy where the format was detected, if Remedy names another: most lines have this one. Empty: Remedy.
+	Mixed string
 	// Aside is set if nothing is wrong: the text is about something else than names.
 	Aside bool
 }

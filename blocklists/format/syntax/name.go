@@ -24,10 +24,10 @@ var (
 	// Faults that the readers of formats find, too.
 	FaultLongLine     = Fault{Reason: "line longer than 64 KiB", Remedy: "write one entry a line"}
 	FaultPublicSuffix = Fault{Reason: "a suffix under which anybody can have a name (a public suffix)", Remedy: "name what to block below it, or set allow_tld for the list"}
-	FaultSpace        = Fault{Reason: "white space inside an entry", Remedy: "write one entry a line; for lines of address and name set the list's format to hosts"}
+	FaultSpace        = Fault{Reason: "white space inside an entry", Remedy: "write one entry a line; for lines of address and name set the list's format to hosts", Mixed: "write one entry a line"}
 	faultURL          = Fault{Reason: "a slash in a name: a URL, or a path, which DNS does not see", Remedy: "write the host name alone, or an address block as 192.0.2.0/24"}
 	faultPort         = Fault{Reason: "a colon in a name: a port, which DNS does not see", Remedy: "write the host name alone"}
-	faultAdblock      = Fault{Reason: "an adblock rule", Remedy: "set the list's format to adblock"}
+	faultAdblock      = Fault{Reason: "an adblock rule", Remedy: "set the list's format to adblock", Mixed: "write the name alone, or put rules into a list of their own"}
 	faultChar         = Fault{Reason: "a character that no host name has", Remedy: remedyName}
 	faultUTF8         = Fault{Reason: "text that is not UTF-8", Remedy: "save the file as UTF-8"}
 	faultIDN          = Fault{Reason: "not a valid internationalised name", Remedy: "correct it, or write its A-label form (xn--...)"}

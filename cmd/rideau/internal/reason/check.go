@@ -168,7 +168,11 @@ func (r *CheckReport) checkLists(ctx context.Context, cfg *config.Config, o Chec
 		}
 	}
 	for _, p := range report.Problems {
-		r.add(severityWarning, p.File, p.Line, fmt.Sprintf("%q is skipped: %s", p.Text, p.Reason), p.Remedy)
+		message := p.Reason
+		if p.Text != "" {
+			message = fmt.Sprintf("%q is skipped: %s", p.Text, p.Reason)
+		}
+		r.add(severityWarning, p.File, p.Line, message, p.Remedy)
 	}
 	for _, p := range ops.ListProblems(compile.Report{Failed: report.Failed}) {
 		r.add(severityError, p.File, p.Line, "list "+p.List+": "+p.Message, p.Remedy)

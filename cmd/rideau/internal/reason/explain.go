@@ -245,7 +245,7 @@ func fits(x *entry.Entry, q *blocklists.Ask, v blocklists.Verdict) int {
 	trigger := entry.OnAnswer
 	if x.Rule != nil {
 		trigger = x.Rule.Trigger
-		if x.Rule.Except || x.Rule.Cancel {
+		if x.Rule.Except && v.Kind != blocklists.Allow || x.Rule.Cancel {
 			return -1
 		}
 	}

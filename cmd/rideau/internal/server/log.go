@@ -48,6 +48,10 @@ func (s *Server) warn(cfg *config.Config, plan setup.UpstreamPlan) {
 // warnSkipped logs what an operator should correct in the lists.
 func (s *Server) warnSkipped(report compile.Report) {
 	for _, p := range report.Problems {
+		if p.Text == "" { // about the whole list
+			s.log.Warn(p.Reason, "file", p.File, "line", p.Line, "remedy", p.Remedy)
+			continue
+		}
 		s.log.Warn("line skipped", "file", p.File, "line", p.Line, "text", p.Text, "reason", p.Reason, "remedy", p.Remedy)
 	}
 }

@@ -153,6 +153,7 @@ func action(a config.Action) blocklists.Action {
 // list returns a list to acquire. file is the path of the configuration.
 func list(file string, l *config.List) source.List {
 	out := source.List{List: input.List{ID: l.ID, Format: format.Format(l.Format), AllowTLD: l.AllowTLD,
+		EmptyOK: l.EmptyOK, WildcardIncludesName: l.WildcardIncludesName, WildcardMeant: l.WildcardMeant,
 		MaxSkipped: l.MaxSkipped, MaxShrink: l.MaxShrink,
 		Guards: input.Guards{MaxGrowth: l.MaxGrowth, MaxEntries: l.MaxEntries, RequireSerial: l.RequireSerial}},
 		Pack: l.Pack, File: l.File, Folder: l.Folder, Match: l.Match, URL: l.URL, Refresh: l.Refresh, Insecure: l.InsecureHTTP,
