@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rideau/resolver/cache/existence"
 	"rideau/resolver/wire"
 )
 
@@ -145,8 +146,9 @@ type Cache struct {
 	epoch    atomic.Uint64 // number of flushes
 	renumber sync.Mutex    // held while records get other numbers, and while they are visited by number
 
-	denials denials
-	noCut   bool
+	denials   denials
+	existence *existence.Table
+	noCut     bool
 
 	minTTL, maxTTL uint32 // seconds
 	maxNegativeTTL uint32
@@ -171,6 +173,7 @@ func New(o Options) *Cache {
 		staleTTL:       max(seconds(o.StaleTTL, defaultStaleTTL), 1),
 		maxStale:       int64(max(o.MaxStale, 0)),
 		noCut:          o.NoCut,
+		existence:      existence.New(o.Entries, o.Bytes),
 		prefetchAfter:  uint8(min(max(o.PrefetchAfter, 0), math.MaxUint8)),
 	}
 	if o.FailureTTL <= 0 {

@@ -12,7 +12,8 @@ import (
 // name alone, as a denial, with the names in its records uncompressed: a query
 // for another type, or for a name below, gets the same records after a question
 // of another length. With DO the records would not prove what was asked, so
-// such an NXDOMAIN is stored for its own question only.
+// such an NXDOMAIN is stored for its own question only, as is one that the
+// package existence does not believe about more.
 
 // denials counts the stored denials by the number of labels of their names, so
 // that a lookup that missed does not search for what is not there.
@@ -169,10 +170,11 @@ func (s *shard) countDown(msg []byte, e *entry, shift int, now int64) {
 // denies reports whether a response that may be stored denies k's name. With an
 // alias before it, it denies another name. The zone of the SOA record must be
 // above k's name: a filter that answers NXDOMAIN to block a name may have other
-// names below, and sends no SOA record, or one of the name itself.
-func denies(msg []byte, k *Key, r *wire.Response) bool {
+// names below, and sends no SOA record, or one of the name itself. zone is the
+// number of labels of that zone.
+func denies(msg []byte, k *Key, r *wire.Response) (zone int, ok bool) {
 	if r.Rcode != wire.NXDomain || r.Answers > 0 || k.DO || k.Name.Labels() < max(k.ZoneLabels, 1) {
-		return false
+		return 0, false
 	}
 	var owner wire.Name
 	w := wire.NewWalk(msg)
@@ -180,10 +182,10 @@ func denies(msg []byte, k *Key, r *wire.Response) bool {
 	for w.Next(&rec) {
 		if rec.Section == wire.Authority && rec.Type == wire.TypeSOA {
 			_, err := owner.Parse(msg, rec.Off)
-			return err == nil && owner.Len() < k.Name.Len() && k.Name.IsSubdomain(owner.Bytes())
+			return owner.Labels(), err == nil && owner.Len() < k.Name.Len() && k.Name.IsSubdomain(owner.Bytes())
 		}
 	}
-	return false
+	return 0, false
 }
 
 // maxDenial is the longest message of a denial, names uncompressed. One with

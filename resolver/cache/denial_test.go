@@ -17,13 +17,30 @@ func nxdomain(t testing.TB, name string, records ...string) *dns.Msg {
 	return response(t, name, dns.TypeA, dns.RcodeNameError, append([]string{"--"}, records...)...)
 }
 
+// deny stores an NXDOMAIN for a name, after one for another question, so that it
+// is held against all types and the names below.
+func deny(t testing.TB, c *cache.Cache, k cache.Key, m *dns.Msg, now int64) {
+	t.Helper()
+	first := k
+	first.Type = wire.TypeTXT
+	other := m.Copy()
+	other.Question[0].Qtype = dns.TypeTXT
+	put(t, c, first, other, now)
+	put(t, c, k, m, now)
+	n := c.Denials()
+	c.Remove(first)
+	if c.Denials() == n-1 { // Remove removes the denial, too
+		put(t, c, k, m, now)
+	}
+}
+
 // An NXDOMAIN answers for all types of its name and of names below, with its
 // own records and their remaining TTLs, and for nothing else.
 func TestDenial(t *testing.T) {
 	c := cache.New(options())
 	m := nxdomain(t, "gone.example.com", denied)
 	m.AuthenticatedData = true
-	put(t, c, key(t, "gone.example.com", dns.TypeA), m, epoch)
+	deny(t, c, key(t, "gone.example.com", dns.TypeA), m, epoch)
 	if s := c.Stats(); s.Entries != 1 {
 		t.Fatalf("stats %+v", s)
 	}
@@ -128,7 +145,7 @@ func TestNoDenial(t *testing.T) {
 	o := options()
 	o.NoCut = true
 	c := cache.New(o)
-	put(t, c, key(t, "gone.example.com", dns.TypeA), nxdomain(t, "gone.example.com", denied), epoch)
+	deny(t, c, key(t, "gone.example.com", dns.TypeA), nxdomain(t, "gone.example.com", denied), epoch)
 	if _, hit := c.Get(nil, key(t, "gone.example.com", dns.TypeMX), epoch); hit.Freshness != cache.Fresh {
 		t.Error("NoCut: another type not answered")
 	}
@@ -160,6 +177,7 @@ func TestDenialContradicted(t *testing.T) {
 	other := key(t, "www.example.com", dns.TypeTXT)
 	put(t, c, other, response(t, "www.example.com", dns.TypeTXT, 0, `www.example.com. 100 IN TXT "x"`), epoch)
 	put(t, c, k, nxdomain(t, "www.example.com", denied), epoch+50*second)
+	put(t, c, other, response(t, "www.example.com", dns.TypeTXT, dns.RcodeNameError, "--", denied), epoch+50*second)
 	if _, hit := c.Get(nil, other, epoch+60*second); hit.Freshness != cache.Fresh {
 		t.Error("a fresh answer of another type is not found")
 	}
@@ -182,7 +200,7 @@ func TestDenialBeforeFailure(t *testing.T) {
 	if _, hit := c.Get(nil, k, epoch); !hit.Failure {
 		t.Fatal("no failure")
 	}
-	put(t, c, key(t, "gone.example.com", dns.TypeA), nxdomain(t, "gone.example.com", denied), epoch)
+	deny(t, c, key(t, "gone.example.com", dns.TypeA), nxdomain(t, "gone.example.com", denied), epoch)
 	if _, hit := c.Get(nil, k, epoch); hit.Failure || hit.Freshness != cache.Fresh {
 		t.Errorf("hit %+v", hit)
 	}
@@ -193,14 +211,14 @@ func TestDenialsCounted(t *testing.T) {
 	c := cache.New(cache.Options{Entries: 50, Bytes: 1 << 20, Shards: 2})
 	for i := range 500 {
 		n := fmt.Sprintf("n%d.gone.example.com", i)
-		put(t, c, key(t, n, dns.TypeA), nxdomain(t, n, denied), epoch)
+		deny(t, c, key(t, n, dns.TypeA), nxdomain(t, n, denied), epoch)
 		if got := c.Denials(); got != c.Stats().Entries {
 			t.Fatalf("%d of %d", got, c.Stats().Entries)
 		}
 	}
 	c.FlushTree(name(t, "n499.gone.example.com"))
 	c.Remove(key(t, "n498.gone.example.com", dns.TypeMX))
-	put(t, c, key(t, "n497.gone.example.com", dns.TypeA), nxdomain(t, "n497.gone.example.com", denied), epoch)
+	deny(t, c, key(t, "n497.gone.example.com", dns.TypeA), nxdomain(t, "n497.gone.example.com", denied), epoch)
 	if got, s := c.Denials(), c.Stats(); got != s.Entries || got > 48 {
 		t.Errorf("%d of %d", got, s.Entries)
 	}
@@ -236,10 +254,11 @@ func TestDenialAllocations(t *testing.T) {
 	missing := key(t, "a.b.example.com", dns.TypeA)
 	msg, r := parsed(t, nxdomain(t, "gone.example.com", denied))
 	buf := make([]byte, 0, 1024)
+	deny(t, c, k, nxdomain(t, "gone.example.com", denied), epoch)
 	c.Put(buf, k, msg, r, 1, epoch)
 	for i := range 400 { // so that there are other entries in its page, in any shard
 		n := fmt.Sprintf("go%03d.example.com", i)
-		put(t, c, key(t, n, dns.TypeA), nxdomain(t, n, denied), epoch)
+		deny(t, c, key(t, n, dns.TypeA), nxdomain(t, n, denied), epoch)
 	}
 	_, hit := c.Get(buf, below, epoch)
 	for what, f := range map[string]func(){
@@ -259,7 +278,7 @@ func TestDenialAllocations(t *testing.T) {
 // BenchmarkGetBelow looks up a name below a denied one.
 func BenchmarkGetBelow(b *testing.B) {
 	c := cache.New(options())
-	put(b, c, key(b, "gone.example.com", dns.TypeA), nxdomain(b, "gone.example.com", denied), epoch)
+	deny(b, c, key(b, "gone.example.com", dns.TypeA), nxdomain(b, "gone.example.com", denied), epoch)
 	k := key(b, "abcdef.gone.example.com", dns.TypeA)
 	buf := make([]byte, 0, 512)
 	b.ReportAllocs()

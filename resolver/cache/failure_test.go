@@ -38,7 +38,14 @@ func TestBackOff(t *testing.T) {
 				answer = nxdomain(t, "www.example.com", "example.com. 1 IN SOA a. b. 1 2 3 4 1")
 			}
 			now := epoch
-			put(t, c, k, answer, now)
+			store := func() {
+				if what == "over denial" {
+					deny(t, c, k, answer, now)
+					return
+				}
+				put(t, c, k, answer, now)
+			}
+			store()
 			for round := range 2 {
 				now += 2 * second
 				for _, want := range []int64{4, 8, 16, 30, 30, 30} {
@@ -48,7 +55,7 @@ func TestBackOff(t *testing.T) {
 					now += want * second
 				}
 				if round == 0 { // an answer ends the row
-					put(t, c, k, answer, now)
+					store()
 				}
 			}
 			// Time ends it, too.

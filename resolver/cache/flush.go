@@ -18,6 +18,7 @@ func (c *Cache) Flush() (n int) {
 	for i := range c.shards {
 		n += c.shards[i].flush()
 	}
+	c.existence.Forget()
 	return n
 }
 

@@ -61,8 +61,9 @@ func hasAnswer(msg []byte, k *Key) bool {
 // one is stored for the smallest of its SOA record's TTL and minimum and the
 // TTLs of its other records, and not without an SOA record (RFC 2308 section
 // 5). The TTL of its SOA record becomes that of the answer, and no other record
-// of its authority section keeps a longer one. An NXDOMAIN holds for all types,
-// and for all names below (see [Options.NoCut]). A failure is stored as by
+// of its authority section keeps a longer one. An NXDOMAIN that came for two
+// types of a name holds for all types, and for all names below (see
+// [Options.NoCut] and package existence). A failure is stored as by
 // [Cache.PutFailure]. Truncated responses, referrals, YXDOMAIN, and responses
 // with a TTL of 0 are not stored.
 //
@@ -91,9 +92,11 @@ func (c *Cache) Put(dst []byte, k Key, msg []byte, r *wire.Response, generation 
 
 	if r.Rcode == wire.NoError || r.Answers > 0 {
 		c.removeDenials(&k)
+		c.existence.Answered(k.Name, now, e.lifetime)
 	}
-	if e.lifetime > 0 && denies(out[base:], &k, r) {
-		if c.putDenial(out[base:], &k, e) {
+	if e.lifetime > 0 {
+		zone, ok := denies(out[base:], &k, r)
+		if ok && c.existence.Deny(k.Name, zone, k.Type, now, now+int64(e.lifetime)*1e9) && c.putDenial(out[base:], &k, e) {
 			return out, true
 		}
 	}
