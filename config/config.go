@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"rideau/config/complete"
 	"rideau/config/node"
 )
 
@@ -60,6 +61,8 @@ type Config struct {
 	Log Log `key:"log"`
 	// Warnings are about what is valid but probably not meant, in the order of the lines.
 	Warnings []Problem `key:"-"`
+	// text is what was parsed.
+	text []byte
 }
 
 // Problem is an error or a warning about one place of a configuration file.
@@ -103,7 +106,7 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Warnings = append(c.Warnings, unended(path, text)...)
+	c.Warnings = append(c.Warnings, complete.Unended(path, text)...)
 	dir := filepath.Dir(path)
 	for i := range c.Lists {
 		l := &c.Lists[i]
@@ -147,7 +150,7 @@ func readFile(path string) ([]byte, error) {
 
 // Parse parses a configuration. Messages call the file name. Relative paths stay as they are. The error is always Problems.
 func Parse(name string, text []byte) (*Config, error) {
-	cut, err := checkEnd(name, text)
+	cut, err := complete.Check(name, text)
 	if err != nil {
 		return nil, err
 	}
@@ -157,6 +160,7 @@ func Parse(name string, text []byte) (*Config, error) {
 	}
 	c := &Config{
 		File:      name,
+		text:      text,
 		Listen:    defaultListen(),
 		Clients:   defaultClients(),
 		Limits:    defaultLimits(),

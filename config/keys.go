@@ -3,6 +3,7 @@ package config
 import (
 	"reflect"
 
+	"rideau/config/complete"
 	"rideau/config/key"
 )
 
@@ -49,4 +50,16 @@ type Difference = key.Difference
 // lists of mappings are compared by their id. Secrets in URLs are left out.
 func Differences(before, after *Config) []Difference {
 	return key.Differences(reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem())
+}
+
+// EndMark is the last line of a complete file: see package complete.
+const EndMark = complete.EndMark
+
+// CutFrom returns a problem if c looks like before without its end.
+func (c *Config) CutFrom(before *Config) *Problem {
+	var keys []string
+	for _, d := range Differences(before, c) {
+		keys = append(keys, d.Key)
+	}
+	return complete.CutFrom(c.File, c.text, before.text, keys)
 }

@@ -28,6 +28,8 @@ type Loss struct {
 	List string
 	// Gone says that the later policy does not have the ban.
 	Gone bool
+	// Had is the number of entries of a list that has none any more; 0 for other losses.
+	Had int
 	// What says what is lost.
 	What string
 }
@@ -59,12 +61,26 @@ func Lost(before, after *blocklists.Snapshot, now time.Time) []Loss {
 			continue
 		}
 		for _, l := range b.Ban.Lists {
-			if !slices.Contains(n.Ban.Lists, l) {
+			was, is := entries(before, l), entries(after, l)
+			switch {
+			case !slices.Contains(n.Ban.Lists, l):
 				out = append(out, Loss{Ban: b.Ban.ID, List: l, What: fmt.Sprintf("the ban, which was enforced, loses the list %s", l)})
+			case was > 0 && is == 0:
+				out = append(out, Loss{Ban: b.Ban.ID, List: l, Had: was, What: fmt.Sprintf("the list %s of the ban, which was enforced, has no entries any more, and had %d", l, was)})
 			}
 		}
 	}
 	return out
+}
+
+// entries returns the number of entries of a list.
+func entries(s *blocklists.Snapshot, list string) int {
+	for _, l := range s.Lists() {
+		if l.ID == list {
+			return l.Entries
+		}
+	}
+	return 0
 }
 
 // view is a policy with its groups by name; the empty name is for the clients of no group.

@@ -58,7 +58,7 @@ func fetchLists(c *call) int {
 		}
 		fetched = true
 		fmt.Fprintf(c.stdout, "list %s: %s, %d entries, sha256 %x, from %s\n", info.ID, v.Result, info.Entries, info.SHA256, info.Source)
-		for _, f := range changes.ForcedLists(forced) {
+		for _, f := range changes.Forced(forced, nil) {
 			fmt.Fprintln(c.stdout, f)
 		}
 	}

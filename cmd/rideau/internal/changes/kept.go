@@ -13,14 +13,27 @@ import (
 	"rideau/resolver/ops"
 )
 
-// Kept returns a problem for each thing that the policy after takes away from the enforced bans of the policy before, unless its
-// configuration says in removed that it is meant, or it is forced. What is forced is returned, too.
-func Kept(before, after *blocklists.Snapshot, cfg *config.Config, force input.Forced, now time.Time) (config.Problems, []ops.Forced) {
+// Side is a configuration and its policy.
+type Side struct {
+	Config *config.Config
+	Policy *blocklists.Snapshot
+}
+
+// Kept returns a problem for each thing that after takes away from the enforced bans of before, unless its configuration says in removed that
+// it is meant, or it is forced. What is forced is returned, too. A configuration that looks like that of before with its end missing is a
+// problem, unless everything is forced.
+func Kept(before, after Side, force input.Forced, now time.Time) (config.Problems, []ops.Forced) {
 	var problems config.Problems
 	var forced []ops.Forced
-	for _, l := range enforced.Lost(before, after, now) {
+	cfg := after.Config
+	if p := cfg.CutFrom(before.Config); p != nil && !slices.Contains(force, input.ForceAll) {
+		problems = append(problems, *p)
+	}
+	for _, l := range enforced.Lost(before.Policy, after.Policy, now) {
 		switch {
 		case l.Gone && slices.Contains(cfg.Removed, l.Ban), l.List != "" && slices.Contains(cfg.Removed, l.List):
+		case l.Had > 0 && force.Has(l.List):
+			forced = append(forced, ops.Forced{ID: l.List, Kind: "list", Before: l.Had, Why: l.What})
 		case force.Has(l.Ban), l.List != "" && force.Has(l.List):
 			forced = append(forced, ops.Forced{ID: l.Ban, Kind: "ban", Why: l.What})
 		default:
@@ -68,11 +81,16 @@ func Unknown(force input.Forced, cfg *config.Config, serves *blocklists.Policy) 
 	return out
 }
 
-// ForcedLists returns the lists that were taken only by force, for a reply.
-func ForcedLists(lists []input.ForcedList) []ops.Forced {
+// Forced returns the lists that were taken only by force, and after them what Kept says was forced, each once.
+func Forced(lists []input.ForcedList, kept []ops.Forced) []ops.Forced {
 	var out []ops.Forced
 	for _, l := range lists {
 		out = append(out, ops.Forced{ID: l.List, Kind: "list", Before: l.Before, After: l.After, Why: l.Why.Error()})
+	}
+	for _, f := range kept {
+		if !slices.ContainsFunc(out, func(o ops.Forced) bool { return o.ID == f.ID && o.Kind == f.Kind }) {
+			out = append(out, f)
+		}
 	}
 	return out
 }

@@ -87,7 +87,7 @@ func TestKept(t *testing.T) {
 		"follows another that is off": {before: two(", groups: [enforced], lists: [b]"), after: strings.Replace(two(", groups: [enforced], lists: [b]"), "lists: [a]", "mode: off, lists: [a]", 1)},
 		"follows no more":             {before: two(", groups: [enforced], lists: [b]"), after: two(", groups: [x], lists: [b]"), want: "ban two"},
 	} {
-		_, old, err := load(t, fmt.Sprintf(frame, c.before))
+		oldCfg, old, err := load(t, fmt.Sprintf(frame, c.before))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -99,12 +99,99 @@ func TestKept(t *testing.T) {
 		if c.force != "" {
 			force = append(force, c.force)
 		}
-		problems, forced := changes.Kept(old, snap, cfg, force, time.Now())
+		problems, forced := changes.Kept(changes.Side{Config: oldCfg, Policy: old}, changes.Side{Config: cfg, Policy: snap}, force, time.Now())
 		if (len(problems) > 0) != (c.want != "") || !strings.Contains(problems.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, problems, c.want)
 		}
 		if c.force != "" && c.want == "" && len(forced) == 0 {
 			t.Errorf("%s: nothing is said to be forced", name)
+		}
+	}
+}
+
+// TestEmptied: a list of an enforced ban that has no entries any more is a loss, whatever it is read from.
+func TestEmptied(t *testing.T) {
+	side := func(list string) changes.Side {
+		cfg, snap, err := load(t, "lists: ["+list+"]\nbans: [{id: one, title: {en: One}, lists: [a]}]\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return changes.Side{Config: cfg, Policy: snap}
+	}
+	before, after := side("{id: a, names: [a.example]}"), side(`{id: a, names: ["# a.example"]}`)
+	problems, _ := changes.Kept(before, after, nil, time.Now())
+	if len(problems) != 1 || !strings.Contains(problems.Error(), "ban one: the list a of the ban, which was enforced, has no entries any more, and had 1") {
+		t.Errorf("%v", problems)
+	}
+	if problems, forced := changes.Kept(before, after, []string{"a"}, time.Now()); len(problems) > 0 || len(forced) != 1 {
+		t.Errorf("by force: %v, %v", problems, forced)
+	}
+}
+
+// TestCutInside: a text that is the beginning of the one that serves, and ends inside of what decides for whom and about what, is refused.
+func TestCutInside(t *testing.T) {
+	const text = `upstream: {servers: [192.0.2.1]}
+bans:
+  - id: one
+    title: {en: One}
+    lists: [a]
+lists:
+  - {id: a, names: [a.example, b.example]}
+  - id: b
+    names:
+      - c.example
+      - d.example
+exceptions:
+  - id: lent
+    names: [e.example]
+    expires: 2999-01-01
+    groups: [x]
+groups:
+  - id: x
+    clients:
+      - 10.0.0.0/8
+      - 172.16.0.0/12
+log: {level: debug}
+cache:
+  max_entries: 100000
+`
+	side := func(text string) (changes.Side, error) {
+		cfg, snap, err := load(t, text)
+		return changes.Side{Config: cfg, Policy: snap}, err
+	}
+	whole, err := side(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ until, want string }{
+		{"max_entries: 100000", ""},
+		{"max_entries: 10000", "in the middle of a line"},
+		{"log: {level: debug}\n", ""},
+		{"- 172.16.0.0/12\n", ""},
+		{"- 172.16.0.0", "in the middle of a line"},
+		{"- 10.0.0.0/8\n", "inside of what is about groups[x].clients"},
+		{"- 10.0.0.0/8", "inside of what is about groups[x].clients"},
+		{"- d.example\n", ""}, // an exception less blocks more
+		{"- c.example\n", "inside of what is about lists[b].names"},
+	} {
+		at := strings.Index(text, c.until) + len(c.until)
+		cut, err := side(text[:at])
+		if err != nil {
+			t.Fatalf("until %q: %v", c.until, err)
+		}
+		problems, _ := changes.Kept(whole, cut, nil, time.Now())
+		if (len(problems) > 0) != (c.want != "") || !strings.Contains(problems.Error(), c.want) {
+			t.Errorf("until %q: %v, want %q", c.until, problems, c.want)
+		}
+		if problems, _ := changes.Kept(whole, cut, []string{"all"}, time.Now()); len(problems) > 0 {
+			t.Errorf("until %q, by force: %v", c.until, problems)
+		}
+		meant, err := side(strings.TrimSuffix(text[:at], "\n") + "\n" + config.EndMark + "\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if problems, _ := changes.Kept(whole, meant, nil, time.Now()); len(problems) > 0 {
+			t.Errorf("until %q, with the mark: %v", c.until, problems)
 		}
 	}
 }
@@ -125,7 +212,7 @@ func TestCutDefault(t *testing.T) {
 			text = append(text, line...)
 		}
 	}
-	_, old, err := load(t, string(text))
+	oldCfg, old, err := load(t, string(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +227,7 @@ func TestCutDefault(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if problems, _ := changes.Kept(old, snap, cfg, nil, time.Now()); len(problems) > 0 {
+		if problems, _ := changes.Kept(changes.Side{Config: oldCfg, Policy: old}, changes.Side{Config: cfg, Policy: snap}, nil, time.Now()); len(problems) > 0 {
 			refused++
 			continue
 		}

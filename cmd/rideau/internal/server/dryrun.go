@@ -43,10 +43,10 @@ func (s *Server) dryRun(ctx context.Context, force input.Forced) (ops.DryRun, er
 	})
 	var kept config.Problems
 	if err == nil {
-		if kept, out.Forced = changes.Kept(old, snap, cfg, force, s.now()); len(kept) > 0 {
+		if kept, out.Forced = changes.Kept(changes.Side{Config: serves, Policy: old}, changes.Side{Config: cfg, Policy: snap}, force, s.now()); len(kept) > 0 {
 			err = kept
 		}
-		out.Forced = append(changes.ForcedLists(report.Forced), out.Forced...)
+		out.Forced = changes.Forced(report.Forced, out.Forced)
 	}
 	out.Problems = problems(err, report)
 	if err != nil && kept == nil {

@@ -68,7 +68,7 @@ func (s *Server) reload(ctx context.Context, o ops.ReloadOptions) (ops.ReloadRes
 	var result ops.ReloadResult
 	if err == nil {
 		result = s.commit(c)
-		result.Forced = append(changes.ForcedLists(c.report.Forced), c.forced...)
+		result.Forced = changes.Forced(c.report.Forced, c.forced)
 		for _, e := range c.report.Failed {
 			result.Refused = append(result.Refused, e.List)
 		}
@@ -168,7 +168,9 @@ func (c *change) keepBans(context.Context) error {
 		return nil
 	}
 	var lost config.Problems
-	lost, c.forced = changes.Kept(c.s.resolver.State().Policy(), c.policy, c.cfg, c.options.Force, c.s.now())
+	before, _ := c.s.current()
+	lost, c.forced = changes.Kept(changes.Side{Config: before, Policy: c.s.resolver.State().Policy()},
+		changes.Side{Config: c.cfg, Policy: c.policy}, c.options.Force, c.s.now())
 	if len(lost) > 0 {
 		return lost
 	}
