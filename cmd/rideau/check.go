@@ -11,7 +11,10 @@ import (
 
 const checkHelp = `Reads the configuration and every list that it names, as a start or a reload does, and
 prints what is wrong: file, line, and what to do. It serves nothing, and a running rideau
-does not notice it.
+does not notice it. FILE is the same as --config FILE.
+
+It tries what a start does: certificates, secrets, folders, and whether this user can bind the
+addresses here. An address in use is only a note, since it may be the running rideau that uses it.
 
 Lists with a url are read as they were last fetched. --fetch downloads and checks what is
 there now, and keeps nothing.
@@ -20,7 +23,15 @@ Exit code 0: rideau would start with this configuration. 1: it would not; with -
 if there are warnings or lines that cannot be used.`
 
 func check(c *call) int {
-	r := reason.Check(c.ctx, c.string("config"), reason.CheckOptions{Fetch: c.bool("fetch"), Agent: agent(), Strict: c.bool("strict")})
+	path := c.string("config")
+	if len(c.args) > 0 {
+		if c.Changed("config") && path != c.args[0] {
+			fmt.Fprintf(c.stderr, "rideau check: --config %s and %s are two configurations; check one at a time\n", path, c.args[0])
+			return exitUsage
+		}
+		path = c.args[0]
+	}
+	r := reason.Check(c.ctx, path, reason.CheckOptions{Fetch: c.bool("fetch"), Agent: agent(), Strict: c.bool("strict"), Elsewhere: c.bool("elsewhere")})
 	if c.bool("json") {
 		printJSON(c, r)
 	} else {

@@ -111,9 +111,9 @@ func ownImports() map[string][]string {
 		"cmd/rideau/internal/clock": nil,
 		"cmd/rideau/internal/files": nil,
 		"cmd/rideau/internal/reason": {
-			"blocklists", "blocklists/compile", "blocklists/egress", "blocklists/enforced", "blocklists/entry", "blocklists/format", "blocklists/input", "blocklists/lint",
-			"blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source", "cmd/rideau/internal/setup",
-			"cmd/rideau/internal/text", "config", "resolver", "resolver/cache", "resolver/ops", "resolver/wire",
+			"blocklists", "blocklists/compile", "blocklists/egress", "blocklists/enforced", "blocklists/entry", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/lint",
+			"blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source", "cmd/rideau/internal/files", "cmd/rideau/internal/setup",
+			"cmd/rideau/internal/text", "config", "resolver", "resolver/cache", "resolver/listener", "resolver/ops", "resolver/wire",
 		},
 		"cmd/rideau/internal/server": {
 			"blocklists", "blocklists/compare", "blocklists/compile", "blocklists/enforced", "blocklists/format", "blocklists/input", "blocklists/source",

@@ -60,7 +60,7 @@ func (c *call) fail(err error) int {
 func commands() []command {
 	return []command{
 		{"serve", "", "answer queries (what rideau does when no command is given)", serveHelp, serve},
-		{"check", "", "read the configuration and its lists, and print their errors", checkHelp, check},
+		{"check", "[FILE]", "read the configuration and its lists, and print their errors", checkHelp, check},
 		{"explain", "NAME", "say what would be answered, and which ban, list and line decide", explainHelp, explain},
 		{"simulate", "[FILE...]", "say what a configuration would change for the queries in query logs", simulateHelp, simulatePolicy},
 		{"rules", "[FILE...]", "say which entries of lists are idle, repeated or too wide", rulesHelp, rules},
@@ -118,7 +118,8 @@ func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) in
 		return exitUsage
 	}
 	c.args = c.Args()
-	if want := len(strings.Fields(cmd.args)); len(c.args) != want && !strings.HasSuffix(cmd.args, "...]") {
+	want, optional := len(strings.Fields(cmd.args)), strings.HasPrefix(cmd.args, "[")
+	if len(c.args) > want && !strings.HasSuffix(cmd.args, "...]") || len(c.args) < want && !optional {
 		problem := "too many arguments"
 		if len(c.args) < want {
 			problem = "wants " + cmd.args
@@ -173,6 +174,7 @@ func defineFlags(c *call, name string) {
 	case "check":
 		c.Bool("fetch", false, "fetch the lists that have a url, and check what is there now")
 		c.Bool("strict", false, "fail for warnings and skipped lines, too")
+		c.Bool("elsewhere", false, "the configuration is for another machine: do not try its addresses")
 	case "simulate":
 		c.String("against", "", "configuration `file` to compare with, such as the one in use; without it, with no policy")
 		c.StringArray("log", nil, "query log or capture, a `file` or -; may be given again, and more files may follow")

@@ -174,6 +174,23 @@ func listenUDP(t target, control func(network, address string, c syscall.RawConn
 // queries, as the kernel counts.
 const socketBuffer = 4 << 20
 
+// Try reports whether an address can be served: it binds the address for TCP and UDP, and closes it at once. The error is
+// that of [Listen].
+func Try(addr netip.AddrPort) error {
+	t := target{addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())}
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return prepareTCP(c, false) }}
+	tcp, err := lc.Listen(context.Background(), t.network("tcp"), t.addr.String())
+	if err != nil {
+		return bindError(err, "tcp", t.addr)
+	}
+	defer tcp.Close()
+	udp, err := listenUDP(t, nil)
+	if err != nil {
+		return bindError(err, "udp", t.addr)
+	}
+	return udp.Close()
+}
+
 // bindError says what to do about the usual failures of starting.
 func bindError(err error, transport string, addr netip.AddrPort) error {
 	remedy := ""

@@ -151,15 +151,32 @@ func (s *Server) Handler() http.Handler {
 // Listen binds an address in the form that net.Listen takes. It may be called
 // more than once.
 func (s *Server) Listen(addr string) error {
-	l, err := net.Listen("tcp", addr)
+	l, err := listen(addr)
 	if err != nil {
-		if remedy := bindRemedy(err); remedy != "" {
-			return fmt.Errorf("ops: %w; %s", err, remedy)
-		}
-		return fmt.Errorf("ops: %w", err)
+		return err
 	}
 	s.listeners = append(s.listeners, l)
 	return nil
+}
+
+// Try reports whether Listen can bind an address: it binds it, and closes it at once.
+func Try(addr string) error {
+	l, err := listen(addr)
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
+func listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err == nil {
+		return l, nil
+	}
+	if remedy := bindRemedy(err); remedy != "" {
+		return nil, fmt.Errorf("ops: %w; %s", err, remedy)
+	}
+	return nil, fmt.Errorf("ops: %w", err)
 }
 
 func bindRemedy(err error) string {

@@ -129,3 +129,21 @@ func (a *Access) Secret() (warnings []string, err error) {
 	}
 	return warnings, nil
 }
+
+// Writable returns an error if the process cannot make files in a folder. With make, the folder need not exist if it can be made.
+// Nothing is made.
+func Writable(dir string, make bool) error {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && make && filepath.Dir(dir) != dir:
+		return Writable(filepath.Dir(filepath.Clean(dir)), true)
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a folder", dir)
+	}
+	if err := mayWrite(dir); err != nil {
+		return &os.PathError{Op: "write to", Path: dir, Err: err}
+	}
+	return nil
+}

@@ -18,3 +18,10 @@ func owner(info fs.FileInfo) (uid int, known bool) {
 	}
 	return int(st.Uid), true
 }
+
+// mayWrite returns why the process cannot make files in a folder. It asks for the process's real user, which is the effective one unless the
+// program is set-user-ID.
+func mayWrite(dir string) error {
+	const writeAndSearch = 2 | 1
+	return syscall.Access(dir, writeAndSearch)
+}

@@ -4,15 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
 	"rideau/blocklists/enforced"
+	"rideau/blocklists/fetch"
 	"rideau/blocklists/source"
+	"rideau/cmd/rideau/internal/files"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
+	"rideau/resolver/listener"
 	"rideau/resolver/ops"
 )
 
@@ -23,6 +30,8 @@ type CheckOptions struct {
 	Fetch  bool
 	Agent  string // the User-Agent of downloads
 	Strict bool   // warnings fail, too
+	// Elsewhere says that the configuration is for another machine: addresses are not bound.
+	Elsewhere bool
 }
 
 // CheckReport says what is wrong with a configuration and its lists.
@@ -36,7 +45,7 @@ type CheckReport struct {
 
 // Finding is one thing that is wrong.
 type Finding struct {
-	Severity string `json:"severity"` // error or warning
+	Severity string `json:"severity"` // error, warning or note
 	File     string `json:"file,omitempty"`
 	Line     int    `json:"line,omitempty"`
 	Message  string `json:"message"`
@@ -47,6 +56,7 @@ type Finding struct {
 const (
 	severityError   = "error"
 	severityWarning = "warning"
+	severityNote    = "note" // which never fails
 )
 
 // ListReport counts the lines of a list.
@@ -96,9 +106,13 @@ func Check(ctx context.Context, path string, o CheckOptions) *CheckReport {
 			r.add(severityWarning, w.File, w.Line, withKey(w), w.Remedy)
 		}
 		r.checkFiles(cfg)
+		r.checkServers(cfg, o)
+		if !o.Elsewhere {
+			r.checkAddresses(cfg)
+		}
 		r.checkLists(ctx, cfg, o)
 	}
-	r.OK = !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Severity == severityError || o.Strict })
+	r.OK = !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Severity == severityError || o.Strict && f.Severity == severityWarning })
 	return r
 }
 
@@ -141,12 +155,60 @@ func (r *CheckReport) checkFiles(cfg *config.Config) {
 	for _, w := range setup.AccessWarnings(cfg) {
 		r.add(severityWarning, "", 0, w, "")
 	}
+	if cfg.State.Dir != "" && cfg.Remote() {
+		if err := files.Writable(cfg.State.Dir, true); err != nil {
+			r.add(severityError, "", 0, "state.dir: "+err.Error(), "let the user that rideau runs as write there, or set state.dir to a folder where it can")
+		}
+	}
+	if cfg.Cache.Snapshot != "" {
+		if err := files.Writable(filepath.Dir(cfg.Cache.Snapshot), false); err != nil {
+			r.add(severityWarning, "", 0, "cache.snapshot: "+err.Error(), "make the folder, and let the user that rideau runs as write there")
+		}
+	}
+}
+
+// checkServers makes the upstream servers, and what downloads lists, with the certificates that they need. Nothing is sent.
+func (r *CheckReport) checkServers(cfg *config.Config, o CheckOptions) {
 	plan, err := setup.PlanUpstreams(cfg, nil)
 	if err != nil {
 		r.failed(err, "")
+		return
 	}
 	for _, w := range plan.Warnings {
 		r.add(severityWarning, "", 0, w, "")
+	}
+	ups, err := setup.NewUpstreams(cfg, plan, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		r.failed(err, "")
+	} else {
+		ups.Close()
+	}
+	client, err := fetch.New(setup.Downloads(cfg, plan, o.Agent))
+	if err != nil {
+		r.failed(err, "")
+		return
+	}
+	client.Close()
+}
+
+// checkAddresses binds the addresses as a start does, and closes them at once.
+func (r *CheckReport) checkAddresses(cfg *config.Config) {
+	try := func(key string, err error) {
+		switch {
+		case err == nil:
+		case errors.Is(err, syscall.EADDRINUSE):
+			r.add(severityNote, "", 0, key+": "+err.Error(), "if it is this rideau that runs, there is nothing to do")
+		default:
+			r.add(severityError, "", 0, key+": "+err.Error(), "if the configuration is for another machine, check it with --elsewhere")
+		}
+	}
+	for _, a := range cfg.Listen.Addresses {
+		if err := listener.Try(a); !setup.Optional(cfg, a) || !setup.NoIPv6(err) {
+			try("listen.addresses", err)
+		}
+	}
+	if cfg.Ops.Listen != "" && !strings.Contains(cfg.Ops.Listen, "/") {
+		try("ops.listen", ops.Try(cfg.Ops.Listen))
 	}
 }
 

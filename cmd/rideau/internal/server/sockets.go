@@ -3,12 +3,10 @@ package server
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"sync"
-	"syscall"
 
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
@@ -87,7 +85,7 @@ func (s *sockets) bind(cfg *config.Config, r *resolver.Resolver, waits *limit.Wa
 			MaxPendingPerConnection: cfg.Listen.TCP.MaxPendingPerConnection, IdleTimeout: cfg.Listen.TCP.IdleTimeout,
 			Logger: s.log, Stats: r.Stats(),
 		})
-		if err != nil && optional(cfg, p) && noIPv6(err) {
+		if err != nil && setup.Optional(cfg, p.AddrPort) && setup.NoIPv6(err) {
 			b.absent = append(b.absent, p)
 			continue
 		}
@@ -121,24 +119,6 @@ func (s *sockets) overlaps(p place) bool {
 		}
 	}
 	return false
-}
-
-// optional reports whether p is the IPv6 half of an address such as ":53".
-func optional(cfg *config.Config, p place) bool {
-	if p.Addr() != netip.IPv6Unspecified() {
-		return false
-	}
-	for _, a := range cfg.Listen.Addresses {
-		if a.Addr() == netip.IPv4Unspecified() && a.Port() == p.Port() {
-			return true
-		}
-	}
-	return false
-}
-
-// noIPv6 reports whether an address cannot be bound because the system has no IPv6.
-func noIPv6(err error) bool {
-	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EPROTONOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)
 }
 
 // at returns the socket for p; nil if there is none.
