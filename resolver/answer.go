@@ -29,7 +29,11 @@ func (q *Query) key() cache.Key {
 func (r *Resolver) cached(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	v := &q.view
 	base := len(dst)
-	out, hit := r.cache.Get(dst, q.key(), q.Received.UnixNano())
+	k := q.key()
+	if !q.Transport.LargeAnswers() {
+		k.Room, k.Generation = int(min(v.UDPSize, q.state.udpSize)), q.state.policy.Generation()
+	}
+	out, hit := r.cache.Get(dst, k, q.Received.UnixNano())
 	if hit.Freshness != cache.Miss {
 		if hit.Failure {
 			var ok bool
@@ -141,6 +145,9 @@ func relay(dst []byte, base int, q *Query, hit cache.Hit) ([]byte, wire.Rcode) {
 	m := dst[base:]
 	wire.SetID(m, v.ID)
 	flags := wire.Flags(m)&(0xF|wire.FlagAD) | wire.FlagQR | wire.FlagRA
+	if hit.Truncated {
+		flags |= wire.FlagTC
+	}
 	if !v.DO && !v.AD {
 		flags &^= wire.FlagAD // RFC 6840 section 5.8
 	}

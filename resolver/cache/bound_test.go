@@ -196,6 +196,61 @@ func TestResize(t *testing.T) {
 	}
 }
 
+// Questions for large answers do not empty the cache: these keep a quarter of it
+// when it is full.
+func TestLargeAnswers(t *testing.T) {
+	const budget = 8 << 20
+	c := cache.New(cache.Options{Entries: 100_000, Bytes: budget, Shards: 4})
+	ordinary := func(i int) cache.Key { return key(t, fmt.Sprintf("n%d.example", i), dns.TypeTXT) }
+	for i := range 15_000 {
+		put(t, c, ordinary(i), sized(t, fmt.Sprintf("n%d.example", i), 100), epoch)
+	}
+	before := c.Stats()
+	for i := range 1000 {
+		name := fmt.Sprintf("large%d.example", i)
+		put(t, c, key(t, name, dns.TypeTXT), sized(t, name, 60_000), epoch+second+int64(i)*second/100)
+	}
+	left := 0
+	for i := range 15_000 {
+		if _, ok := c.Peek(nil, ordinary(i), epoch+20*second); ok {
+			left++
+		}
+	}
+	if after := c.Stats(); left < before.Entries*6/10 || after.Entries-left < 8 {
+		t.Errorf("%d of %d ordinary answers are left, and %d large ones", left, before.Entries, after.Entries-left)
+	}
+}
+
+// A client that cannot take a large answer gets its header and question, if the
+// policy is still that under which the answer was clean.
+func TestTruncated(t *testing.T) {
+	c := cache.New(options())
+	k := key(t, "large.example", dns.TypeTXT)
+	put(t, c, k, sized(t, "large.example", 20_000), epoch)
+	small := key(t, "small.example", dns.TypeTXT)
+	put(t, c, small, sized(t, "small.example", 2000), epoch)
+	with := func(k cache.Key, room int, generation uint64) cache.Key {
+		k.Room, k.Generation = room, generation
+		return k
+	}
+	for what, tt := range map[string]struct {
+		k    cache.Key
+		want bool
+	}{
+		"too large":      {with(k, 1232, 1), true},
+		"it fits":        {with(k, 65535, 1), false},
+		"no bound":       {k, false},
+		"another policy": {with(k, 1232, 2), false},
+		"not so large":   {with(small, 1232, 1), false},
+	} {
+		msg, hit := c.Get([]byte("head"), tt.k, epoch)
+		m := unpack(t, msg[4:])
+		if hit.Truncated != tt.want || m.Truncated != tt.want || tt.want == (len(m.Answer) > 0) || hit.Freshness != cache.Fresh {
+			t.Errorf("%s: %+v, %d octets", what, hit, len(msg))
+		}
+	}
+}
+
 // model is a simple model of a cache with one shard: a list, newest last.
 type model struct {
 	entries   int
@@ -302,7 +357,7 @@ func TestAgainstModel(t *testing.T) {
 		case op < 30:
 			msg := sized(t, text[id], rnd.IntN(900))
 			if rnd.IntN(50) == 0 {
-				msg = sized(t, text[id], 10000)
+				msg = sized(t, text[id], 3000) // large ones have an order of their own
 			}
 			msg.Answer[0].Header().Ttl = uint32(1 + rnd.IntN(60))
 			put(t, c, keys[id], msg, now)

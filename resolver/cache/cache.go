@@ -39,6 +39,12 @@ type Key struct {
 	// types is used (RFC 4035 section 3.1.4.1), and an NXDOMAIN is not stored
 	// for them. It is not part of a response's identity.
 	ZoneLabels int
+	// Room is how many octets the client takes; 0 sets no bound. Instead of a
+	// large answer that does not fit, and that is clean under Generation, Get
+	// appends a header and question with TC. Neither is a part of a response's
+	// identity.
+	Room       int
+	Generation uint64
 }
 
 // Options bound a cache. Times are rounded down to whole seconds, except
@@ -124,6 +130,9 @@ type Hit struct {
 	// Generation is the policy generation under which the message was last
 	// found clean.
 	Generation uint64
+	// Truncated reports that only the header and question were appended, with
+	// TC, since the answer does not fit into [Key.Room].
+	Truncated bool
 	// EDE is the info code that came with the response, or -1 (RFC 8914).
 	EDE int
 
@@ -255,6 +264,10 @@ func (c *Cache) get(dst []byte, k *Key, w *entryKey, denialsChecked bool, now in
 		s.hits++
 		hit = e.hit(Fresh)
 		hit.Refresh = c.prefetchDue(e, now)
+		if k.Room > 0 && int(e.size) >= max(k.Room, largeEntry) && e.generation == k.Generation {
+			hit.Truncated = true
+			return s.appendTruncated(dst, e, w), hit, true
+		}
 		return s.appendFresh(dst, e, now), hit, true
 	case !denialsChecked && c.denials.any(k):
 		return dst, Hit{EDE: -1}, false

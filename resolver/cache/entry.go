@@ -127,6 +127,18 @@ func (s *shard) appendFresh(dst []byte, e *entry, now int64) []byte {
 	return dst
 }
 
+// appendTruncated appends the header and question of e's message, with TC.
+func (s *shard) appendTruncated(dst []byte, e *entry, w *entryKey) []byte {
+	base := len(dst)
+	dst = append(dst, s.octets.At(e.data, int(e.size))[:wire.HeaderLen+len(w.name)+4]...)
+	m := dst[base:]
+	wire.SetFlags(m, wire.Flags(m)|wire.FlagTC)
+	for _, section := range []wire.Section{wire.Answer, wire.Authority, wire.Additional} {
+		wire.SetCount(m, section, 0)
+	}
+	return dst
+}
+
 func (s *shard) appendStale(dst []byte, e *entry, ttl uint32) []byte {
 	base := len(dst)
 	data := s.octets.At(e.data, int(e.length))

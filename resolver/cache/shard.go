@@ -7,6 +7,28 @@ import (
 	"rideau/resolver/cache/slab"
 )
 
+// order is a list of records from the newest to the oldest: numbers plus one, as
+// in the records.
+type order struct{ newest, oldest uint32 }
+
+const (
+	// largeEntry is the number of octets from which on an entry is large. No
+	// datagram can hold such an answer.
+	largeEntry = 4096
+	// largeShare is the part of a shard's octets that large entries keep when the
+	// shard is full: a quarter. Beyond that they are evicted before all others,
+	// so that nobody empties the cache with few questions for large answers.
+	largeShare = 4
+)
+
+// large is 1 if the entry is large, and 0 otherwise.
+func (e *entry) large() int {
+	if e.length >= largeEntry {
+		return 1
+	}
+	return 0
+}
+
 // shard is a part of the cache. mu guards all of it, its octets included:
 // evicted octets are overwritten, so a lookup copies while it holds the lock.
 // Its size is a multiple of two cache lines, so that no two shards share a
@@ -18,9 +40,9 @@ import (
 type shard struct {
 	mu         sync.Mutex
 	records    []entry  // by number
-	newest     uint32   // number plus one, as in the records
-	oldest     uint32   // the same
+	orders     [2]order // of eviction: of ordinary entries and of large ones
 	n          int      // entries
+	largeBytes int64    // octets of the large ones
 	free       []uint32 // numbers that are not in use
 	index      []uint32 // open addressing; a number plus one, 0 is none
 	octets     slab.Slab
@@ -30,12 +52,12 @@ type shard struct {
 	denials    *denials
 
 	hits, misses, stale, cuts, evictions, collisions uint64
-	_                                                [640 - 512]byte
+	_                                                [640 - 528]byte
 }
 
 func (s *shard) reset() {
 	s.records, s.free, s.index, s.octets = nil, nil, nil, slab.Slab{}
-	s.newest, s.oldest, s.n = 0, 0, 0
+	s.orders, s.n, s.largeBytes = [2]order{}, 0, 0
 }
 
 // bytes returns the memory held: the slab, the records and the index.
@@ -156,6 +178,10 @@ func (s *shard) insert(e *entry, msg, offsets []byte) bool {
 	s.pushNewest(n)
 	s.count(n, 1)
 	for s.n > 1 && s.bytes() > s.maxBytes { // the records or the index have grown
+		if s.orders[1].oldest == n+1 {
+			s.evictFrom(0) // not the new one
+			continue
+		}
 		s.evict()
 	}
 	if s.bytes() > s.maxBytes {
@@ -172,9 +198,24 @@ func (s *shard) count(n uint32, by int32) {
 	}
 }
 
-// evict removes the oldest entry.
+// evict removes the oldest entry, but a large one before all others if large
+// ones have more than their share. Of an ordinary and a large one that were used
+// in the same second, the large one goes.
 func (s *shard) evict() {
-	s.remove(s.oldest - 1)
+	ordinary, large := s.orders[0].oldest, s.orders[1].oldest
+	which := 0
+	switch {
+	case large == 0:
+	case ordinary == 0, s.largeBytes > s.maxBytes/largeShare,
+		int16(s.record(ordinary-1).touched-s.record(large-1).touched) >= 0:
+		which = 1
+	}
+	s.evictFrom(which)
+}
+
+// evictFrom removes the oldest entry of an order, which is not empty.
+func (s *shard) evictFrom(which int) {
+	s.remove(s.orders[which].oldest - 1)
 	s.evictions++
 }
 
@@ -192,8 +233,8 @@ func (s *shard) release(n uint32) {
 // remove removes an entry.
 func (s *shard) remove(n uint32) {
 	s.removeFromIndex(uint64(s.record(n).hash), n)
-	s.release(n)
 	s.unlink(n)
+	s.release(n)
 	s.free = append(s.free, n)
 }
 
@@ -218,36 +259,40 @@ func (s *shard) allocRecord() uint32 {
 // pushNewest makes a record that is not in the order the newest.
 func (s *shard) pushNewest(n uint32) {
 	e := s.record(n)
-	e.newer, e.older = 0, s.newest
-	if s.newest != 0 {
-		s.record(s.newest - 1).newer = n + 1
+	o := &s.orders[e.large()]
+	e.newer, e.older = 0, o.newest
+	if o.newest != 0 {
+		s.record(o.newest - 1).newer = n + 1
 	} else {
-		s.oldest = n + 1
+		o.oldest = n + 1
 	}
-	s.newest = n + 1
+	o.newest = n + 1
 	s.n++
+	s.largeBytes += int64(e.large()) * int64(e.length)
 }
 
 // unlink takes a record out of the order.
 func (s *shard) unlink(n uint32) {
 	e := s.record(n)
+	o := &s.orders[e.large()]
 	if e.newer != 0 {
 		s.record(e.newer - 1).older = e.older
 	} else {
-		s.newest = e.older
+		o.newest = e.older
 	}
 	if e.older != 0 {
 		s.record(e.older - 1).newer = e.newer
 	} else {
-		s.oldest = e.newer
+		o.oldest = e.newer
 	}
 	e.newer, e.older = 0, 0
 	s.n--
+	s.largeBytes -= int64(e.large()) * int64(e.length)
 }
 
 // touch makes an entry the newest.
 func (s *shard) touch(n uint32) {
-	if s.newest != n+1 {
+	if s.orders[s.record(n).large()].newest != n+1 {
 		s.unlink(n)
 		s.pushNewest(n)
 	}
@@ -266,17 +311,21 @@ func (s *shard) resize(maxEntries int, maxBytes int64) {
 	if s.bytes() <= s.maxBytes && s.n > 0 {
 		return
 	}
-	records, octets, next, before := s.records, s.octets, s.oldest, s.n
-	for i := next; i != 0; i = s.record(i - 1).newer {
-		s.count(i-1, -1)
+	records, octets, orders, before := s.records, s.octets, s.orders, s.n
+	for _, o := range orders {
+		for i := o.oldest; i != 0; i = s.record(i - 1).newer {
+			s.count(i-1, -1)
+		}
 	}
 	evicted := s.evictions
 	s.reset()
-	for next != 0 {
-		e := records[next-1]
-		next = e.newer
-		data := octets.At(e.data, int(e.length))
-		s.insert(&e, data[:e.size], data[e.size:])
+	for _, which := range []int{1, 0} { // ordinary ones last, so that these stay
+		for next := orders[which].oldest; next != 0; {
+			e := records[next-1]
+			next = e.newer
+			data := octets.At(e.data, int(e.length))
+			s.insert(&e, data[:e.size], data[e.size:])
+		}
 	}
 	s.evictions = evicted + uint64(before-s.n)
 }
