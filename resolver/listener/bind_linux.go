@@ -80,11 +80,18 @@ func raiseBuffer(fd, force, polite int) {
 	}
 }
 
+// sendBuffer is how much the kernel holds for a client that does not read, at first;
+// it doubles the number. It would hold megabytes for each otherwise. One large
+// response fits.
+const sendBuffer = 64 << 10
+
 func prepareTCP(rc syscall.RawConn, share bool) error {
-	if !share {
-		return nil
-	}
 	return batch.Control(rc, func(fd int) error {
+		// Best effort; connections have it from the socket that accepts them.
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)
+		if !share {
+			return nil
+		}
 		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 	})
 }

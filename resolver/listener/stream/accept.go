@@ -83,14 +83,20 @@ type connTable struct {
 	running           sync.WaitGroup // for their end
 
 	mu      sync.Mutex
-	conns   map[*conn]struct{} // guarded by mu
-	clients map[netip.Addr]int // guarded by mu: how many of conns each has
-	stopped bool               // guarded by mu: nothing is admitted any more
+	conns   map[*conn]struct{}     // guarded by mu
+	clients map[netip.Addr]*client // guarded by mu: those that have connections
+	stopped bool                   // guarded by mu: nothing is admitted any more
+}
+
+// client is what the connections of one client have together.
+type client struct {
+	conns int          // guarded by connTable.mu: how many of its conns are in the table
+	held  atomic.Int64 // octets, see unread
 }
 
 func (t *connTable) init(o *Options) {
 	t.max, t.maxPerClient = o.MaxConnections, o.MaxConnectionsPerClient
-	t.conns, t.clients = make(map[*conn]struct{}), make(map[netip.Addr]int)
+	t.conns, t.clients = make(map[*conn]struct{}), make(map[netip.Addr]*client)
 }
 
 // clientKey is what one client's connections are counted under: an IPv4 address,
@@ -103,22 +109,26 @@ func clientKey(a netip.Addr) netip.Addr {
 	return p.Addr()
 }
 
-// admit adds c to the table, in place of another that is idle if need be. It
-// reports false if c is refused.
+// admit adds c to the table, in place of another if need be. It reports false if c
+// is refused.
 func (s *Server) admit(c *conn) bool {
 	t := &s.conns
 	key := clientKey(c.client.Addr)
 	reason := error(nil)
 	t.mu.Lock()
 	var victim *conn
+	owner := t.clients[key]
+	if owner == nil {
+		owner = new(client)
+	}
 	switch {
 	case t.stopped:
 		t.mu.Unlock()
 		return false
-	case t.clients[key] >= t.maxPerClient:
+	case owner.conns >= t.maxPerClient:
 		reason = errClientLimit
 	case len(t.conns) >= t.max:
-		if victim = t.longestIdle(); victim == nil {
+		if victim = t.makesRoom(owner.conns); victim == nil {
 			reason = errTotalLimit
 		} else {
 			t.forget(victim)
@@ -126,7 +136,8 @@ func (s *Server) admit(c *conn) bool {
 	}
 	if reason == nil {
 		t.conns[c] = struct{}{}
-		t.clients[key]++
+		c.owner, t.clients[key] = owner, owner
+		owner.conns++
 		t.open.Add(1)
 		t.running.Add(1)
 	}
@@ -146,14 +157,14 @@ func (s *Server) admit(c *conn) bool {
 
 var (
 	errClientLimit = errors.New("the client has too many connections")
-	errTotalLimit  = errors.New("too many connections, none of them idle")
+	errTotalLimit  = errors.New("too many connections, and none of them makes room")
 )
 
-// evict closes the connection that has been idle for longest, if one is idle.
+// evict closes the connection that makes room, if there is one.
 func (s *Server) evict() {
 	t := &s.conns
 	t.mu.Lock()
-	victim := t.longestIdle()
+	victim := t.makesRoom(0)
 	if victim != nil {
 		t.forget(victim)
 	}
@@ -164,20 +175,6 @@ func (s *Server) evict() {
 	}
 }
 
-// longestIdle returns the connection that has been idle for longest, or nil. It
-// is called with mu held. It compares all connections, which takes some
-// microseconds at the limit, and costs connections nothing below it.
-func (t *connTable) longestIdle() *conn {
-	var found *conn
-	var since int64
-	for c := range t.conns {
-		if at, idle := c.idle(); idle && (found == nil || at < since) {
-			found, since = c, at
-		}
-	}
-	return found
-}
-
 // forget takes c out of the table. It is called with mu held.
 func (t *connTable) forget(c *conn) {
 	if _, ok := t.conns[c]; !ok {
@@ -185,7 +182,7 @@ func (t *connTable) forget(c *conn) {
 	}
 	delete(t.conns, c)
 	key := clientKey(c.client.Addr)
-	if t.clients[key]--; t.clients[key] == 0 {
+	if c.owner.conns--; c.owner.conns == 0 && t.clients[key] == c.owner {
 		delete(t.clients, key)
 	}
 }

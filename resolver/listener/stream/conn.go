@@ -38,7 +38,16 @@ type conn struct {
 	// idleSince is when the reader began to wait with nothing read, in Unix
 	// nanoseconds; 0 while it does not wait.
 	idleSince atomic.Int64
-	asked     atomic.Bool // a whole message has come
+	// partialSince is when the message began, in Unix nanoseconds, of which the
+	// reader awaits more; 0 while it does not.
+	partialSince atomic.Int64
+	asked        atomic.Bool // a whole message has come
+	born         int64       // in Unix nanoseconds
+
+	owner *client      // set by Server.admit
+	held  atomic.Int64 // octets, see unread
+	large int          // octets of in that are held
+	ended bool         // nothing can be written any more; the reader's
 
 	wmu    sync.Mutex
 	broken bool // guarded by wmu: nothing more is written
@@ -48,18 +57,12 @@ type conn struct {
 const batchSize = 8
 
 func (s *Server) newConn(st Stream, counters *resolver.Counters) *conn {
-	c := &conn{srv: s, sock: st, queries: *s.core.NewSession(counters, batchSize), freed: make(chan struct{}, 1)}
+	c := &conn{srv: s, sock: st, queries: *s.core.NewSession(counters, batchSize), freed: make(chan struct{}, 1), born: time.Now().UnixNano()}
 	c.client = session.Client{Transport: s.o.Transport, Keepalive: uint16(min(s.o.IdleTimeout/(100*time.Millisecond), 65535))}
 	if a, ok := st.RemoteAddr().(*net.TCPAddr); ok {
 		c.client.Addr = a.AddrPort().Addr().Unmap().WithZone("")
 	}
 	return c
-}
-
-// idle returns since when the connection is idle; ok is false if it is not.
-func (c *conn) idle() (since int64, ok bool) {
-	since = c.idleSince.Load()
-	return since, since != 0 && c.pending.Load() == 0
 }
 
 // serve answers the connection's queries until the client or the server ends
@@ -81,6 +84,7 @@ func (c *conn) serve() {
 		}
 	}
 	c.in.release(&c.srv.pages)
+	c.holdInput()
 	for c.pending.Load() > 0 {
 		<-c.freed
 	}
@@ -89,6 +93,9 @@ func (c *conn) serve() {
 // fill reads what has come, at least an octet. It returns the time of the read.
 func (c *conn) fill() (time.Time, error) {
 	c.in.makeSpace(&c.srv.pages)
+	if !c.holdInput() {
+		return time.Now(), errUnread
+	}
 	for {
 		c.setReadDeadline()
 		if c.draining() {
@@ -96,9 +103,12 @@ func (c *conn) fill() (time.Time, error) {
 		}
 		if c.in.empty() {
 			c.idleSince.Store(c.last.UnixNano())
+		} else {
+			c.partialSince.Store(c.partial.UnixNano())
 		}
 		n, err := c.sock.Read(c.in.space())
 		c.idleSince.Store(0)
+		c.partialSince.Store(0)
 		now := time.Now()
 		if n > 0 {
 			if c.in.empty() {
@@ -121,6 +131,22 @@ func (c *conn) fill() (time.Time, error) {
 			c.last = now // a connection with a query that waits is not idle
 		}
 	}
+}
+
+// holdInput counts the buffer of a large message as held, and reports whether it may
+// be.
+func (c *conn) holdInput() bool {
+	n := len(c.in.buf)
+	if n <= pageSize {
+		n = 0
+	}
+	if n == c.large {
+		return true
+	}
+	old := c.large
+	c.large = n
+	defer c.drop(old)
+	return c.hold(n)
 }
 
 func (c *conn) draining() bool { return c.srv.core.Phase() != session.Serving }
@@ -154,6 +180,9 @@ func (c *conn) lastRead() time.Time {
 // answerAll answers the messages that are whole.
 func (c *conn) answerAll(received time.Time) error {
 	for {
+		if c.ended {
+			return net.ErrClosed
+		}
 		msg, ok := c.in.next()
 		if !ok {
 			return nil
@@ -182,6 +211,9 @@ func (c *conn) answer(msg []byte, received time.Time) {
 	}
 	if session.Sendable(ans) {
 		c.out = session.Frame(c.out, len(c.out), ans)
+		if len(c.out) > pageSize {
+			c.flush() // no more than one large response is held
+		}
 	}
 }
 
@@ -229,27 +261,34 @@ func (c *conn) flush() {
 		return
 	}
 	if len(c.out) > 0 {
-		c.write(c.out)
+		c.ended = !c.write(c.out) || c.ended
 	}
 	c.srv.pages.put(c.out)
 	c.out = nil
 }
 
-// write writes framed responses. A connection whose client does not take them is
-// closed.
-func (c *conn) write(b []byte) {
+// write writes framed responses, and reports whether it could. A connection whose
+// client does not take them, or holds too many, is closed.
+func (c *conn) write(b []byte) bool {
+	defer c.drop(len(b))
+	if !c.hold(len(b)) {
+		c.srv.count.timedOut.Add(1)
+		c.srv.core.Log.Warn(session.LogRefusal, "a connection was closed", &net.AddrError{Err: errUnread.Error(), Addr: c.client.Addr.String()})
+		c.sock.Close() // ends the Write that waits, too
+	}
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	if c.broken {
-		return
+		return false
 	}
 	_, err := c.sock.Write(b)
 	if err == nil {
-		return
+		return true
 	}
 	c.broken = true
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.srv.count.timedOut.Add(1)
 	}
 	c.sock.Close() // ends the reader's Read
+	return false
 }

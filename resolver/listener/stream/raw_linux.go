@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -31,7 +32,7 @@ type rawTCP struct {
 	out          []byte // what is still to be written
 	writeErr     error
 	writeTimeout time.Duration
-	stalled      bool // the write in hand had to wait
+	stalled      atomic.Int64 // when the write in hand had to wait, in Unix nanoseconds; 0 if it had not
 	tryWrite     func(fd uintptr) bool
 }
 
@@ -45,6 +46,9 @@ func fromTCP(tc *net.TCPConn, writeTimeout time.Duration) Stream {
 	s.tryRead, s.tryWrite = s.readNow, s.writeNow
 	return s
 }
+
+// StalledSince implements Stream.
+func (s *rawTCP) StalledSince() int64 { return s.stalled.Load() }
 
 // Read implements Stream.
 func (s *rawTCP) Read(b []byte) (int, error) {
@@ -84,8 +88,8 @@ func (s *rawTCP) Write(b []byte) (int, error) {
 	err := s.raw.Write(s.tryWrite)
 	n := len(b) - len(s.out)
 	s.out = nil
-	if s.stalled {
-		s.stalled = false
+	if s.stalled.Load() != 0 {
+		s.stalled.Store(0)
 		s.SetWriteDeadline(time.Time{})
 	}
 	if err == nil {
@@ -104,9 +108,10 @@ func (s *rawTCP) writeNow(fd uintptr) bool {
 			s.out = s.out[n:]
 		case unix.EINTR:
 		case unix.EAGAIN:
-			if !s.stalled {
-				s.stalled = true
-				s.SetWriteDeadline(time.Now().Add(s.writeTimeout))
+			if s.stalled.Load() == 0 {
+				now := time.Now()
+				s.stalled.Store(now.UnixNano())
+				s.SetWriteDeadline(now.Add(s.writeTimeout))
 			}
 			return false
 		default:

@@ -12,9 +12,10 @@ import (
 type Options struct {
 	// Transport is what queries say that they came by.
 	Transport resolver.Transport
-	// MaxConnections bounds the open connections. To admit one more, the one
-	// that has been idle for longest is closed, as RFC 7766 section 6.2.3
-	// allows; if all are busy the new one is refused.
+	// MaxConnections bounds the open connections. To admit one more, another is
+	// closed, as RFC 7766 section 6.2.3 allows: one that has sent no whole query,
+	// or else the one that has been idle for longest, see connTable.makesRoom; if
+	// all are busy the new one is refused.
 	MaxConnections int
 	// MaxConnectionsPerClient bounds those of one client: an IPv4 address or
 	// an IPv6 /64. More are refused.
@@ -37,11 +38,12 @@ type Options struct {
 
 // Server serves connections. It is safe for concurrent use.
 type Server struct {
-	core  *session.Core
-	o     Options
-	conns connTable
-	pages pages
-	count struct{ accepted, refused, evicted, timedOut atomic.Uint64 }
+	core   *session.Core
+	o      Options
+	conns  connTable
+	pages  pages
+	unread unread
+	count  struct{ accepted, refused, evicted, timedOut atomic.Uint64 }
 }
 
 // NewServer makes a Server. It starts no goroutine.
@@ -56,8 +58,8 @@ type Stats struct {
 	Connections int    // open now
 	Accepted    uint64 // connections that were admitted
 	Refused     uint64 // connections closed at once, because of a limit
-	Evicted     uint64 // idle connections closed in favour of new ones
-	TimedOut    uint64 // connections closed because a message or a response took too long
+	Evicted     uint64 // connections closed in favour of new ones
+	TimedOut    uint64 // connections closed because a message or a response took too long, or too many responses were not read
 }
 
 // Stats returns the figures of this moment.

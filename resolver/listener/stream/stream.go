@@ -7,6 +7,7 @@ package stream
 
 import (
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +21,9 @@ type Stream interface {
 	Write(b []byte) (int, error)
 	// SetReadDeadline is when Read ends with os.ErrDeadlineExceeded.
 	SetReadDeadline(t time.Time) error
+	// StalledSince is since when Write waits for the client to take something, in
+	// Unix nanoseconds; 0 if it does not.
+	StalledSince() int64
 	// Close ends both directions, and Read and Write if they wait.
 	Close() error
 	// RemoteAddr is the client's address, a *net.TCPAddr.
@@ -37,13 +41,20 @@ type portable struct {
 	net.Conn
 	writeTimeout time.Duration
 	wrote        deadline
+	stalled      atomic.Int64 // since when Write runs, in Unix nanoseconds
 }
+
+// StalledSince implements Stream: a Write that runs counts as one that waits.
+func (s *portable) StalledSince() int64 { return s.stalled.Load() }
 
 // Write implements Stream.
 func (s *portable) Write(b []byte) (int, error) {
-	if at, ok := s.wrote.extend(time.Now(), s.writeTimeout); ok {
+	now := time.Now()
+	if at, ok := s.wrote.extend(now, s.writeTimeout); ok {
 		s.SetWriteDeadline(at)
 	}
+	s.stalled.Store(now.UnixNano())
+	defer s.stalled.Store(0)
 	return s.Conn.Write(b)
 }
 

@@ -1,0 +1,68 @@
+package stream
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// unread are the octets that connections hold: responses that their clients do not
+// read, and large messages that are not whole yet. It bounds them for each client
+// and for all, so that clients that do not read take no memory that others need.
+type unread struct {
+	all      atomic.Int64
+	relieved atomic.Int64 // when relieve was last called, in Unix nanoseconds
+}
+
+const (
+	// Octets that all connections may hold together, and those of one client.
+	maxUnread          = 8 << 20
+	maxUnreadPerClient = 1 << 20
+	// leastUnread is what a client may hold when others hold all.
+	leastUnread = 4 << 10
+	// relieveEvery is the time between two looks at who reads, and how long a
+	// response may take while the octets are short.
+	relieveEvery = 250 * time.Millisecond
+)
+
+// errUnread is why a connection is closed whose client holds too much.
+var errUnread = errors.New("the client holds too much memory")
+
+// hold counts n octets that c is about to hold, and reports whether it may: a client
+// may hold as much as is still free, so that a thousand get little each, and one
+// that comes later always gets some. drop is to be called in any case.
+func (c *conn) hold(n int) bool {
+	s := &c.srv.unread
+	c.held.Add(int64(n))
+	mine := c.owner.held.Add(int64(n))
+	all := s.all.Add(int64(n))
+	if all > maxUnread/2 {
+		c.srv.relieve()
+	}
+	return mine <= min(max(maxUnread-all, leastUnread), maxUnreadPerClient)
+}
+
+// drop takes octets off the count that c does not hold any more.
+func (c *conn) drop(n int) {
+	c.held.Add(int64(-n))
+	c.owner.held.Add(int64(-n))
+	c.srv.unread.all.Add(int64(-n))
+}
+
+// relieve closes the connections on which a response has waited for long, although
+// it could be sent, for the client to take what came before.
+func (s *Server) relieve() {
+	now, last := time.Now().UnixNano(), s.unread.relieved.Load()
+	if now-last < int64(relieveEvery) || !s.unread.relieved.CompareAndSwap(last, now) {
+		return
+	}
+	t := &s.conns
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for c := range t.conns {
+		if at := c.sock.StalledSince(); at != 0 && now-at >= int64(relieveEvery) {
+			s.count.timedOut.Add(1)
+			c.sock.Close() // its goroutines end, and free what they hold
+		}
+	}
+}
