@@ -22,7 +22,7 @@ type Acquisition struct {
 	s       *Sources
 	plan    *Plan
 	fetched []feedKey         // feeds that did not exist before this Acquisition downloaded them
-	found   map[string]string // by the ID of the list, what its URL had in this Acquisition: see Visit
+	found   map[string]string // by the ID of the list, the candidate that its URL had in this Acquisition: see Visit
 	locked  bool              // it holds files
 	done    bool
 
@@ -56,7 +56,7 @@ type PrepareOptions struct {
 	// system's clock. None: the system's clock alone.
 	Now []time.Time
 	// Force are the lists that are accepted though the guards refuse them, for example because they became empty. Of a list with a URL that
-	// is only what this Acquisition has just downloaded. A digest or a signature that is wrong is refused all the same.
+	// is only what this Acquisition has just downloaded, or the last good copy. A digest or a signature that is wrong is refused all the same.
 	Force input.Forced
 	// Start reads the last good copies of files and folders that cannot be used.
 	Start bool
@@ -96,7 +96,8 @@ func (a *Acquisition) Prepare(ctx context.Context, o PrepareOptions) (*blocklist
 	}
 }
 
-// forced returns the lists that are forced: of those with a URL only what the URL has now. Content that came before may be wrong by now.
+// forced returns the lists that are forced. Of a list with a URL that is what the URL has now, or the last good copy, which another process
+// may have written: a candidate that came before may be wrong by now.
 func (a *Acquisition) forced(t *attempt, f input.Forced) input.Forced {
 	var out input.Forced
 	for i := range a.plan.Lists {
@@ -107,15 +108,9 @@ func (a *Acquisition) forced(t *attempt, f input.Forced) input.Forced {
 	return out
 }
 
-// present reports whether the source of a list has a candidate, or the last good copy if c is nil.
+// present reports whether what a list is read from is there now: a candidate, nil for none, only if this Acquisition has found it.
 func (a *Acquisition) present(l *List, c *candidate) bool {
-	switch {
-	case l.URL == "":
-		return true
-	case c == nil:
-		return a.found[l.ID] == lastGood
-	}
-	return a.found[l.ID] == c.facts.SHA256
+	return l.URL == "" || c == nil || a.found[l.ID] == c.facts.SHA256
 }
 
 // Missing returns the lists that Prepare read as empty lists.

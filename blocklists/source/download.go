@@ -22,7 +22,7 @@ type Visit struct {
 	List   *List
 	Result string // Updated says that there is a candidate
 	Err    error
-	// found says what the URL has: the SHA-256 of the candidate, whether or not it was refused before, or else lastGood; empty for nothing.
+	// found is the SHA-256 of the candidate that the URL has, whether or not it was refused before; empty if it has none.
 	found string
 }
 
@@ -57,10 +57,7 @@ func (s *Sources) Fetch(ctx context.Context, p *Plan, lists []*List, again input
 	return out
 }
 
-// lastGood is what a URL has that has the last good copy.
-const lastGood = "the last good copy"
-
-// found returns what a download has found at its URL, for Visit. No other download runs meanwhile.
+// found returns which candidate a download has found at its URL, for Visit. No other download runs meanwhile.
 func (s *Sources) found(v *Visit) string {
 	var still *StillRefused
 	if v.Err != nil && !errors.As(v.Err, &still) {
@@ -69,7 +66,7 @@ func (s *Sources) found(v *Visit) string {
 	if newest, _ := s.newest(v.List); newest != nil {
 		return newest.facts.SHA256
 	}
-	return lastGood
+	return ""
 }
 
 // Fetch downloads those of the plan's lists with a URL that are wanted, see [Sources.Fetch].

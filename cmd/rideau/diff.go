@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"rideau/blocklists/compare"
 	"rideau/cmd/rideau/internal/changes"
@@ -45,7 +46,9 @@ func diff(c *call) int {
 	if err != nil {
 		plan.Warnings = append(plan.Warnings, err.Error())
 	}
-	r.Warnings = changes.Warnings(configs[1], plan)
+	r.Warnings = changes.Warnings(configs[1], plan, sides[1].Snapshot)
+	refused, _ := changes.Kept(changes.Side{Config: configs[0], Policy: sides[0].Snapshot}, changes.Side{Config: configs[1], Policy: sides[1].Snapshot}, nil, time.Now())
+	r.WouldRefuse(refused)
 	if c.bool("json") {
 		printJSON(c, r)
 	} else {

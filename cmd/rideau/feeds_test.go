@@ -230,6 +230,40 @@ func TestFeed(t *testing.T) {
 	}
 }
 
+// TestForcedCopy: a last good copy that "rideau fetch" has written by force, or that was brought from elsewhere, can be forced where the URL
+// cannot be reached. What the server itself refused cannot.
+func TestForcedCopy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pub := newPublisher(w)
+	pub.publish("", feedText)
+	w.remote(pub.URL+"/list.txt", "")
+	p := start(t, w.dir)
+	pub.publish("", "one.example\n")
+	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml", "--force=feed"); code != exitOK {
+		t.Fatalf("fetch: %d %s", code, out)
+	}
+	pub.publish("", "two.example\n") // refused by the server, and gone afterwards
+	if code, r := p.reload("?fetch=true"); code != http.StatusUnprocessableEntity {
+		t.Errorf("%d %+v", code, r)
+	}
+	pub.breaks(http.NotFound)
+	if code, r := p.reload(""); code != http.StatusUnprocessableEntity || r.Changed {
+		t.Errorf("without force: %d %+v", code, r)
+	}
+	code, text := p.request(http.MethodPost, "/reload?force=feed", "text/plain")
+	for _, want := range []string{"some lists could not be fetched, or were refused; their last good copies serve", "list feed: forced: 1 entries now, 3 before", "404"} {
+		if code != http.StatusUnprocessableEntity || !strings.Contains(text, want) {
+			t.Errorf("by force: %d, without %q: %s", code, want, text)
+		}
+	}
+	for name, want := range map[string]string{"one.example": blocked, "second.example": passed} {
+		if got := outcome(p.ask("udp", name, dns.TypeA)); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
 // runRideau runs a command that ends, and returns its exit code and its output.
 func runRideau(t *testing.T, dir string, args ...string) (int, string) {
 	t.Helper()

@@ -75,8 +75,13 @@ func rideau(ctx context.Context, dir string, args ...string) *exec.Cmd {
 // serves. It is stopped when the test ends, and must end without an error.
 func start(t testing.TB, dir string) *process {
 	t.Helper()
-	p := &process{t: t, dir: dir, ended: make(chan struct{})}
-	p.cmd = rideau(context.Background(), dir, "serve", "--config", "rideau.yaml")
+	return startCommand(t, dir, rideau(context.Background(), dir, "serve", "--config", "rideau.yaml"))
+}
+
+// startCommand is start with the command that runs rideau.
+func startCommand(t testing.TB, dir string, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, dir: dir, cmd: cmd, ended: make(chan struct{})}
 	p.cmd.Stderr = &p.stderr
 	stdout, w := io.Pipe()
 	p.cmd.Stdout = w

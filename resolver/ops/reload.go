@@ -200,7 +200,7 @@ const errUnfinished = "the reload was cancelled and nothing changed; try again"
 
 // errUnfetched is the error of a request to fetch if some lists were not
 // fetched; the others are in force.
-var errUnfetched = errors.New("some lists could not be fetched, or were refused; their old versions go on serving")
+var errUnfetched = errors.New("some lists could not be fetched, or were refused; their last good copies serve")
 
 // reloadParameters are the parameters of a reload request.
 type reloadParameters struct {

@@ -10,6 +10,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/compare"
+	"rideau/blocklists/enforced"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/text"
 	"rideau/config"
@@ -108,14 +109,31 @@ func tells(line, key string) bool {
 	return strings.HasPrefix(key, "."+about) || about == "mode" && strings.HasPrefix(key, ".modes")
 }
 
-// Warnings returns the warnings about a configuration and its upstream servers.
-func Warnings(cfg *config.Config, plan setup.UpstreamPlan) []ops.Problem {
+// Warnings returns the warnings about a configuration, its upstream servers and its policy.
+func Warnings(cfg *config.Config, plan setup.UpstreamPlan, policy *blocklists.Snapshot) []ops.Problem {
 	out := []ops.Problem{}
+	none := !enforced.Any(policy)
 	for _, w := range cfg.Warnings {
+		none = none && w.Message != enforced.None
 		out = append(out, ops.Problem{File: w.File, Line: w.Line, Key: w.Key, Message: w.Message, Remedy: w.Remedy})
 	}
 	for _, w := range plan.Warnings {
 		out = append(out, ops.Problem{File: setup.Name(cfg), Message: w})
 	}
+	for _, l := range policy.Lists() {
+		if l.Entries == 0 {
+			out = append(out, ops.Problem{List: l.ID, File: l.Source, Message: "the list has no entries", Remedy: "add names, or take the list out of the configuration"})
+		}
+	}
+	if none {
+		out = append(out, ops.Problem{File: setup.Name(cfg), Message: enforced.None, Remedy: "see the dates, modes and groups of the bans"})
+	}
 	return out
+}
+
+// WouldRefuse adds to the warnings what Kept says of a reload from the first configuration to the second.
+func (r *Report) WouldRefuse(kept config.Problems) {
+	for _, p := range kept {
+		r.Warnings = append(r.Warnings, ops.Problem{File: p.File, Line: p.Line, Key: p.Key, Message: "a reload would be refused: " + p.Message, Remedy: p.Remedy})
+	}
 }

@@ -53,7 +53,7 @@ func (s *Server) dryRun(ctx context.Context, force input.Forced) (ops.DryRun, er
 		return out, err
 	}
 	all := &changes.Report{Report: r, Configuration: append(changes.Keys(serves, cfg), changes.System(ups.System, plan.System)...),
-		Warnings: changes.Warnings(cfg, plan)}
+		Warnings: changes.Warnings(cfg, plan, snap)}
 	out.Changed, out.Diff, out.Write = all.Different(), all, all.Write
 	return out, err
 }

@@ -32,16 +32,10 @@ func queryLogBounds(cfg *config.Config) auditlog.Bounds {
 		Open: func() (*os.File, error) { return setup.OpenQueryLog(cfg) }}
 }
 
-// warn logs what an operator should correct: in the configuration, and among the upstreams.
-func (s *Server) warn(cfg *config.Config, plan setup.UpstreamPlan) {
-	for _, w := range cfg.Warnings {
+// warn logs what an operator should correct: in the configuration, among the upstreams, and in the policy.
+func (s *Server) warn(warnings []ops.Problem) {
+	for _, w := range warnings {
 		s.log.Warn(w.String())
-	}
-	for _, w := range plan.Warnings {
-		s.log.Warn(w)
-	}
-	for _, w := range setup.AccessWarnings(cfg) {
-		s.log.Warn(w)
 	}
 }
 

@@ -244,12 +244,14 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	s.sockets.open(c.sockets)
 	s.sockets.retain(c.cfg)
 	s.arm(c.policy)
-	s.warnOpen(before == nil || enforced.Any(old), c.policy)
+	if before != nil {
+		s.warnOpen(enforced.Any(old), c.policy)
+	}
 	background(c.lists.Commit)
 	policy := before == nil || c.policy.Generation() != old.Generation()
 	if policy || result.Changed {
-		result.Warnings = changes.Warnings(c.cfg, c.plan)
-		s.warn(c.cfg, c.plan)
+		result.Warnings = changes.Warnings(c.cfg, c.plan, c.policy)
+		s.warn(result.Warnings)
 	}
 	if policy {
 		s.warnSkipped(c.report)

@@ -5,6 +5,7 @@ import (
 
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/auditlog"
+	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/watch"
 	"rideau/config"
@@ -36,7 +37,7 @@ func (s *Server) start(ctx context.Context) error {
 	s.reloads.Record(s.now(), err == nil, c.listResults())
 	if err != nil {
 		if c.policy != nil {
-			s.warn(c.cfg, c.plan)
+			s.warn(changes.Warnings(c.cfg, c.plan, c.policy))
 			s.warnSkipped(c.report)
 		}
 		return err
