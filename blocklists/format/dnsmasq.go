@@ -69,7 +69,7 @@ func (l *reader) dnsmasqLine(line []byte) error {
 		n, names, more = bytes.Cut(names, []byte("/"))
 		m := entry.Suffix
 		if below, ok := bytes.CutPrefix(n, []byte("*.")); ok {
-			n = below // for dnsmasq this includes the name itself
+			n, m = below, entry.Below
 		}
 		n = bytes.TrimPrefix(n, []byte("."))
 		if string(n) == "#" {

@@ -294,7 +294,7 @@ func TestDnsmasq(t *testing.T) {
 	testGood(t, format.Options{Format: format.Dnsmasq}, []goodCase{
 		{"options", "address=/a.example/\naddress=/b.example/0.0.0.0\naddress=/c.example/#\nlocal=/d.example/\nserver=/e.example/\n--address=/f.example/::\n", []string{
 			"1 suffix a.example.", "2 suffix b.example.", "3 suffix c.example.", "4 suffix d.example.", "5 suffix e.example.", "6 suffix f.example."}},
-		{"several names", "address=/a.example/b.example/*.c.example/.d.example/192.0.2.1\n", []string{"1 suffix a.example.", "1 suffix b.example.", "1 suffix c.example.", "1 suffix d.example."}},
+		{"several names", "address=/a.example/b.example/*.c.example/.d.example/192.0.2.1\n", []string{"1 suffix a.example.", "1 suffix b.example.", "1 below c.example.", "1 suffix d.example."}},
 		{"comments", "# address=/a.example/\naddress=/b.example/ # why\n", []string{"2 suffix b.example."}},
 		{"settings", "no-resolv\nserver=192.0.2.53\ncache-size=1000\naddress=/a.example/\n", []string{"4 suffix a.example."}},
 	})

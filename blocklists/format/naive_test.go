@@ -115,7 +115,11 @@ func naiveDnsmasq(n int, line string) (out []string) {
 		return nil
 	}
 	for _, name := range strings.Split(m[2], "/") {
-		out = append(out, naiveEntry(n, "suffix", strings.TrimPrefix(strings.TrimPrefix(name, "*."), "."), "")...)
+		match := "suffix"
+		if strings.HasPrefix(name, "*.") {
+			match = "below"
+		}
+		out = append(out, naiveEntry(n, match, strings.TrimPrefix(strings.TrimPrefix(name, "*."), "."), "")...)
 	}
 	return out
 }

@@ -19,6 +19,8 @@ func TestRPZ(t *testing.T) {
 	testGood(t, format.Options{Format: format.RPZ}, []goodCase{
 		{"actions", zoneHead + "a.example CNAME .\nb.example CNAME *.\nc.example CNAME rpz-drop.\nd.example CNAME rpz-tcp-only.\ne.example CNAME RPZ-Passthru.\nf.example CNAME f.example.\n", []string{
 			"5 exact a.example. nxdomain", "6 exact b.example. nodata", "7 exact c.example. drop", "8 exact d.example. tcp-only", "9 exact e.example. passthru", "10 exact f.example. passthru"}},
+		{"escapes", zoneHead + "\\097.example CNAME .\n\\042.b.example CNAME *.\nc\\-d.ex\\065mple CNAME rpz-p\\097ssthru.\n24.0.2.0.192.rpz-\\105p CNAME .\n", []string{
+			"5 exact a.example. nxdomain", "6 below b.example. nodata", "7 exact c-d.example. passthru", "8 192.0.2.0/24 nxdomain"}},
 		{"local data", zoneHead + "a.example A 192.0.2.1\n 60 A 192.0.2.2\n AAAA 2001:db8::1\n TXT \"why\"\n MX 10 mail.example.\n*.a.example CNAME *.garden.example.\nb.example CNAME garden.example.\nc.example TYPE65280 \\# 2 ABCD\n", []string{
 			"5 exact a.example. local 300 IN A 192.0.2.1", "6 exact a.example. local 60 IN A 192.0.2.2", "7 exact a.example. local 300 IN AAAA 2001:db8::1",
 			`8 exact a.example. local 300 IN TXT "why"`, "9 exact a.example. local 300 IN MX 10 mail.example.",

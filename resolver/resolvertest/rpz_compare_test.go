@@ -84,6 +84,30 @@ func TestPolicyZonesByServers(t *testing.T) {
 	}
 }
 
+// TestEscapesLikeBIND: owners and targets that are written with escapes are the names that they stand for.
+func TestEscapesLikeBIND(t *testing.T) {
+	up := serveAuthority(t)
+	zones := []policyZone{{records: []string{`\1045.example CNAME .`}},
+		{records: []string{`\H7.example CNAME rpz-p\097ssthru.`, `\042.d1.example CNAME .`, `32.8.2.0.192.rpz-i\112 CNAME .`}}, {records: []string{"h7.example CNAME ."}}}
+	bind, rideau := startBIND(t, up, zones), startRideau(t, up, zones)
+	var questions []question
+	for _, name := range []string{"h5.example", "h7.example", "h8.example", "h9.example", "h1.d1.example", "d1.example"} {
+		questions = append(questions, question{name: name, qtype: dns.TypeA, from: "127.0.0.1"})
+	}
+	stopped := 0
+	for i, got := range compare([]peer{bind, rideau}, questions) {
+		if got[0] != got[1] {
+			t.Errorf("%v\n  bind   %s\n  rideau %s", questions[i], got[0], got[1])
+		}
+		if strings.HasPrefix(got[1], "NXDOMAIN") {
+			stopped++
+		}
+	}
+	if stopped < 3 {
+		t.Errorf("%d of the names are stopped", stopped)
+	}
+}
+
 // knownDifferences are the cases in which Rideau answers differently from BIND
 // 9.18 or Unbound 1.17. An empty answer is the same as Rideau's. README.md lists
 // them with the reasons.

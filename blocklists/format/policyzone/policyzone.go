@@ -152,7 +152,7 @@ func (z *Reader) emit(e entry.Entry) error {
 
 // record reads one record of the zone.
 func (z *Reader) record(rr dns.RR) error {
-	owner := strings.ToLower(rr.Header().Name)
+	owner := unescaped(rr.Header().Name)
 	switch rr := rr.(type) {
 	case *dns.SOA:
 		switch {

@@ -109,7 +109,7 @@ func (z *Reader) action(rr dns.RR, trigger string) syntax.Fault {
 	case *dns.DNAME:
 		return faultDNAME
 	case *dns.CNAME:
-		target := strings.ToLower(rr.Target)
+		target := unescaped(rr.Target)
 		if a, ok := actionOf([]byte(target)); ok {
 			z.rule.Action = a
 			return syntax.Fault{}
@@ -125,6 +125,32 @@ func (z *Reader) action(rr dns.RR, trigger string) syntax.Fault {
 		}
 	}
 	return z.encode(rr)
+}
+
+// unescaped returns a name in lower case, with what is written \DDD or \X as the character (RFC 1035 section 5.1), if that is one of a host
+// name's labels, or an asterisk. Other escapes stay, and make the name unusable.
+func unescaped(name string) string {
+	if strings.IndexByte(name, '\\') < 0 {
+		return strings.ToLower(name)
+	}
+	out := make([]byte, 0, len(name))
+	for i := 0; i < len(name); i++ {
+		c, n := name[i], 0
+		if c == '\\' && i+1 < len(name) {
+			c, n = name[i+1], 1
+			if code, err := strconv.ParseUint(name[i+1:min(i+4, len(name))], 10, 8); err == nil && i+4 <= len(name) {
+				c, n = byte(code), 3
+			}
+			if c == '.' || c != '*' && !syntax.HostChar[c] {
+				out = append(out, name[i:i+1+n]...)
+				i += n
+				continue
+			}
+		}
+		out = append(out, c)
+		i += n
+	}
+	return strings.ToLower(string(out))
 }
 
 var faultMeta = syntax.Fault{Reason: "a record of a type that is for questions and messages, and that no zone has", Remedy: "remove it"}

@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
-
-	"rideau/resolver/wire"
 )
 
 // suffixBits is a Bloom filter with the hash of each public suffix, and of
@@ -32,7 +30,8 @@ func MayBePublicSuffix(name []byte) bool {
 	if len(name) > maxSuffixLen || len(name) < 2 {
 		return false
 	}
-	return suffixBit(hashName(name)) || suffixBit(hashName(name[1+name[0]:])^belowMark)
+	h := hashName(name)
+	return suffixBit(h) || suffixBit(h^belowMark) || suffixBit(hashName(name[1+name[0]:])^belowMark)
 }
 
 // suffixBit reports whether the three bits of a hash are set. By chance they are once
@@ -64,11 +63,62 @@ func hashName(b []byte) uint64 {
 
 // IsPublicSuffix reports whether anybody can have a name directly below this
 // one, as its registry or owner has it: com, co.uk, github.io. name is in wire form and lower case.
+//
+// Where the list says that all names below a company's are such suffixes (*.compute-1.amazonaws.com), they are hosts of single customers, and
+// names like others. The company's name is the suffix, and so are the names of regions below it.
 func IsPublicSuffix(name []byte) bool {
 	if !MayBePublicSuffix(name) {
 		return false
 	}
-	text := strings.TrimSuffix(wire.NameString(name), ".")
+	text, ok := hostText(name)
+	if !ok {
+		return false
+	}
 	suffix, icann := publicsuffix.PublicSuffix(text)
-	return suffix == text && (icann || strings.IndexByte(text, '.') >= 0)
+	if suffix != text || !icann && strings.IndexByte(text, '.') < 0 {
+		return hasWildcard(name, text)
+	}
+	label, above, _ := strings.Cut(text, ".")
+	return icann || isRegion(label) || !hasWildcard(name[1+name[0]:], above)
+}
+
+// hostText returns a name of at most maxSuffixLen octets as text, without a dot at the end, if it is a host name.
+func hostText(name []byte) (string, bool) {
+	var buf [maxSuffixLen]byte
+	text := buf[:0]
+	for ; len(name) > 1; name = name[1+name[0]:] {
+		for _, c := range name[1 : 1+name[0]] {
+			if c == '.' || !HostChar[c] {
+				return "", false
+			}
+			text = append(text, c)
+		}
+		text = append(text, '.')
+	}
+	return string(text[:max(len(text)-1, 0)]), true
+}
+
+// hasWildcard reports whether all names directly below a name, in wire form and as text, are public suffixes.
+func hasWildcard(name []byte, text string) bool {
+	if text == "" || !suffixBit(hashName(name)^belowMark) {
+		return false
+	}
+	probe := "0." + text
+	suffix, _ := publicsuffix.PublicSuffix(probe)
+	return suffix == probe
+}
+
+// isRegion reports whether a label is as clouds call their regions: eu-west-1.
+func isRegion(label string) bool {
+	parts := strings.Split(label, "-")
+	last := len(parts) - 1
+	if last < 2 || len(parts[0]) != 2 || len(parts[last]) != 1 || !AllDigits([]byte(parts[last])) {
+		return false
+	}
+	for _, c := range strings.Join(parts[:last], "") {
+		if c < 'a' || c > 'z' {
+			return false
+		}
+	}
+	return true
 }

@@ -78,7 +78,9 @@ func TestSuffixBits(t *testing.T) {
 
 func TestIsPublicSuffix(t *testing.T) {
 	for text, want := range map[string]bool{
-		"co.uk": true, "github.io": true, "blogspot.com": true, "anything.ck": true, "gc.ca": true, "qc.ca": true, "compute.amazonaws.com": false,
+		"co.uk": true, "github.io": true, "blogspot.com": true, "anything.ck": true, "gc.ca": true, "qc.ca": true, "compute.amazonaws.com": true,
+		"compute-1.amazonaws.com": true, "ec2-192-0-2-1.compute-1.amazonaws.com": false, "us-west-2.compute.amazonaws.com": true, "ec2-192-0-2-1.us-west-2.compute.amazonaws.com": false,
+		"elb.amazonaws.com": true, "bafy.ipfs.dweb.link": false, "dweb.link": true, "kawasaki.jp": true, "city.kawasaki.jp": false, "other.kawasaki.jp": true, "amazonaws.com": false,
 		"www.ck": false, "example.com": false, "wechat.com": false, "qq.com": false, "example.co.uk": false, "a.github.io": false,
 		"unknown.tld-that-is-none": false,
 	} {
