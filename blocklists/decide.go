@@ -27,7 +27,8 @@ type Ask struct {
 func (s *Snapshot) Question(q *Ask) Verdict {
 	sc := &s.scopes[q.Group]
 	f, rules := s.lookUp(q.Name, sc)
-	if f.kind == Pass && !rules && !sc.clientZones && !(s.hasAddrs && facts.MayBeReverse(q.Name)) {
+	unknown := sc.unknown != [2]uint8{noBan, noBan} && facts.Unexamined(q.Type)
+	if f.kind == Pass && !rules && !sc.clientZones && !unknown && !(s.hasAddrs && facts.MayBeReverse(q.Name)) {
 		return Verdict{}
 	}
 	v := s.verdict(sc, f)
@@ -40,8 +41,27 @@ func (s *Snapshot) Question(q *Ask) Verdict {
 		}
 		v = s.zoned(v, q, sc)
 	}
+	if unknown {
+		v = s.typed(v, sc)
+	}
 	if v.Kind == Block && v.Action > NoData && IsCanary(q.Name) {
 		v.Action = NXDomain
+	}
+	return v
+}
+
+// typed is the verdict on a question, v, changed by bans that block unknown types. What is decided before an answer stays.
+func (s *Snapshot) typed(v Verdict, sc *scope) Verdict {
+	for m, kind := range [...]Kind{Enforce: Block, Monitor: WouldBlock} {
+		ban := sc.unknown[m]
+		if ban == noBan || v.Kind == Allow || v.Kind == Block && !v.Wait || v.Kind == WouldBlock && kind == WouldBlock {
+			continue
+		}
+		b := &s.bans[ban]
+		v = Verdict{Kind: kind, Ban: ban, List: uint8(s.listIndex(b.Lists[0])), Action: b.listed, ByType: true}
+		if v.Action == NXDomain || v.Action == LocalData {
+			v.Action = NoData
+		}
 	}
 	return v
 }
@@ -82,7 +102,7 @@ func (s *Snapshot) complete(v Verdict, rules bool, q *Ask, sc *scope) Verdict {
 	}
 	if v.Kind != Allow && v.Kind != Block && s.hasAddrs {
 		if a, ok := facts.Reverse(q.Name); ok {
-			if w := s.addr(a, sc, nil); w.Kind == Allow || w.Kind == Block || v.Kind == Pass {
+			if w := s.anyAddr(nil, a, sc); w.Kind == Allow || w.Kind == Block || v.Kind == Pass {
 				v = w
 			}
 		}
@@ -101,9 +121,9 @@ func (s *Snapshot) Name(name *wire.Name, g GroupID) Verdict {
 	return s.Question(&Ask{Name: name, Group: g})
 }
 
-// Addr returns the verdict on an address in a response. It does not allocate.
+// Addr returns the verdict on an address in a response, and on the IPv4 addresses in it. It does not allocate.
 func (s *Snapshot) Addr(a netip.Addr, g GroupID) Verdict {
-	return s.addr(a, &s.scopes[g], nil)
+	return s.anyAddr(nil, a, &s.scopes[g])
 }
 
 func (s *Snapshot) addr(a netip.Addr, sc *scope, without *rule.Set) Verdict {

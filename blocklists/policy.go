@@ -75,6 +75,9 @@ type Ban struct {
 	Bypass bool
 	// StripECH removes the keys for encrypted Client Hello from answers to the ban's groups.
 	StripECH bool
+	// UnknownTypes blocks queries for types of which nothing is known, or whose records have names or addresses
+	// that are not looked at. The names exist, so that NXDomain becomes NoData.
+	UnknownTypes bool
 }
 
 // Stages is the ban's mode, and after it the modes of groups that have
@@ -117,6 +120,9 @@ type Policy struct {
 	Lists      []input.List
 	Bans       []Ban
 	Exceptions []Exception
+	// NAT64 are the prefixes by which the network's translators reach IPv4, besides the well-known one: of IPv6, and of
+	// 32, 40, 48, 56, 64 or 96 bits (RFC 6052 section 2.2).
+	NAT64 []netip.Prefix
 }
 
 // Limits.

@@ -62,56 +62,68 @@ func (s *Snapshot) banned(msg []byte, q *Ask, scratch *wire.Name) (v Verdict, tr
 
 // record is the verdict of bans and exceptions on one record.
 func (s *Snapshot) record(msg []byte, r *wire.Record, q *Ask, scratch *wire.Name) Verdict {
-	var would Verdict
+	var would Verdict // of all that was seen
 	ask := *q
 	ask.Name = scratch
 	sc := &s.scopes[q.Group]
 	keep := func(v Verdict) bool {
-		if v.Kind == WouldBlock || v.Kind == Allow && v.Overruled && would.Kind == Pass {
+		if v.Kind == Block || v.Kind == WouldBlock || v.Kind == Allow && v.Overruled && would.Kind == Pass {
 			would = v
 		}
 		return v.Kind == Block
-	}
-	met := func(b []byte) (Verdict, bool) {
-		a, ok := netip.AddrFromSlice(b)
-		for ; ok; a, ok = facts.EmbeddedIPv4(a) {
-			if v := s.leadsToAddr(q, a, sc); keep(v) {
-				return v, true
-			}
-		}
-		return would, false
 	}
 	// The owner name is most often a pointer to the question's name, which
 	// was decided about before.
 	if msg[r.Off] != 0xC0 || msg[r.Off+1] != wire.HeaderLen {
 		if _, err := scratch.Parse(msg, r.Off); err == nil && r.Type != wire.TypeSOA {
-			if v := s.leadsTo(q, &ask, sc); keep(v) {
-				return v
+			if keep(s.leadsTo(q, &ask, sc)) {
+				return would
 			}
 		}
 	}
-	switch r.Type {
-	case wire.TypeA, wire.TypeAAAA:
-		v, _ := met(msg[r.DataOff:r.End])
-		return v
-	}
-	off, ok := wire.TargetOffset(msg, r)
-	if !ok {
+	if r.Type == wire.TypeA || r.Type == wire.TypeAAAA {
+		if a := facts.Address(msg, r); s.suspect(a) {
+			keep(s.anyAddr(q, a, sc))
+		}
 		return would
 	}
-	next, err := scratch.Parse(msg, off)
-	if err != nil {
-		return would
-	}
-	if v := s.leadsTo(q, &ask, sc); keep(v) {
-		return v
-	}
-	if r.Type == wire.TypeSVCB || r.Type == wire.TypeHTTPS {
+	if off, ok := wire.TargetOffset(msg, r); ok && r.Type != wire.TypeNAPTR {
+		next, err := scratch.Parse(msg, off)
+		if err != nil {
+			return would
+		}
+		if v := s.leadsTo(q, &ask, sc); v.Kind != Pass && keep(v) || r.Type != wire.TypeSVCB && r.Type != wire.TypeHTTPS {
+			return would
+		}
 		hints := svcb.NewHints(msg, r, next)
 		for b := hints.Next(); b != nil; b = hints.Next() {
-			if v, ok := met(b); ok {
-				return v
+			a, _ := netip.AddrFromSlice(b)
+			if s.suspect(a) && keep(s.anyAddr(q, a, sc)) {
+				return would
 			}
+		}
+		return would
+	}
+	if facts.MayLead(r.Type) {
+		keep(s.rareRecord(msg, r, q, &ask))
+	}
+	return would
+}
+
+// rareRecord is record for types that are rare, without the owner name.
+func (s *Snapshot) rareRecord(msg []byte, r *wire.Record, q, ask *Ask) (would Verdict) {
+	sc := &s.scopes[q.Group]
+	l := facts.NewLeads(msg, r)
+	for a, more := l.Next(ask.Name); more; a, more = l.Next(ask.Name) {
+		v := s.anyAddr(q, a, sc)
+		if !a.IsValid() {
+			v = s.leadsTo(q, ask, sc)
+		}
+		if v.Kind == Block {
+			return v
+		}
+		if v.Kind == WouldBlock || v.Kind == Allow && v.Overruled && would.Kind == Pass {
+			would = v
 		}
 	}
 	return would
@@ -130,10 +142,39 @@ func (s *Snapshot) leadsTo(q, ask *Ask, sc *scope) Verdict {
 	return v
 }
 
-// leadsToAddr is the same for an address.
+// suspect reports whether anyAddr may have another verdict than Pass. It is quicker.
+func (s *Snapshot) suspect(a netip.Addr) bool {
+	return s.hasAddrs && (s.addrs.Lookup(a) != 0 || facts.MayEmbed(a, s.policy.NAT64))
+}
+
+// anyAddr is the verdict on an address to which the answer to q leads, and on the IPv4 addresses for which it stands: see
+// [facts.Embedded]. An exception for the address itself covers them. An exception for one of them covers
+// that one alone, since a Teredo address names its own server. Without q, no list is spared.
+func (s *Snapshot) anyAddr(q *Ask, a netip.Addr, sc *scope) Verdict {
+	if !s.hasAddrs {
+		return Verdict{}
+	}
+	v := s.leadsToAddr(q, a, sc)
+	if v.Kind == Allow || v.Kind == Block {
+		return v
+	}
+	for e := facts.NewEmbedded(a, s.policy.NAT64); ; {
+		a, more := e.Next()
+		if !more {
+			return v
+		}
+		if w := s.leadsToAddr(q, a, sc); w.Kind == Block {
+			return w
+		} else if v.Kind == Pass || w.Kind == WouldBlock {
+			v = w
+		}
+	}
+}
+
+// leadsToAddr is the same for an address alone.
 func (s *Snapshot) leadsToAddr(q *Ask, a netip.Addr, sc *scope) Verdict {
 	v := s.addr(a, sc, nil)
-	if v.Kind == Block || v.Kind == WouldBlock {
+	if q != nil && (v.Kind == Block || v.Kind == WouldBlock) {
 		if gone, _, any := s.sparing(v.List, q); any {
 			return s.addr(a, sc, &gone)
 		}

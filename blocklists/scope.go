@@ -28,6 +28,8 @@ type scope struct {
 	// which can decide only when there is an answer; len(zones) if none has.
 	waits    int
 	stripECH bool
+	// unknown are the first ban in each of Enforce and Monitor that blocks unknown types; noBan if there is none.
+	unknown [2]uint8
 }
 
 // setScopes works out what applies to each group at the instants, see [Snapshot.At].
@@ -35,6 +37,7 @@ func (s *Snapshot) setScopes(at []time.Time) {
 	s.at, s.next = slices.Clone(at), nextChange(&s.policy, at)
 	s.scopes = make([]scope, len(s.policy.Groups)+2)
 	for i := range s.scopes {
+		s.scopes[i].unknown = [2]uint8{noBan, noBan}
 		for l := range MaxLists {
 			s.scopes[i].enforceBan[l], s.scopes[i].monitorBan[l] = noBan, noBan
 		}
@@ -165,6 +168,9 @@ func (s *Snapshot) bind(sc *scope, ban int, m Mode) {
 		set, bans = &sc.monitor, &sc.monitorBan
 	}
 	b := &s.bans[ban].Ban
+	if b.UnknownTypes && sc.unknown[m] == noBan {
+		sc.unknown[m] = uint8(ban)
+	}
 	sc.stripECH = sc.stripECH || b.StripECH && m == Enforce
 	for _, id := range b.Lists {
 		i := s.listIndex(id)

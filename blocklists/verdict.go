@@ -21,6 +21,8 @@ type Verdict struct {
 	Ban uint8
 	// List is the index of the list that decided, for [Snapshot.Lists].
 	List uint8
+	// ByType is set if no entry decided, but the ban's rule for unknown types. List is then the ban's first list.
+	ByType bool
 	// Labels is how many labels the listed name has; 0 if a policy zone decided.
 	Labels uint8
 	// Exception is the index of the exception, in [Snapshot.Policy], with

@@ -8,7 +8,6 @@ import (
 	"rideau/blocklists/internal/facts"
 	"rideau/resolver/wire"
 	"rideau/resolver/wire/response"
-	"rideau/resolver/wire/svcb"
 )
 
 // maxChain is how many aliases of a response are followed.
@@ -90,12 +89,23 @@ func (s *Snapshot) chooseByAddresses(ch *choice, msg []byte, q *Ask) {
 	w := wire.NewWalk(msg)
 	var r wire.Record
 	for w.Next(&r) && r.Section == wire.Answer {
-		if a := facts.Address(msg, &r); a.IsValid() {
-			addrs = append(addrs, a)
-		}
+		addrs = s.appendAddresses(addrs, facts.Address(msg, &r), &s.scopes[q.Group])
 	}
 	s.matchAddresses(&c, addrs, entry.OnAnswer, &s.scopes[q.Group])
 	s.choose(ch, &c, q)
+}
+
+// appendAddresses appends an address, if it is valid, and the IPv4 addresses for which it stands, unless an exception allows it.
+func (s *Snapshot) appendAddresses(addrs []netip.Addr, a netip.Addr, sc *scope) []netip.Addr {
+	if !a.IsValid() {
+		return addrs
+	}
+	addrs = append(addrs, a)
+	e := facts.NewEmbedded(a, s.policy.NAT64)
+	for b, more := e.Next(); more && s.addr(a, sc, nil).Kind != Allow; b, more = e.Next() {
+		addrs = append(addrs, b)
+	}
+	return addrs
 }
 
 // usualAddrs is how many addresses an answer may have without an allocation for
@@ -118,30 +128,27 @@ func (s *Snapshot) matchAddresses(c *candidates, addrs []netip.Addr, t entry.Tri
 // do not compare these with a policy zone, but bans cover these, too. A target that a zone
 // allows has no effect on the next.
 func (s *Snapshot) chooseByTargets(ch *choice, msg []byte, q *Ask, scratch *wire.Name) {
+	sc := &s.scopes[q.Group]
 	w := wire.NewWalk(msg)
 	var r wire.Record
 	for w.Next(&r) && r.Section == wire.Answer && ch.v.Kind != Block {
-		off, ok := wire.TargetOffset(msg, &r)
-		if !ok || r.Type == wire.TypeCNAME {
-			continue
+		if r.Type == wire.TypeCNAME || !facts.MayLead(r.Type) {
+			continue // aliases were followed before
 		}
-		next, err := scratch.Parse(msg, off)
-		if err != nil {
-			continue
-		}
+		var c candidates
+		var tmp [4]netip.Addr
+		l := facts.NewLeads(msg, &r)
 		*ch = choice{would: ch.would}
-		s.chooseByName(ch, scratch, q)
-		if ch.found || r.Type != wire.TypeSVCB && r.Type != wire.TypeHTTPS {
-			continue
-		}
-		var hint candidates
-		hints := svcb.NewHints(msg, &r, next)
-		for b := hints.Next(); b != nil; b = hints.Next() {
-			if a, ok := netip.AddrFromSlice(b); ok {
-				s.matchAddress(&hint, a, entry.OnAnswer)
+		for a, more := l.Next(scratch); more && !ch.found; a, more = l.Next(scratch) {
+			if !a.IsValid() {
+				s.chooseByName(ch, scratch, q)
+				continue
+			}
+			for _, a := range s.appendAddresses(tmp[:0], a, sc) {
+				s.matchAddress(&c, a, entry.OnAnswer)
 			}
 		}
-		s.choose(ch, &hint, q)
+		s.choose(ch, &c, q)
 	}
 	if ch.v.Kind != Block {
 		*ch = choice{would: ch.would}

@@ -48,6 +48,15 @@ const (
 	ActionPassthru Action = "passthru" // the usual response, whatever the zones of later bans say
 )
 
+// UnknownTypes says what becomes of queries of a ban's groups for types whose records Rideau cannot look into.
+type UnknownTypes string
+
+// What becomes of unknown types.
+const (
+	UnknownAllow UnknownTypes = "allow"
+	UnknownBlock UnknownTypes = "block"
+)
+
 // EDE is the extended DNS error of a ban's responses, an INFO-CODE of RFC 8914 section 4.
 type EDE uint16
 
@@ -123,6 +132,8 @@ type Ban struct {
 	Bypass bool `key:"bypass"`
 	// StripECH removes the key for encrypted Client Hello from responses to the ban's groups.
 	StripECH bool `key:"strip_ech"`
+	// UnknownTypes says what becomes of queries for types that Rideau does not know.
+	UnknownTypes UnknownTypes `key:"unknown_types"`
 	// Line is the line where the ban begins.
 	Line int `key:"-"`
 }
@@ -173,6 +184,8 @@ func defaultBan() Ban {
 		EDE:      EDEBlocked,
 		TTL:      30 * time.Second,
 		Groups:   []string{GroupAll},
+
+		UnknownTypes: UnknownAllow,
 	}
 }
 
@@ -208,6 +221,7 @@ func (c *Config) readBan(v node.Value) (Ban, bool) {
 	node.Set(m, "lists", &b.Lists, node.List(1, MaxLists, node.Distinct(value.Reference("list"))))
 	node.Set(m, "bypass", &b.Bypass, node.Boolean)
 	node.Set(m, "strip_ech", &b.StripECH, node.Boolean)
+	node.Set(m, "unknown_types", &b.UnknownTypes, node.Word("a rule", UnknownAllow, UnknownBlock))
 	m.Done()
 	m.Require("id", "give the ban an id")
 	m.Require("title", "say in title.en what is banned")

@@ -47,6 +47,8 @@ type Config struct {
 	// Removed are the ids of bans that the file no longer has, and of lists that its bans no longer have, on purpose. A reload refuses to
 	// lose others.
 	Removed []string `key:"removed" applies:"live"`
+	// NAT64 says how the network's translators write IPv4 addresses.
+	NAT64 NAT64 `key:"nat64"`
 	// State says where data is kept from one start to the next.
 	State State `key:"state"`
 	// Fetch says how lists are fetched.
@@ -194,6 +196,7 @@ func (c *Config) read(m *node.Mapping) {
 	node.Set(m, "bans", &c.Bans, node.List(0, MaxBans, c.readBan))
 	node.Set(m, "exceptions", &c.Exceptions, node.List(0, MaxExceptions, c.readException))
 	node.Set(m, "removed", &c.Removed, node.List(0, MaxBans+MaxLists, node.Distinct(c.readRemoved)))
+	m.Section("nat64", c.NAT64.read)
 	m.Section("state", c.State.read)
 	m.Section("fetch", c.readFetch)
 	m.Section("protected", c.Protected.read)

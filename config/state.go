@@ -40,6 +40,19 @@ type Protected struct {
 	Names []string `key:"names" applies:"lists"`
 }
 
+// NAT64 says how the network's translators write IPv4 addresses as IPv6 addresses (RFC 6052).
+type NAT64 struct {
+	// Prefixes are the prefixes of the network's translators. Addresses of IPv4 that are banned are also recognized behind them.
+	Prefixes []netip.Prefix `key:"prefixes" applies:"lists"`
+}
+
+func (n *NAT64) read(m *node.Mapping) {
+	node.Set(m, "prefixes", &n.Prefixes, node.List(0, maxNAT64, node.Distinct(value.NAT64)))
+}
+
+// maxNAT64 is how many prefixes there may be. Each address in an answer is compared with all of them.
+const maxNAT64 = 16
+
 // protectedText has the names that are protected by default.
 //
 //go:embed protected.txt

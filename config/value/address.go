@@ -124,6 +124,22 @@ func Block(v node.Value) (netip.Prefix, bool) {
 	return p, true
 }
 
+// NAT64 parses the prefix of a translator (RFC 6052 section 2.2).
+func NAT64(v node.Value) (netip.Prefix, bool) {
+	p, ok := Block(v)
+	if !ok {
+		return p, false
+	}
+	switch p.Bits() {
+	case 32, 40, 48, 56, 64, 96:
+		if p.Addr().Is6() {
+			return p, true
+		}
+	}
+	v.Problem("write the prefix that the network's translator or DNS64 has, such as 2001:db8:64::/96", "%s is no prefix of IPv6 with a length of 32, 40, 48, 56, 64 or 96", p)
+	return p, false
+}
+
 // Sinkhole4 parses an IPv4 address that clients can be sent to.
 func Sinkhole4(v node.Value) (netip.Addr, bool) {
 	return sinkhole(v, "an IPv4 address", netip.Addr.Is4)

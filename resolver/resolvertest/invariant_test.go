@@ -271,6 +271,8 @@ func (v *violations) record(rr dns.RR, o resolver.Outcome) {
 // negative answer.
 var leads = []uint16{
 	dns.TypeCNAME, dns.TypeDNAME, dns.TypeNS, dns.TypePTR, dns.TypeMX, dns.TypeSRV, dns.TypeNAPTR, dns.TypeSVCB, dns.TypeHTTPS,
+	dns.TypeAFSDB, dns.TypeKX, dns.TypeRT, dns.TypeRP, dns.TypePX, dns.TypeLP, dns.TypeMINFO, dns.TypeMB, dns.TypeMG, dns.TypeMR, dns.TypeMD,
+	dns.TypeMF, dns.TypeNSAPPTR, dns.TypeTALINK, dns.TypeIPSECKEY, dns.TypeAMTRELAY, dns.TypeHIP,
 }
 
 // names are the owner of a record and the names that it leads to.
@@ -289,7 +291,7 @@ func names(rr dns.RR) []string {
 			switch {
 			case field.Type.Kind() == reflect.Struct:
 				walk(f)
-			case !strings.Contains(field.Tag.Get("dns"), "domain-name"):
+			case !strings.Contains(field.Tag.Get("dns"), "domain-name") && field.Name != "GatewayHost":
 			case field.Type.Kind() == reflect.String:
 				out = append(out, f.String())
 			case field.Type.Kind() == reflect.Slice:
@@ -330,6 +332,12 @@ func addresses(rr dns.RR) []netip.Addr {
 		add(rr.A)
 	case *dns.AAAA:
 		add(rr.AAAA)
+	case *dns.IPSECKEY:
+		add(rr.GatewayAddr)
+	case *dns.AMTRELAY:
+		add(rr.GatewayAddr)
+	case *dns.L32:
+		add(rr.Locator32)
 	case *dns.SVCB:
 		hints(rr)
 	case *dns.HTTPS:

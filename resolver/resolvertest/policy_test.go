@@ -140,6 +140,10 @@ func (p *policy) directive(name string, words []string) error {
 			return errors.New("N BURST")
 		}
 		return errors.Join(setInt(&p.rate)(words[0]), setInt(&p.burst)(words[1]))
+	case "nat64":
+		var err error
+		p.NAT64, err = prefixes(words)
+		return err
 	case "nsid":
 		return setString(&p.nsid)(words[0])
 	case "amplification":
@@ -201,9 +205,10 @@ func (p *policy) ban(words []string) error {
 			b.CNAME, err = wire.AppendName(nil, []byte(s))
 			return err
 		},
-		"modes":     func(s string) error { return setModes(&b, s) },
-		"bypass":    setBool(&b.Bypass),
-		"strip-ech": setBool(&b.StripECH),
+		"modes":         func(s string) error { return setModes(&b, s) },
+		"bypass":        setBool(&b.Bypass),
+		"strip-ech":     setBool(&b.StripECH),
+		"unknown-types": func(s string) error { b.UnknownTypes = s == "block"; return nil },
 		"mode": func(s string) error {
 			return choose(&b.Mode, s, blocklists.Enforce, blocklists.Monitor, blocklists.Off)
 		},

@@ -1,6 +1,6 @@
 // Package facts finds in names and responses what policy is about: addresses,
-// name servers, and what kind of response it is. None of its functions allocates,
-// and all responses were accepted by wire.Response.Parse.
+// name servers, and what kind of response it is. Nothing here allocates, except for
+// the hosts in URI and NAPTR records, and all responses were accepted by wire.Response.Parse.
 package facts
 
 import (
@@ -33,19 +33,6 @@ func Address(msg []byte, r *wire.Record) netip.Addr {
 	}
 	a, _ := netip.AddrFromSlice(msg[r.DataOff:r.End])
 	return a
-}
-
-// EmbeddedIPv4 returns the IPv4 address that a DNS64 has put into an address of the well-known
-// prefix 64:ff9b::/96 (RFC 6052 section 2.1).
-func EmbeddedIPv4(a netip.Addr) (netip.Addr, bool) {
-	if !a.Is6() {
-		return a, false
-	}
-	b := a.As16()
-	if string(b[:12]) != "\x00\x64\xff\x9b\x00\x00\x00\x00\x00\x00\x00\x00" {
-		return a, false
-	}
-	return netip.AddrFrom4([4]byte(b[12:])), true
 }
 
 // NameServer sets server to the target of an NS record, and reports whether the record is one of

@@ -152,7 +152,11 @@ func (e *Explanation) policy(snap *blocklists.Snapshot, q blocklists.Ask, pendin
 	if v.Kind == blocklists.Pass {
 		return
 	}
-	e.rule(snap, &q, v)
+	if v.ByType {
+		e.Note = "the ban blocks types that Rideau does not know (unknown_types: block)"
+	} else {
+		e.rule(snap, &q, v)
+	}
 	switch v.Kind {
 	case blocklists.Allow:
 		x := &snap.Policy().Exceptions[v.Exception]

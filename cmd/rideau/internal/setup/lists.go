@@ -76,7 +76,7 @@ func LoadPolicy(ctx context.Context, c *config.Config, prev *blocklists.Snapshot
 
 // policy returns the policy of a configuration, without its lists.
 func policy(c *config.Config) blocklists.Policy {
-	var p blocklists.Policy
+	p := blocklists.Policy{NAT64: c.NAT64.Prefixes}
 	for _, g := range c.Groups {
 		p.Groups = append(p.Groups, blocklists.Group{ID: g.ID, Clients: g.Clients})
 	}
@@ -103,6 +103,7 @@ func ban(b *config.Ban) blocklists.Ban {
 		URL: b.URL, Contact: b.Contact, Effective: b.Effective, Expires: b.Expires, Mode: mode(b.Mode),
 		Action: action(b.Action), Sinkhole4: b.Sinkhole.IPv4, Sinkhole6: b.Sinkhole.IPv6, EDE: uint16(b.EDE),
 		TTL: b.TTL, Groups: b.Groups, Lists: b.Lists, Bypass: b.Bypass, StripECH: b.StripECH,
+		UnknownTypes: b.UnknownTypes == config.UnknownBlock,
 	}
 	if b.CNAME != "" {
 		out.CNAME, _ = wire.AppendName(nil, []byte(b.CNAME)) // the configuration has checked it
