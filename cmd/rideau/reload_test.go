@@ -426,10 +426,15 @@ func TestRefusedReloads(t *testing.T) {
 
 	// Force accepts what the guards refuse, but not what cannot be read.
 	w.write("list.txt", "# nothing\n")
-	for _, q := range []string{"?force=ban", "?force=other"} {
+	failures := p.metric(`rideau_reloads_total{result="failure"}`)
+	for _, q := range []string{"?force=other", "?force=ban"} {
 		if code, r := p.reload(q); code != http.StatusUnprocessableEntity {
 			t.Errorf("%s: %d %+v", q, code, r)
 		}
+	}
+	// An id that nothing has is a mistake of the request, and not of a file.
+	if n := p.metric(`rideau_reloads_total{result="failure"}`); n != failures+1 {
+		t.Errorf("%v failures, %v before", n, failures)
 	}
 	if code, r := p.reload("?force=list"); code != http.StatusOK || !r.Changed || fmt.Sprint(r.Forced) != "[{list list 4 0}]" {
 		t.Errorf("force: %d %+v", code, r)

@@ -2,6 +2,7 @@
 package changes
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -61,6 +62,9 @@ func lost(l enforced.Loss, cfg *config.Config) config.Problem {
 	}
 	return p
 }
+
+// ErrUnknown is the error of a request that forces what there is not. It says nothing about the configuration.
+var ErrUnknown = errors.New("a list or a ban that is forced does not exist")
 
 // Unknown returns a problem for each id that is forced though neither configuration nor the policy that serves has a list or a ban with it.
 func Unknown(force input.Forced, cfg *config.Config, serves *blocklists.Policy) []ops.Problem {

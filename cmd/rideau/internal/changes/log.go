@@ -19,7 +19,7 @@ type Log struct {
 // changed.
 func (l *Log) Reload(log *slog.Logger, why string, asked bool, result ops.ReloadResult, err error) {
 	if err != nil {
-		if now := time.Now(); !errors.Is(err, context.Canceled) {
+		if now := time.Now(); !errors.Is(err, context.Canceled) && !errors.Is(err, ErrUnknown) {
 			l.refused.CompareAndSwap(nil, &now)
 		}
 		headline := []any{"why", why}

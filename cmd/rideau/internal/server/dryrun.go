@@ -30,7 +30,7 @@ func (s *Server) dryRun(ctx context.Context, force input.Forced) (ops.DryRun, er
 	}
 	old := s.resolver.State().Policy()
 	if out.Problems = changes.Unknown(force, cfg, old.Policy()); len(out.Problems) > 0 {
-		return out, errUnknown
+		return out, changes.ErrUnknown
 	}
 	var snap *blocklists.Snapshot
 	var report compile.Report

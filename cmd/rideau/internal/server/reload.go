@@ -75,7 +75,7 @@ func (s *Server) reload(ctx context.Context, o ops.ReloadOptions) (ops.ReloadRes
 	}
 	result.Policy, result.Unfetched = s.resolver.State().Policy(), c.unfetched
 	result.Problems = append(c.unknown, problems(err, c.report)...)
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !errors.Is(err, changes.ErrUnknown) {
 		s.reloads.Record(s.now(), err == nil, c.listResults())
 	}
 	return result, err
@@ -89,7 +89,7 @@ func (s *Server) begin(ctx context.Context, o ops.ReloadOptions) (*change, error
 		if err == nil {
 			c.options.Force = o.Force
 			if c.unknown = changes.Unknown(o.Force, c.cfg, s.resolver.State().Policy().Policy()); len(c.unknown) > 0 {
-				err = errUnknown
+				err = changes.ErrUnknown
 			}
 		}
 		if err == nil {
@@ -176,9 +176,6 @@ func (c *change) keepBans(context.Context) error {
 	}
 	return nil
 }
-
-// errUnknown is the error of a reload that forces what there is not.
-var errUnknown = errors.New("a list or a ban that is forced does not exist")
 
 // samePolicy reports whether two configurations make the same policy of the same lists.
 func samePolicy(a, b *config.Config) bool {
