@@ -66,6 +66,9 @@ func (f *front) ask(x *exchange) (wait func()) {
 		return nil
 	}
 	msg := slices.Clone(x.sent)
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.SetLinger(0) // no port waits: a fuzzer would use up all
+	}
 	if x.transport.IsTCP() {
 		msg = frame(msg)
 	}

@@ -31,6 +31,7 @@ type relation struct {
 	n        int
 	below    [maxChain]placedName // the targets of DNAME records: names below them may be reached
 	nBelow   int
+	direct   int                            // the number of names that CNAME records alone lead to
 	keep     [(maxRelated + 63) / 64]uint64 // a bit for each record
 	compared int
 	seeded   bool
@@ -111,7 +112,10 @@ func proves(t wire.Type) bool {
 // stand. Names that only DNAME records lead to come last, since a later CNAME
 // record may lead to them too.
 func (r *relation) follow() {
-	for r.step(false) || r.nBelow > 0 && r.step(true) {
+	for r.step(false) {
+	}
+	r.direct = r.n
+	for r.nBelow > 0 && r.step(true) {
 	}
 }
 
@@ -166,8 +170,17 @@ func (r *relation) wanted(rec *wire.Record, do bool) bool {
 }
 
 // placeLast is the place of records of names that only DNAME records lead to.
-// Each name that CNAME records lead to has two places before it.
+// Each name that CNAME records alone lead to has two places before it, and each
+// that CNAME records of those names lead to has two behind it.
 const placeLast = 2 * maxChain
+
+// slot is the first of the two places of the name i.
+func (r *relation) slot(i int) int {
+	if i >= r.direct && i < maxChain {
+		return placeLast + 1 + 2*i
+	}
+	return 2 * i
+}
 
 // place reports whether a record's name belongs to the question, and its place
 // in the answer section: the later in the chain its name is, the later the
@@ -176,13 +189,13 @@ func (r *relation) place(rec *wire.Record) (place int, ok bool) {
 	switch rec.Section {
 	case wire.Answer:
 		if i := r.named(rec.Off); i >= 0 {
-			return 2*i + 1, true
+			return r.slot(i) + 1, true
 		}
 		// The owner of a DNAME record, and of its signature, is above a name
 		// that was asked for.
 		if rec.Type == wire.TypeDNAME || rec.Type == wire.TypeRRSIG {
 			if i := r.above(rec.Off); i >= 0 {
-				return 2 * i, true
+				return r.slot(i), true
 			}
 		}
 		return placeLast, r.isBelow(rec.Off)
