@@ -39,6 +39,8 @@ type Facts struct {
 	// SHA256 is the digest of the copy, in hex, and Digest that of the list. They differ if the list is a folder.
 	SHA256 string `json:"sha256"`
 	Digest string `json:"digest"`
+	// Signature is the minisign signature of the copy, or of its first part, as it came with it; empty if none vouched for it.
+	Signature string `json:"signature,omitempty"`
 	// Parts are the files that the copy holds, one after the other, if there are several: those of a folder, then those that the list
 	// includes. Included has the names of the latter as the list writes them.
 	Parts    []PartFacts `json:"parts,omitempty"`

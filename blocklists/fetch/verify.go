@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 
@@ -48,6 +49,26 @@ func Verify(content io.Reader, key string, signature []byte) (Serial, error) {
 		return Serial{}, fmt.Errorf("%w: the content is not what was signed", ErrSignature)
 	}
 	return trustedSerial(s.TrustedComment), nil
+}
+
+// VerifyCopy verifies the signature that is kept with a copy, and returns its serial. The file is one that [Store.Open] has
+// opened; it stands at its beginning afterwards. The error is ErrCorrupt: whoever can write the folder can write a digest, but not a signature.
+func VerifyCopy(f *os.File, facts Facts, key string) (Serial, error) {
+	if facts.Signature == "" {
+		return Serial{}, fmt.Errorf("%w: no signature is kept with %s; fetch the list again", ErrCorrupt, f.Name())
+	}
+	var signed io.Reader = f
+	if len(facts.Parts) > 0 {
+		signed = io.NewSectionReader(f, 0, facts.Parts[0].Size)
+	}
+	serial, err := Verify(signed, key, []byte(facts.Signature))
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return Serial{}, fmt.Errorf("%w: %s: %w; fetch the list again", ErrCorrupt, f.Name(), err)
+	}
+	return serial, nil
 }
 
 // trustedSerial returns the serial among the words of a trusted comment.

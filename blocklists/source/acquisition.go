@@ -273,12 +273,15 @@ func (a *Acquisition) keepList(st *fetch.Store, i int) error {
 	case c.known && c.facts.Digest == f.Digest:
 		old := c.facts
 		old.Options, old.Entries, old.Wide, old.Format, old.Serial = f.Options, f.Entries, f.Wide, f.Format, f.Serial
-		if old.Options == c.facts.Options && old.Entries == c.facts.Entries && old.Wide == c.facts.Wide && old.Format == c.facts.Format && old.Serial == c.facts.Serial {
+		if c.signature != "" {
+			old.Signature = c.signature
+		}
+		if old.Signature == c.facts.Signature && old.Options == c.facts.Options && old.Entries == c.facts.Entries && old.Wide == c.facts.Wide && old.Format == c.facts.Format && old.Serial == c.facts.Serial {
 			return nil
 		}
 		return st.Note(l.ID, old)
 	case l.URL == "":
-		f.Fetched, f.Included = f.Accepted, info.Included
+		f.Fetched, f.Included, f.Signature = f.Accepted, info.Included, c.signature
 		return keepFiles(st, &a.ready.policy.Lists[i], f)
 	}
 	return nil
@@ -286,7 +289,7 @@ func (a *Acquisition) keepList(st *fetch.Store, i int) error {
 
 // accept makes a candidate the last good copy.
 func (s *Sources) accept(st *fetch.Store, l *List, c *candidate, f fetch.Facts) error {
-	f.SHA256, f.ETag, f.LastModified, f.Fetched = c.facts.SHA256, c.facts.ETag, c.facts.LastModified, c.facts.Fetched
+	f.SHA256, f.ETag, f.LastModified, f.Fetched, f.Signature = c.facts.SHA256, c.facts.ETag, c.facts.LastModified, c.facts.Fetched, c.facts.Signature
 	if err := st.Commit(l.ID, c.file, f); err != nil {
 		return err
 	}

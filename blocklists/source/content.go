@@ -26,6 +26,7 @@ type content struct {
 	candidate *candidate  // nil unless it is a download
 	facts     fetch.Facts // of the last good copy
 	known     bool        // there is a last good copy
+	signature string      // of a file
 	copied    bool        // it is read though the list is a file or a folder, because of why
 	why       string
 }
@@ -62,9 +63,9 @@ func (a *Acquisition) attempt(o PrepareOptions, instead substitutes) (*attempt, 
 			a.openDownload(t, i, st, o, instead.aside[l.ID])
 		case again:
 			c.copied, c.why = true, why
-			readCopy(b, st, c.facts, why)
+			l.readCopy(b, st, c.facts, why)
 		case l.PublicKey != "":
-			openSigned(b, l)
+			c.signature = openSigned(b, l)
 		}
 	}
 	return t, nil
@@ -87,9 +88,12 @@ func (a *Acquisition) openDownload(t *attempt, i int, st *fetch.Store, o Prepare
 	case newest != nil && !aside && (!newest.refused || o.Force.Has(l.ID) && a.present(l, newest)):
 		c.candidate = newest
 		b.Guards.Serial = input.Serial(newest.facts.Serial)
+		if l.PublicKey != "" && l.SHA256 == "" {
+			b.Guards.SHA256 = digestOf(newest.facts.SHA256) // what was signed, if the file was written since
+		}
 		b.Open = func() (io.ReadCloser, error) { return os.Open(newest.file) }
 	case c.known:
-		readCopy(b, st, c.facts, "")
+		l.readCopy(b, st, c.facts, "")
 	case o.Lenient:
 		t.missing = append(t.missing, l)
 		b.EmptyOK, b.Guards.RequireSerial, b.Guards.SHA256 = true, false, [sha256.Size]byte{}
@@ -100,40 +104,41 @@ func (a *Acquisition) openDownload(t *attempt, i int, st *fetch.Store, o Prepare
 	}
 }
 
-// openSigned verifies the signature of a file, and has the digest of what was signed compared with what is read later.
-func openSigned(b *input.List, l *List) {
-	serial, digest, err := l.verifyFile()
+// openSigned verifies the signature of a file, and has the digest of what was signed compared with what is read later. It returns the signature.
+func openSigned(b *input.List, l *List) string {
+	signature, serial, digest, err := l.verifyFile()
 	if err != nil {
 		b.Open = func() (io.ReadCloser, error) { return nil, err }
-		return
+		return ""
 	}
 	b.Guards.Serial = input.Serial(serial)
 	if b.Guards.SHA256 == ([sha256.Size]byte{}) {
 		b.Guards.SHA256 = digest
 	}
+	return string(signature)
 }
 
-// verifyFile verifies the signature of the list's file, and returns its serial and the digest of the file.
-func (l *List) verifyFile() (serial fetch.Serial, digest [sha256.Size]byte, err error) {
+// verifyFile verifies the signature of the list's file, and returns the signature, its serial and the digest of the file.
+func (l *List) verifyFile() (sig []byte, serial fetch.Serial, digest [sha256.Size]byte, err error) {
 	if err := regular(l.SignatureFile); err != nil {
-		return serial, digest, fmt.Errorf("its signature: %v; put it there, or correct signature_file", err)
+		return nil, serial, digest, fmt.Errorf("its signature: %v; put it there, or correct signature_file", err)
 	}
-	sig, err := readSignature(l.SignatureFile)
+	sig, err = readSignature(l.SignatureFile)
 	if err != nil {
-		return serial, digest, err
+		return nil, serial, digest, err
 	}
 	f, err := openFile(l.File)
 	if err != nil {
-		return serial, digest, err
+		return nil, serial, digest, err
 	}
 	defer f.Close()
 	sum := sha256.New()
 	serial, err = fetch.Verify(io.TeeReader(f, sum), l.PublicKey, sig)
 	if err != nil {
-		return serial, digest, fmt.Errorf("%s: %w; sign it again, or correct public_key", l.SignatureFile, err)
+		return nil, serial, digest, fmt.Errorf("%s: %w; sign it again, or correct public_key", l.SignatureFile, err)
 	}
 	sum.Sum(digest[:0])
-	return serial, digest, nil
+	return sig, serial, digest, nil
 }
 
 // readSignature reads at most as much of a file as a signature may have.

@@ -66,11 +66,29 @@ func (p *Plan) copyFault(l *List) error {
 	case facts.Origin != l.origin():
 		return fetch.ErrNoCopy
 	}
-	f, err := st.Open(l.ID, facts)
+	f, _, err := l.openCopy(st, facts)
 	if err != nil {
 		return err
 	}
 	return f.Close()
+}
+
+// openCopy opens the last good copy of the list and verifies its digest and, if the list has a public key, the signature that is kept with
+// it. It returns the serial: of a signature that of the signature, whatever the facts say. The caller closes the file.
+func (l *List) openCopy(st *fetch.Store, facts fetch.Facts) (*os.File, fetch.Serial, error) {
+	f, err := st.Open(l.ID, facts)
+	if err != nil || l.PublicKey == "" {
+		return f, facts.Serial, err
+	}
+	serial, err := fetch.VerifyCopy(f, facts, l.PublicKey)
+	if err != nil {
+		f.Close()
+		return nil, serial, err
+	}
+	if serial.Kind == "" {
+		serial = facts.Serial // one that the list itself has
+	}
+	return f, serial, nil
 }
 
 // noCopy returns the error of a list that could not be downloaded and has no last good copy. why says why it could not; it may be nil.
@@ -87,9 +105,13 @@ func (p *Plan) noCopy(l *List, why error) error {
 }
 
 // readCopy makes the list read its last good copy, which is verified when it is opened. why says what is wrong with the list itself.
-func readCopy(b *input.List, st *fetch.Store, facts fetch.Facts, why string) {
+func (l *List) readCopy(b *input.List, st *fetch.Store, facts fetch.Facts, why string) {
 	open := func() (*os.File, error) {
-		f, err := st.Open(b.ID, facts)
+		f, serial, err := l.openCopy(st, facts)
+		if err == nil && l.PublicKey != "" && serial != facts.Serial {
+			err = fmt.Errorf("%w: its record says another serial than its signature; fetch the list again", fetch.ErrCorrupt)
+			f.Close()
+		}
 		if err == nil && len(facts.Parts) > 0 {
 			err = checkSize(f, facts)
 		}
@@ -128,6 +150,10 @@ func readCopy(b *input.List, st *fetch.Store, facts fetch.Facts, why string) {
 		b.Parts = func() ([]input.Part, error) { return parts[:own], nil }
 	case own == 1:
 		b.Open = parts[0].Open
+	default:
+		b.Open = func() (io.ReadCloser, error) {
+			return nil, fmt.Errorf("%w: its record has %d parts, and the list is one file; fetch the list again", fetch.ErrCorrupt, own)
+		}
 	}
 }
 

@@ -205,7 +205,7 @@ func (s *Sources) download(ctx context.Context, client *fetch.Client, st *fetch.
 	facts, err := st.Facts(l.ID)
 	known := err == nil && facts.Origin == l.origin()
 	if known {
-		if f, err := st.Open(l.ID, facts); err != nil {
+		if f, _, err := l.openCopy(st, facts); err != nil { // the server must not confirm it
 			known = false
 		} else {
 			f.Close()
@@ -341,6 +341,7 @@ func verifyDownload(ctx context.Context, client *fetch.Client, l *List, c *candi
 	if c.facts.Serial, err = fetch.Verify(f, l.PublicKey, sig); err != nil {
 		return fmt.Errorf("%s: %w; it is tried again, or correct public_key", where, err)
 	}
+	c.facts.Signature = string(sig)
 	return nil
 }
 
