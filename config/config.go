@@ -129,6 +129,7 @@ func Load(path string) (*Config, error) {
 	c.Listen.Cookies.SecretsFile = from(dir, c.Listen.Cookies.SecretsFile)
 	c.Cache.Snapshot = from(dir, c.Cache.Snapshot)
 	c.Ops.TokenFile, c.Log.Queries = from(dir, c.Ops.TokenFile), from(dir, c.Log.Queries)
+	c.Ops.Socket = from(dir, c.Ops.Socket)
 	return c, nil
 }
 

@@ -32,6 +32,11 @@ type Ops struct {
 	// TokenFile is the path of a file with the token that requests which change something must have, relative as List.File is; empty for
 	// none.
 	TokenFile string `key:"token_file" applies:"restart"`
+	// Socket is the path of a Unix socket, relative as List.File is, by which its owner and root may do all without a token, and which the
+	// command line uses; empty for none.
+	Socket string `key:"socket" applies:"restart"`
+	// Hosts are names, in lower case and without final dot, that requests may use for the server beside its addresses and localhost.
+	Hosts []string `key:"hosts" applies:"restart"`
 }
 
 // Log says what is logged, and how.
@@ -79,6 +84,8 @@ func (c *Config) readOps(m *node.Mapping) {
 	node.Set(m, "listen", &o.Listen, opsAddress)
 	node.Set(m, "pprof", &o.Pprof, node.Boolean)
 	node.Set(m, "token_file", &o.TokenFile, value.FileOrNone)
+	node.Set(m, "socket", &o.Socket, value.FileOrNone)
+	node.Set(m, "hosts", &o.Hosts, node.List(0, 256, value.Domain))
 	if host, _, err := net.SplitHostPort(o.Listen); err == nil && o.TokenFile == "" {
 		if a, err := netip.ParseAddr(host); err != nil || !a.IsLoopback() {
 			m.At("listen").Warn("set ops.token_file, or listen on 127.0.0.1", "other machines can reach the operators' service, and it asks for no token")

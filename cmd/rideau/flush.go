@@ -16,7 +16,8 @@ so that the next query for them is forwarded. --tree removes the names below the
 --all everything. Answers to queries that were forwarded before are not cached.
 
 The answers for the target of an alias belong to the target: flush that name. If there is
-an ops.token_file, its token is sent.
+an ops.socket that you may use, it goes there. Otherwise the token of ops.token_file is
+sent, if there is one.
 
 Exit code 0: done; the number of removed entries is printed. 1: not done, or no answer.`
 
@@ -28,12 +29,12 @@ func flush(c *call) int {
 		fmt.Fprintln(c.stderr, "rideau flush: give NAMEs, with --tree for all below them too, or --all alone; see rideau help flush")
 		return exitUsage
 	}
-	base, code := opsURL(c)
+	base, client, code := opsURL(c)
 	if base == "" {
 		return code
 	}
 	secret := ""
-	if cfg, err := setup.Load(c.string("config")); err == nil {
+	if cfg, err := setup.Load(c.string("config")); err == nil && base != socketURL {
 		if secret, err = setup.Token(cfg); err != nil {
 			return c.fail(err)
 		}
@@ -56,7 +57,7 @@ func flush(c *call) int {
 		if tree {
 			q.Set("tree", "true")
 		}
-		if err := c.post(base+"/cache/flush?"+q.Encode(), secret); err != nil {
+		if err := c.post(client, base+"/cache/flush?"+q.Encode(), secret); err != nil {
 			return c.fail(err)
 		}
 	}
@@ -64,8 +65,7 @@ func flush(c *call) int {
 }
 
 // post sends a POST request, and prints the response.
-func (c *call) post(to, secret string) error {
-	client := directly()
+func (c *call) post(client *http.Client, to, secret string) error {
 	client.Timeout, _ = c.GetDuration("timeout")
 	req, err := http.NewRequestWithContext(c.ctx, http.MethodPost, to, nil)
 	if err != nil {

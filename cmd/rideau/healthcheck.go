@@ -26,7 +26,7 @@ Exit code 0: ready. 1: not ready, or no answer; the reason is printed.`
 const defaultHealthTimeout = 3 * time.Second
 
 func healthcheck(c *call) int {
-	base, code := opsURL(c)
+	base, client, code := opsURL(c)
 	if base == "" {
 		return code
 	}
@@ -41,7 +41,7 @@ func healthcheck(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	resp, err := directly().Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return c.fail(fmt.Errorf("not healthy: %w", err))
 	}
@@ -58,45 +58,69 @@ func healthcheck(c *call) int {
 }
 
 // opsURL returns the address of the running rideau's HTTP, from the option or the
-// configuration. If there is none, base is empty, and code is the exit code.
-func opsURL(c *call) (base string, code int) {
+// configuration, and a client for it: the Unix socket if there is one. If there is no
+// address, base is empty, and code is the exit code.
+func opsURL(c *call) (base string, client *http.Client, code int) {
 	base = strings.TrimSuffix(c.string("url"), "/")
 	if base == "" {
-		listen := opsAddress(c)
+		listen, socket := opsAddress(c)
+		if socket != "" {
+			return socketURL, through(socket), exitOK
+		}
 		if listen == "" {
-			return "", c.fail(errors.New("ops.listen is empty, so there is no address to ask; set it, or give --url"))
+			return "", nil, c.fail(errors.New("ops.listen is empty, so there is no address to ask; set it, or give --url"))
 		}
 		base = "http://" + reachable(listen)
 	}
 	if u, err := url.Parse(base); err != nil || u.Scheme != "http" || u.Host == "" {
 		fmt.Fprintf(c.stderr, "rideau %s: --url %q must look like http://127.0.0.1:5380\n", c.Name(), base)
-		return "", exitUsage
+		return "", nil, exitUsage
 	}
-	return base, exitOK
+	return base, directly(), exitOK
 }
 
 // directly returns a client that uses no proxy: a proxy in the environment could
 // not reach this machine's loopback.
 func directly() *http.Client { return &http.Client{Transport: &http.Transport{Proxy: nil}} }
 
-// opsAddress returns the address of the running rideau's HTTP. A rideau that
+// socketURL is the address of what is asked through a Unix socket.
+const socketURL = "http://localhost"
+
+// through returns a client that uses a Unix socket.
+func through(socket string) *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}}}
+}
+
+// opsAddress returns the address of the running rideau's HTTP, and its Unix socket if
+// that is there and this user may use it. A rideau that
 // refused a configuration serves on, and is healthy: if the configuration has an
 // error, the address alone is read from it, and the default is used if that fails.
-func opsAddress(c *call) string {
+func opsAddress(c *call) (listen, socket string) {
 	path := c.string("config")
 	cfg, err := setup.Load(path)
 	if err == nil {
-		return cfg.Ops.Listen
+		if cfg.Ops.Socket == "" {
+			return cfg.Ops.Listen, ""
+		}
+		conn, err := net.DialTimeout("unix", cfg.Ops.Socket, time.Second)
+		if err != nil {
+			return cfg.Ops.Listen, ""
+		}
+		conn.Close()
+		return cfg.Ops.Listen, cfg.Ops.Socket
 	}
 	fmt.Fprintf(c.stderr, "rideau %s: the configuration has an error, and is used for ops.listen alone: %v\n", c.Name(), err)
 	if setup.Regular(path) == nil {
 		if text, err := os.ReadFile(path); err == nil {
 			if m := opsListen.FindSubmatch(text); m != nil {
-				return string(m[1])
+				return string(m[1]), ""
 			}
 		}
 	}
-	return config.Default().Ops.Listen
+	return config.Default().Ops.Listen, ""
 }
 
 // opsListen finds ops.listen in a file that does not parse.

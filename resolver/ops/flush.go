@@ -29,8 +29,7 @@ type flushReply struct {
 // flush removes a name, a tree or everything from the cache.
 func (s *Server) flush(w http.ResponseWriter, r *http.Request) {
 	if reason := s.mayChange(r); reason != "" {
-		s.o.Logger.Warn("flush refused", "client", r.RemoteAddr, "reason", reason)
-		refuse(w, r, http.StatusForbidden, reason)
+		s.refuseAccess(w, r, "flush", reason)
 		return
 	}
 	f, err := flushParameters(r)

@@ -48,10 +48,13 @@ type Options struct {
 	// Flush removes cached answers, and returns how many; its error wraps
 	// ErrName if the name is invalid. If it is nil, there is no such endpoint.
 	Flush func(Flush) (entries int, err error)
-	// Token allows clients on other machines to reload and flush. If it is
-	// empty, only this machine may.
+	// Token allows clients to reload, to flush and to read profiles, on this
+	// machine and on others. If it is empty, only this machine may.
 	Token string
-	// Pprof serves Go's profiles to every client that reaches the address.
+	// Hosts are the names that requests may use for this server, in lower case,
+	// beside its addresses and localhost.
+	Hosts []string
+	// Pprof serves Go's profiles to the clients that may reload.
 	Pprof bool
 	// Timeout bounds the time to read a request and to write a reply; 0 means
 	// ten seconds.
@@ -81,6 +84,9 @@ type Server struct {
 	reloading chan struct{} // holds a token while a reload runs
 	origins   *http.CrossOriginProtection
 	started   time.Time
+	conns     *conns
+	refusedAt atomic.Int64  // when a refused request was last logged, in Unix nanoseconds
+	unlogged  atomic.Uint64 // refused requests since then
 }
 
 // New returns a Server. It starts no goroutine and binds no address.
@@ -101,7 +107,7 @@ func New(o Options) *Server {
 		o.Clock = time.Now
 	}
 	s := &Server{o: o, reloading: make(chan struct{}, 1),
-		origins: http.NewCrossOriginProtection(), started: o.Clock()}
+		origins: http.NewCrossOriginProtection(), started: o.Clock(), conns: &conns{open: map[*opsConn]struct{}{}}}
 	s.http = &http.Server{
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: o.Timeout,
@@ -109,6 +115,7 @@ func New(o Options) *Server {
 		WriteTimeout:      o.Timeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		ConnContext:       withConn,
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
 	}
 	return s
@@ -132,18 +139,26 @@ func (s *Server) Handler() http.Handler {
 		// The package also registers its handlers on the default mux, which
 		// nothing here serves. It extends the write deadline of long profiles
 		// itself.
-		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+		mux.HandleFunc("GET /debug/pprof/", s.profile(pprof.Index))
+		mux.HandleFunc("GET /debug/pprof/cmdline", s.profile(pprof.Cmdline))
+		mux.HandleFunc("GET /debug/pprof/profile", s.profile(pprof.Profile))
+		mux.HandleFunc("GET /debug/pprof/symbol", s.profile(pprof.Symbol))
+		mux.HandleFunc("POST /debug/pprof/symbol", s.profile(pprof.Symbol))
+		mux.HandleFunc("GET /debug/pprof/trace", s.profile(pprof.Trace))
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		if c := connOf(r); c != nil {
+			c.busy.Store(true)
+			defer c.busy.Store(false)
+		}
+		if reason := s.mayRead(r); reason != "" {
+			s.refuseAccess(w, r, "request", reason)
+			return
+		}
 		mux.ServeHTTP(w, r)
 	})
 }
@@ -155,7 +170,7 @@ func (s *Server) Listen(addr string) error {
 	if err != nil {
 		return err
 	}
-	s.listeners = append(s.listeners, l)
+	s.listeners = append(s.listeners, boundedListener{Listener: l, conns: s.conns})
 	return nil
 }
 
@@ -192,6 +207,13 @@ func bindRemedy(err error) string {
 		return "set ops.listen to an IP address and a port, such as 127.0.0.1:5380"
 	}
 	return ""
+}
+
+// Close closes what is bound, of a Server that is not served.
+func (s *Server) Close() {
+	for _, l := range s.listeners {
+		l.Close()
+	}
 }
 
 // Addrs returns the bound addresses, in the order of the calls of Listen.

@@ -153,8 +153,7 @@ type reloadReply struct {
 // of the reload. If the client goes away, the reload is cancelled.
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	if reason := s.mayChange(r); reason != "" {
-		s.o.Logger.Warn("reload refused", "client", r.RemoteAddr, "reason", reason)
-		refuse(w, r, http.StatusForbidden, reason)
+		s.refuseAccess(w, r, "reload", reason)
 		return
 	}
 	q, err := parameters(r)

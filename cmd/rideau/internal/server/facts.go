@@ -20,7 +20,7 @@ const readyWithin = time.Minute
 
 // listenOps binds the operators' HTTP; nil without one.
 func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
-	if cfg.Ops.Listen == "" {
+	if cfg.Ops.Listen == "" && cfg.Ops.Socket == "" {
 		return nil, nil
 	}
 	secret, err := setup.Token(cfg)
@@ -55,11 +55,20 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 		DryRun: s.dryRun,
 		Flush:  s.flush,
 		Token:  secret,
+		Hosts:  cfg.Ops.Hosts,
 		Pprof:  cfg.Ops.Pprof,
 		Logger: s.log,
 	})
-	if err := web.Listen(cfg.Ops.Listen); err != nil {
-		return nil, err
+	if cfg.Ops.Listen != "" {
+		if err := web.Listen(cfg.Ops.Listen); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Ops.Socket != "" {
+		if err := web.ListenSocket(cfg.Ops.Socket); err != nil {
+			web.Close()
+			return nil, err
+		}
 	}
 	return web, nil
 }
