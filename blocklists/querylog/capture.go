@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
@@ -38,10 +37,9 @@ type packets interface {
 	LinkType() layers.LinkType
 }
 
-// capture reads queries to port 53, over UDP and TCP, from a capture. It does not reassemble
-// TCP: a query counts if it begins where a segment begins, or follows
-// another query in it, and ends in the same segment, as queries of clients do. A capture may end
-// within a packet.
+// capture reads queries to port 53, over UDP and TCP, from a capture. A query may be in several fragments, or in several segments that follow
+// each other; its first must be where a segment begins, or behind another query. What is not whole at the end counts as not
+// read. A capture may end within a packet.
 func (s *reader) capture(in io.Reader, head []byte) (err error) {
 	var src packets
 	if string(head) == sectionHeader {
@@ -55,6 +53,14 @@ func (s *reader) capture(in io.Reader, head []byte) (err error) {
 		return err
 	}
 	d := newDissector()
+	defer func() {
+		for _, h := range d.held() {
+			if h.other {
+				s.Other--
+			}
+			s.unreadAt(h.line, nil, h.reason)
+		}
+	}()
 	for {
 		data, info, err := src.ZeroCopyReadPacketData()
 		switch {
@@ -83,14 +89,20 @@ func (s *reader) capture(in io.Reader, head []byte) (err error) {
 
 // packet reads the queries in one packet.
 func (s *reader) packet(d *dissector, link layers.LinkType, data []byte) error {
-	p, known := d.dissect(link, data)
+	p, known := d.dissect(link, data, s.Lines)
 	switch {
 	case !known:
 		s.unread(nil, fmt.Sprintf("its link type %s is not read", link))
 		return nil
-	case p.to != port || len(p.payload) == 0:
-		s.Other++
+	case p.unread != "":
+		s.unread(nil, p.unread)
 		return nil
+	case p.to != port || len(p.payload) == 0:
+		s.other(d)
+		return nil
+	}
+	if p.tcp {
+		p.payload = d.resume(&p)
 	}
 	s.q.Client, s.q.TCP = p.client, p.tcp
 	before := s.Queries + s.Unread
@@ -99,10 +111,15 @@ func (s *reader) packet(d *dissector, link layers.LinkType, data []byte) error {
 			return err
 		}
 	}
-	for rest := p.payload; p.tcp && len(rest) > 2; {
-		n := int(binary.BigEndian.Uint16(rest)) // RFC 1035 section 4.2.2
+	for rest := p.payload; p.tcp && len(rest) > 0; {
+		n := 0
+		if len(rest) >= 2 {
+			n = int(binary.BigEndian.Uint16(rest)) // RFC 1035 section 4.2.2
+		}
 		if len(rest) < 2+n {
-			s.unread(nil, "a query over TCP that is not whole in its segment")
+			if !d.keep(&p, rest, s.Lines) {
+				s.unread(nil, notWhole)
+			}
 			break
 		}
 		if err := s.message(rest[2 : 2+n]); err != nil {
@@ -111,9 +128,17 @@ func (s *reader) packet(d *dissector, link layers.LinkType, data []byte) error {
 		rest = rest[2+n:]
 	}
 	if s.Queries+s.Unread == before {
-		s.Other++
+		s.other(d)
 	}
 	return nil
+}
+
+// other counts a packet without a query. If it began something that is not whole yet, that is corrected at the end.
+func (s *reader) other(d *dissector) {
+	s.Other++
+	if d.last != nil {
+		d.last.other = true
+	}
 }
 
 // message reads a message that was sent to port 53.
@@ -137,91 +162,4 @@ func (s *reader) message(m []byte) error {
 		return nil
 	}
 	return s.count(Pcap)
-}
-
-// segment is a datagram, or a part of a stream.
-type segment struct {
-	client  netip.Addr
-	to      uint16
-	tcp     bool
-	payload []byte
-}
-
-// dissector decodes packets. One is used for all packets of a capture.
-type dissector struct {
-	ethernet layers.Ethernet
-	sll      layers.LinuxSLL
-	sll2     layers.LinuxSLL2
-	loopback layers.Loopback
-	vlan     layers.Dot1Q
-	ip4      layers.IPv4
-	ip6      layers.IPv6
-	udp      layers.UDP
-	tcp      layers.TCP
-	by       map[gopacket.LayerType]*gopacket.DecodingLayerParser
-	decoded  []gopacket.LayerType
-}
-
-func newDissector() *dissector {
-	d := &dissector{by: map[gopacket.LayerType]*gopacket.DecodingLayerParser{}}
-	for _, first := range []gopacket.LayerType{layers.LayerTypeEthernet, layers.LayerTypeLinuxSLL, layers.LayerTypeLinuxSLL2,
-		layers.LayerTypeLoopback, layers.LayerTypeIPv4, layers.LayerTypeIPv6} {
-		p := gopacket.NewDecodingLayerParser(first, &d.ethernet, &d.sll, &d.sll2, &d.loopback, &d.vlan, &d.ip4, &d.ip6, &d.udp, &d.tcp)
-		p.IgnoreUnsupported = true
-		d.by[first] = p
-	}
-	return d
-}
-
-// firstLayer returns the layer that a packet begins with.
-func firstLayer(link layers.LinkType, data []byte) gopacket.LayerType {
-	switch link {
-	case layers.LinkTypeEthernet:
-		return layers.LayerTypeEthernet
-	case layers.LinkTypeLinuxSLL:
-		return layers.LayerTypeLinuxSLL
-	case layers.LinkTypeLinuxSLL2:
-		return layers.LayerTypeLinuxSLL2
-	case layers.LinkTypeNull, layers.LinkTypeLoop:
-		return layers.LayerTypeLoopback
-	case layers.LinkTypeIPv4:
-		return layers.LayerTypeIPv4
-	case layers.LinkTypeIPv6:
-		return layers.LayerTypeIPv6
-	case layers.LinkTypeRaw, 12, 14: // 12 and 14 are the raw type of some systems
-		if len(data) > 0 && data[0]>>4 == 6 {
-			return layers.LayerTypeIPv6
-		}
-		return layers.LayerTypeIPv4
-	}
-	return gopacket.LayerTypeZero
-}
-
-// dissect returns the datagram or segment in a packet; the zero segment if there is none
-// that is whole. It refers to data. known reports whether the link type is known.
-func (d *dissector) dissect(link layers.LinkType, data []byte) (p segment, known bool) {
-	parser := d.by[firstLayer(link, data)]
-	if parser == nil {
-		return p, false
-	}
-	d.decoded = d.decoded[:0]
-	// After an error, the layers before it are decoded.
-	_ = parser.DecodeLayers(data, &d.decoded)
-	for _, l := range d.decoded {
-		switch l {
-		case layers.LayerTypeIPv4:
-			p.client, _ = netip.AddrFromSlice(d.ip4.SrcIP)
-		case layers.LayerTypeIPv6:
-			p.client, _ = netip.AddrFromSlice(d.ip6.SrcIP)
-		case layers.LayerTypeUDP:
-			p.to, p.tcp, p.payload = uint16(d.udp.DstPort), false, d.udp.Payload
-		case layers.LayerTypeTCP:
-			p.to, p.tcp, p.payload = uint16(d.tcp.DstPort), true, d.tcp.Payload
-		}
-	}
-	if !p.client.IsValid() {
-		return segment{}, true
-	}
-	p.client = p.client.Unmap()
-	return p, true
 }

@@ -242,14 +242,17 @@ func (s *reader) wanted() string {
 }
 
 // unread counts a line or packet that cannot be read.
-func (s *reader) unread(text []byte, reason string) {
+func (s *reader) unread(text []byte, reason string) { s.unreadAt(s.Lines, text, reason) }
+
+// unreadAt is unread for a line or packet that came earlier.
+func (s *reader) unreadAt(line int, text []byte, reason string) {
 	const enough = 200
 	s.Unread++
 	if len(s.Problems) < MaxProblems {
 		if len(text) > enough {
 			text = text[:enough]
 		}
-		s.Problems = append(s.Problems, Problem{s.Lines, strings.ToValidUTF8(string(text), "?"), reason})
+		s.Problems = append(s.Problems, Problem{line, strings.ToValidUTF8(string(text), "?"), reason})
 	}
 }
 
