@@ -25,7 +25,7 @@ configuration that you want to use with the one in use:
 
 Without --against it is compared with no policy. It reads the log of queries that Rideau writes
 (log.queries), query logs of dnsmasq, BIND and Unbound, with or without a syslog header, and
-captures (pcap, pcapng; UDP, and queries over TCP in one segment). They may be compressed with gzip;
+captures (pcap, pcapng; UDP and TCP, also in fragments). They may be compressed with gzip;
 "-" is the standard input, and more files may follow. The format is detected for each line.
 
 It judges the questions alone. A log does not show what is in an answer, such as an alias of a banned
