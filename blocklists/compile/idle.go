@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"rideau/blocklists"
+	"rideau/blocklists/format"
 	"rideau/blocklists/input"
 )
 
@@ -15,7 +16,7 @@ func idle(p *blocklists.Policy, contents []input.Content, o *Options) (out []*Li
 	for i := range p.Bans {
 		b := &p.Bans[i]
 		if b.InUse() && (b.Expires.IsZero() || o.Now.Before(b.Expires)) {
-			out = append(out, idleLists(p, contents, o, b.Lists, "the ban "+b.ID+" would block nothing", func(c *input.Content) int { return c.Blocking })...)
+			out = append(out, idleLists(p, contents, o, b.Lists, "the ban "+b.ID+" would block nothing", blocking)...)
 		}
 	}
 	for i := range p.Exceptions {
@@ -25,6 +26,15 @@ func idle(p *blocklists.Policy, contents []input.Content, o *Options) (out []*Li
 		}
 	}
 	return slices.CompactFunc(out, func(x, y *ListError) bool { return x.List == y.List })
+}
+
+// blocking returns how many entries of a list count in a ban. In a policy zone all of them do: what its PASSTHRU rules let through, no later
+// zone blocks, and a zone of such rules alone before the others is usual (the RPZ draft, section 5.2).
+func blocking(c *input.Content) int {
+	if c.Stats.Format == format.RPZ {
+		return c.Stats.Entries
+	}
+	return c.Blocking
 }
 
 // idleLists returns an error for each of the lists with those ids that has lines, if none of the lists has an entry that count counts.

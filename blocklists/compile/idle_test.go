@@ -28,7 +28,7 @@ func TestIdleBan(t *testing.T) {
 		{name: "a setting", text: "no-resolv\nserver=/x.example/192.0.2.1\nserver=192.0.2.1\nlocal-ttl=1\n", change: func(p *blocklists.Policy) { p.Lists[0].Format = format.Dnsmasq; p.Lists[0].MaxSkipped = 1 }, want: input.ErrIdle},
 		{name: "only exceptions", text: "@@||x.example^\n", want: input.ErrIdle},
 		{name: "only cancelled rules", text: "||x.example^$badfilter\n", want: input.ErrIdle},
-		{name: "only passthru", text: "$TTL 1\n@ SOA a. b. 1 2 3 4 5\nx.example CNAME rpz-passthru.\n", want: input.ErrIdle},
+		{name: "a policy zone that lets names through", text: "$TTL 1\n@ SOA a. b. 1 2 3 4 5\nx.example CNAME rpz-passthru.\n"},
 		{name: "rows of another tier", text: "x.example\tsuffix\tshared\tp\ts\n", want: input.ErrIdle},
 		{name: "all lines are skipped", text: "x.example/path\n", change: func(p *blocklists.Policy) { p.Lists[0].MaxSkipped = 1 }, want: input.ErrIdle},
 		{name: "empty_ok", text: cosmetic, change: func(p *blocklists.Policy) { p.Lists[0].EmptyOK = true }},
