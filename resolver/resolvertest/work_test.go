@@ -78,9 +78,10 @@ func workShapes() map[string]func(size int) *message {
 		"additional records below a deep name": func(size int) *message {
 			m := newMessage(dns.TypeMX, size)
 			off := m.add(wire.Answer, asked, dns.TypeMX, "\x00\x01"+deep(110)) + 2
-			m.fill(64*16+16, func(int) { m.add(wire.Answer, asked, dns.TypeMX, "\x00\x01"+pointer(off)) })
-			for i := range 64 {
-				m.add(wire.Additional, pointer(off+2*i), dns.TypeA, "\x01\x02\x03\x04")
+			m.fill(64*18+32, func(int) { m.add(wire.Answer, asked, dns.TypeMX, "\x00\x01"+pointer(off+2)) })
+			m.add(wire.Answer, asked, dns.TypeMX, "\x00\x01\x01y"+pointer(off))
+			for range 64 { // each belongs by the last answer
+				m.add(wire.Additional, "\x01y"+pointer(off), dns.TypeA, "\x01\x02\x03\x04")
 			}
 			return m
 		},
