@@ -71,6 +71,7 @@ type Query struct {
 	// decided. inAnswer: it is about a name or an address in the response.
 	verdict  blocklists.Verdict
 	inAnswer bool
+	share    limit.Share     // whose place at an upstream its exchange takes
 	shared   *forward.Shared // of the pending query to wait for; nil: there is none yet
 	// target is the name that local data makes the question's name an alias of,
 	// while that is to be resolved; nil otherwise.
@@ -84,6 +85,9 @@ type Query struct {
 // pending. It reports false if too many queries wait already.
 func (q *Query) AcquirePermit(w *limit.WaitLimit, p *limit.Permit) bool {
 	_, ok := w.Acquire(p, q.Client, &q.view.Name)
+	if ok {
+		q.share = w.Share(p, &q.view.Name)
+	}
 	return ok
 }
 

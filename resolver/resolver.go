@@ -156,7 +156,7 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 
 	// Special-use names are answered here (RFC 6761), unless a route takes them.
 	zone, labels, route := st.routing.Zone(&v.Name, v.Type)
-	q.route, q.zoneLabels = route, labels
+	q.route, q.zoneLabels, q.share = route, labels, limit.Share{}
 	if zone != special.None {
 		q.zoneLabels = 0
 		if out, ok := special.Append(dst, v, q.Msg, zone, labels); ok {
@@ -252,7 +252,7 @@ func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome)
 // question is what upstreams are asked for q. It borrows q's name.
 func (q *Query) question() forward.Question {
 	v := &q.view
-	return forward.Question{Name: &v.Name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD, Route: q.route, ZoneLabels: q.zoneLabels}
+	return forward.Question{Name: &v.Name, Type: v.Type, Class: v.Class, DO: v.DO, CD: v.CD, Route: q.route, ZoneLabels: q.zoneLabels, Share: q.share}
 }
 
 // newPending is the pending query for q. It borrows q's name.

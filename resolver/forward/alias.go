@@ -7,6 +7,7 @@ import (
 	"rideau/blocklists"
 	"rideau/resolver/cache"
 	"rideau/resolver/special"
+	"rideau/resolver/upstream"
 	"rideau/resolver/wire"
 	"rideau/resolver/wire/response"
 )
@@ -62,7 +63,7 @@ func (p *Pending) danglingAlias(r *incoming) bool {
 // marked as partial: it is enough for as long as that policy holds. The cache does
 // not store it, since it neither answers nor denies.
 func (x *Exchanges) follow(p *Pending, r *incoming) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), maxFollow)
+	ctx, cancel := context.WithTimeout(upstream.WithShare(context.Background(), p.Share), maxFollow)
 	defer cancel()
 	for range maxAliases {
 		if x.routing.Load().policy.BlocksAll(r.msg, blocklists.Ask{Name: p.Name, Type: p.Type}, &r.name) {

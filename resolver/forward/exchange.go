@@ -89,12 +89,13 @@ func (x *Exchanges) exchange(p *Pending) Result {
 		return Result{Failed: true, EDE: wire.EDENotReady}
 	}
 	query := p.newQuery(p.routing.udpSize)
+	ctx := upstream.WithShare(context.Background(), p.Share)
 	var msg []byte
 	var err error
 	if p.started != nil {
-		msg, err = p.target.Resume(context.Background(), nil, query, p.started)
+		msg, err = p.target.Resume(ctx, nil, query, p.started)
 	} else {
-		msg, err = p.target.Exchange(context.Background(), nil, query)
+		msg, err = p.target.Exchange(ctx, nil, query)
 	}
 	if errors.Is(err, upstream.ErrBusy) {
 		return Result{Failed: true, EDE: wire.EDENoReachable} // it may be over in a moment

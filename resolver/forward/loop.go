@@ -95,7 +95,7 @@ func (l *Loop) Begin(ticket uint32, r *Routing, q Question, since time.Time, pat
 	}
 	c.asking = true
 	l.query = c.pending.appendQuery(l.query[:0], r.udpSize)
-	c.mux.Patience = patience
+	c.mux.Patience, c.mux.Share = patience, q.Share
 	if l.mux.Start(&c.mux, c.pending.target.Upstream, l.query, since) {
 		return nil, true
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"rideau/resolver/cache"
+	"rideau/resolver/limit"
 	"rideau/resolver/upstream"
 	"rideau/resolver/wire"
 )
@@ -19,6 +20,9 @@ type Question struct {
 	// Route and ZoneLabels are what Routing.Zone says of the name.
 	Route      uint16
 	ZoneLabels int
+	// Share is whose place at an upstream the exchange takes: that of the first
+	// client that asked.
+	Share limit.Share
 }
 
 // Key is where the cache has the answer.

@@ -50,8 +50,8 @@ func (w *WaitLimit) Refused(why Reason) uint64 { return w.refused[why].Load() }
 // Permit is the permit of one query to wait. The zero Permit is none. A copy is
 // the same permit: one of them is released.
 type Permit struct {
-	cells [1 + len(depths)]uint16
-	n     uint8 // how many of cells are in use
+	cells [1 + len(depths)]uint32 // hashes, of which the lower 16 bits are the index
+	n     uint8                   // how many of cells are in use
 	held  bool
 }
 
@@ -81,27 +81,37 @@ func (w *WaitLimit) Acquire(p *Permit, client netip.Addr, name *wire.Name) (why 
 	if w.limit < minDivided {
 		least, reserve = minDivided, 0
 	}
-	p.cells[0] = uint16(hashOf(w.seed, client, 32, 64))
+	p.cells[0] = uint32(hashOf(w.seed, client, 32, 64))
 	p.n = 1
-	if held := w.cells[p.cells[0]].Load(); int64(held) >= max(clientShare*(free-reserve), least) {
+	if held := w.cells[uint16(p.cells[0])].Load(); int64(held) >= max(clientShare*(free-reserve), least) {
 		return w.refuse(ClientFull)
 	}
 	for _, d := range depths {
 		if name.Labels() <= d {
 			break
 		}
-		cell := uint16(maphash.Bytes(w.seed, name.Suffix(d)))
+		cell := uint32(maphash.Bytes(w.seed, name.Suffix(d)))
 		p.cells[p.n] = cell
 		p.n++
-		if held := w.cells[cell].Load(); int64(held) >= max(free, least) {
+	}
+	for i, cell := range p.cells[1:p.n] {
+		if held := w.cells[uint16(cell)].Load(); int64(held) >= max(free, least) && !w.modest(p, i, free) {
 			return w.refuse(ZoneFull)
 		}
 	}
 	for _, cell := range p.cells[:p.n] {
-		w.cells[cell].Add(1)
+		w.cells[uint16(cell)].Add(1)
 	}
 	p.held = true
 	return 0, true
+}
+
+// modest reports whether a query may wait though a zone has its share: the client
+// and a zone below that one have few, so that others below it need not suffer
+// from what fills it. A quarter of the permits is left to other zones.
+func (w *WaitLimit) modest(p *Permit, zone int, free int64) bool {
+	few := int32(w.limit / 256)
+	return zone+2 < int(p.n) && free >= w.limit/4 && w.cells[uint16(p.cells[0])].Load() < few && w.cells[uint16(p.cells[p.n-1])].Load() < few
 }
 
 func (w *WaitLimit) refuse(why Reason) (Reason, bool) {
@@ -117,7 +127,7 @@ func (w *WaitLimit) Release(p *Permit) {
 	}
 	p.held = false
 	for _, cell := range p.cells[:p.n] {
-		w.cells[cell].Add(-1)
+		w.cells[uint16(cell)].Add(-1)
 	}
 	w.waiting.Add(-1)
 }

@@ -3,6 +3,7 @@ package upstream
 import (
 	"time"
 
+	"rideau/resolver/limit"
 	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/wire"
 )
@@ -12,24 +13,27 @@ import (
 // what the end of a request says of its server. One goroutine uses it at a
 // time.
 type Attempt struct {
+	// Share is whose place the request takes. It is set before Begin, which
+	// leaves it.
+	Share   limit.Share
 	g       *Group
 	m       *member
 	sent    time.Time
-	entered bool // it counts as under way
+	entered bool // it has a place
 }
 
 // Begin implements [Upstream]: it chooses a server by the group's strategy. The
 // caller either calls Cancel, or sends the query and calls Sent.
 func (g *Group) Begin(a *Attempt, now time.Time) bool {
-	m := g.choose()
+	m := g.choose(&a.Share)
 	if m == nil {
 		return false
 	}
 	if m.endpoint == nil {
-		m.Leave()
+		m.places.Give(&a.Share)
 		return false
 	}
-	*a = Attempt{g: g, m: m, sent: now, entered: true}
+	*a = Attempt{Share: a.Share, g: g, m: m, sent: now, entered: true}
 	return true
 }
 
@@ -42,12 +46,12 @@ func (a *Attempt) Sent() { a.m.requests.Add(1) }
 // Age is how long ago the attempt began.
 func (a *Attempt) Age(now time.Time) time.Duration { return now.Sub(a.sent) }
 
-// Leave notes that the request is not under way any more. It may be called
-// again.
+// Leave gives back the place of the request, which is not under way any more,
+// or is superseded. It may be called again.
 func (a *Attempt) Leave() {
 	if a.entered {
 		a.entered = false
-		a.m.Leave()
+		a.m.places.Give(&a.Share)
 	}
 }
 
@@ -55,18 +59,34 @@ func (a *Attempt) Leave() {
 // the server takes.
 func (a *Attempt) Answered(took time.Duration, sample bool) {
 	a.m.latency.Observe(took)
+	a.m.places.Answered(&a.Share)
 	a.g.heardOf(a.m, a.sent, took, sample)
 }
 
 // AnsweredLate notes a response for an attempt that has been handed over. The
 // race that goes on with it notes the rest.
-func (a *Attempt) AnsweredLate(took time.Duration) { a.g.heardOf(a.m, a.sent, took, true) }
+func (a *Attempt) AnsweredLate(took time.Duration) {
+	a.m.places.Answered(&a.Share)
+	a.g.heardOf(a.m, a.sent, took, true)
+}
 
-// unanswered notes that no response came within limit.
+// unanswered notes that no response came within limit. If the server has
+// answered others meanwhile, that is held against the zone, and against the
+// server as long as it may have lost a datagram.
 func (a *Attempt) unanswered(limit time.Duration) {
 	a.m.failures[Timeout].Add(1)
+	if a.m.AnsweredSince(a.sent) {
+		a.m.places.Unanswered(&a.Share)
+		if a.m.places.Silent(&a.Share) {
+			return
+		}
+	}
 	a.m.RTT.Lost(limit)
-	a.g.missed(a.m, a.sent, ErrTimeout)
+	probed := a.Share.Known() && a.g.running.Load()
+	a.g.missed(a.m, a.sent, ErrTimeout, probed)
+	if probed {
+		a.g.doubt(a.m)
+	}
 }
 
 // Trust clears AD in a response unless its server is trusted.

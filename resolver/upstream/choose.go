@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"rideau/resolver/limit"
 	"rideau/resolver/upstream/health"
 )
 
@@ -59,17 +60,17 @@ func schedule(weights []int, n int) []uint8 {
 }
 
 // choose returns the server to ask first by the group's strategy, of those that
-// are up and may have one more request under way. That request has been
-// entered. It returns nil if there is none.
-func (g *Group) choose() *member {
+// are up and have a place for one more request, which s says whose it is. That
+// place has been taken. It returns nil if there is none.
+func (g *Group) choose(s *limit.Share) *member {
 	switch g.strategy {
 	case Weighted:
-		return g.chooseWeighted()
+		return g.chooseWeighted(s)
 	case Fastest:
-		return g.chooseFastest()
+		return g.chooseFastest(s)
 	}
 	for _, m := range g.members {
-		if m.Ready() && m.Enter(g.maxInFlight) {
+		if m.Ready() && m.enter(g.maxInFlight, s, false) {
 			return m
 		}
 	}
@@ -78,7 +79,7 @@ func (g *Group) choose() *member {
 
 // chooseWeighted chooses by the next turn. The turn of a server that is down
 // goes to the one that comes next, so that the others share it.
-func (g *Group) chooseWeighted() *member {
+func (g *Group) chooseWeighted(s *limit.Share) *member {
 	turn, n := g.turns.Add(1), uint32(len(g.schedule))
 	var seen memberSet
 	for i, left := uint32(0), len(g.members); i < n && left > 0; i++ {
@@ -88,22 +89,22 @@ func (g *Group) chooseWeighted() *member {
 		}
 		seen.add(at)
 		left--
-		if m := g.members[at]; m.Ready() && m.Enter(g.maxInFlight) {
+		if m := g.members[at]; m.Ready() && m.enter(g.maxInFlight, s, false) {
 			return m
 		}
 	}
 	return nil
 }
 
-func (g *Group) chooseFastest() *member {
+func (g *Group) chooseFastest(s *limit.Share) *member {
 	if turn := g.turns.Add(1); turn%exploreEvery == 0 {
-		if m := g.explore(int(turn / exploreEvery)); m != nil {
+		if m := g.explore(int(turn/exploreEvery), s); m != nil {
 			return m
 		}
 	}
 	// A server without samples is measured by one request at a time.
 	for _, m := range g.members {
-		if (m.RTT.Cost() == 0 || m.Is(health.Trial)) && !m.Is(health.Down) && m.Claim() && m.Enter(g.maxInFlight) {
+		if (m.RTT.Cost() == 0 || m.Is(health.Trial)) && !m.Is(health.Down) && m.Claim() && m.enter(g.maxInFlight, s, false) {
 			return m
 		}
 	}
@@ -117,7 +118,7 @@ func (g *Group) chooseFastest() *member {
 		if best < 0 {
 			return nil
 		}
-		if m := g.members[best]; m.Enter(g.maxInFlight) {
+		if m := g.members[best]; m.enter(g.maxInFlight, s, false) {
 			return m
 		}
 		full.add(best)
@@ -134,9 +135,9 @@ func (s *memberSet) has(i int) bool { return s[i/64]>>(i%64)&1 != 0 }
 func (s *memberSet) add(i int)      { s[i/64] |= 1 << (i % 64) }
 
 // explore chooses by turns, whatever the speed.
-func (g *Group) explore(turn int) *member {
+func (g *Group) explore(turn int, s *limit.Share) *member {
 	for i := range g.members {
-		if m := g.members[(turn+i)%len(g.members)]; m.Ready() && m.Enter(g.maxInFlight) {
+		if m := g.members[(turn+i)%len(g.members)]; m.Ready() && m.enter(g.maxInFlight, s, false) {
 			return m
 		}
 	}
@@ -199,4 +200,13 @@ func (b *hedgeBudget) settle(requests uint64) (now, spent uint64) {
 	spent = was & (1<<16 - 1)
 	now = max(requests, then) // counts of several servers may seem to go back
 	return now, spent - min(spent, now-then)
+}
+
+// enter takes a place for a request; see [limit.Places].
+func (m *member) enter(max int64, s *limit.Share, again bool) bool {
+	if m.places.Take(max, s, again) {
+		return true
+	}
+	m.busy.Add(1)
+	return false
 }

@@ -1,15 +1,19 @@
 package upstream
 
-import "time"
+import (
+	"time"
+
+	"rideau/resolver/limit"
+)
 
 // Choose chooses the server to ask first as a Mux does, and notes an answer after
 // took.
 func (g *Group) Choose(took time.Duration) (addr string) {
-	m := g.choose()
+	m := g.choose(new(limit.Share))
 	if m == nil {
 		return ""
 	}
-	m.Leave()
+	m.places.Give(new(limit.Share))
 	g.heardOf(m, time.Now(), took, true)
 	g.hedgeAfter(m)
 	g.limit(m)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rideau/resolver/limit"
 	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/upstream/health"
 	"rideau/resolver/upstream/latency"
@@ -82,6 +83,8 @@ type Group struct {
 	probe          []byte // the query
 	logger         *slog.Logger
 
+	running  atomic.Bool   // Run sends probes
+	suspect  chan struct{} // has space for one: a member is to be probed
 	identity Identity
 	turns    atomic.Uint32 // choices made
 	budget   hedgeBudget
@@ -91,6 +94,9 @@ type Group struct {
 // successor of the same name with the same server continues it.
 type record struct {
 	health.Record
+	places        *limit.Places
+	busy          atomic.Uint64
+	suspected     atomic.Bool // a probe is to tell whether it is silent
 	requests      atomic.Uint64
 	failures      [reasons]atomic.Uint64
 	latency       latency.Histogram
@@ -101,7 +107,7 @@ type record struct {
 }
 
 func newRecord() *record {
-	r := new(record)
+	r := &record{places: limit.NewPlaces()}
 	r.Init()
 	return r
 }
@@ -130,6 +136,7 @@ func NewGroup(name string, o Options, servers ...Server) *Group {
 		timeout:        cmp.Or(max(o.Timeout, 0), 4500*time.Millisecond),
 		probeInterval:  cmp.Or(max(o.ProbeInterval, 0), 10*time.Second),
 		logger:         o.Logger,
+		suspect:        make(chan struct{}, 1),
 	}
 	if len(servers) > maxMembers {
 		panic("upstream: too many upstreams in a group")
@@ -220,8 +227,8 @@ func (g *Group) Stats() []Stat {
 			LastAnswer:    m.LastAnswer(),
 			RTT:           m.RTT.Smoothed(),
 			P95:           m.RTT.P95(),
-			InFlight:      m.InFlight(),
-			Busy:          m.Busy(),
+			InFlight:      m.places.Taken(),
+			Busy:          m.busy.Load(),
 			Hedges:        m.hedges.Load(),
 			HedgeWins:     m.hedgeWins.Load(),
 		}
@@ -259,10 +266,15 @@ func (g *Group) noneUp() bool {
 }
 
 // missed notes that m did not answer a request of sent.
-func (g *Group) missed(m *member, sent time.Time, why error) {
+// probed is whether it is a client's request, so that a probe tells what to think
+// of that.
+func (g *Group) missed(m *member, sent time.Time, why error, probed bool) {
 	var silence time.Duration
 	if errors.Is(why, ErrTimeout) {
 		silence = health.UnhealthyAfter * g.limit(m)
+		if probed {
+			silence += g.limit(m) // the probe has two parts of three
+		}
 		if m.Lost() && g.hasBetter(m) && m.Demote(g.probeInterval) {
 			g.logger.Warn("upstream loses too much; others are asked first until it does better",
 				"group", g.name, "upstream", m.server.Addr())
@@ -272,6 +284,17 @@ func (g *Group) missed(m *member, sent time.Time, why error) {
 	if m.Unanswered(sent, silence, g.probeInterval) {
 		g.logger.Warn("upstream does not answer; it is asked last until it does",
 			"group", g.name, "upstream", m.server.Addr(), "error", why)
+	}
+}
+
+// doubt has m probed if the last requests were not answered: the probe tells
+// whether it is the server that is silent, or the zone.
+func (g *Group) doubt(m *member) {
+	if m.Failing() && !m.Is(health.Down) && !m.suspected.Swap(true) {
+		select {
+		case g.suspect <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -12,6 +12,10 @@ import (
 // those that have been silent for the probe interval. It returns when ctx has
 // ended and the last probe with it.
 //
+// A server that leaves a client's first request unanswered is probed at once:
+// the probe tells whether it is the server that is silent, or the zone. It is
+// answered before a server that is there can go down.
+//
 // It looks for silent servers several times in an interval, so that one that
 // comes back is found little more than an interval later. There is no back-off:
 // a probe is one small query, and a network without names waits for it. A
@@ -20,11 +24,13 @@ import (
 func (g *Group) Run(ctx context.Context) {
 	var probes sync.WaitGroup
 	defer probes.Wait()
+	g.running.Store(true)
+	defer g.running.Store(false)
 	tick := time.NewTicker(max(min(g.probeInterval/4, time.Second), time.Millisecond))
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		for _, m := range g.members {
-			if m.Silent(g.probeInterval) {
+			if m.suspected.Swap(false) && !m.Probing(g.limit(m)) || m.Silent(g.probeInterval) {
 				m.Probed()
 				probes.Go(func() { g.sendProbe(ctx, m) })
 			}
@@ -32,6 +38,7 @@ func (g *Group) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
+		case <-g.suspect:
 		}
 	}
 }
@@ -49,6 +56,6 @@ func (g *Group) sendProbe(parent context.Context, m *member) {
 		g.heardOf(m, sent, time.Since(sent), !m.Is(health.Up) || m.RTT.Smoothed() == 0)
 	case parent.Err() == nil:
 		m.probeFailures.Add(1)
-		g.missed(m, sent, err)
+		g.missed(m, sent, err, false)
 	}
 }

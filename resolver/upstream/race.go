@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"rideau/resolver/limit"
 	"rideau/resolver/upstream/health"
 	"rideau/resolver/wire"
 )
@@ -33,8 +34,9 @@ type race struct {
 	attempts   []*attempt
 	open       int     // attempts that have not ended
 	fresh      int     // those among them that are not late
-	chosen     *member // entered already, for the first attempt
-	hedged     bool    // there has been a hedge, or there will be none
+	chosen     *member // a place is taken already, for the first attempt
+	share      limit.Share
+	hedged     bool // there has been a hedge, or there will be none
 
 	fallback []byte // the best response so far that another may better
 	reason   Reason // of fallback
@@ -102,6 +104,7 @@ func (g *Group) race(ctx context.Context, dst, query []byte, limit time.Duration
 	racing, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	r := g.newRace(racing, query, s)
+	defer r.leave()
 	if s != nil && r.resume(s) {
 		return r.deliver(dst, s.a.msg), nil
 	}
@@ -137,11 +140,12 @@ func (g *Group) newRace(ctx context.Context, query []byte, s *Started) *race {
 	r.candidates, r.attempts = r.firstCandidates[:0], r.firstAttempts[:0]
 	var first *member
 	if s == nil {
-		r.chosen = g.choose()
+		r.share = shareOf(ctx)
+		r.chosen = g.choose(&r.share)
 		first = r.chosen
 		r.done = make(chan *attempt, maxAttempts(g))
 	} else {
-		first, r.done = s.m, s.done
+		first, r.done, r.share = s.m, s.done, s.a.Share
 	}
 	for _, m := range g.members {
 		c := candidate{m: m, first: m == first, health: m.Health()}
@@ -256,11 +260,11 @@ func (r *race) hedge(c *candidate) {
 func (r *race) launch(c *candidate) bool {
 	if r.chosen == c.m {
 		r.chosen = nil
-	} else if !c.m.Enter(r.g.maxInFlight) {
+	} else if !c.m.enter(r.g.maxInFlight, &r.share, c.asked > 0) {
 		c.over, r.busy = true, true
 		return false
 	}
-	a := &attempt{Attempt: Attempt{g: r.g, m: c.m, sent: time.Now(), entered: true}, candidate: c}
+	a := &attempt{Attempt: Attempt{Share: r.share, g: r.g, m: c.m, sent: time.Now(), entered: true}, candidate: c}
 	a.stream = c.m.endpoint != nil && c.asked >= maxRounds
 	// A server that did not answer gets twice the time (RFC 6298 section 5.5).
 	// The time of those that are asked meanwhile is part of it.
@@ -298,7 +302,6 @@ func (r *race) count(a *attempt) {
 func (r *race) run(a *attempt) {
 	a.msg, a.err = r.g.exchange(r.ctx, a.m, r.query, a.stream)
 	a.took = time.Since(a.sent)
-	a.Leave()
 	r.done <- a // has space for all
 }
 
@@ -324,6 +327,7 @@ func (g *Group) exchange(ctx context.Context, m *member, query []byte, stream bo
 // finish processes an attempt that has ended, and reports whether it won.
 func (r *race) finish(a *attempt) bool {
 	a.end = true
+	a.Leave()
 	r.open--
 	if !a.late {
 		r.fresh--
@@ -340,7 +344,7 @@ func (r *race) finish(a *attempt) bool {
 		a.candidate.over, r.err = true, a.err
 		if !a.late {
 			a.m.failures[Network].Add(1)
-			r.g.missed(a.m, a.sent, a.err)
+			r.g.missed(a.m, a.sent, a.err, false)
 		}
 		return false
 	}
@@ -379,6 +383,7 @@ func (r *race) dismiss(c *candidate) {
 	for _, a := range r.attempts {
 		if a.candidate == c && !a.end && !a.late {
 			a.late = true
+			a.Leave()
 			r.fresh--
 		}
 	}
@@ -402,6 +407,7 @@ func (r *race) expired(a *attempt) {
 		return
 	}
 	a.late = true
+	a.Leave()
 	if a.handedOver == nil || a.handedOver.counted.CompareAndSwap(false, true) {
 		a.unanswered(a.limit)
 	}
@@ -410,6 +416,9 @@ func (r *race) expired(a *attempt) {
 // wait is how long there is nothing to do but to wait for responses.
 func (r *race) wait() time.Duration {
 	next := r.g.timeout
+	if r.busy && r.share.Known() {
+		next = busyStep
+	}
 	for _, a := range r.attempts {
 		until := a.limit
 		if a.late { // but it may still bring something better than the fallback

@@ -56,7 +56,7 @@ type Started struct {
 func (a *Attempt) HandOver(how Ending, resp []byte, err error, took time.Duration, hedge bool) *Started {
 	sent := time.Now().Add(-took) // whatever the caller's clock
 	s := &Started{how: how, m: a.m, done: make(chan *attempt, maxAttempts(a.g))}
-	s.a = &attempt{Attempt: Attempt{g: a.g, m: a.m, sent: sent}, limit: a.g.limit(a.m)}
+	s.a = &attempt{Attempt: Attempt{Share: a.Share, g: a.g, m: a.m, sent: sent}, limit: a.g.limit(a.m)}
 	switch how {
 	case Answered, Unusable:
 		s.how, s.a.msg = Unusable, slices.Clone(resp)
@@ -105,7 +105,7 @@ func (r *race) resume(s *Started) bool {
 		return r.finish(s.a)
 	case Truncated:
 		s.a.stream, s.a.truncated, s.a.limit = true, true, r.g.attemptTimeout
-		s.m.EnterAnyway()
+		s.m.places.TakeAnyway(&s.a.Share)
 		s.a.entered = true
 		go r.run(s.a)
 	}

@@ -29,6 +29,7 @@ import (
 	"os"
 	"time"
 
+	"rideau/resolver/limit"
 	"rideau/resolver/upstream/acceptance"
 )
 
@@ -105,4 +106,17 @@ func ErrorOf(ctx context.Context, addr string, err error) error {
 		return fmt.Errorf("upstream %s: %w", addr, ErrTimeout)
 	}
 	return fmt.Errorf("upstream %s: %w: %w", addr, ErrNetwork, err)
+}
+
+// shareKey is the key of a context's Share.
+type shareKey struct{}
+
+// WithShare is a context for an exchange whose requests take the places of s.
+func WithShare(ctx context.Context, s limit.Share) context.Context {
+	return context.WithValue(ctx, shareKey{}, s)
+}
+
+func shareOf(ctx context.Context) limit.Share {
+	s, _ := ctx.Value(shareKey{}).(limit.Share)
+	return s
 }

@@ -16,8 +16,12 @@ func (r *race) settled() bool {
 	if r.open == 0 || r.agreed {
 		return true
 	}
-	if r.fresh > 0 || r.fallback == nil {
+	if r.fresh > 0 {
 		return false
+	}
+	if r.fallback == nil {
+		// Names of a silent zone wait no longer than those of others usually do.
+		return r.busy && time.Since(r.attempts[0].sent) >= silentPatience && r.candidates[0].m.places.Silent(&r.share)
 	}
 	for _, a := range r.attempts {
 		if !a.end && time.Since(a.sent) < r.g.attemptTimeout && !a.candidate.over {
@@ -33,6 +37,25 @@ func (r *race) abandon() {
 	if errors.Is(r.ctx.Err(), context.DeadlineExceeded) {
 		r.silent = true
 		r.expire(2)
+	}
+}
+
+const (
+	// silentPatience is how long a name of a silent zone is waited for when there
+	// is no place to ask for it again.
+	silentPatience = time.Second
+	// busyStep is how often a race that had no place for a request looks
+	// whether its zone is silent.
+	busyStep = 250 * time.Millisecond
+)
+
+// leave gives back the places of the race, which is over.
+func (r *race) leave() {
+	if r.chosen != nil {
+		r.chosen.places.Give(&r.share)
+	}
+	for _, a := range r.attempts {
+		a.Leave()
 	}
 }
 

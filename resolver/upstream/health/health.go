@@ -66,9 +66,7 @@ type Record struct {
 	// RTT is how long the server takes.
 	RTT latency.Estimator
 
-	busy     atomic.Uint64
-	inFlight atomic.Int64
-	loss     atomic.Uint32 // of lossUnit; of two samples at a time one may be lost
+	loss atomic.Uint32 // of lossUnit; of two samples at a time one may be lost
 
 	lastAnswer atomic.Int64 // never, if so
 	lastProbe  atomic.Int64
@@ -264,23 +262,6 @@ func (r *Record) Claim() bool {
 	return (last == never || now-last >= int64(trialEvery)) && r.lastTrial.CompareAndSwap(last, now)
 }
 
-// Enter counts a request under way unless there are limit of them.
-func (r *Record) Enter(limit int64) bool {
-	if r.inFlight.Add(1) <= limit {
-		return true
-	}
-	r.inFlight.Add(-1)
-	r.busy.Add(1)
-	return false
-}
-
-// EnterAnyway counts a request under way whatever the limit. It is for one that
-// continues another.
-func (r *Record) EnterAnyway() { r.inFlight.Add(1) }
-
-// Leave ends what Enter has counted.
-func (r *Record) Leave() { r.inFlight.Add(-1) }
-
 // Probed notes that a probe is sent now.
 func (r *Record) Probed() { r.lastProbe.Store(r.now()) }
 
@@ -288,9 +269,17 @@ func (r *Record) Probed() { r.lastProbe.Store(r.now()) }
 // of others that are down.
 func (r *Record) LastFailure() int64 { return r.lastFail.Load() }
 
-// Busy counts how often Enter has refused, InFlight the requests under way.
-func (r *Record) Busy() uint64  { return r.busy.Load() }
-func (r *Record) InFlight() int { return int(max(r.inFlight.Load(), 0)) }
+// AnsweredSince reports whether a response has come in time since an instant.
+func (r *Record) AnsweredSince(t time.Time) bool { return r.at(t) < r.lastGood.Load() }
+
+// Probing reports whether a probe was sent within the last d.
+func (r *Record) Probing(d time.Duration) bool {
+	last := r.lastProbe.Load()
+	return last != never && r.now()-last < int64(d)
+}
+
+// Failing reports whether the last requests were not answered.
+func (r *Record) Failing() bool { return r.fails.Load() > 0 }
 
 // LosesLess reports whether the server is up, has answered within the last few
 // intervals, and is known to lose less than half of what o loses.

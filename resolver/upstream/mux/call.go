@@ -6,6 +6,7 @@ package mux
 import (
 	"time"
 
+	"rideau/resolver/limit"
 	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/wire"
@@ -23,6 +24,8 @@ type Call struct {
 	// most before it ends Late; 0 sets no bound.
 	Tag      uint32
 	Patience time.Duration
+	// Share is the caller's too: it is whose place at the server the call takes.
+	Share limit.Share
 
 	attempt    upstream.Attempt
 	s          *server

@@ -82,6 +82,7 @@ func New(poller *batch.Poller, firstTag uint32, receiver Receiver) *Mux {
 // begun nothing, where the query needs another way: there is no server that is
 // up and free, or it is not asked by datagram now.
 func (x *Mux) Start(c *Call, up upstream.Upstream, query []byte, now time.Time) bool {
+	c.attempt.Share = c.Share
 	if up == nil || len(query) > maxQuery-acceptance.MaxCookie || !up.Begin(&c.attempt, now) {
 		return false
 	}
