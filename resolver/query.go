@@ -85,9 +85,7 @@ type Query struct {
 // pending. It reports false if too many queries wait already.
 func (q *Query) AcquirePermit(w *limit.WaitLimit, p *limit.Permit) bool {
 	_, ok := w.Acquire(p, q.Client, &q.view.Name)
-	if ok {
-		q.share = w.Share(p, &q.view.Name)
-	}
+	q.share = w.Share(p, &q.view.Name)
 	return ok
 }
 

@@ -16,9 +16,12 @@ type Share struct {
 	n      uint8               // how many of zones are in use; 0: it is nobody's
 }
 
-// Share is that of the query for a name that a permit was acquired for. A name
+// Share is that of the query for a name that a permit was acquired for, or nobody's if it is not held. A name
 // of two labels or fewer is its own zone.
 func (w *WaitLimit) Share(p *Permit, name *wire.Name) Share {
+	if !p.held {
+		return Share{}
+	}
 	s := Share{client: p.cells[0], n: p.n - 1}
 	copy(s.zones[:], p.cells[1:p.n])
 	if s.n == 0 {
