@@ -177,17 +177,7 @@ func (l *Leads) rendezvous() {
 // Next reads the next name into name, and returns true and an invalid address; or it returns the next
 // address. It returns false at the end.
 func (l *Leads) Next(name *wire.Name) (netip.Addr, bool) {
-	for l.names > 0 && l.off < l.end {
-		next, err := name.Parse(l.msg, l.off)
-		if err != nil || l.more && next-l.off != name.Len() {
-			break // those of HIP are never compressed, or work would not be linear in the octets
-		}
-		if l.svcb {
-			l.hints = svcb.NewHints(l.msg, &wire.Record{End: l.end}, next)
-		}
-		if l.off = next; !l.more {
-			l.names--
-		}
+	if l.nextName(name) {
 		return netip.Addr{}, true
 	}
 	l.names = 0
@@ -200,6 +190,24 @@ func (l *Leads) Next(name *wire.Name) (netip.Addr, bool) {
 		return a, ok
 	}
 	return l.hosts.next(name)
+}
+
+// nextName reads the next name, and reports whether there is one.
+func (l *Leads) nextName(name *wire.Name) bool {
+	if l.names == 0 || l.off >= l.end {
+		return false
+	}
+	next, err := name.Parse(l.msg, l.off)
+	if err != nil || l.more && next-l.off != name.Len() {
+		return false // those of HIP are never compressed, or work would not be linear in the octets
+	}
+	if l.svcb {
+		l.hints = svcb.NewHints(l.msg, &wire.Record{End: l.end}, next)
+	}
+	if l.off = next; !l.more {
+		l.names--
+	}
+	return true
 }
 
 // Unexamined reports whether nothing is known of a type, or its RDATA has names or addresses that Leads does not read.
