@@ -105,6 +105,9 @@ func pipelined(t testing.TB, name string, n int) (b []byte) {
 // TestHostileTCP: clients that take places without asking, or do not read their
 // responses, take nothing from others, and little memory.
 func TestHostileTCP(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector takes memory of its own")
+	}
 	w := largeWorld(t, 60000)
 	w.config(func(s *settings) { s.moreListen = ", tcp: {max_connections: 1024, max_connections_per_client: 64}" })
 	half := []byte{0, 40, 1, 2, 3}
