@@ -140,9 +140,11 @@ func TestRestoreTimes(t *testing.T) {
 // an error.
 func TestRestoreUnusable(t *testing.T) {
 	_, text := saved(t)
+	o := savedOptions()
+	o.Entries = 64 // a larger cache takes longer to make, and there are many
 	try := func(what string, text []byte, want error) {
 		t.Helper()
-		c := cache.New(savedOptions())
+		c := cache.New(o)
 		n, err := c.Restore(bytes.NewReader(text), cache.Fingerprint{1, 2, 3}, epoch+150*second)
 		if !errors.Is(err, want) || n != 0 || c.Stats().Entries != 0 {
 			t.Errorf("%s: %d, %v; stats %+v", what, n, err, c.Stats())
