@@ -10,8 +10,10 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -112,7 +114,10 @@ func (e *dialError) Unwrap() error { return e.error }
 
 // connError is the error of a connection that was open: a new one may do
 // better.
-type connError struct{ error }
+type connError struct {
+	error
+	kept bool // the connection had been used before
+}
 
 func (e *connError) Unwrap() error { return e.error }
 
@@ -120,17 +125,29 @@ func (e *connError) Unwrap() error { return e.error }
 func (u *DoH) Close() { u.close() }
 
 // Exchange implements upstream.Server. The query is sent by POST, with the id 0
-// (RFC 8484 section 4.1), and once more if the connection turns out to be
-// closed.
+// (RFC 8484 section 4.1). If the connection turns out to be closed, the query is
+// sent again: once if the connection was new, and as often as there can be
+// connections that were kept, since a server that restarts closes all of them.
 func (u *DoH) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	m, err := prepare(query, 0, 0)
 	if err != nil {
 		return dst, u.fail(ctx, err)
 	}
-	body, err := u.post(ctx, m)
-	var gone *connError
-	if errors.As(err, &gone) && ctx.Err() == nil {
+	var body []byte
+	for kept, fresh := 0, 0; ; {
 		body, err = u.post(ctx, m)
+		var gone *connError
+		if !errors.As(err, &gone) || ctx.Err() != nil {
+			break
+		}
+		if gone.kept {
+			kept++
+		} else {
+			fresh++
+		}
+		if fresh > 1 || kept > maxConns {
+			break
+		}
 	}
 	if err != nil {
 		return dst, u.fail(ctx, err)
@@ -150,6 +167,10 @@ func (u *DoH) ExchangeStream(ctx context.Context, dst, query []byte) ([]byte, er
 var errLong = errors.New("the response is longer than a message can be")
 
 func (u *DoH) post(ctx context.Context, m []byte) ([]byte, error) {
+	var kept atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(i httptrace.GotConnInfo) { kept.Store(i.Reused) },
+	})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.url, bytes.NewReader(m))
 	if err != nil {
 		return nil, err
@@ -161,7 +182,7 @@ func (u *DoH) post(ctx context.Context, m []byte) ([]byte, error) {
 	if err != nil {
 		var dial *dialError
 		if !errors.As(err, &dial) {
-			err = &connError{err}
+			err = &connError{err, kept.Load()}
 		}
 		return nil, err
 	}
