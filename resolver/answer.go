@@ -31,7 +31,7 @@ func (r *Resolver) cached(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	base := len(dst)
 	k := q.key()
 	if !q.Transport.LargeAnswers() {
-		k.Room, k.Generation = int(min(v.UDPSize, q.state.udpSize)), q.state.policy.Generation()
+		k.MaxSize, k.Generation = int(min(v.UDPSize, q.state.udpSize)), q.state.policy.Generation()
 	}
 	out, hit := r.cache.Get(dst, k, q.Received.UnixNano())
 	if hit.Freshness != cache.Miss {

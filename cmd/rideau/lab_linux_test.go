@@ -83,7 +83,7 @@ func labReply(q *dns.Msg, tcp bool) *dns.Msg {
 		if !tcp {
 			m.Answer, m.Truncated = nil, true
 		}
-	case q.Question[0].Qtype == dns.TypeTXT: // as long as UDP has room for
+	case q.Question[0].Qtype == dns.TypeTXT: // as long as a datagram may be
 		for i := range 5 {
 			m.Answer = append(m.Answer, &dns.TXT{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: 3600}, Txt: []string{fmt.Sprint(i, strings.Repeat("x", 200))}})
 		}

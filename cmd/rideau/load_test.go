@@ -165,7 +165,7 @@ func (l *load) client(network string, number int, stop <-chan struct{}) {
 		return
 	}
 	conn := &dns.Conn{Conn: c, UDPSize: 1232}
-	w := window{pending: map[uint16]outstanding{}, room: make(chan struct{}, 32)}
+	w := window{pending: map[uint16]outstanding{}, free: make(chan struct{}, 32)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -185,7 +185,7 @@ func (l *load) client(network string, number int, stop <-chan struct{}) {
 		case <-tick.C:
 		}
 		select {
-		case w.room <- struct{}{}:
+		case w.free <- struct{}{}:
 		case <-stop:
 			w.await(l.t, network)
 			return
@@ -219,13 +219,13 @@ func (l *load) receive(network string, conn *dns.Conn, w *window) {
 			return
 		}
 		l.check(network, q, now, m)
-		<-w.room
+		<-w.free
 	}
 }
 
 // window has a client's outstanding queries.
 type window struct {
-	room    chan struct{} // holds a token for each
+	free    chan struct{} // holds a token for each
 	mu      sync.Mutex    // guards pending
 	pending map[uint16]outstanding
 }
@@ -247,7 +247,7 @@ func (w *window) take(id uint16) (outstanding, bool) {
 // await waits until all queries are answered, for longer than Rideau waits for
 // its upstreams.
 func (w *window) await(t *testing.T, network string) {
-	for end := time.Now().Add(7 * time.Second); len(w.room) > 0; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(7 * time.Second); len(w.free) > 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			w.mu.Lock()
 			defer w.mu.Unlock()

@@ -229,8 +229,8 @@ func TestTruncated(t *testing.T) {
 	put(t, c, k, sized(t, "large.example", 20_000), epoch)
 	small := key(t, "small.example", dns.TypeTXT)
 	put(t, c, small, sized(t, "small.example", 2000), epoch)
-	with := func(k cache.Key, room int, generation uint64) cache.Key {
-		k.Room, k.Generation = room, generation
+	with := func(k cache.Key, maxSize int, generation uint64) cache.Key {
+		k.MaxSize, k.Generation = maxSize, generation
 		return k
 	}
 	for what, tt := range map[string]struct {

@@ -39,11 +39,11 @@ type Key struct {
 	// types is used (RFC 4035 section 3.1.4.1), and an NXDOMAIN is not stored
 	// for them. It is not part of a response's identity.
 	ZoneLabels int
-	// Room is how many octets the client takes; 0 sets no bound. Instead of a
+	// MaxSize is how many octets the client takes; 0 sets no bound. Instead of a
 	// large answer that does not fit, and that is clean under Generation, Get
 	// appends a header and question with TC. Neither is a part of a response's
 	// identity.
-	Room       int
+	MaxSize    int
 	Generation uint64
 }
 
@@ -131,7 +131,7 @@ type Hit struct {
 	// found clean.
 	Generation uint64
 	// Truncated reports that only the header and question were appended, with
-	// TC, since the answer does not fit into [Key.Room].
+	// TC, since the answer does not fit into [Key.MaxSize].
 	Truncated bool
 	// EDE is the info code that came with the response, or -1 (RFC 8914).
 	EDE int
@@ -264,7 +264,7 @@ func (c *Cache) get(dst []byte, k *Key, w *entryKey, denialsChecked bool, now in
 		s.hits++
 		hit = e.hit(Fresh)
 		hit.Refresh = c.prefetchDue(e, now)
-		if k.Room > 0 && int(e.size) >= max(k.Room, largeEntry) && e.generation == k.Generation {
+		if k.MaxSize > 0 && int(e.size) >= max(k.MaxSize, largeEntry) && e.generation == k.Generation {
 			hit.Truncated = true
 			return s.appendTruncated(dst, e, w), hit, true
 		}

@@ -101,7 +101,7 @@ func exchanges(t *testing.T, luck *rand.Rand, g *upstream.Group, f []*fake, room
 			case err != nil && !errors.Is(err, upstream.ErrTimeout) && !errors.Is(err, upstream.ErrNetwork) && !errors.Is(err, upstream.ErrBusy):
 				t.Errorf("got %v", err)
 			case err != nil && roomy && errors.Is(err, upstream.ErrBusy):
-				t.Errorf("got %v with room for all", err)
+				t.Errorf("got %v with places for all", err)
 			case n == 1 && roomy && (err != nil || wire.HeaderRcode(msg) != wire.NoError) && steady(f) >= 0 && !agreed(f):
 				t.Errorf("got %x, %v, though upstream %d answers: %s", msg, err, steady(f), describe(f))
 			}

@@ -128,7 +128,7 @@ func (s *Server) admit(c *conn) bool {
 	case owner.conns >= t.maxPerClient:
 		reason = errClientLimit
 	case len(t.conns) >= t.max:
-		if victim = t.makesRoom(owner.conns); victim == nil {
+		if victim = t.toClose(owner.conns); victim == nil {
 			reason = errTotalLimit
 		} else {
 			t.forget(victim)
@@ -157,14 +157,14 @@ func (s *Server) admit(c *conn) bool {
 
 var (
 	errClientLimit = errors.New("the client has too many connections")
-	errTotalLimit  = errors.New("too many connections, and none of them makes room")
+	errTotalLimit  = errors.New("too many connections, and none of them may be closed")
 )
 
-// evict closes the connection that makes room, if there is one.
+// evict closes a connection, if there is one that may be closed.
 func (s *Server) evict() {
 	t := &s.conns
 	t.mu.Lock()
-	victim := t.makesRoom(0)
+	victim := t.toClose(0)
 	if victim != nil {
 		t.forget(victim)
 	}

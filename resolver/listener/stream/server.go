@@ -14,7 +14,7 @@ type Options struct {
 	Transport resolver.Transport
 	// MaxConnections bounds the open connections. To admit one more, another is
 	// closed, as RFC 7766 section 6.2.3 allows: one that has sent no whole query,
-	// or else the one that has been idle for longest, see connTable.makesRoom; if
+	// or else the one that has been idle for longest, see connTable.toClose; if
 	// all are busy the new one is refused.
 	MaxConnections int
 	// MaxConnectionsPerClient bounds those of one client: an IPv4 address or

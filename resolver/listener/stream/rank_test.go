@@ -20,9 +20,9 @@ func ended(c net.Conn) bool {
 	return err == io.EOF
 }
 
-// Connections that have sent no whole query make room, then those that stop half way
+// Connections that have sent no whole query are closed first, then those that stop half way
 // in a message, then idle ones; of these, the ones of a client that has many first.
-func TestMakesRoom(t *testing.T) {
+func TestWhichIsClosed(t *testing.T) {
 	half := framed(message(9, 'e'))[:5]
 	whole := framed(message(9, 'e'))
 	for name, c := range map[string]struct {
@@ -30,7 +30,7 @@ func TestMakesRoom(t *testing.T) {
 		clients int
 		atOnce  bool // the hostile connections are new
 		evicts  bool // for a new connection
-		idles   bool // the honest client's idle connection may make room before
+		idles   bool // the honest client's idle connection may be closed before
 	}{
 		"half a message":               {hostile: [][]byte{half}, clients: 4},
 		"half a message, just now":     {hostile: [][]byte{half}, clients: 4, atOnce: true},
@@ -96,7 +96,7 @@ func TestMakesRoom(t *testing.T) {
 					receive(t, o)
 				}
 				if !c.idles && ended(honest) {
-					t.Error("the honest client's connection made room")
+					t.Error("the honest client's connection was closed")
 				}
 			})
 		})

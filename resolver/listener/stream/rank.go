@@ -2,8 +2,7 @@ package stream
 
 import "time"
 
-// How much a connection is in nobody's way, from the one that makes room for a new
-// connection first to the one that does so last.
+// Ranks of connections. When a new one needs a place, one of the lowest rank is closed.
 const (
 	// unasked: it has sent no whole query, although it had time to.
 	unasked = iota
@@ -23,14 +22,14 @@ const (
 )
 
 // freshTime is how long a client that has connected, or has begun a message, may take
-// before it makes room.
+// before its connection has a low rank.
 const freshTime = 500 * time.Millisecond
 
-// standing is how much c is in the way at now, in Unix nanoseconds, and since when. A
-// client of a crowd, which has many connections, gets no time.
-func (c *conn) standing(now int64, crowd bool) (rank int, since int64) {
+// ranked is the rank of c at now, in Unix nanoseconds, and since when it has that. A
+// client that has many connections gets no time.
+func (c *conn) ranked(now int64, many bool) (rank int, since int64) {
 	idleAt, partialAt, stalledAt := c.idleSince.Load(), c.partialSince.Load(), c.sock.StalledSince()
-	late := func(since int64) bool { return crowd || now-since >= int64(freshTime) }
+	late := func(since int64) bool { return many || now-since >= int64(freshTime) }
 	switch {
 	case stalledAt != 0 && late(stalledAt):
 		return unreading, stalledAt
@@ -52,26 +51,26 @@ func (c *conn) standing(now int64, crowd bool) (rank int, since int64) {
 	return idle, idleAt
 }
 
-// crowd is how many connections a client may have without making room before others do.
-func (t *connTable) crowd() int { return max(t.maxPerClient/8, 4) }
+// few is how many connections a client may have without losing one before others do.
+func (t *connTable) few() int { return max(t.maxPerClient/8, 4) }
 
-// makesRoom returns the connection that makes room for one of a client that has n, or
-// nil: of those with the lowest rank, one of the client that has most of them, if
-// that is a crowd, and otherwise the one that has been so for longest. A busy
-// connection makes room only if its client is a crowd, with more than twice as many
-// connections as the new one's.
+// toClose returns the connection to close for a new one of a client that has n, or
+// nil: of those with the lowest rank, one of the client that has most connections, if
+// these are more than few, and otherwise the one that has the rank for longest. A busy
+// connection is closed only if its client has more than few, and more than twice as
+// many as the new one's.
 //
 // It is called with mu held. It compares all connections, which takes some
 // microseconds at the limit, and costs connections nothing below it.
-func (t *connTable) makesRoom(n int) *conn {
+func (t *connTable) toClose(n int) *conn {
 	var found *conn
 	var rank, weight int
 	var since int64
 	now := time.Now().UnixNano()
 	for c := range t.conns {
-		w := max(c.owner.conns, t.crowd())
-		r, at := c.standing(now, c.owner.conns > t.crowd())
-		if r == busy && (c.owner.conns <= t.crowd() || c.owner.conns <= 2*(n+1)) {
+		w := max(c.owner.conns, t.few())
+		r, at := c.ranked(now, c.owner.conns > t.few())
+		if r == busy && (c.owner.conns <= t.few() || c.owner.conns <= 2*(n+1)) {
 			continue
 		}
 		if found == nil || r < rank || r == rank && (w > weight || w == weight && at < since) {
