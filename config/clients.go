@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"rideau/config/node"
+	"rideau/config/policy"
 	"rideau/config/value"
 )
 
@@ -15,15 +16,6 @@ type Clients struct {
 	// RefusedPerSecond is the number of REFUSED responses a second to all other clients together. Beyond it they get no response.
 	RefusedPerSecond int `key:"refused_per_second" applies:"restart"`
 }
-
-// GroupAll is the group that has every client. No other group may have its name.
-const GroupAll = "all"
-
-// GroupEnforced stands for the groups for which another ban is enforced. No group may have its name.
-const GroupEnforced = "enforced"
-
-// MaxGroups is the number of groups that a configuration may have.
-const MaxGroups = 1024
 
 // Group is a set of clients, for bans and exceptions. An address that is in several groups belongs to the one with the longest prefix.
 type Group struct {
@@ -117,10 +109,10 @@ func (c *Config) groupReader() node.Parse[Group] {
 		m.Done()
 		m.Require("id", "give the group an id")
 		m.Require("clients", "list its addresses or CIDR blocks")
-		if g.ID == GroupAll {
+		if g.ID == policy.GroupAll {
 			m.At("id").Problem("choose another id", "the group all is built in: it holds every client")
 		}
-		if g.ID == GroupEnforced {
+		if g.ID == policy.GroupEnforced {
 			m.At("id").Problem("choose another id", "the group enforced is built in: it holds the clients that another ban is enforced for")
 		}
 		return g, m.Sound()

@@ -14,10 +14,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"rideau/config/complete"
 	"rideau/config/node"
+	"rideau/config/policy"
 )
 
 // Config is the configuration of a resolver. It is plain data, and the caller owns it.
@@ -39,11 +39,11 @@ type Config struct {
 	// Cache limits what is kept of upstream responses.
 	Cache Cache `key:"cache"`
 	// Lists are the sources of names for bans and exceptions.
-	Lists []List `key:"lists" applies:"lists"`
+	Lists []policy.List `key:"lists" applies:"lists"`
 	// Bans say what is blocked.
-	Bans []Ban `key:"bans" applies:"lists"`
+	Bans []policy.Ban `key:"bans" applies:"lists"`
 	// Exceptions say what is resolved although a ban blocks it.
-	Exceptions []Exception `key:"exceptions" applies:"lists"`
+	Exceptions []policy.Exception `key:"exceptions" applies:"lists"`
 	// Removed are the ids of bans that the file no longer has, and of lists that its bans no longer have, on purpose. A reload refuses to
 	// lose others.
 	Removed []string `key:"removed" applies:"live"`
@@ -188,15 +188,14 @@ func (c *Config) read(m *node.Mapping) {
 	m.Section("listen", c.Listen.read)
 	m.Section("clients", c.Clients.read)
 	m.Section("limits", c.Limits.read)
-	node.Set(m, "groups", &c.Groups, node.List(0, MaxGroups, c.groupReader()))
+	node.Set(m, "groups", &c.Groups, node.List(0, policy.MaxGroups, c.groupReader()))
 	m.Section("upstream", c.readUpstream)
 	node.Set(m, "forward", &c.Forward, node.List(0, 1024, c.forwardReader()))
 	m.Section("cache", c.Cache.read)
 	m.Section("reload", c.Reload.read)
-	node.Set(m, "lists", &c.Lists, node.List(0, MaxLists, c.readList))
-	node.Set(m, "bans", &c.Bans, node.List(0, MaxBans, c.readBan))
-	node.Set(m, "exceptions", &c.Exceptions, node.List(0, MaxExceptions, c.readException))
-	node.Set(m, "removed", &c.Removed, node.List(0, MaxBans+MaxLists, node.Distinct(c.readRemoved)))
+	p := policy.Sections{Lists: &c.Lists, Bans: &c.Bans, Exceptions: &c.Exceptions, Removed: &c.Removed,
+		MaxShrink: c.Reload.MaxShrink, MaxSkipped: c.Reload.MaxSkipped}
+	p.Read(m)
 	m.Section("nat64", c.NAT64.read)
 	m.Section("state", c.State.read)
 	m.Section("fetch", c.readFetch)
@@ -204,9 +203,7 @@ func (c *Config) read(m *node.Mapping) {
 	m.Section("ops", c.readOps)
 	m.Section("log", c.Log.read)
 	m.Done()
-	if !slices.ContainsFunc(c.Bans, func(b Ban) bool {
-		return b.Mode == ModeEnforce || slices.ContainsFunc(b.Modes, func(g GroupMode) bool { return g.Mode == ModeEnforce })
-	}) {
+	if !p.Enforced() {
 		m.At("bans").Warn("add a ban, or write mode: enforce", "no ban is enforced: every name is resolved")
 	}
 }

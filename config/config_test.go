@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"rideau/config"
+	"rideau/config/policy"
 )
 
 // minimal is a short configuration without a warning.
@@ -39,27 +40,27 @@ func TestDefault(t *testing.T) {
 	}
 	want := []struct {
 		id   string
-		mode config.Mode
-		ede  config.EDE
-		list config.List
+		mode policy.Mode
+		ede  policy.EDE
+		list policy.List
 	}{
-		{"ca-2023-wechat", config.ModeEnforce, config.EDECensored, config.List{Pack: "wechat"}},
-		{"ca-2023-kaspersky", config.ModeEnforce, config.EDECensored, config.List{Pack: "kaspersky"}},
-		{"ca-2023-tiktok", config.ModeOff, config.EDECensored, config.List{Pack: "tiktok"}},
-		{"bypass", config.ModeEnforce, config.EDEBlocked, config.List{Pack: "doh-bypass"}},
+		{"ca-2023-wechat", policy.ModeEnforce, policy.EDECensored, policy.List{Pack: "wechat"}},
+		{"ca-2023-kaspersky", policy.ModeEnforce, policy.EDECensored, policy.List{Pack: "kaspersky"}},
+		{"ca-2023-tiktok", policy.ModeOff, policy.EDECensored, policy.List{Pack: "tiktok"}},
+		{"bypass", policy.ModeEnforce, policy.EDEBlocked, policy.List{Pack: "doh-bypass"}},
 	}
 	if len(c.Bans) != len(want) || len(c.Lists) != len(want) {
 		t.Fatalf("%d bans and %d lists, want %d", len(c.Bans), len(c.Lists), len(want))
 	}
 	for i, w := range want {
 		b, l := c.Bans[i], c.Lists[i]
-		if b.ID != w.id || b.Mode != w.mode || b.EDE != w.ede || b.Action != config.ActionNXDomain || !slices.Equal(b.Lists, []string{l.ID}) {
+		if b.ID != w.id || b.Mode != w.mode || b.EDE != w.ede || b.Action != policy.ActionNXDomain || !slices.Equal(b.Lists, []string{l.ID}) {
 			t.Errorf("ban %d is %+v, want %+v", i, b, w)
 		}
 		if b.Title.EN == "" || b.Title.FR == "" || b.Authority == "" {
 			t.Errorf("ban %s does not say what it is: %+v", b.ID, b)
 		}
-		if l.Pack != w.list.Pack || !slices.Equal(l.Tiers, []config.Tier{config.TierService, config.TierWeb, config.TierCDN}) {
+		if l.Pack != w.list.Pack || !slices.Equal(l.Tiers, []policy.Tier{policy.TierService, policy.TierWeb, policy.TierCDN}) {
 			t.Errorf("list %d is %+v, want pack %s with the default tiers", i, l, w.list.Pack)
 		}
 	}
@@ -80,13 +81,13 @@ func TestGood(t *testing.T) {
 			equal(t, c.Listen.TCP.MaxConnectionsPerClient, 8) // lowered with max_connections
 			equal(t, c.Lists[0].Names, []string{"a.example", "*.b.example"})
 			equal(t, c.Lists[0].NameLines, []int{2, 2})
-			equal(t, c.Lists[0].Format, config.FormatPlain)
+			equal(t, c.Lists[0].Format, policy.FormatPlain)
 			equal(t, len(c.Warnings), 0)
 		},
 		"anchors": func(t *testing.T, c *config.Config) {
-			equal(t, c.Lists[1].Tiers, []config.Tier{config.TierService, config.TierShared})
-			equal(t, c.Bans[1].Title, config.Title{EN: "A", FR: "À"})
-			equal(t, c.Bans[1].EDE, config.EDEFiltered)
+			equal(t, c.Lists[1].Tiers, []policy.Tier{policy.TierService, policy.TierShared})
+			equal(t, c.Bans[1].Title, policy.Title{EN: "A", FR: "À"})
+			equal(t, c.Bans[1].EDE, policy.EDEFiltered)
 		},
 		"values": checkValues,
 	}
@@ -116,18 +117,18 @@ func checkValues(t *testing.T, c *config.Config) {
 	equal(t, c.Lists[0].File, "/etc/rideau/list.rpz")
 	equal(t, []float64{c.Lists[0].MaxShrink, c.Lists[0].MaxSkipped, c.Lists[1].MaxShrink, c.Lists[1].MaxSkipped}, []float64{1, 0, 0.25, 0.5})
 	equal(t, c.Lists[0].Tiers, nil)
-	equal(t, c.Lists[1].Tiers, []config.Tier{config.TierService, config.TierWeb, config.TierCDN})
+	equal(t, c.Lists[1].Tiers, []policy.Tier{policy.TierService, policy.TierWeb, policy.TierCDN})
 	equal(t, c.Lists[0].AllowTLD, true)
 	b := c.Bans[0]
 	equal(t, b.Title.EN, "A: a title")
 	equal(t, b.Effective, time.Date(2023, 10, 30, 0, 0, 0, 0, time.UTC))
 	equal(t, b.Expires, time.Date(2023, 10, 30, 0, 30, 0, 0, time.UTC))
 	equal(t, fmt.Sprint(b.Sinkhole), "{0.0.0.0 2001:db8::80}")
-	equal(t, b.Mode, config.ModeOff)
-	equal(t, b.EDE, config.EDEProhibited)
+	equal(t, b.Mode, policy.ModeOff)
+	equal(t, b.EDE, policy.EDEProhibited)
 	equal(t, b.TTL, time.Minute)
 	equal(t, b.Groups, []string{"one", "all"})
-	equal(t, c.Exceptions[0].Groups, []string{config.GroupAll})
+	equal(t, c.Exceptions[0].Groups, []string{policy.GroupAll})
 	equal(t, c.Ops, config.Ops{Listen: ":5380", Pprof: true})
 	equal(t, c.Log, config.Log{Level: slog.LevelDebug, Format: config.LogJSON, QueriesMaxBytes: 1 << 30, QueriesMaxRate: 50000})
 	var warnings []string
@@ -238,11 +239,11 @@ func TestLineEnds(t *testing.T) {
 }
 
 func TestEDE(t *testing.T) {
-	for code := config.EDEBlocked; code <= config.EDEProhibited; code++ {
+	for code := policy.EDEBlocked; code <= policy.EDEProhibited; code++ {
 		for _, text := range []string{code.String(), fmt.Sprint(uint16(code))} {
 			c := parse(t, strings.Replace(minimal, "title", "ede: "+text+", title", 1))
 			equal(t, c.Bans[0].EDE, code)
 		}
 	}
-	equal(t, config.EDE(3).String(), "unknown")
+	equal(t, policy.EDE(3).String(), "unknown")
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rideau/config"
+	"rideau/config/policy"
 )
 
 // refused parses text that must not be accepted, and returns its problems.
@@ -41,7 +42,7 @@ func TestHostile(t *testing.T) {
 		for i := range 100_000 {
 			fmt.Fprintf(&wide, "k%d,", i)
 		}
-		p := refused(t, "groups: [&g {"+wide.String()+"k}"+strings.Repeat(",*g", config.MaxGroups-1)+"]\n")
+		p := refused(t, "groups: [&g {"+wide.String()+"k}"+strings.Repeat(",*g", policy.MaxGroups-1)+"]\n")
 		if len(p) != 1001 || !strings.Contains(p.Error(), "there are more problems") {
 			t.Errorf("%d problems", len(p))
 		}
@@ -66,10 +67,10 @@ func TestHostile(t *testing.T) {
 	t.Run("too many bans", func(t *testing.T) {
 		var b strings.Builder
 		b.WriteString("lists: [{id: l, pack: wechat}]\nbans:\n")
-		for i := range config.MaxBans + 1 {
+		for i := range policy.MaxBans + 1 {
 			fmt.Fprintf(&b, "- {id: b%d, title: {en: B}, lists: [l]}\n", i)
 		}
-		if p := refused(t, b.String()); len(p) != 1 || p[0].Line != config.MaxBans+3 || p[0].Message != "more than 64" {
+		if p := refused(t, b.String()); len(p) != 1 || p[0].Line != policy.MaxBans+3 || p[0].Message != "more than 64" {
 			t.Errorf("got %v", p)
 		}
 	})
@@ -145,22 +146,22 @@ func checkLimits(t *testing.T, c *config.Config) {
 	within("listen", len(c.Listen.Addresses) > 0 && c.Listen.UDPSize >= 512 && c.Listen.UDPSize <= 4096 && c.Listen.Workers >= 0 &&
 		c.Listen.MaxPending > 0 && c.Listen.MaxPending <= 65536 && c.Listen.TCP.IdleTimeout > 0)
 	within("clients", len(c.Clients.Allow) > 0 && c.Clients.RefusedPerSecond >= 0)
-	within("groups", len(c.Groups) <= config.MaxGroups)
+	within("groups", len(c.Groups) <= policy.MaxGroups)
 	within("upstream", len(c.Upstream.Servers) > 0 && c.Upstream.AttemptTimeout > 0 && c.Upstream.AttemptTimeout <= c.Upstream.Timeout)
 	for _, s := range c.Upstream.Servers {
 		within("server", s.Server != "" && (s.Transport == config.System) == (len(s.Addresses) == 0))
 	}
 	within("cache", c.Cache.MaxEntries > 0 && c.Cache.MaxBytes > 0 && c.Cache.MinTTL <= c.Cache.MaxTTL &&
 		c.Cache.FailureTTL >= time.Second && c.Cache.FailureTTL <= 5*time.Minute && c.Cache.MaxStale <= 7*24*time.Hour)
-	within("lists", len(c.Lists) <= config.MaxLists)
+	within("lists", len(c.Lists) <= policy.MaxLists)
 	ids := map[string]bool{}
 	for _, l := range c.Lists {
 		sources := slices.DeleteFunc([]bool{l.Pack != "", l.File != "", l.Folder != "", l.URL != "", len(l.Names) > 0}, func(b bool) bool { return !b })
 		within("list", len(sources) == 1 && !ids[l.ID] && l.MaxShrink >= 0 && l.MaxShrink <= 1 && l.MaxSkipped >= 0 && l.MaxSkipped <= 1 &&
-			len(l.Names) == len(l.NameLines) && (l.Format == config.FormatPack) == (len(l.Tiers) > 0))
+			len(l.Names) == len(l.NameLines) && (l.Format == policy.FormatPack) == (len(l.Tiers) > 0))
 		ids[l.ID] = true
 	}
-	within("bans", len(c.Bans) <= config.MaxBans && len(c.Exceptions) <= config.MaxExceptions)
+	within("bans", len(c.Bans) <= policy.MaxBans && len(c.Exceptions) <= policy.MaxExceptions)
 	for _, b := range c.Bans {
 		within("ban", b.ID != "" && b.Title.EN != "" && b.TTL >= time.Second && b.TTL <= time.Hour && b.EDE >= 15 && b.EDE <= 18 &&
 			len(b.Lists) > 0 && len(b.Groups) > 0 && (b.Expires.IsZero() || b.Expires.After(b.Effective)) &&

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rideau/config/node"
+	"rideau/config/policy"
 	"rideau/config/value"
 )
 
@@ -109,5 +110,5 @@ func (p *Protected) read(m *node.Mapping) {
 
 // Remote reports whether a list has a URL.
 func (c *Config) Remote() bool {
-	return slices.ContainsFunc(c.Lists, func(l List) bool { return l.URL != "" })
+	return slices.ContainsFunc(c.Lists, func(l policy.List) bool { return l.URL != "" })
 }

@@ -14,6 +14,7 @@ import (
 	"rideau/cmd/rideau/internal/reason"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
+	"rideau/config/policy"
 )
 
 const fetchHelp = `Downloads every list that has a url into the state folder, once, and reads it as a start
@@ -93,7 +94,7 @@ func forcedLists(c *call, cfg *config.Config) ([]string, error) {
 		switch {
 		case id == "" || id == "true" || id == "false":
 			return nil, errors.New("--force needs the id of a list; write --force=ID, once for each, or --force=all for all")
-		case id != "all" && !slices.ContainsFunc(cfg.Lists, func(l config.List) bool { return l.ID == id && l.URL != "" }):
+		case id != "all" && !slices.ContainsFunc(cfg.Lists, func(l policy.List) bool { return l.ID == id && l.URL != "" }):
 			return nil, fmt.Errorf("--force=%s: no list with a url has this id; write the id of one, or --force=all", id)
 		}
 	}

@@ -101,12 +101,12 @@ func ownImports() map[string][]string {
 		"cmd/rideau": {
 			"blocklists", "blocklists/compare", "blocklists/egress", "blocklists/enforced", "blocklists/lint", "blocklists/pack", "blocklists/querylog",
 			"blocklists/simulate", "blocklists/source", "cmd/rideau/internal/changes", "cmd/rideau/internal/files", "cmd/rideau/internal/reason", "cmd/rideau/internal/server", "cmd/rideau/internal/setup",
-			"cmd/rideau/internal/text", "config", "resolver/ops/metrics", "resolver/ops/printable", "resolver/wire",
+			"cmd/rideau/internal/text", "config", "config/policy", "resolver/ops/metrics", "resolver/ops/printable", "resolver/wire",
 		},
 		"cmd/rideau/internal/auditlog": {"cmd/rideau/internal/text", "resolver", "resolver/audit", "resolver/wire"},
 		"cmd/rideau/internal/changes": {
 			"blocklists", "blocklists/compare", "blocklists/enforced", "blocklists/input", "cmd/rideau/internal/setup", "cmd/rideau/internal/text",
-			"config", "resolver/ops",
+			"config", "config/policy", "resolver/ops",
 		},
 		"cmd/rideau/internal/clock": nil,
 		"cmd/rideau/internal/files": nil,
@@ -124,15 +124,16 @@ func ownImports() map[string][]string {
 		},
 		"cmd/rideau/internal/setup": {
 			"blocklists", "blocklists/compile", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/pack", "blocklists/source",
-			"cmd/rideau/internal/clock", "cmd/rideau/internal/files", "config", "resolver", "resolver/cache", "resolver/cookie", "resolver/upstream", "resolver/upstream/do53",
+			"cmd/rideau/internal/clock", "cmd/rideau/internal/files", "config", "config/policy", "resolver", "resolver/cache", "resolver/cookie", "resolver/upstream", "resolver/upstream/do53",
 			"resolver/upstream/encrypted", "resolver/wire",
 		},
 		"cmd/rideau/internal/text":  {"blocklists/compare", "blocklists/entry", "blocklists/format", "resolver/wire"},
 		"cmd/rideau/internal/watch": nil,
-		"config":                    {"config/complete", "config/key", "config/node", "config/server", "config/value"},
+		"config":                    {"config/complete", "config/key", "config/node", "config/policy", "config/server", "config/value"},
 		"config/complete":           {"config/node"},
 		"config/key":                nil,
 		"config/node":               nil,
+		"config/policy":             {"config/node", "config/value"},
 		"config/server":             {"config/node", "config/value"},
 		"config/value":              {"config/node"},
 		"resolver": {

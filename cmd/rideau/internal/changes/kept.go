@@ -11,6 +11,7 @@ import (
 	"rideau/blocklists/enforced"
 	"rideau/blocklists/input"
 	"rideau/config"
+	"rideau/config/policy"
 	"rideau/resolver/ops"
 )
 
@@ -47,7 +48,7 @@ func Kept(before, after Side, force input.Forced, now time.Time) (config.Problem
 // lost returns the problem of a loss.
 func lost(l enforced.Loss, cfg *config.Config) config.Problem {
 	p := config.Problem{File: cfg.File, Key: "bans", Message: "ban " + l.Ban + ": " + l.What}
-	i := slices.IndexFunc(cfg.Bans, func(b config.Ban) bool { return b.ID == l.Ban })
+	i := slices.IndexFunc(cfg.Bans, func(b policy.Ban) bool { return b.ID == l.Ban })
 	if i >= 0 {
 		p.Line, p.Key = cfg.Bans[i].Line, fmt.Sprintf("bans[%d]", i)
 	}
@@ -71,8 +72,8 @@ func Unknown(force input.Forced, cfg *config.Config, serves *blocklists.Policy) 
 	var out []ops.Problem
 	for _, id := range force {
 		known := id == input.ForceAll ||
-			slices.ContainsFunc(cfg.Lists, func(l config.List) bool { return l.ID == id }) ||
-			slices.ContainsFunc(cfg.Bans, func(b config.Ban) bool { return b.ID == id })
+			slices.ContainsFunc(cfg.Lists, func(l policy.List) bool { return l.ID == id }) ||
+			slices.ContainsFunc(cfg.Bans, func(b policy.Ban) bool { return b.ID == id })
 		if serves != nil {
 			known = known || slices.ContainsFunc(serves.Lists, func(l input.List) bool { return l.ID == id }) ||
 				slices.ContainsFunc(serves.Bans, func(b blocklists.Ban) bool { return b.ID == id })

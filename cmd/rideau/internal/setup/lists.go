@@ -17,18 +17,19 @@ import (
 	"rideau/blocklists/pack"
 	"rideau/blocklists/source"
 	"rideau/config"
+	"rideau/config/policy"
 	"rideau/resolver/wire"
 )
 
 // Lists returns what a configuration says about lists, without how they are downloaded; [Downloads] says that.
 func Lists(c *config.Config) *source.Plan {
-	p := &source.Plan{Policy: policy(c), Dir: c.State.Dir, Protected: c.Protected.All()}
+	p := &source.Plan{Policy: policyOf(c), Dir: c.State.Dir, Protected: c.Protected.All()}
 	for i := range c.Lists {
 		p.Lists = append(p.Lists, list(c.File, &c.Lists[i]))
 	}
 	for i := range c.Exceptions {
 		if e := &c.Exceptions[i]; len(e.Names) > 0 {
-			l := config.List{ID: exceptionList(e), Names: e.Names, NameLines: e.NameLines, Line: e.Line, AllowTLD: true}
+			l := policy.List{ID: exceptionList(e), Names: e.Names, NameLines: e.NameLines, Line: e.Line, AllowTLD: true}
 			p.Lists = append(p.Lists, list(c.File, &l))
 		}
 	}
@@ -47,7 +48,7 @@ func WatchedFiles(c *config.Config) []string {
 }
 
 // exceptionList returns the ID of the list of an exception's own names. No list of a configuration can have it.
-func exceptionList(e *config.Exception) string { return "exception:" + e.ID }
+func exceptionList(e *policy.Exception) string { return "exception:" + e.ID }
 
 // Downloads returns how lists are downloaded. agent is the User-Agent.
 func Downloads(c *config.Config, p UpstreamPlan, agent string) fetch.Options {
@@ -74,8 +75,8 @@ func LoadPolicy(ctx context.Context, c *config.Config, prev *blocklists.Snapshot
 	return source.Load(ctx, Lists(c), source.PrepareOptions{Previous: prev, Slots: new(blocklists.Slots), Force: force, Now: now})
 }
 
-// policy returns the policy of a configuration, without its lists.
-func policy(c *config.Config) blocklists.Policy {
+// policyOf returns the policy of a configuration, without its lists.
+func policyOf(c *config.Config) blocklists.Policy {
 	p := blocklists.Policy{NAT64: c.NAT64.Prefixes}
 	for _, g := range c.Groups {
 		p.Groups = append(p.Groups, blocklists.Group{ID: g.ID, Clients: g.Clients})
@@ -97,13 +98,13 @@ func policy(c *config.Config) blocklists.Policy {
 	return p
 }
 
-func ban(b *config.Ban) blocklists.Ban {
+func ban(b *policy.Ban) blocklists.Ban {
 	out := blocklists.Ban{
 		ID: b.ID, TitleEN: b.Title.EN, TitleFR: b.Title.FR, Authority: b.Authority, Instrument: b.Instrument,
 		URL: b.URL, Contact: b.Contact, Effective: b.Effective, Expires: b.Expires, Mode: mode(b.Mode),
 		Action: action(b.Action), Sinkhole4: b.Sinkhole.IPv4, Sinkhole6: b.Sinkhole.IPv6, EDE: uint16(b.EDE),
 		TTL: b.TTL, Groups: b.Groups, Lists: b.Lists, Bypass: b.Bypass, StripECH: b.StripECH,
-		UnknownTypes: b.UnknownTypes == config.UnknownBlock,
+		UnknownTypes: b.UnknownTypes == policy.UnknownBlock,
 	}
 	if b.CNAME != "" {
 		out.CNAME, _ = wire.AppendName(nil, []byte(b.CNAME)) // the configuration has checked it
@@ -119,40 +120,40 @@ func ban(b *config.Ban) blocklists.Ban {
 	return out
 }
 
-func mode(m config.Mode) blocklists.Mode {
+func mode(m policy.Mode) blocklists.Mode {
 	switch m {
-	case config.ModeMonitor:
+	case policy.ModeMonitor:
 		return blocklists.Monitor
-	case config.ModeOff:
+	case policy.ModeOff:
 		return blocklists.Off
 	}
 	return blocklists.Enforce
 }
 
-func action(a config.Action) blocklists.Action {
+func action(a policy.Action) blocklists.Action {
 	switch a {
-	case config.ActionNoData:
+	case policy.ActionNoData:
 		return blocklists.NoData
-	case config.ActionSinkhole:
+	case policy.ActionSinkhole:
 		return blocklists.Sinkhole
-	case config.ActionRefused:
+	case policy.ActionRefused:
 		return blocklists.Refuse
-	case config.ActionDrop:
+	case policy.ActionDrop:
 		return blocklists.Drop
-	case config.ActionCNAME:
+	case policy.ActionCNAME:
 		return blocklists.LocalData
-	case config.ActionGiven:
+	case policy.ActionGiven:
 		return blocklists.Given
-	case config.ActionTCPOnly:
+	case policy.ActionTCPOnly:
 		return blocklists.TCPOnly
-	case config.ActionPassthru:
+	case policy.ActionPassthru:
 		return blocklists.Passthru
 	}
 	return blocklists.NXDomain
 }
 
 // list returns a list to acquire. file is the path of the configuration.
-func list(file string, l *config.List) source.List {
+func list(file string, l *policy.List) source.List {
 	out := source.List{List: input.List{ID: l.ID, Format: format.Format(l.Format), AllowTLD: l.AllowTLD,
 		EmptyOK: l.EmptyOK, WildcardIncludesName: l.WildcardIncludesName, WildcardMeant: l.WildcardMeant,
 		MaxSkipped: l.MaxSkipped, MaxShrink: l.MaxShrink,
@@ -179,7 +180,7 @@ func list(file string, l *config.List) source.List {
 
 // inline returns the names that are written in a configuration as the text of a list. If each has a line of its own, it has the same line
 // in the text, so that messages name the right line.
-func inline(file string, l *config.List) (source, text string) {
+func inline(file string, l *policy.List) (source, text string) {
 	var b strings.Builder
 	at := 1
 	for i, name := range l.Names {

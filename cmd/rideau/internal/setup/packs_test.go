@@ -10,6 +10,7 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/pack"
 	"rideau/config"
+	"rideau/config/policy"
 	"rideau/resolver/wire"
 )
 
@@ -87,13 +88,13 @@ func TestDefaultConfigurationHoldsThePacks(t *testing.T) {
 // TestNamesOfConfigurationAndPolicyAgree: the words of the file are the words
 // of the metrics.
 func TestNamesOfConfigurationAndPolicyAgree(t *testing.T) {
-	for m, want := range map[config.Mode]blocklists.Mode{config.ModeEnforce: blocklists.Enforce, config.ModeMonitor: blocklists.Monitor, config.ModeOff: blocklists.Off} {
+	for m, want := range map[policy.Mode]blocklists.Mode{policy.ModeEnforce: blocklists.Enforce, policy.ModeMonitor: blocklists.Monitor, policy.ModeOff: blocklists.Off} {
 		if got := mode(m); got != want || got.String() != string(m) {
 			t.Errorf("%s: %v", m, got)
 		}
 	}
-	for a, want := range map[config.Action]blocklists.Action{config.ActionNXDomain: blocklists.NXDomain, config.ActionNoData: blocklists.NoData,
-		config.ActionSinkhole: blocklists.Sinkhole, config.ActionRefused: blocklists.Refuse, config.ActionDrop: blocklists.Drop} {
+	for a, want := range map[policy.Action]blocklists.Action{policy.ActionNXDomain: blocklists.NXDomain, policy.ActionNoData: blocklists.NoData,
+		policy.ActionSinkhole: blocklists.Sinkhole, policy.ActionRefused: blocklists.Refuse, policy.ActionDrop: blocklists.Drop} {
 		if got := action(a); got != want || got.String() != string(a) {
 			t.Errorf("%s: %v", a, got)
 		}

@@ -1,4 +1,4 @@
-package config
+package policy
 
 import (
 	"net/netip"
@@ -189,7 +189,7 @@ func defaultBan() Ban {
 	}
 }
 
-func (c *Config) readBan(v node.Value) (Ban, bool) {
+func (s *Sections) readBan(v node.Value) (Ban, bool) {
 	m := v.Mapping()
 	b := defaultBan()
 	b.Line = v.Line()
@@ -226,7 +226,7 @@ func (c *Config) readBan(v node.Value) (Ban, bool) {
 	m.Require("id", "give the ban an id")
 	m.Require("title", "say in title.en what is banned")
 	m.Require("lists", "list the ids of the lists to ban")
-	c.checkZones(m, &b)
+	s.checkZones(m, &b)
 	checkModes(m, &b)
 	return b, m.Sound()
 }
@@ -249,11 +249,11 @@ func checkModes(m *node.Mapping, b *Ban) {
 
 // checkZones refuses actions of policy zones for bans without such lists. It makes given the action of a ban that has such lists and names
 // no action. The lists have to be read before.
-func (c *Config) checkZones(m *node.Mapping, b *Ban) {
+func (s *Sections) checkZones(m *node.Mapping, b *Ban) {
 	zones, others := 0, 0
 	for _, id := range b.Lists {
-		for i := range c.Lists {
-			switch l := &c.Lists[i]; {
+		for i := range *s.Lists {
+			switch l := &(*s.Lists)[i]; {
 			case l.ID != id:
 			case l.Format == FormatRPZ || l.Format == FormatAuto:
 				zones++
@@ -283,7 +283,7 @@ func readGroupMode(v node.Value) (GroupMode, bool) {
 	return g, m.Sound()
 }
 
-func (c *Config) readException(v node.Value) (Exception, bool) {
+func (s *Sections) readException(v node.Value) (Exception, bool) {
 	m := v.Mapping()
 	e := Exception{Groups: []string{GroupAll}, Line: v.Line()}
 	node.Set(m, "id", &e.ID, value.Identifier("ban or exception"))
@@ -294,7 +294,7 @@ func (c *Config) readException(v node.Value) (Exception, bool) {
 	node.Set(m, "contact", &e.Contact, node.Text(maxText))
 	node.Set(m, "groups", &e.Groups, groupReferences())
 	readSpan(m, &e.Effective, &e.Expires)
-	node.Set(m, "lists", &e.Lists, node.List(1, MaxLists, node.Distinct(c.exceptedList)))
+	node.Set(m, "lists", &e.Lists, node.List(1, MaxLists, node.Distinct(s.exceptedList)))
 	e.Names, e.NameLines = readEntries(m)
 	m.Done()
 	m.Require("id", "give the exception an id")
@@ -309,20 +309,20 @@ func groupReferences() node.Parse[[]string] {
 }
 
 // readRemoved parses the id of something that the file no longer has.
-func (c *Config) readRemoved(v node.Value) (string, bool) {
+func (s *Sections) readRemoved(v node.Value) (string, bool) {
 	id, ok := node.Text(64)(v)
-	if ok && slices.ContainsFunc(c.Bans, func(b Ban) bool { return b.ID == id }) {
+	if ok && slices.ContainsFunc(*s.Bans, func(b Ban) bool { return b.ID == id }) {
 		v.Warn("take it out of removed; to switch the ban off, write mode: off", "the file still has the ban %q, so removed says nothing about it", id)
 	}
 	return id, ok
 }
 
 // exceptedList parses a reference to a list that no ban uses: an exception wins over a ban, so the ban would have no effect.
-func (c *Config) exceptedList(v node.Value) (string, bool) {
+func (s *Sections) exceptedList(v node.Value) (string, bool) {
 	id, ok := value.Reference("list")(v)
 	if ok {
 		v.Finally(func() {
-			for _, b := range c.Bans {
+			for _, b := range *s.Bans {
 				if slices.Contains(b.Lists, id) {
 					v.Problem("put the names to let through in a list of their own", "the list %q is banned by %s", id, b.ID)
 					return

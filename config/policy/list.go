@@ -1,4 +1,4 @@
-package config
+package policy
 
 import (
 	"slices"
@@ -93,10 +93,10 @@ type List struct {
 // packs returns the built-in ban packs.
 func packs() []string { return []string{"wechat", "kaspersky", "tiktok", "doh-bypass", "doh-address"} }
 
-// readList reads a list. Its guards have the values of reload by default, so reload has to be read before.
-func (c *Config) readList(v node.Value) (List, bool) {
+// readList reads a list.
+func (s *Sections) readList(v node.Value) (List, bool) {
 	m := v.Mapping()
-	l := List{MaxShrink: c.Reload.MaxShrink, MaxSkipped: c.Reload.MaxSkipped, Line: v.Line(),
+	l := List{MaxShrink: s.MaxShrink, MaxSkipped: s.MaxSkipped, Line: v.Line(),
 		Match: "*", Refresh: defaultRefresh, MaxBytes: defaultBytes, MaxGrowth: defaultGrowth, MaxEntries: defaultEntries}
 	node.Set(m, "id", &l.ID, value.Identifier("list"))
 	node.Set(m, "pack", &l.Pack, node.Word("a pack", packs()...))
@@ -113,18 +113,18 @@ func (c *Config) readList(v node.Value) (List, bool) {
 	m.Done()
 	m.Require("id", "give the list an id")
 	l.checkSource(m)
-	v.Finally(func() { c.used(v, l.ID) })
+	v.Finally(func() { s.used(v, l.ID) })
 	return l, m.Sound()
 }
 
 // used warns of a list that no ban and no exception uses.
-func (c *Config) used(v node.Value, id string) {
-	for _, b := range c.Bans {
+func (s *Sections) used(v node.Value, id string) {
+	for _, b := range *s.Bans {
 		if slices.Contains(b.Lists, id) {
 			return
 		}
 	}
-	for _, e := range c.Exceptions {
+	for _, e := range *s.Exceptions {
 		if slices.Contains(e.Lists, id) {
 			return
 		}
@@ -155,7 +155,7 @@ func readEntries(m *node.Mapping) (names []string, lines []int) {
 		line int
 	}
 	var entries []entry
-	node.Set(m, "names", &entries, node.List(1, MaxSize, func(v node.Value) (entry, bool) {
+	node.Set(m, "names", &entries, node.List(1, node.MaxSize, func(v node.Value) (entry, bool) {
 		s, ok := node.Text(1024)(v)
 		if ok && s == "" {
 			v.Problem("write a name, or remove the line", "the entry is empty")
