@@ -70,7 +70,7 @@ func opsURL(c *call) (base string, client *http.Client, code int) {
 		if listen == "" {
 			return "", nil, c.fail(errors.New("ops.listen is empty, so there is no address to ask; set it, or give --url"))
 		}
-		base = "http://" + reachable(listen)
+		base = (&url.URL{Scheme: "http", Host: reachable(listen)}).String() // a zone is written as %25eth0
 	}
 	if u, err := url.Parse(base); err != nil || u.Scheme != "http" || u.Host == "" {
 		fmt.Fprintf(c.stderr, "rideau %s: --url %q must look like http://127.0.0.1:5380\n", c.Name(), base)

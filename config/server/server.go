@@ -4,6 +4,7 @@ package server
 import (
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"rideau/config/node"
@@ -174,7 +175,7 @@ func (s *Server) parse(v node.Value, system bool) bool {
 		}
 		return s.parseAddress(v, text, "", 53)
 	}
-	rest, extra, _ := strings.Cut(rest, "#")
+	rest, extra, _ := strings.Cut(value.PlainZone(rest), "#")
 	switch scheme {
 	case "udp":
 		return extra == "" && s.parseAddress(v, rest, "", 53) || s.refuseExtra(v, extra)
@@ -224,7 +225,7 @@ func (s *Server) parseAddress(v node.Value, text, scheme string, port uint16) bo
 
 // parseURL parses the text after https:// or h3://, and in extra the addresses after the #.
 func (s *Server) parseURL(v node.Value, scheme, rest, extra string) bool {
-	u, err := url.Parse("https://" + rest)
+	u, err := url.Parse(value.URLZone("https://" + rest))
 	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" {
 		v.Problem("write it as https://dns.example/dns-query", "%s is not the URL of a DNS server", node.Quote(scheme+"://"+rest))
 		return false
@@ -232,15 +233,27 @@ func (s *Server) parseURL(v node.Value, scheme, rest, extra string) bool {
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/dns-query"
 	}
-	u.Host = strings.ToLower(u.Host)
-	s.URL, s.Server = u.String(), scheme+"://"+u.Host+u.Path
+	if !strings.HasPrefix(u.Host, "[") { // a zone may have capital letters
+		u.Host = strings.ToLower(u.Host)
+	}
 	port := uint16(443)
 	if p, err := netip.ParseAddrPort("0.0.0.0:" + u.Port()); err == nil {
 		port = p.Port()
 	}
-	if a, err := netip.ParseAddr(u.Hostname()); err == nil {
-		s.Addresses = []netip.AddrPort{netip.AddrPortFrom(a.Unmap(), port)}
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
+		a, ok := value.HostAddress(v, u.Host, port)
+		if !ok {
+			return false
+		}
+		s.Addresses = []netip.AddrPort{a}
+		if u.Host = "[" + a.Addr().String() + "]"; a.Addr().Is4() {
+			u.Host = a.Addr().String()
+		}
+		if a.Port() != 443 {
+			u.Host += ":" + strconv.Itoa(int(a.Port()))
+		}
 	}
+	s.URL, s.Server = u.String(), scheme+"://"+u.Host+u.Path
 	if extra == "" {
 		return true
 	}

@@ -29,13 +29,16 @@ func ListenAddress(v node.Value) ([]netip.AddrPort, bool) {
 		p := uint16(n)
 		return []netip.AddrPort{netip.AddrPortFrom(netip.IPv4Unspecified(), p), netip.AddrPortFrom(netip.IPv6Unspecified(), p)}, true
 	}
-	ap, err := netip.ParseAddrPort(s)
-	if err != nil {
-		if a, err := netip.ParseAddr(s); err == nil {
-			v.Problem("write "+strconv.Quote(netip.AddrPortFrom(a, 53).String()), "%s has no port", node.Quote(s))
-			return nil, false
-		}
+	ap, port, fault := split(s)
+	switch {
+	case fault != "":
+		v.Problem(fault, "%s is not an address with a port", node.Quote(s))
+		return nil, false
+	case !ap.Addr().IsValid() || port == badPort:
 		v.Wrong("an address with a port", remedy)
+		return nil, false
+	case port == noPort:
+		v.Problem("write "+strconv.Quote(netip.AddrPortFrom(ap.Addr(), 53).String()), "%s has no port", node.Quote(s))
 		return nil, false
 	}
 	ap = unmap(ap)
@@ -60,19 +63,19 @@ func ServerAddress(v node.Value) (netip.AddrPort, bool) {
 
 // HostAddress parses s, which is part of the value v, as the address of a host. The port is the given one unless another is written.
 func HostAddress(v node.Value, s string, port uint16) (netip.AddrPort, bool) {
-	ap, err := netip.ParseAddrPort(s)
-	if a, alone := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); alone == nil {
-		ap, err = netip.AddrPortFrom(a, port), nil
-	}
-	if host, after, cut := cutPort(s); err != nil && cut {
-		if _, err := netip.ParseAddr(host); err == nil {
-			v.Problem(fmt.Sprintf("write a port from 1 to 65535, or none for %d", port), "%s is not the number of a port", node.Quote(after))
-			return netip.AddrPort{}, false
-		}
-	}
-	if err != nil {
+	ap, has, fault := split(s)
+	switch {
+	case fault != "":
+		v.Problem(fault, "%s is not the address of a host", node.Quote(s))
+		return netip.AddrPort{}, false
+	case !ap.Addr().IsValid():
 		v.Problem("write the server's address, not its name: to look up the name, Rideau would need a server", "%s is not an IP address", node.Quote(s))
 		return netip.AddrPort{}, false
+	case has == badPort:
+		v.Problem(fmt.Sprintf("write a port from 1 to 65535, or none for %d", port), "%s is not the number of a port", node.Quote(s[strings.LastIndexByte(s, ':')+1:]))
+		return netip.AddrPort{}, false
+	case has == noPort:
+		ap = netip.AddrPortFrom(ap.Addr(), port)
 	}
 	ap = unmap(ap)
 	switch a := ap.Addr(); {
@@ -81,6 +84,9 @@ func HostAddress(v node.Value, s string, port uint16) (netip.AddrPort, bool) {
 	case ap.Port() == 0:
 		v.Problem(fmt.Sprintf("write a port from 1 to 65535, or none for %d", port), "%s has port 0", node.Quote(s))
 	default:
+		if a.Is6() && a.IsLinkLocalUnicast() && a.Zone() == "" {
+			v.Warn(fmt.Sprintf("write it with the interface, as in \"[%s%%eth0]\"", a), "%s is a link-local address, which is on each link of this machine", node.Quote(s))
+		}
 		return ap, true
 	}
 	return netip.AddrPort{}, false
@@ -88,13 +94,97 @@ func HostAddress(v node.Value, s string, port uint16) (netip.AddrPort, bool) {
 
 func isBroadcast(a netip.Addr) bool { return a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) }
 
-// cutPort cuts s around its last colon, and removes the brackets of the host.
-func cutPort(s string) (host, port string, ok bool) {
-	at := strings.LastIndexByte(s, ':')
-	if at < 0 {
-		return s, "", false
+// portKind is what stands behind an address.
+type portKind uint8
+
+const (
+	noPort portKind = iota
+	goodPort
+	badPort // no number of a port
+)
+
+// split parses an IP address, which may be in brackets, and the port behind it. An IPv6 address may have a zone, with and without brackets.
+// The address is not valid if s has none; fault says what to write if the zone is the reason.
+func split(s string) (ap netip.AddrPort, has portKind, fault string) {
+	host, port, ported := s, "", false
+	if inside, bracket := strings.CutPrefix(s, "["); bracket {
+		var behind string
+		if host, behind, bracket = strings.Cut(inside, "]"); !bracket {
+			return ap, noPort, ""
+		}
+		if port, ported = strings.CutPrefix(behind, ":"); !ported && behind != "" {
+			return ap, noPort, ""
+		}
+	} else if at := strings.LastIndexByte(s, ':'); at >= 0 && strings.IndexByte(s, ':') == at {
+		host, port, ported = s[:at], s[at+1:], true
 	}
-	return strings.TrimSuffix(strings.TrimPrefix(s[:at], "["), "]"), s[at+1:], true
+	a, err := netip.ParseAddr(host)
+	if err != nil {
+		return ap, noPort, ""
+	}
+	if fault = zoneFault(a); fault != "" {
+		return ap, noPort, fault
+	}
+	if !ported {
+		return netip.AddrPortFrom(a, 0), noPort, ""
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return netip.AddrPortFrom(a, 0), badPort, ""
+	}
+	return netip.AddrPortFrom(a, uint16(n)), goodPort, ""
+}
+
+// zoneFault says what to write in place of an address whose zone is no name or number of an interface; it is empty if there is nothing
+// wrong.
+func zoneFault(a netip.Addr) string {
+	zone := a.Zone()
+	if at := strings.LastIndexByte(zone, ':'); at > 0 {
+		if _, err := strconv.ParseUint(zone[at+1:], 10, 16); err == nil {
+			return fmt.Sprintf("write \"[%s]:%s\"", a.WithZone(zone[:at]), zone[at+1:])
+		}
+	}
+	if strings.ContainsFunc(zone, func(r rune) bool { return r <= ' ' || r == 0x7F || strings.ContainsRune("[]:/%#,\"'", r) }) {
+		return "write the interface after the %, as in \"[fe80::1%eth0]:53\""
+	}
+	return ""
+}
+
+// PlainZone returns a URL with the zone of its host as it stands in an address: %eth0 in place of %25eth0 (RFC 6874 section 2). Other text
+// is returned as it is.
+func PlainZone(s string) string {
+	if start, end, ok := zoneIn(s); ok && strings.HasPrefix(s[start:end], "%25") && end-start > 3 {
+		return s[:start+1] + s[start+3:]
+	}
+	return s
+}
+
+// URLZone is the reverse of PlainZone.
+func URLZone(s string) string {
+	s = PlainZone(s)
+	if start, _, ok := zoneIn(s); ok {
+		return s[:start] + "%25" + s[start+1:]
+	}
+	return s
+}
+
+// zoneIn finds the zone in a URL whose host is an address in brackets: it stands from start, where the % is, to end.
+func zoneIn(s string) (start, end int, ok bool) {
+	from := 0
+	if at := strings.Index(s, "://"); at >= 0 {
+		from = at + 3
+	}
+	host := s[from:]
+	if at := strings.IndexAny(host, "/?#"); at >= 0 {
+		host = host[:at]
+	}
+	host = host[strings.LastIndexByte(host, '@')+1:]
+	if !strings.HasPrefix(host, "[") {
+		return 0, 0, false
+	}
+	from = strings.Index(s, host)
+	start, end = strings.IndexByte(host, '%'), strings.IndexByte(host, ']')
+	return from + start, from + end, start > 0 && end > start
 }
 
 // Block parses a CIDR block, or a single address as the block that has only this one.
@@ -107,6 +197,12 @@ func Block(v node.Value) (netip.Prefix, bool) {
 	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 		a = a.Unmap()
 		return netip.PrefixFrom(a, a.BitLen()), true
+	}
+	if host, bits, _ := strings.Cut(s, "/"); strings.Contains(host, "%") {
+		if a, err := netip.ParseAddr(host); err == nil {
+			v.Problem("write "+strings.TrimSuffix(a.WithZone("").String()+"/"+bits, "/")+" for the address behind any interface", "%s has a zone, which a block cannot have", node.Quote(s))
+			return netip.Prefix{}, false
+		}
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil {

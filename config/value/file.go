@@ -52,6 +52,7 @@ func ListURL(key string, insecure bool) node.Parse[string] {
 		if !ok {
 			return "", false
 		}
+		s = URLZone(s)
 		u, err := url.Parse(s)
 		switch {
 		case err != nil || u.Host == "" || u.Hostname() == "" || u.Opaque != "":
@@ -106,6 +107,7 @@ func ProxyURL(v node.Value) (string, bool) {
 	if ok && s == "" {
 		return "", true
 	}
+	s = URLZone(s)
 	u, err := url.Parse(s)
 	if !ok || err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
 		v.Wrong("the URL of a proxy", "write it as http://proxy.example:3128")

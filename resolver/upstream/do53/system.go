@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -14,7 +15,8 @@ import (
 const Port = 53
 
 // SystemServers parses the servers in a resolv.conf, in order and each once.
-// IPv6 addresses may have a zone. Lines that the system's own resolver would
+// IPv6 addresses may have a zone, and an address in brackets may have a port
+// behind it. Lines that the system's own resolver would
 // ignore are ignored. The error names them, or says that there is no server;
 // the servers that could be parsed are returned with it.
 func SystemServers(resolvConf io.Reader) ([]netip.AddrPort, error) {
@@ -30,12 +32,12 @@ func SystemServers(resolvConf io.Reader) ([]netip.AddrPort, error) {
 			bad = errors.Join(bad, fmt.Errorf("line %d: nameserver without an address; add one or delete the line", line))
 			continue
 		}
-		a, err := netip.ParseAddr(f[1])
-		if err != nil {
+		server, ok := parseServer(f[1])
+		if !ok {
 			bad = errors.Join(bad, fmt.Errorf("line %d: nameserver %q is not an IP address; correct or delete the line", line, f[1]))
 			continue
 		}
-		if server := netip.AddrPortFrom(a.Unmap(), Port); !slices.Contains(servers, server) {
+		if !slices.Contains(servers, server) {
 			servers = append(servers, server)
 		}
 	}
@@ -46,4 +48,28 @@ func SystemServers(resolvConf io.Reader) ([]netip.AddrPort, error) {
 		bad = errors.New("no nameserver line")
 	}
 	return servers, bad
+}
+
+// parseServer parses ADDRESS, [ADDRESS] or [ADDRESS]:PORT.
+func parseServer(s string) (netip.AddrPort, bool) {
+	host, port := s, uint64(Port)
+	if inside, bracket := strings.CutPrefix(s, "["); bracket {
+		var behind string
+		if host, behind, bracket = strings.Cut(inside, "]"); !bracket {
+			return netip.AddrPort{}, false
+		}
+		if number, ported := strings.CutPrefix(behind, ":"); ported {
+			var err error
+			if port, err = strconv.ParseUint(number, 10, 16); err != nil || port == 0 {
+				return netip.AddrPort{}, false
+			}
+		} else if behind != "" {
+			return netip.AddrPort{}, false
+		}
+	}
+	a, err := netip.ParseAddr(host)
+	if err != nil || strings.ContainsAny(a.Zone(), "[]:%/") {
+		return netip.AddrPort{}, false
+	}
+	return netip.AddrPortFrom(a.Unmap(), uint16(port)), true
 }

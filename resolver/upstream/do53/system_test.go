@@ -13,6 +13,11 @@ func TestSystemServers(t *testing.T) {
 	cases := []struct{ name, conf, want, err string }{
 		{"usual", "# made by hand\nsearch example.com\nnameserver 192.0.2.1\nnameserver 192.0.2.2\noptions edns0\n", "[192.0.2.1:53 192.0.2.2:53]", ""},
 		{"no newline, tabs, CR", "\tnameserver\t192.0.2.1 \r\nnameserver 192.0.2.2", "[192.0.2.1:53 192.0.2.2:53]", ""},
+		{"brackets", "nameserver [fe80::1%eth0]\nnameserver [fe80::1%eth0]:5353\nnameserver [::1]:54 x\nnameserver [192.0.2.1]\n", "[[fe80::1%eth0]:53 [fe80::1%eth0]:5353 [::1]:54 192.0.2.1:53]", ""},
+		{"no port", "nameserver [fe80::1%eth0]:0\n", "[]", `line 1: nameserver "[fe80::1%eth0]:0" is not an IP address; correct or delete the line`},
+		{"port 65536", "nameserver [::1]:65536\n", "[]", `line 1: nameserver "[::1]:65536" is not an IP address; correct or delete the line`},
+		{"half a bracket", "nameserver [fe80::1%eth0\n", "[]", `line 1: nameserver "[fe80::1%eth0" is not an IP address; correct or delete the line`},
+		{"a port without brackets", "nameserver fe80::1%eth0:53\n", "[]", `line 1: nameserver "fe80::1%eth0:53" is not an IP address; correct or delete the line`},
 		{"IPv6", "nameserver 2001:db8::1\nnameserver fe80::1%eth0\n", "[[2001:db8::1]:53 [fe80::1%eth0]:53]", ""},
 		{"mapped and repeated", "nameserver ::ffff:192.0.2.1\nnameserver 192.0.2.1\n", "[192.0.2.1:53]", ""},
 		{"comments", "#nameserver 192.0.2.1\n; nameserver 192.0.2.2\nnameserver 192.0.2.3 # the third\n", "[192.0.2.3:53]", ""},

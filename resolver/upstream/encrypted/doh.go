@@ -13,6 +13,7 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -53,7 +54,11 @@ func NewDoH(u *url.URL, h3 bool, o Options) *DoH {
 			o.Name = u.Hostname()
 		}
 	}
-	d := &DoH{url: u.String()}
+	request := *u
+	if at := strings.IndexByte(u.Host, '%'); at > 0 { // a zone means nothing to the server (RFC 6874 section 1)
+		request.Host = u.Host[:at] + u.Host[strings.IndexByte(u.Host, ']'):]
+	}
+	d := &DoH{url: request.String()}
 	d.server = newServer(scheme+"://"+u.Host+u.Path, o)
 	var transport http.RoundTripper
 	if h3 {
