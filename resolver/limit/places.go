@@ -38,9 +38,10 @@ func (s *Share) Known() bool { return s.n > 0 }
 // names the server does not answer, while it answers others, gets few, and so
 // does a client whose names are all such. It is safe for concurrent use.
 type Places struct {
-	born  time.Time
-	taken atomic.Int64
-	cells [placeCells]placeCell
+	born    time.Time
+	taken   atomic.Int64
+	refused [Reasons]atomic.Uint64
+	cells   [placeCells]placeCell
 }
 
 const (
@@ -108,20 +109,28 @@ func (p *Places) Taken() int { return int(max(p.taken.Load(), 0)) }
 // takes places that are left over only.
 func (p *Places) Take(limit int64, s *Share, again bool) bool {
 	n := p.taken.Add(1)
-	if n > limit || s.n > 0 && limit >= minDivided && !p.mayTake(limit, n, s, again) {
+	why, ok := Full, n <= limit
+	if ok && s.n > 0 && limit >= minDivided {
+		why, ok = p.mayTake(limit, n, s, again)
+	}
+	if !ok {
 		p.taken.Add(-1)
+		p.refused[why].Add(1)
 		return false
 	}
 	p.hold(s, 1)
 	return true
 }
 
+// Refused counts the requests that got no place, by reason.
+func (p *Places) Refused(why Reason) uint64 { return p.refused[why].Load() }
+
 // mayTake reports whether s may have one of limit places, of which n are taken,
-// with this one.
-func (p *Places) mayTake(limit, n int64, s *Share, again bool) bool {
+// with this one, or else why not.
+func (p *Places) mayTake(limit, n int64, s *Share, again bool) (why Reason, ok bool) {
 	free := limit - n
 	if free >= limit/4*3 {
-		return true // plenty: silence may be the server's, on a path that has become slow
+		return 0, true // plenty: silence may be the server's, on a path that has become slow
 	}
 	held := int64(p.cell(s.client).held.Load())
 	zone, known := p.standing(s)
@@ -129,29 +138,29 @@ func (p *Places) mayTake(limit, n int64, s *Share, again bool) bool {
 	case zone >= 0 && zone < int(s.n)-1:
 		// It may be another zone than those that make their parent silent.
 		if free < limit/4 {
-			return false
+			return ZoneFull, false
 		}
 	case zone >= 0:
 		// All silent zones together leave half of the places to the others.
-		return !again && free >= limit/2 && int64(p.cell(s.zones[zone]).held.Load()) < max(free/silentPart, silentLeast)
+		return ZoneFull, !again && free >= limit/2 && int64(p.cell(s.zones[zone]).held.Load()) < max(free/silentPart, silentLeast)
 	case !known && p.isSilent(p.cell(s.client).about(s.client)):
-		return !again && free >= limit/2 && held < max(free/silentPart, silentLeast)
+		return ClientFull, !again && free >= limit/2 && held < max(free/silentPart, silentLeast)
 	case again && free < limit/4, !known && (again && free < limit/2 || free < limit/8):
-		return false
+		return Full, false
 	}
 	if held >= max(clientShare*(free-limit/16), 1) {
-		return false
+		return ClientFull, false
 	}
 	for i := int(s.n) - 1; i >= 0; i-- {
 		z := s.zones[i]
 		if int64(p.cell(z).held.Load()) >= max(free, 1) {
-			return false
+			return ZoneFull, false
 		}
 		if p.cell(z).about(z)&answered != 0 {
 			break // it is not in the way of what others below its parent do
 		}
 	}
-	return true
+	return 0, true
 }
 
 // standing is what is known of the zones of s: the index of the one with most

@@ -17,20 +17,21 @@ import (
 type WaitLimit struct {
 	limit   int64
 	waiting atomic.Int64
-	refused [reasons]atomic.Uint64
+	refused [Reasons]atomic.Uint64
 	seed    maphash.Seed
 	cells   [1 << 16]atomic.Int32 // permits by the hash of a client or a zone
 }
 
-// Reason is why a query got no permit.
+// Reason is why a query got no permit, or a request no place.
 type Reason uint8
 
 // Reasons.
 const (
-	Full       Reason = iota // no permits are left
+	Full       Reason = iota // none are left, or too few
 	ClientFull               // the client has its share
 	ZoneFull                 // the zone has its share
-	reasons    int    = iota
+	// Reasons is how many there are.
+	Reasons = iota
 )
 
 // String is the reason's name in metrics.

@@ -204,9 +204,5 @@ func (b *hedgeBudget) settle(requests uint64) (now, spent uint64) {
 
 // enter takes a place for a request; see [limit.Places].
 func (m *member) enter(max int64, s *limit.Share, again bool) bool {
-	if m.places.Take(max, s, again) {
-		return true
-	}
-	m.busy.Add(1)
-	return false
+	return m.places.Take(max, s, again)
 }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rideau/resolver/limit"
 	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/health"
 )
@@ -147,7 +148,7 @@ func TestMaxInFlight(t *testing.T) {
 			if n := fmt.Sprint(asked(f)); n != "[0 0]" {
 				t.Errorf("beyond the bound: asked %s", n)
 			}
-			if s := g.Stats(); s[0].Busy < 2 || !s[0].Healthy {
+			if s := g.Stats(); s[0].Busy[limit.Full].Count < 2 || !s[0].Healthy {
 				t.Errorf("got %+v", s[0])
 			}
 			cancel()

@@ -95,7 +95,6 @@ type Group struct {
 type record struct {
 	health.Record
 	places        *limit.Places
-	busy          atomic.Uint64
 	suspected     atomic.Bool // a probe is to tell whether it is silent
 	requests      atomic.Uint64
 	failures      [reasons]atomic.Uint64
@@ -228,12 +227,14 @@ func (g *Group) Stats() []Stat {
 			RTT:           m.RTT.Smoothed(),
 			P95:           m.RTT.P95(),
 			InFlight:      m.places.Taken(),
-			Busy:          m.busy.Load(),
 			Hedges:        m.hedges.Load(),
 			HedgeWins:     m.hedgeWins.Load(),
 		}
 		for r := range m.failures {
 			s.Failures = append(s.Failures, Failure{Reason(r).String(), m.failures[r].Load()})
+		}
+		for why := range limit.Reason(limit.Reasons) {
+			s.Busy = append(s.Busy, Failure{why.String(), m.places.Refused(why)})
 		}
 	}
 	return stats

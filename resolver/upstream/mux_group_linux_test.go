@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"rideau/resolver/limit"
 	"rideau/resolver/upstream"
 )
 
@@ -136,7 +137,7 @@ func TestMuxMaxInFlight(t *testing.T) {
 	if l.mux.Start(&l.calls[3], g, query(t, "one.more."), time.Now()) {
 		t.Error("asked beyond the bound")
 	}
-	if s := g.Stats()[0]; s.InFlight != 3 || s.Busy != 1 {
+	if s := g.Stats()[0]; s.InFlight != 3 || s.Busy[limit.Full].Count != 1 {
 		t.Errorf("got %+v", s)
 	}
 	l.until(3)

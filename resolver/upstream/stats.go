@@ -49,16 +49,16 @@ type Stat struct {
 	// ones; 0 while not known.
 	RTT, P95 time.Duration
 	// InFlight are requests under way. Busy counts how often the server was not
-	// asked because there were too many.
+	// asked because there were too many: one for each [limit.Reason], in order.
 	InFlight int
-	Busy     uint64
+	Busy     []Failure
 	// Hedges were sent to it because another server, or itself, was slower than
 	// usual; HedgeWins of them were answered first.
 	Hedges    uint64
 	HedgeWins uint64
 }
 
-// Failure counts the requests that failed for one reason.
+// Failure counts the requests that failed, or were not sent, for one reason.
 type Failure struct {
 	Reason string
 	Count  uint64

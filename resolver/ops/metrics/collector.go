@@ -305,7 +305,9 @@ func (s scrape) upstreamGroup(u Upstream) {
 		s.put(upstreamP95, u.P95.Seconds(), u.Name)
 	}
 	s.put(upstreamInFlight, float64(u.InFlight), u.Name)
-	s.put(upstreamBusy, float64(u.Busy), u.Name)
+	for _, f := range u.Busy {
+		s.put(upstreamBusy, float64(f.Count), u.Name, f.Reason)
+	}
 	s.put(upstreamHedges, float64(u.Hedges), u.Name)
 	s.put(upstreamHedgeWins, float64(u.HedgeWins), u.Name)
 }
@@ -318,7 +320,7 @@ func joined(all []Upstream) []Upstream {
 		at := slices.IndexFunc(out, func(o Upstream) bool { return o.Name == u.Name })
 		if at < 0 {
 			u.Duration.Counts = slices.Clone(u.Duration.Counts)
-			u.Failures = slices.Clone(u.Failures)
+			u.Failures, u.Busy = slices.Clone(u.Failures), slices.Clone(u.Busy)
 			out = append(out, u)
 			continue
 		}
@@ -330,26 +332,32 @@ func joined(all []Upstream) []Upstream {
 		o.Probing = o.Healthy && !up
 		o.RTT, o.P95 = max(o.RTT, u.RTT), max(o.P95, u.P95)
 		o.InFlight += u.InFlight
-		o.Busy += u.Busy
+		o.Busy = sum(o.Busy, u.Busy)
 		o.Hedges += u.Hedges
 		o.HedgeWins += u.HedgeWins
 		if u.LastAnswer.After(o.LastAnswer) {
 			o.LastAnswer = u.LastAnswer
 		}
-		for _, f := range u.Failures {
-			i := slices.IndexFunc(o.Failures, func(x Failure) bool { return x.Reason == f.Reason })
-			if i < 0 {
-				o.Failures = append(o.Failures, f)
-				continue
-			}
-			o.Failures[i].Count += f.Count
-		}
+		o.Failures = sum(o.Failures, u.Failures)
 		for i := range min(len(o.Duration.Counts), len(u.Duration.Counts)) {
 			o.Duration.Counts[i] += u.Duration.Counts[i]
 		}
 		o.Duration.Sum += u.Duration.Sum
 	}
 	return out
+}
+
+// sum adds more to all, reason by reason.
+func sum(all, more []Failure) []Failure {
+	for _, f := range more {
+		i := slices.IndexFunc(all, func(x Failure) bool { return x.Reason == f.Reason })
+		if i < 0 {
+			all = append(all, f)
+			continue
+		}
+		all[i].Count += f.Count
+	}
+	return all
 }
 
 func (s scrape) listener(l Listener) {

@@ -146,7 +146,7 @@ var table = [ids]Metric{
 	upstreamInFlight: {"rideau_upstream_in_flight", gauge,
 		"Requests to the upstream that are in flight.", []string{"upstream"}},
 	upstreamBusy: {"rideau_upstream_busy_total", counter,
-		"Times the upstream was skipped because too many requests to it were in flight, in all or for the same client or zone.", []string{"upstream"}},
+		"Times the upstream was skipped because too many requests to it were in flight, by reason: in all (all), or for the same client or zone (client, zone).", []string{"upstream", "reason"}},
 	upstreamHedges: {"rideau_upstream_hedges_total", counter,
 		"Requests sent to the upstream because an earlier request, to it or to another upstream, took longer than usual.", []string{"upstream"}},
 	upstreamHedgeWins: {"rideau_upstream_hedge_wins_total", counter,

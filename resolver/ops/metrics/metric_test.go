@@ -52,7 +52,8 @@ func busy(t testing.TB) metrics.Sources {
 	reloads.Record(now.Add(time.Minute), false, []metrics.ListResult{{List: "wechat", OK: true}, {List: "kaspersky"}})
 	up := answered("192.0.2.53:53", 1500*time.Millisecond)
 	up.Requests, up.Mismatches = 10, 3
-	up.RTT, up.P95, up.InFlight, up.Busy, up.Hedges, up.HedgeWins = 20*time.Millisecond, 50*time.Millisecond, 2, 3, 4, 5
+	up.RTT, up.P95, up.InFlight, up.Hedges, up.HedgeWins = 20*time.Millisecond, 50*time.Millisecond, 2, 4, 5
+	up.Busy = []metrics.Failure{{Reason: "all", Count: 3}, {Reason: "client", Count: 6}, {Reason: "zone"}}
 	up.Failures = []metrics.Failure{{Reason: "timeout", Count: 2}, {Reason: "refused"}}
 	up.Duration = metrics.Histogram{Bounds: []time.Duration{time.Millisecond, time.Second}, Counts: []uint64{5, 2, 1}, Sum: 3500 * time.Millisecond}
 	return metrics.Sources{
@@ -272,7 +273,7 @@ func TestUpstreamsComeAndGo(t *testing.T) {
 		t.Errorf("%d upstreams", n)
 	}
 	all = all[1:]
-	if got := values(t, scrape(t, o), "rideau_upstream_"); len(got) != 12 {
+	if got := values(t, scrape(t, o), "rideau_upstream_"); len(got) != 11 {
 		t.Errorf("got %v", got)
 	}
 	for k := range values(t, scrape(t, o), "rideau_upstream_") {

@@ -123,13 +123,13 @@ type Upstream struct {
 	// RTT is the smoothed time of its answers, P95 the time within which 19 of
 	// 20 came; 0 while unknown.
 	RTT, P95  time.Duration
-	InFlight  int    // requests in flight
-	Busy      uint64 // times it was skipped because there were too many
-	Hedges    uint64 // requests sent because it or another upstream was slower than usual
-	HedgeWins uint64 // of Hedges, those that were answered first
+	InFlight  int       // requests in flight
+	Busy      []Failure // times it was skipped because there were too many
+	Hedges    uint64    // requests sent because it or another upstream was slower than usual
+	HedgeWins uint64    // of Hedges, those that were answered first
 }
 
-// Failure is the number of requests that failed for one reason. Reasons are
+// Failure is the number of requests that failed, or were not sent, for one reason. Reasons are
 // words of a closed set, and are present even with a count of zero.
 type Failure struct {
 	Reason string

@@ -102,10 +102,13 @@ func (s *Server) upstreamFacts() []metrics.Upstream {
 	for _, g := range ups.Groups {
 		for _, u := range g.Stats() {
 			f := metrics.Upstream{Name: u.Addr, Requests: u.Requests, Mismatches: u.Mismatches, Healthy: u.Healthy, LastAnswer: u.LastAnswer,
-				Probing: u.Health == health.Trial, RTT: u.RTT, P95: u.P95, InFlight: u.InFlight, Busy: u.Busy, Hedges: u.Hedges, HedgeWins: u.HedgeWins,
+				Probing: u.Health == health.Trial, RTT: u.RTT, P95: u.P95, InFlight: u.InFlight, Hedges: u.Hedges, HedgeWins: u.HedgeWins,
 				Duration: metrics.Histogram{Bounds: u.Latency.Bounds, Counts: u.Latency.Counts, Sum: u.Latency.Sum}}
 			for _, x := range u.Failures {
-				f.Failures = append(f.Failures, metrics.Failure{Reason: x.Reason, Count: x.Count})
+				f.Failures = append(f.Failures, metrics.Failure(x))
+			}
+			for _, x := range u.Busy {
+				f.Busy = append(f.Busy, metrics.Failure(x))
 			}
 			out = append(out, f)
 		}
