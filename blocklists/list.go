@@ -1,10 +1,7 @@
 package blocklists
 
 import (
-	"crypto/sha256"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"rideau/blocklists/format"
@@ -23,7 +20,8 @@ type ListInfo struct {
 	Format   format.Format
 	NotDNS   int
 	Reasons  []format.Reason
-	SHA256   [32]byte
+	SHA256   [32]byte  // of the octets
+	Digest   input.Sum // of the entries
 	LoadedAt time.Time // when its content was last read and found good
 	Serial   input.Serial
 	Included []string // the files that a zone includes, by the names it gives them, in order
@@ -36,14 +34,4 @@ func (s *Snapshot) Lists() []ListInfo { return s.lists }
 // listIndex is the index of the list with that id; -1 if there is none.
 func (s *Snapshot) listIndex(id string) int {
 	return slices.IndexFunc(s.lists, func(l ListInfo) bool { return l.ID == id })
-}
-
-// Fingerprint is a digest of the lists' digests in order. Two Snapshots
-// with the same one hold the same names.
-func (s *Snapshot) Fingerprint() string {
-	var b strings.Builder
-	for i := range s.lists {
-		fmt.Fprintf(&b, "%x\n", s.lists[i].SHA256)
-	}
-	return fmt.Sprintf("%x", sha256.Sum256([]byte(b.String())))
 }

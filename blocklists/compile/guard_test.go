@@ -196,7 +196,7 @@ func TestFolder(t *testing.T) {
 		t.Errorf("a file went, and the digest stays (%v)", err)
 	}
 	later := s.Confirmed(day.AddDate(0, 0, 1))
-	if later.Generation() != s.Generation() || !later.Lists()[0].LoadedAt.After(s.Lists()[0].LoadedAt) || later.Fingerprint() != s.Fingerprint() {
+	if later.Generation() != s.Generation() || !later.Lists()[0].LoadedAt.After(s.Lists()[0].LoadedAt) || later.Lists()[0].Digest != s.Lists()[0].Digest {
 		t.Error("confirmed, and not the same")
 	}
 }

@@ -108,7 +108,7 @@ func Load(ctx context.Context, p blocklists.Policy, prev *blocklists.Snapshot, o
 func listInfo(l *input.List, c *input.Content, now time.Time) blocklists.ListInfo {
 	return blocklists.ListInfo{ID: l.ID, Source: l.Source, Options: l.Options(), LoadedAt: now,
 		Entries: c.Stats.Entries, Skipped: c.Stats.Skipped, Format: c.Stats.Format, NotDNS: c.Stats.NotDNS, Reasons: c.Stats.Reasons,
-		SHA256: c.SHA256, Serial: c.Serial, Included: c.Included, Wide: c.Wide}
+		SHA256: c.SHA256, Digest: c.Entries, Serial: c.Serial, Included: c.Included, Wide: c.Wide}
 }
 
 // baseline is the version of a list that a new one is compared with: that of

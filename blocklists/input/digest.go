@@ -2,9 +2,13 @@ package input
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"hash"
 	"io"
+	"slices"
+
+	"rideau/blocklists/entry"
 )
 
 // Digest computes the digest of a list. For a list that is one file it is the SHA-256 of its octets; for one that is a folder or includes files, the
@@ -64,4 +68,36 @@ func (d *Digest) readFile(p Part) error {
 	defer f.Close()
 	_, err = io.Copy(d.Begin(p), f)
 	return err
+}
+
+// Sum is a digest of entries that is the same in whatever order they are, and in whatever file and line: the sum of the SHA-256 of each. The
+// zero Sum is that of no entries.
+type Sum [4]uint64
+
+// add adds an entry. scratch is memory to use, which add returns.
+func (s *Sum) add(e *entry.Entry, scratch []byte) []byte {
+	b := append(scratch[:0], byte(e.Match), byte(len(e.Name)))
+	b = append(b, e.Name...)
+	if e.Name == nil {
+		b = e.Prefix.AppendTo(b)
+	}
+	if r := e.Rule; r != nil {
+		b = fmt.Appendf(b, " %d %d %t %t %t %d %t %d %d %d ", r.Trigger, r.Action, r.Except, r.Important, r.Cancel, r.Spelling, r.NotTypes, r.Type, r.TTL, r.Types)
+		b = append(b, r.Data...)
+	}
+	sum := sha256.Sum256(b)
+	for i := range s {
+		s[i] += binary.BigEndian.Uint64(sum[8*i:])
+	}
+	return b
+}
+
+// Names returns the names of the set in order.
+func (p *Protected) Names() []string {
+	var out []string
+	for _, name := range p.names {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
 }

@@ -16,6 +16,7 @@ import (
 type Content struct {
 	Stats    format.Stats
 	SHA256   [32]byte // see [Digest]
+	Entries  Sum      // of the entries that the guards admit
 	Serial   Serial
 	Wide     int      // the entries that cover names below theirs
 	Blocking int      // the entries that can keep a name or an address from being resolved
@@ -65,6 +66,7 @@ type reader struct {
 	list      *List
 	until     time.Time
 	digest    Digest
+	scratch   []byte           // for the sum of the entries
 	entries   int              // admitted
 	protected int              // refused, since they are about protected names
 	problems  []format.Problem // the first of those
@@ -113,6 +115,7 @@ func (r *reader) file(p Part, c *Content, f func(entry.Entry) error) (format.Sta
 			return err
 		}
 		admitted++
+		r.scratch = c.Entries.add(&e, r.scratch)
 		if blocks(e.Rule) {
 			c.Blocking++
 			if e.Name != nil && e.Match != entry.Exact {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/fingerprint"
 	"rideau/resolver/ops"
 	"rideau/resolver/ops/metrics"
 )
@@ -94,7 +95,7 @@ func TestVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.Version != "v1.2.3" || got.Revision != "0123abcd" || got.GoVersion != runtime.Version() || !got.Started.Equal(now) ||
-		got.Generation != 1 || got.Fingerprint != o.Sources.Policy().Fingerprint() {
+		got.Generation != 1 || got.Fingerprint != fingerprint.Of(o.Sources.Policy()) {
 		t.Errorf("got %s", w.Body)
 	}
 	want := []ops.Ban{{"WECHAT-2023", "enforce", true, 2}, {"KASPERSKY-2023", "monitor", true, 1},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/fingerprint"
 )
 
 // Ban is a ban in a reply.
@@ -75,7 +76,7 @@ func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
 		}
 	}
 	if p != nil {
-		out.Generation, out.Fingerprint = p.Generation(), p.Fingerprint()
+		out.Generation, out.Fingerprint = p.Generation(), fingerprint.Of(p)
 	}
 	writeJSON(w, http.StatusOK, out)
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rideau/blocklists/fingerprint"
 	"rideau/resolver/ops"
 )
 
@@ -58,7 +59,7 @@ func (l *Log) Reload(log *slog.Logger, why string, asked bool, result ops.Reload
 		}
 	}
 	log.Log(context.Background(), level, message, "why", why, "generation", result.Policy.Generation(), "bans_in_force", bans,
-		"entries", entries, "fingerprint", result.Policy.Fingerprint()[:12])
+		"entries", entries, "fingerprint", fingerprint.Of(result.Policy)[:12])
 	for _, k := range result.Restart {
 		log.Warn("this change takes effect at the next start", "key", k)
 	}

@@ -12,6 +12,7 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
 	"rideau/blocklists/enforced"
+	"rideau/blocklists/fingerprint"
 	"rideau/blocklists/format"
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/changes"
@@ -224,6 +225,7 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	s.resolver.SetState(c.state)
 	s.level.Set(c.cfg.Log.Level)
 	s.queries.Use(c.queries, queryLogBounds(c.cfg))
+	s.events.Use(eventOptions(c.cfg))
 	s.view.Lock()
 	s.cfg, s.ups = c.cfg, c.ups
 	s.view.Unlock()
@@ -266,7 +268,7 @@ func (c *change) result(before *config.Config, ups *setup.Upstreams, old *blockl
 	keys := config.Changed(before, c.cfg)
 	out.Changes = append(changes.Keys(before, c.cfg), changes.System(ups.System, c.plan.System)...)
 	out.Changes = append(out.Changes, changes.Lists(old, c.policy)...)
-	out.Changed = len(keys) > 0 || c.ups != ups || c.policy.Fingerprint() != old.Fingerprint()
+	out.Changed = len(keys) > 0 || c.ups != ups || fingerprint.Of(c.policy) != fingerprint.Of(old)
 	for _, k := range keys {
 		if config.Applies(k) == config.Restart {
 			out.Restart = append(out.Restart, k)
