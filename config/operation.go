@@ -51,7 +51,23 @@ type Log struct {
 	QueriesMaxBytes int64 `key:"queries_max_bytes" applies:"live"`
 	// QueriesMaxRate is how many lines a second are written to it; the others are counted as lost.
 	QueriesMaxRate int `key:"queries_max_rate" applies:"live"`
+	// Blocked says whether each query that a ban blocks has a line of the log. BlockedMaxRate is how many lines a second there are of each
+	// kind of query that a ban or an exception is about; the others are counted.
+	Blocked        bool `key:"blocked" applies:"live"`
+	BlockedMaxRate int  `key:"blocked_max_rate" applies:"live"`
+	// Clients says how much of clients' addresses is logged.
+	Clients LogClients `key:"clients" applies:"live"`
 }
+
+// LogClients says how much of a client's address is logged.
+type LogClients string
+
+// How much of an address is logged.
+const (
+	ClientAddress LogClients = "address" // all
+	ClientNetwork LogClients = "network" // the /24 of IPv4, the /48 of IPv6
+	ClientNone    LogClients = "none"    // nothing
+)
 
 // LogFormat is a format of log lines.
 type LogFormat string
@@ -69,7 +85,8 @@ func defaultReload() Reload {
 func defaultOps() Ops { return Ops{Listen: "127.0.0.1:5380"} }
 
 func defaultLog() Log {
-	return Log{Level: slog.LevelInfo, Format: LogText, QueriesMaxBytes: 1 << 30, QueriesMaxRate: 50000}
+	return Log{Level: slog.LevelInfo, Format: LogText, QueriesMaxBytes: 1 << 30, QueriesMaxRate: 50000,
+		Blocked: true, BlockedMaxRate: 20, Clients: ClientAddress}
 }
 
 func (r *Reload) read(m *node.Mapping) {
@@ -125,4 +142,7 @@ func (l *Log) read(m *node.Mapping) {
 	node.Set(m, "queries", &l.Queries, value.FileOrNone)
 	node.Set(m, "queries_max_bytes", &l.QueriesMaxBytes, node.Size(1<<20, 1<<40))
 	node.Set(m, "queries_max_rate", &l.QueriesMaxRate, node.Integer(1, 10_000_000))
+	node.Set(m, "blocked", &l.Blocked, node.Boolean)
+	node.Set(m, "blocked_max_rate", &l.BlockedMaxRate, node.Integer(1, 10_000))
+	node.Set(m, "clients", &l.Clients, node.Word("a part of addresses", ClientAddress, ClientNetwork, ClientNone))
 }

@@ -86,6 +86,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if c.src.EventsDropped != nil {
 		s.put(eventsDropped, float64(c.src.EventsDropped()))
 	}
+	if c.src.EventsCounted != nil {
+		s.put(eventsCounted, float64(c.src.EventsCounted()))
+	}
 	if c.src.QueriesLost != nil {
 		s.put(queriesLost, float64(c.src.QueriesLost()))
 	}

@@ -77,6 +77,7 @@ const (
 	flooded
 	panicsTotal
 	eventsDropped
+	eventsCounted
 	queriesLost
 	buildInfo
 	ids
@@ -206,6 +207,8 @@ var table = [ids]Metric{
 		"Queries answered with SERVFAIL because of a fault in the program.", nil},
 	eventsDropped: {"rideau_events_dropped_total", counter,
 		"Events for the log that were lost because too many came at once.", nil},
+	eventsCounted: {"rideau_events_counted_total", counter,
+		"Events for the log that it only counts, beyond log.blocked_max_rate lines a second.", nil},
 	queriesLost: {"rideau_query_log_lost_total", counter,
 		"Queries missing from the query log, because they came too fast or it could not be written.", nil},
 	buildInfo: {"rideau_build_info", gauge,

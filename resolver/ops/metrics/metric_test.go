@@ -74,6 +74,7 @@ func busy(t testing.TB) metrics.Sources {
 		Distrusted:    func() string { return "the clock says 1970" },
 		Panics:        func() uint64 { return 12 },
 		EventsDropped: func() uint64 { return 13 },
+		EventsCounted: func() uint64 { return 14 },
 		QueriesLost:   func() uint64 { return 14 },
 		Reloads:       reloads,
 		Lists: func() []metrics.ListSource {

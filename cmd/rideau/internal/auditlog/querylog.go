@@ -51,6 +51,8 @@ type Bounds struct {
 	Bytes int64
 	// PerSecond is how many lines a second are written. 0 is no bound.
 	PerSecond int
+	// Clients is how much of clients' addresses is written.
+	Clients Clients
 	// Open opens the new file. It is required with Bytes.
 	Open func() (*os.File, error)
 }
@@ -130,7 +132,7 @@ func (l *QueryLog) write() {
 			}
 			l.tokens--
 		}
-		text := l.line.query(r)
+		text := l.line.query(r, l.bounds.Clients)
 		if l.bounds.Bytes > 0 && l.size+int64(len(text)) > l.bounds.Bytes && !l.rotate() {
 			l.unwritten.Add(1)
 			return
@@ -218,11 +220,14 @@ func (l *line) loss(t time.Time, queries uint64) []byte {
 
 // query is the line of a query. The ids of groups and bans are those of the
 // configuration, and may hold any text.
-func (l *line) query(r *audit.Record) []byte {
+func (l *line) query(r *audit.Record, clients Clients) []byte {
 	b := l.begin(r.Time)
-	b = append(b, `,"client":"`...)
-	b = r.Client.AppendTo(b)
-	b = append(b, `","group":`...)
+	if clients != Nobody {
+		b = append(b, `,"client":"`...)
+		b = clients.appendTo(b, r.Client)
+		b = append(b, '"')
+	}
+	b = append(b, `,"group":`...)
 	b = appendJSON(b, r.Group)
 	b = append(b, `,"name":`...)
 	b = appendJSON(b, wire.NameString(r.Name()))

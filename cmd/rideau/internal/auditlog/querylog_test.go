@@ -34,7 +34,7 @@ func TestQueryLine(t *testing.T) {
 	r := audit.Record{Time: time.Unix(0, 0), Client: netip.MustParseAddr("fd00::1"), Group: `la"b`,
 		Type: 65, Outcome: resolver.Blocked, Ban: "é", Monitored: true, Exception: new(names.Exception)}
 	r.SetName([]byte("\x03a.\"\x01\xff\x00"))
-	line := new(line).query(&r)
+	line := new(line).query(&r, Address)
 	var got map[string]any
 	if err := json.Unmarshal(line, &got); err != nil || bytes.Count(line, []byte("\n")) != 1 {
 		t.Fatalf("%s: %v", line, err)
@@ -251,26 +251,50 @@ func TestQueryLogSize(t *testing.T) {
 	}
 }
 
+// eventLog runs an EventLog in a synctest bubble; end ends it and returns its lines, each once if it comes again and again.
+func eventLog(t *testing.T, w *world, o EventOptions) (events *EventLog, end func() []string) {
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	events = NewEventLog(w.records, log, func() (n uint64) {
+		for _, slot := range w.resolver.Stats().Totals().Blocks {
+			for _, by := range slot {
+				n += by
+			}
+		}
+		return n
+	})
+	events.Use(o)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go w.records.Run(ctx)
+	go func() {
+		defer close(done)
+		events.Run(ctx)
+	}()
+	return events, func() []string {
+		cancel()
+		<-done
+		var got []string
+		for line := range strings.Lines(out.String()) {
+			if line = strings.TrimSpace(line); len(got) == 0 || got[len(got)-1] != line {
+				got = append(got, line)
+			}
+		}
+		return got
+	}
+}
+
 // TestEventLog: each kind of event is logged with its facts, some a second, and
 // then how many more there were.
 func TestEventLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		var out bytes.Buffer
-		log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
-				return slog.Attr{}
-			}
-			return a
-		}}))
-		events := NewEventLog(w.records, log)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go w.records.Run(ctx)
-		go func() {
-			defer close(done)
-			events.Run(ctx)
-		}()
+		events, end := eventLog(t, w, EventOptions{PerSecond: 20})
 		w.ask(t, "wechat.com.", 1) // no event
 		w.ask(t, "ok.wechat.com.", 1)
 		w.ask(t, "proxy.net.", 1)
@@ -280,28 +304,74 @@ func TestEventLog(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		w.ask(t, "last.watched.net.", 1)
-		cancel()
-		<-done
-		var got []string
-		for line := range strings.Lines(out.String()) {
-			if line = strings.TrimSpace(line); len(got) == 0 || got[len(got)-1] != line {
-				got = append(got, line)
-			}
-		}
+		got := end()
 		want := []string{
-			`msg="let through by an exception" ban=no-chat list=needed name=ok.wechat.com. type=A client=127.0.0.1 group=all exception=embassy ticket=T-1 approver=somebody`,
-			`msg="tried to go round this resolver" ban=no-proxies list=proxies name=proxy.net. type=A client=127.0.0.1 group=all stopped=true`,
-			`msg="would have been blocked" ban=no-watched list=watched name=www.watched.net. type=A client=127.0.0.1 group=all`,
+			`msg="let through by an exception" ban=no-chat list=needed rule=ok.wechat.com. name=ok.wechat.com. type=A client=127.0.0.1 group=all exception=embassy ticket=T-1 approver=somebody`,
+			`msg="tried to go round this resolver" ban=no-proxies list=proxies rule=proxy.net. name=proxy.net. type=A client=127.0.0.1 group=all stopped=true`,
+			`msg="would have been blocked" ban=no-watched list=watched rule=watched.net. name=www.watched.net. type=A client=127.0.0.1 group=all action=nxdomain`,
 			`msg="more would have been blocked" queries=3`,
-			`msg="would have been blocked" ban=no-watched list=watched name=last.watched.net. type=A client=127.0.0.1 group=all`,
+			`msg="would have been blocked" ban=no-watched list=watched rule=watched.net. name=last.watched.net. type=A client=127.0.0.1 group=all action=nxdomain`,
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
-		if events.Lost() != 0 {
-			t.Errorf("%d lost", events.Lost())
+		if events.Lost() != 0 || events.Counted() != 3 {
+			t.Errorf("%d lost, %d counted", events.Lost(), events.Counted())
 		}
 	})
+}
+
+// TestBlockedLines: each blocked query has a line, with as much of the client as is to be logged. Of a flood, some have, the others are
+// counted, and recording them ends until the second is over.
+func TestBlockedLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		events, end := eventLog(t, w, EventOptions{Blocked: true, PerSecond: 5, Clients: Network})
+		settle := func(d time.Duration) {
+			time.Sleep(d)
+			synctest.Wait()
+		}
+		w.ask(t, "a.Web.wechat.com.", 2)
+		settle(2 * time.Second)
+		w.ask(t, "wechat.com.", 300)
+		settle(100 * time.Millisecond)
+		if wanted := resolver.Marks(w.records.Wanted().Load()); wanted&resolver.Banned != 0 {
+			t.Error("blocked queries are recorded though the lines are used up")
+		}
+		w.ask(t, "wechat.com.", 1000)
+		settle(2 * time.Second)
+		w.ask(t, "wechat.com.", 1)
+		settle(100 * time.Millisecond)
+		events.Use(EventOptions{PerSecond: 5, Clients: Nobody})
+		w.ask(t, "wechat.com.", 1)
+		w.ask(t, "www.watched.net.", 1)
+		got := end()
+		want := []string{
+			`msg=blocked ban=no-chat list=chat rule=wechat.com. name=a.web.wechat.com. type=A client=127.0.0.0/24 group=all action=nxdomain`,
+			`msg=blocked ban=no-chat list=chat rule=wechat.com. name=wechat.com. type=A client=127.0.0.0/24 group=all action=nxdomain`,
+			`msg="more blocked" queries=1295`,
+			`msg=blocked ban=no-chat list=chat rule=wechat.com. name=wechat.com. type=A client=127.0.0.0/24 group=all action=nxdomain`,
+			`msg="would have been blocked" ban=no-watched list=watched rule=watched.net. name=www.watched.net. type=A group=all action=nxdomain`,
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		if events.Counted() != 1295 {
+			t.Errorf("%d counted", events.Counted())
+		}
+	})
+}
+
+// TestClients: what is written of an address.
+func TestClients(t *testing.T) {
+	for _, c := range []struct{ address, network string }{
+		{"192.0.2.77", "192.0.2.0/24"}, {"2001:db8:1:2:3::4", "2001:db8:1::/48"}, {"::ffff:192.0.2.77", "192.0.2.0/24"}, {"fe80::1%eth0", "fe80::/48"},
+	} {
+		a := netip.MustParseAddr(c.address)
+		if got := []string{Address.String(a), Network.String(a), Nobody.String(a)}; !slices.Equal(got, []string{c.address, c.network, ""}) {
+			t.Errorf("%q", got)
+		}
+	}
 }
 
 // TestLineTime: a time is what the time package makes of it, whatever the line

@@ -39,6 +39,7 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 			Unrelated:     s.resolver.Exchanges().Unrelated,
 			Panics:        s.panics,
 			EventsDropped: s.events.Lost,
+			EventsCounted: s.events.Counted,
 			QueriesLost:   s.queries.Lost,
 			Reloads:       &s.reloads,
 			Lists:         s.listFacts,

@@ -12,6 +12,7 @@ import (
 	"rideau/cmd/rideau/internal/auditlog"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
+	"rideau/resolver"
 	"rideau/resolver/ops"
 	"rideau/resolver/ops/printable"
 )
@@ -28,8 +29,33 @@ func newLogger(w io.Writer, cfg *config.Config, level *slog.LevelVar) *slog.Logg
 
 // queryLogBounds returns how much of the queries a configuration has logged.
 func queryLogBounds(cfg *config.Config) auditlog.Bounds {
-	return auditlog.Bounds{Bytes: cfg.Log.QueriesMaxBytes, PerSecond: cfg.Log.QueriesMaxRate,
+	return auditlog.Bounds{Clients: logClients(cfg), Bytes: cfg.Log.QueriesMaxBytes, PerSecond: cfg.Log.QueriesMaxRate,
 		Open: func() (*os.File, error) { return setup.OpenQueryLog(cfg) }}
+}
+
+// eventOptions returns which events a configuration has logged.
+func eventOptions(cfg *config.Config) auditlog.EventOptions {
+	return auditlog.EventOptions{Blocked: cfg.Log.Blocked, PerSecond: cfg.Log.BlockedMaxRate, Clients: logClients(cfg)}
+}
+
+// blockedQueries is the number of queries that bans have blocked.
+func blockedQueries(t *resolver.Totals) (n uint64) {
+	for _, slot := range t.Blocks {
+		for _, by := range slot {
+			n += by
+		}
+	}
+	return n
+}
+
+func logClients(cfg *config.Config) auditlog.Clients {
+	switch cfg.Log.Clients {
+	case config.ClientNetwork:
+		return auditlog.Network
+	case config.ClientNone:
+		return auditlog.Nobody
+	}
+	return auditlog.Address
 }
 
 // warn logs what an operator should correct: in the configuration, among the upstreams, and in the policy.

@@ -96,7 +96,7 @@ func (s *Server) makeResolver(cfg *config.Config, state *resolver.State) {
 	s.gate.LimitOctets(cfg.Limits.UnverifiedBytesPerSecond)
 	s.waits = limit.NewWaitLimit(cfg.Listen.MaxPending)
 	s.records = audit.New()
-	s.events = auditlog.NewEventLog(s.records, s.log)
+	s.events = auditlog.NewEventLog(s.records, s.log, func() uint64 { return blockedQueries(s.resolver.Stats().Totals()) })
 	s.resolver = resolver.New(resolver.Options{
 		Cache: s.cache, State: state, RefusedPerSecond: cfg.Clients.RefusedPerSecond,
 		StaleAfter: cfg.Cache.StaleAfter, Gate: s.gate, Devices: s.devices, Audit: s.records, Logger: s.log,
