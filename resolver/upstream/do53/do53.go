@@ -10,6 +10,7 @@ import (
 
 	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/acceptance"
+	"rideau/resolver/upstream/pipeline"
 	"rideau/resolver/wire"
 )
 
@@ -18,8 +19,6 @@ type Options struct {
 	// IdleTimeout is how long a TCP connection is kept for the next query;
 	// 0 for 10 seconds.
 	IdleTimeout time.Duration
-	// MaxIdle is how many such connections are kept; 0 for 4.
-	MaxIdle int
 	// TrustAD: the server is trusted to check DNSSEC signatures. It counts
 	// only for one on this host, as anybody on a path could set the bit.
 	TrustAD bool
@@ -44,7 +43,7 @@ type Server struct {
 	trusted  bool
 	udp      *net.UDPAddr
 	free     buffers
-	idle     idle
+	tcp      *pipeline.Pool
 	endpoint *acceptance.Endpoint
 	muted    silence
 }
@@ -56,13 +55,7 @@ func New(addr netip.AddrPort, o Options) *Server {
 	if o.Stream {
 		s.label = "tcp://" + s.addr
 	}
-	s.idle.timeout, s.idle.max = o.IdleTimeout, o.MaxIdle
-	if s.idle.timeout <= 0 {
-		s.idle.timeout = 10 * time.Second
-	}
-	if s.idle.max <= 0 {
-		s.idle.max = 4
-	}
+	s.tcp = s.newPool(o.IdleTimeout)
 	return s
 }
 
@@ -88,7 +81,7 @@ func (s *Server) Mismatches() uint64 { return s.endpoint.Mismatches() }
 
 // Close closes the idle connections, and from now on none is kept. Exchanges
 // go on.
-func (s *Server) Close() { s.idle.close() }
+func (s *Server) Close() { s.tcp.Close() }
 
 // Exchange implements [upstream.Server]. A truncated response is asked for
 // again over TCP (RFC 7766 section 5), and so is one that finds no cookie good

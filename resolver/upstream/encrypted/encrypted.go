@@ -81,6 +81,12 @@ const (
 	defaultIdle = 30 * time.Second
 	// dialTimeout is for connecting to one address, handshake included.
 	dialTimeout = 4 * time.Second
+	// maxConns is how many connections to an HTTPS server there are at most. Most
+	// need one: it carries many queries at a time.
+	maxConns = 4
+	// maxSilence is how many queries in a row may be given up on a connection
+	// that brings nothing before it counts as dead.
+	maxSilence = 3
 	// padding is what queries are padded to a multiple of (RFC 8467 section 4.1).
 	padding = 128
 )
@@ -105,12 +111,9 @@ func newServer(label string, o Options, alpn ...string) server {
 	return server{o: o, label: label, tls: tlsConfig(&o, alpn)}
 }
 
-// survive recovers and logs a panic in the handling of a connection. It is
-// deferred.
-func (s *server) survive() {
-	if p := recover(); p != nil {
-		s.o.Logger.Error("a connection was given up: a fault in the program", "upstream", s.label, "panic", p, "stack", string(debug.Stack()))
-	}
+// panicked logs a panic in the handling of a connection.
+func (s *server) panicked(value any) {
+	s.o.Logger.Error("a connection was given up: a fault in the program", "upstream", s.label, "panic", value, "stack", string(debug.Stack()))
 }
 
 // Addr is what operators call the server: its address or URL, with a scheme.

@@ -371,7 +371,7 @@ func noLeak(t *testing.T) {
 		for range 100 {
 			buf := make([]byte, 1<<20)
 			stacks = string(buf[:runtime.Stack(buf, true)])
-			if !strings.Contains(stacks, "encrypted.(*pipe)") {
+			if !strings.Contains(stacks, "pipeline.(*conn)") {
 				return
 			}
 			time.Sleep(50 * time.Millisecond)
