@@ -66,7 +66,8 @@ func (s *Server) Accept(t *net.TCPListener, counters []*resolver.Counters) {
 }
 
 // Serve admits a connection and answers its queries, until the client or the
-// server ends it. It closes st.
+// server ends it. It closes st. A connection of a client that has all that it may
+// have waits for one of those to end.
 func (s *Server) Serve(st Stream, counters *resolver.Counters) {
 	c := s.newConn(st, counters)
 	if !s.admit(c) {
@@ -78,9 +79,10 @@ func (s *Server) Serve(st Stream, counters *resolver.Counters) {
 
 // connTable is the table of open connections. It is safe for concurrent use.
 type connTable struct {
-	max, maxPerClient int
-	open              atomic.Int64   // connections whose goroutines have not ended
-	running           sync.WaitGroup // for their end
+	max     int
+	shares  shares
+	open    atomic.Int64   // connections whose goroutines have not ended
+	running sync.WaitGroup // for their end
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{}     // guarded by mu
@@ -88,14 +90,8 @@ type connTable struct {
 	stopped bool                   // guarded by mu: nothing is admitted any more
 }
 
-// client is what the connections of one client have together.
-type client struct {
-	conns int          // guarded by connTable.mu: how many of its conns are in the table
-	held  atomic.Int64 // octets, see unread
-}
-
 func (t *connTable) init(o *Options) {
-	t.max, t.maxPerClient = o.MaxConnections, o.MaxConnectionsPerClient
+	t.max, t.shares = o.MaxConnections, sharesOf(o)
 	t.conns, t.clients = make(map[*conn]struct{}), make(map[netip.Addr]*client)
 }
 
@@ -109,8 +105,9 @@ func clientKey(a netip.Addr) netip.Addr {
 	return p.Addr()
 }
 
-// admit adds c to the table, in place of another if need be. It reports false if c
-// is refused.
+// admit adds c to the table, in place of another if need be. If its client has all
+// that it may have, c waits for one of those to end. It reports false if c is
+// refused.
 func (s *Server) admit(c *conn) bool {
 	t := &s.conns
 	key := clientKey(c.client.Addr)
@@ -119,15 +116,17 @@ func (s *Server) admit(c *conn) bool {
 	var victim *conn
 	owner := t.clients[key]
 	if owner == nil {
-		owner = new(client)
+		owner = &client{max: t.shares.of(c.client.Addr)}
 	}
+	over := owner.conns >= owner.max
 	switch {
 	case t.stopped:
 		t.mu.Unlock()
 		return false
-	case owner.conns >= t.maxPerClient:
+	case len(t.conns) < t.max:
+	case over:
 		reason = errClientLimit
-	case len(t.conns) >= t.max:
+	default:
 		if victim = t.toClose(owner.conns); victim == nil {
 			reason = errTotalLimit
 		} else {
@@ -137,9 +136,13 @@ func (s *Server) admit(c *conn) bool {
 	if reason == nil {
 		t.conns[c] = struct{}{}
 		c.owner, t.clients[key] = owner, owner
-		owner.conns++
 		t.open.Add(1)
 		t.running.Add(1)
+		if over {
+			t.wait(c)
+		} else {
+			owner.conns++
+		}
 	}
 	t.mu.Unlock()
 	if victim != nil {
@@ -147,12 +150,19 @@ func (s *Server) admit(c *conn) bool {
 		victim.sock.Close()
 	}
 	if reason != nil {
-		s.count.refused.Add(1)
-		s.core.Log.Warn(session.LogRefusal, "a connection was refused", &net.AddrError{Err: reason.Error(), Addr: c.client.Addr.String()})
+		s.refused(c, reason)
 		return false
 	}
-	s.count.accepted.Add(1)
+	if !over {
+		s.count.accepted.Add(1)
+	}
 	return true
+}
+
+// refused counts and logs a connection that was refused.
+func (s *Server) refused(c *conn, why error) {
+	s.count.refused.Add(1)
+	s.core.Log.Warn(session.LogRefusal, "a connection was refused", &net.AddrError{Err: why.Error(), Addr: c.client.Addr.String()})
 }
 
 var (
@@ -181,8 +191,14 @@ func (t *connTable) forget(c *conn) {
 		return
 	}
 	delete(t.conns, c)
+	if c.waits {
+		t.unwait(c)
+	} else {
+		c.owner.conns--
+	}
+	t.admitWaiting(c.owner)
 	key := clientKey(c.client.Addr)
-	if c.owner.conns--; c.owner.conns == 0 && t.clients[key] == c.owner {
+	if c.owner.conns == 0 && t.clients[key] == c.owner {
 		delete(t.clients, key)
 	}
 }
@@ -197,12 +213,17 @@ func (t *connTable) left(c *conn) {
 }
 
 // stopReading ends all connections as soon as their queries have responses.
-// Those that have sent no query yet have the time of conn.lastRead to do so.
+// Those that have sent no query yet have the time of conn.lastRead to do so; so
+// have those that wait, which are admitted.
 func (t *connTable) stopReading() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stopped = true
 	for c := range t.conns {
+		if c.waits {
+			t.unwait(c)
+			t.begin(c)
+		}
 		c.sock.SetReadDeadline(c.lastRead())
 	}
 }
@@ -210,8 +231,15 @@ func (t *connTable) stopReading() {
 // closeAll ends all connections at once.
 func (t *connTable) closeAll() {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	all := make([]*conn, 0, len(t.conns))
 	for c := range t.conns {
-		c.sock.Close()
+		if c.waits {
+			t.forget(c)
+		}
+		all = append(all, c)
+	}
+	t.mu.Unlock()
+	for _, c := range all {
+		go c.sock.Close() // which may wait for the client, see Stream
 	}
 }

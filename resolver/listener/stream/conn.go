@@ -42,7 +42,14 @@ type conn struct {
 	// reader awaits more; 0 while it does not.
 	partialSince atomic.Int64
 	asked        atomic.Bool // a whole message has come
-	born         int64       // in Unix nanoseconds
+	// replied is when a query that had waited was answered while others of the
+	// client's connections waited, in Unix nanoseconds.
+	replied atomic.Int64
+
+	born     int64         // in Unix nanoseconds; guarded by connTable.mu, as what follows
+	waits    bool          // for another connection of the client to end
+	admitted bool          // after it has waited
+	turn     chan struct{} // closed when it has waited; nil if it has not to
 
 	owner *client      // set by Server.admit
 	held  atomic.Int64 // octets, see unread
@@ -71,6 +78,9 @@ func (s *Server) newConn(st Stream, counters *resolver.Counters) *conn {
 func (c *conn) serve() {
 	defer c.srv.conns.left(c)
 	defer c.sock.Close()
+	if !c.await() {
+		return
+	}
 	c.last = time.Now()
 	for {
 		c.queries.Forget()
@@ -96,15 +106,15 @@ func (c *conn) fill() (time.Time, error) {
 	if !c.holdInput() {
 		return time.Now(), errUnread
 	}
-	for {
-		c.setReadDeadline()
-		if c.draining() {
-			c.sock.SetReadDeadline(c.lastRead())
-		}
+	for looked := false; ; {
 		if c.in.empty() {
 			c.idleSince.Store(c.last.UnixNano())
 		} else {
 			c.partialSince.Store(c.partial.UnixNano())
+		}
+		c.setReadDeadline(looked)
+		if c.draining() {
+			c.sock.SetReadDeadline(c.lastRead())
 		}
 		n, err := c.sock.Read(c.in.space())
 		c.idleSince.Store(0)
@@ -120,7 +130,11 @@ func (c *conn) fill() (time.Time, error) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) || c.draining() {
 			return now, err
 		}
+		c.read = deadline{} // others may have set one
 		if !c.in.empty() {
+			if now.Sub(c.partial) < c.srv.o.MessageTimeout {
+				continue
+			}
 			c.srv.count.timedOut.Add(1)
 			return now, err
 		}
@@ -130,7 +144,20 @@ func (c *conn) fill() (time.Time, error) {
 		if c.pending.Load() > 0 {
 			c.last = now // a connection with a query that waits is not idle
 		}
+		wasLooked := looked
+		looked = c.crowded() && now.Sub(c.idleFrom()) >= yieldAfter
+		if wasLooked && looked && c.yields() {
+			return now, err
+		}
 	}
+}
+
+// idleFrom is when the last message came, or its response went.
+func (c *conn) idleFrom() time.Time {
+	if at := time.Unix(0, c.replied.Load()); at.After(c.last) {
+		return at
+	}
+	return c.last
 }
 
 // holdInput counts the buffer of a large message as held, and reports whether it may
@@ -152,14 +179,26 @@ func (c *conn) holdInput() bool {
 func (c *conn) draining() bool { return c.srv.core.Phase() != session.Serving }
 
 // setReadDeadline gives a message that has begun the time for a message, and
-// the connection otherwise the time to be idle.
-func (c *conn) setReadDeadline() {
+// the connection otherwise the time to be idle. That is short if another of the
+// client waits; it is looked at last whether something has come just now.
+func (c *conn) setReadDeadline(looked bool) {
 	since, timeout := c.last, c.srv.o.IdleTimeout
-	if !c.in.empty() {
+	switch {
+	case !c.in.empty():
 		since, timeout = c.partial, c.srv.o.MessageTimeout
+	case looked:
+		c.sock.SetReadDeadline(time.Now().Add(time.Millisecond))
+		return
+	case c.crowded():
+		since, timeout = c.idleFrom(), min(yieldAfter, timeout)
 	}
-	if at, ok := c.read.extend(since, timeout); ok {
-		c.sock.SetReadDeadline(at)
+	at, ok := c.read.extend(since, timeout)
+	if !ok {
+		return
+	}
+	c.sock.SetReadDeadline(at)
+	if c.in.empty() && timeout > yieldAfter && c.crowded() { // just now: see connTable.wait
+		c.sock.SetReadDeadline(c.idleFrom().Add(yieldAfter))
 	}
 }
 
@@ -233,6 +272,11 @@ func (c *conn) Reply(framed []byte) error {
 		c.write(framed)
 	}
 	c.pending.Add(-1)
+	if c.crowded() {
+		now := time.Now()
+		c.replied.Store(now.UnixNano())
+		c.sock.SetReadDeadline(now.Add(yieldAfter))
+	}
 	select {
 	case c.freed <- struct{}{}:
 	default:

@@ -4,8 +4,10 @@ import "time"
 
 // Ranks of connections. When a new one needs a place, one of the lowest rank is closed.
 const (
+	// queued: it waits for another of its client's to end.
+	queued = iota
 	// unasked: it has sent no whole query, although it had time to.
-	unasked = iota
+	unasked
 	// halfway: it has begun a message and does not go on.
 	halfway
 	// unreading: its client does not take a response.
@@ -31,6 +33,8 @@ func (c *conn) ranked(now int64, many bool) (rank int, since int64) {
 	idleAt, partialAt, stalledAt := c.idleSince.Load(), c.partialSince.Load(), c.sock.StalledSince()
 	late := func(since int64) bool { return many || now-since >= int64(freshTime) }
 	switch {
+	case c.waits:
+		return queued, -c.born // the youngest first
 	case stalledAt != 0 && late(stalledAt):
 		return unreading, stalledAt
 	case stalledAt != 0:
@@ -51,9 +55,6 @@ func (c *conn) ranked(now int64, many bool) (rank int, since int64) {
 	return idle, idleAt
 }
 
-// few is how many connections a client may have without losing one before others do.
-func (t *connTable) few() int { return max(t.maxPerClient/8, 4) }
-
 // toClose returns the connection to close for a new one of a client that has n, or
 // nil: of those with the lowest rank, one of the client that has most connections, if
 // these are more than few, and otherwise the one that has the rank for longest. A busy
@@ -68,9 +69,10 @@ func (t *connTable) toClose(n int) *conn {
 	var since int64
 	now := time.Now().UnixNano()
 	for c := range t.conns {
-		w := max(c.owner.conns, t.few())
-		r, at := c.ranked(now, c.owner.conns > t.few())
-		if r == busy && (c.owner.conns <= t.few() || c.owner.conns <= 2*(n+1)) {
+		few := c.owner.few()
+		w := max(c.owner.conns, few)
+		r, at := c.ranked(now, c.owner.conns > few)
+		if r == busy && (c.owner.conns <= few || c.owner.conns <= 2*(n+1)) {
 			continue
 		}
 		if found == nil || r < rank || r == rank && (w > weight || w == weight && at < since) {

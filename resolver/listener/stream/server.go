@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -18,8 +19,13 @@ type Options struct {
 	// all are busy the new one is refused.
 	MaxConnections int
 	// MaxConnectionsPerClient bounds those of one client: an IPv4 address or
-	// an IPv6 /64. More are refused.
+	// an IPv6 /64. More wait until one of them ends, or is idle and closed for
+	// that, as long as MaxConnections allows them.
 	MaxConnectionsPerClient int
+	// Resolver reports whether a client asks for many others. It may have a
+	// quarter of MaxConnections, if that is more. nil reports false. It is safe
+	// for concurrent use.
+	Resolver func(netip.Addr) bool
 	// MaxPending bounds the queries of one connection that wait. At the bound
 	// the connection is not read until one has its response.
 	MaxPending int

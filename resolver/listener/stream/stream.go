@@ -24,7 +24,8 @@ type Stream interface {
 	// StalledSince is since when Write waits for the client to take something, in
 	// Unix nanoseconds; 0 if it does not.
 	StalledSince() int64
-	// Close ends both directions, and Read and Write if they wait.
+	// Close ends both directions, and Read and Write if they wait. It may wait a
+	// moment for the client, and is called without a lock.
 	Close() error
 	// RemoteAddr is the client's address, a *net.TCPAddr.
 	RemoteAddr() net.Addr
@@ -42,6 +43,18 @@ type portable struct {
 	writeTimeout time.Duration
 	wrote        deadline
 	stalled      atomic.Int64 // since when Write runs, in Unix nanoseconds
+}
+
+// farewell is how long Close waits for the client to take the last words of TLS.
+const farewell = 100 * time.Millisecond
+
+// Close implements Stream. TLS says that the connection ends, and waits for a
+// client that takes nothing for seconds.
+func (s *portable) Close() error {
+	if t, ok := s.Conn.(interface{ NetConn() net.Conn }); ok {
+		defer time.AfterFunc(farewell, func() { t.NetConn().Close() }).Stop()
+	}
+	return s.Conn.Close()
 }
 
 // StalledSince implements Stream: a Write that runs counts as one that waits.

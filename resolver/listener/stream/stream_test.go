@@ -100,15 +100,19 @@ type server struct {
 	count *resolver.Counters
 }
 
-func newServer(t *testing.T, maxConnections, perClient int) *server {
+func newServer(t *testing.T, maxConnections, perClient int, edit ...func(*stream.Options)) *server {
 	t.Helper()
 	s := &server{h: &echo{release: make(chan struct{})}, stats: new(resolver.Stats)}
 	s.count = s.stats.NewCounters()
 	s.core = session.New(s.h, limit.NewWaitLimit(100), session.NewLog(slog.New(slog.DiscardHandler)))
-	s.Server = stream.NewServer(s.core, stream.Options{
+	o := stream.Options{
 		Transport: resolver.TCP, MaxConnections: maxConnections, MaxConnectionsPerClient: perClient, MaxPending: 10,
 		IdleTimeout: 7 * time.Second, MessageTimeout: 2 * time.Second, WriteTimeout: 3 * time.Second, Drain: time.Second,
-	})
+	}
+	for _, f := range edit {
+		f(&o)
+	}
+	s.Server = stream.NewServer(s.core, o)
 	s.core.Begin(context.Background())
 	return s
 }

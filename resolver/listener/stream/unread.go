@@ -57,12 +57,16 @@ func (s *Server) relieve() {
 		return
 	}
 	t := &s.conns
+	var stalled []*conn
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	for c := range t.conns {
 		if at := c.sock.StalledSince(); at != 0 && now-at >= int64(relieveEvery) {
-			s.count.timedOut.Add(1)
-			c.sock.Close() // its goroutines end, and free what they hold
+			stalled = append(stalled, c)
 		}
+	}
+	t.mu.Unlock()
+	for _, c := range stalled {
+		s.count.timedOut.Add(1)
+		go c.sock.Close() // its goroutines end, and free what they hold
 	}
 }

@@ -194,7 +194,7 @@ var table = [ids]Metric{
 	tcpConnections: {"rideau_tcp_connections", gauge,
 		"Open TCP connections of clients.", nil},
 	tcpRefused: {"rideau_tcp_connections_refused_total", counter,
-		"TCP connections closed at once because too many were open.", nil},
+		"TCP connections closed without being read because too many were open.", nil},
 	udpSendErrors: {"rideau_udp_send_errors_total", counter,
 		"Answers over UDP that the system failed to send.", nil},
 	udpLost: {"rideau_udp_lost_total", counter,

@@ -1,0 +1,129 @@
+package stream
+
+import (
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// yieldAfter is how long a connection must have been idle before it is closed for
+// one of the same client that waits: a client that asks again at once keeps it.
+const yieldAfter = 100 * time.Millisecond
+
+// shares says how many connections each client may have.
+type shares struct {
+	perClient, perResolver int
+	resolver               func(netip.Addr) bool
+}
+
+func sharesOf(o *Options) shares {
+	return shares{o.MaxConnectionsPerClient, max(o.MaxConnectionsPerClient, o.MaxConnections/4), o.Resolver}
+}
+
+func (s *shares) of(a netip.Addr) int {
+	if s.resolver != nil && s.resolver(a) {
+		return s.perResolver
+	}
+	return s.perClient
+}
+
+// client is what the connections of one client have together.
+type client struct {
+	max   int          // connections that it may have
+	conns int          // guarded by connTable.mu: how many it has, but for those that wait
+	queue []*conn      // guarded by connTable.mu: those that wait, in order
+	waits atomic.Int32 // how many these are
+	held  atomic.Int64 // octets, see unread
+}
+
+// few is how many connections a client may have without losing one before others
+// do.
+func (c *client) few() int { return max(c.max/8, 4) }
+
+// wait has c wait for another connection of its client to end. Those that are idle
+// look whether they have been so for long. mu is held.
+func (t *connTable) wait(c *conn) {
+	owner := c.owner
+	c.waits, c.turn = true, make(chan struct{})
+	owner.queue = append(owner.queue, c)
+	owner.waits.Add(1)
+	for o := range t.conns {
+		if o.owner != owner || o.waits {
+			continue
+		}
+		if at := o.idleSince.Load(); at != 0 {
+			o.sock.SetReadDeadline(time.Unix(0, at).Add(yieldAfter))
+		}
+	}
+}
+
+// unwait takes c out of its client's queue, and wakes it. mu is held.
+func (t *connTable) unwait(c *conn) {
+	c.waits = false
+	if i := slices.Index(c.owner.queue, c); i >= 0 {
+		c.owner.queue = slices.Delete(c.owner.queue, i, i+1)
+		c.owner.waits.Add(-1)
+	}
+	close(c.turn)
+}
+
+// admitWaiting admits those of a client's connections that wait and may go on. mu
+// is held.
+func (t *connTable) admitWaiting(o *client) {
+	for len(o.queue) > 0 && o.conns < o.max {
+		c := o.queue[0]
+		t.unwait(c)
+		t.begin(c)
+	}
+}
+
+// begin admits c, which has waited. mu is held.
+func (t *connTable) begin(c *conn) {
+	c.owner.conns++
+	c.born = time.Now().UnixNano()
+	c.admitted = true
+	c.srv.count.accepted.Add(1)
+}
+
+// await waits for c to be admitted, and reports whether it is. A client that
+// waited for long has given up.
+func (c *conn) await() bool {
+	if c.turn == nil {
+		return true
+	}
+	timer := time.NewTimer(c.srv.o.IdleTimeout)
+	defer timer.Stop()
+	select {
+	case <-c.turn:
+	case <-timer.C:
+	}
+	t := &c.srv.conns
+	t.mu.Lock()
+	admitted := c.admitted
+	if !admitted {
+		t.forget(c)
+	}
+	t.mu.Unlock()
+	if !admitted {
+		c.srv.refused(c, errClientLimit)
+	}
+	return admitted
+}
+
+// crowded reports whether a connection of the same client waits for c to end.
+func (c *conn) crowded() bool { return c.owner.waits.Load() > 0 && c.pending.Load() == 0 }
+
+// yields takes c, which is idle, out of the table, for one that waits. It reports
+// false if none does any more.
+func (c *conn) yields() bool {
+	t := &c.srv.conns
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(c.owner.queue) == 0 {
+		return false
+	}
+	t.forget(c)
+	c.srv.count.evicted.Add(1)
+	return true
+}
