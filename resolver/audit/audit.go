@@ -26,6 +26,12 @@
 // the reload, and no record keeps a replaced policy in memory. Readers see names
 // only.
 //
+// # Numbers of records
+//
+// Records are numbered from 1 in the order in which they are passed on. Lost ones
+// take numbers, too: whoever has all records of a reader and finds a number missing
+// knows that another reader wanted that record, or that it was lost.
+//
 // # Adding a reader
 //
 // Choose which marks you want and how many records may wait to be read:
@@ -70,6 +76,7 @@ type Log struct {
 	pool   pool
 
 	draining sync.Mutex // held while rings are emptied
+	number   uint64     // guarded by draining: of the last record
 
 	mu      sync.Mutex
 	rings   []*ring   // guarded by mu; replaced, never written
@@ -141,7 +148,14 @@ func (l *Log) drain() {
 		for _, r := range readers {
 			r.addLost(&lost)
 		}
+		for _, n := range lost {
+			l.number += n
+		}
 		for c := first; c != nil; {
+			for i := range c.n {
+				l.number++
+				c.slots[i].number = l.number
+			}
 			for _, r := range readers {
 				r.add(c)
 			}

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 // Record is one query that ended.
 type Record struct {
+	Number    uint64    // since the program started, see the package's comment
 	Time      time.Time // when the query was received
 	Duration  time.Duration
 	Client    netip.Addr
@@ -30,6 +32,8 @@ type Record struct {
 	// have been if one were up: see [names.Table.Route]. It is empty for
 	// other queries.
 	Upstream string
+	// Policy is the policy in force when the query ended.
+	Policy names.Policy
 
 	// Ban is the id of the ban that decided; empty if none did. With Monitored
 	// it would have, but for its mode, and with Exception but for that. List
@@ -76,6 +80,7 @@ func (r *Record) Rule() []byte {
 // read makes r the record in a slot of c.
 func (r *Record) read(c *chunk, s *slot) {
 	n := c.names[s.names]
+	r.Number, r.Policy = s.number, n.Policy()
 	r.Time, r.Duration = time.Unix(0, s.received), time.Duration(s.elapsed)
 	r.Client = netip.AddrFrom16(s.client).Unmap()
 	r.Group, r.Type = n.Group(blocklists.GroupID(s.group)), wire.Type(s.qtype)
@@ -113,6 +118,14 @@ type Reader struct {
 	n     int   // guarded by mu: records in queue
 
 	record Record // Read's
+}
+
+// Close takes r out of the Log. What is queued can still be read.
+func (r *Reader) Close() {
+	r.Want(0)
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	r.log.readers = slices.DeleteFunc(slices.Clone(r.log.readers), func(other *Reader) bool { return other == r })
 }
 
 // Want chooses the records of queries that end from now on: those that have

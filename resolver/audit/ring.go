@@ -28,6 +28,7 @@ const (
 type slot struct {
 	received  int64 // Unix time in nanoseconds
 	elapsed   int64 // in nanoseconds
+	number    uint64
 	client    [16]byte
 	qtype     uint16
 	group     uint16

@@ -14,6 +14,13 @@ import (
 type Table struct {
 	groups, bans, lists, routes []string
 	exceptions                  []Exception
+	policy                      Policy
+}
+
+// Policy says which policy the Table is of.
+type Policy struct {
+	Generation  uint64 // grows with each change on this server since its start
+	Fingerprint string // equal on two servers if the policy is
 }
 
 // Exception is what records say of an exception.
@@ -40,6 +47,7 @@ func New(p *blocklists.Snapshot, routes []string) *Table {
 // WithPolicy returns the Table of another policy and the same routes.
 func (t *Table) WithPolicy(p *blocklists.Snapshot) *Table {
 	out := &Table{groups: []string{blocklists.GroupAll}, routes: t.routes}
+	out.policy = Policy{Generation: p.Generation(), Fingerprint: p.Fingerprint()}
 	policy := p.Policy()
 	for _, g := range policy.Groups {
 		out.groups = append(out.groups, strings.Clone(g.ID))
@@ -55,6 +63,9 @@ func (t *Table) WithPolicy(p *blocklists.Snapshot) *Table {
 	}
 	return out
 }
+
+// Policy says which policy the Table is of.
+func (t *Table) Policy() Policy { return t.policy }
 
 // Group is the id of a client group, [blocklists.GroupAll] for clients of none.
 func (t *Table) Group(g blocklists.GroupID) string { return t.groups[g] }
