@@ -1,0 +1,212 @@
+// Package act records what operators and the program did to a server: starts and
+// stops, reloads, exceptions, bans that began or ended. Together with the records
+// of queries (package audit) the acts are the evidence of a ban.
+//
+// Acts are rare. A [Log] hands each of them to all its readers.
+package act
+
+import (
+	"sync"
+	"time"
+
+	"rideau/resolver/audit/names"
+)
+
+// Kind says what was done. Its text is part of the formats that others read, and
+// never changes.
+type Kind string
+
+// Kinds.
+const (
+	Start              Kind = "start"               // the server answers
+	Stop               Kind = "stop"                // it was told to end; it answers what is pending
+	Reload             Kind = "reload"              // a configuration was put in force
+	ReloadRefused      Kind = "reload_refused"      // a configuration was not put in force
+	ListRefused        Kind = "list_refused"        // a list was not accepted; its last good copy serves
+	ListStale          Kind = "list_stale"          // a list was not confirmed for too long
+	BanBegan           Kind = "ban_began"           // a ban came into force by its date
+	BanEnded           Kind = "ban_ended"           // a ban ended by its date
+	ExceptionBegan     Kind = "exception_began"     // an exception came into force
+	ExceptionEnded     Kind = "exception_ended"     // an exception ended
+	Flush              Kind = "flush"               // answers were removed from the cache
+	Force              Kind = "force"               // a list or the loss of a ban was accepted by force
+	ClockDistrusted    Kind = "clock_distrusted"    // the system's clock contradicts what else is known
+	ClockTrusted       Kind = "clock_trusted"       // it no longer does
+	CertificateChanged Kind = "certificate_changed" // a listener shows another certificate
+	AccessDenied       Kind = "access_denied"       // an operator's request had no right token
+	NotReady           Kind = "not_ready"           // the server stopped being ready
+	Ready              Kind = "ready"               // it is ready again
+)
+
+// Kinds are all kinds, in the order of the documentation.
+func Kinds() []Kind {
+	return []Kind{Start, Stop, Reload, ReloadRefused, ListRefused, ListStale, BanBegan, BanEnded, ExceptionBegan, ExceptionEnded, Flush, Force,
+		ClockDistrusted, ClockTrusted, CertificateChanged, AccessDenied, NotReady, Ready}
+}
+
+// Way is how an act was asked for.
+type Way string
+
+// Ways.
+const (
+	ByFile   Way = "file"   // a watched file changed
+	BySignal Way = "signal" // SIGHUP, SIGTERM
+	ByHTTP   Way = "http"   // the operators' HTTP
+	BySocket Way = "socket" // the same, over the Unix socket
+	ByDate   Way = "date"   // a date of the configuration
+	ByItself Way = "itself" // the program: a list that was fetched, the clock
+)
+
+// Actor is who asked for an act.
+type Actor struct {
+	Way Way
+	// Address is where an HTTP request came from; empty for other ways.
+	Address string
+	// User is who it is, as far as is known: the user id of a Unix socket's peer,
+	// or the name of a token. Empty if nothing is known.
+	User string
+}
+
+// Change is one difference between what was in force and what is.
+type Change struct {
+	File   string
+	Line   int // 0 if it is not known
+	Key    string
+	Before string
+	After  string
+}
+
+// Ban is the state of one ban after an act.
+type Ban struct {
+	ID string
+	// Enforced says whether it stops queries of at least one group now.
+	Enforced bool
+	// Mode is enforce, monitor or off. A ban in mode enforce that is not
+	// Enforced is outside its dates.
+	Mode  string
+	Lists []List
+}
+
+// List is a list as a ban uses it.
+type List struct {
+	ID      string
+	Hash    string // SHA-256 of what was read, in hexadecimal; of all files for a folder
+	Entries int
+	// LastGood says that the last good copy serves, because the source was
+	// refused or cannot be read.
+	LastGood bool
+}
+
+// Act is one act. It is never written after it was added to a Log.
+type Act struct {
+	// Number counts the acts of one run of the program from 1. Add sets it.
+	Number uint64
+	Time   time.Time
+	Kind   Kind
+	Actor  Actor
+	// Object is the id of the ban, the list or the exception that the act is
+	// about; empty if it is about the server.
+	Object string
+	// Failed says that what was asked for did not happen, and Reason why. Reason
+	// may also explain an act that did happen.
+	Failed bool
+	Reason string
+	// Changes are the differences that a reload made.
+	Changes []Change
+	// Bans are the states of all bans after the act; nil if the act cannot
+	// change them.
+	Bans []Ban
+	// Policy is what decides after the act.
+	Policy names.Policy
+	// Config is the SHA-256 of the configuration in force, in hexadecimal.
+	Config string
+	// Distrusted says that the clock was distrusted when Time was read.
+	Distrusted bool
+}
+
+// Log hands acts to its readers. It is safe for concurrent use.
+type Log struct {
+	mu      sync.Mutex
+	number  uint64    // guarded by mu
+	readers []*Reader // guarded by mu
+}
+
+// New makes a Log without readers.
+func New() *Log { return new(Log) }
+
+// Add numbers an act and hands it to all readers. It does not wait for them. Its
+// slices belong to the Log from now on.
+func (l *Log) Add(a Act) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.number++
+	a.Number = l.number
+	for _, r := range l.readers {
+		r.add(&a)
+	}
+}
+
+// NewReader adds a reader that keeps at most size acts until they are read.
+func (l *Log) NewReader(size int) *Reader {
+	r := &Reader{log: l, size: size, ready: make(chan struct{}, 1)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.readers = append(l.readers, r)
+	return r
+}
+
+// Reader is a queue of acts. It is safe for concurrent use.
+type Reader struct {
+	log   *Log
+	size  int
+	ready chan struct{}
+
+	mu    sync.Mutex
+	queue []*Act // guarded by mu
+	lost  uint64 // guarded by mu
+}
+
+func (r *Reader) add(a *Act) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.queue) == r.size {
+		r.lost++
+		return
+	}
+	r.queue = append(r.queue, a)
+	select {
+	case r.ready <- struct{}{}:
+	default:
+	}
+}
+
+// Ready receives a value after acts were queued. One value may stand for many.
+func (r *Reader) Ready() <-chan struct{} { return r.ready }
+
+// Read returns the acts that are queued, oldest first. They must not be written.
+func (r *Reader) Read() []*Act {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.queue
+	r.queue = nil
+	return out
+}
+
+// Lost counts the acts for which the queue had no space.
+func (r *Reader) Lost() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lost
+}
+
+// Close takes the reader out of the Log. What is queued can still be read.
+func (r *Reader) Close() {
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	for i, other := range r.log.readers {
+		if other == r {
+			r.log.readers = append(r.log.readers[:i:i], r.log.readers[i+1:]...)
+			return
+		}
+	}
+}

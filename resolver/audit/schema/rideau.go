@@ -1,0 +1,164 @@
+package schema
+
+import (
+	"encoding/json"
+	"strconv"
+
+	"rideau/resolver"
+	"rideau/resolver/audit"
+	"rideau/resolver/audit/act"
+	"rideau/resolver/wire"
+)
+
+// Rideau encodes events in our own format. Use NewRideau.
+type Rideau struct {
+	node *Node
+	time timestamp
+}
+
+// NewRideau makes an encoder. It is for one goroutine.
+func NewRideau(n *Node) *Rideau { return &Rideau{node: n} }
+
+// Query appends the JSON of a query.
+func (e *Rideau) Query(b []byte, r *audit.Record) []byte {
+	b = append(b, `{"schema":"`+Version+`","event":"query","id":"`...)
+	b = e.node.appendID(b, queryLetter, r.Number)
+	b = append(b, `","time":"`...)
+	b = e.time.append(b, r.Time)
+	b = append(b, '"')
+	b = key(b, "node", e.node.Name)
+	begin := len(b)
+	b = append(b, `,"client":"`...)
+	if told := e.node.appendClient(b, r.Client); len(told) > len(b) {
+		b = append(told, '"')
+	} else {
+		b = b[:begin]
+	}
+	b = key(b, "group", r.Group)
+	b = key(b, "name", wire.NameString(r.Name()))
+	b = key(b, "type", e.node.TypeName(uint16(r.Type)))
+	b = key(b, "transport", r.Transport.String())
+	b = key(b, "outcome", r.Outcome.String())
+	if r.Outcome != resolver.Dropped {
+		b = key(b, "rcode", e.node.RcodeName(uint16(r.Rcode)))
+	}
+	b = append(b, `,"duration_us":`...)
+	b = strconv.AppendInt(b, r.Duration.Microseconds(), 10)
+	if r.Ban != "" {
+		b = e.verdict(b, r)
+	}
+	if r.Upstream != "" {
+		b = key(b, "upstream", r.Upstream)
+	}
+	b = append(b, `,"policy":{"generation":`...)
+	b = strconv.AppendUint(b, r.Policy.Generation, 10)
+	b = key(b, "fingerprint", r.Policy.Fingerprint)
+	return append(b, '}', '}')
+}
+
+// verdict appends what decided.
+func (e *Rideau) verdict(b []byte, r *audit.Record) []byte {
+	b = key(b, "ban", r.Ban)
+	b = key(b, "action", r.Action.String())
+	b = key(b, "list", r.List)
+	if rule := r.Rule(); rule != nil {
+		b = key(b, "rule", wire.NameString(rule))
+	}
+	if r.InAnswer {
+		b = append(b, `,"in_answer":true`...)
+	}
+	if r.ByZone {
+		b = key(b, "trigger", r.Trigger.String())
+	}
+	if r.Monitored {
+		b = append(b, `,"monitored":true`...)
+	}
+	if r.Marks&resolver.Bypass != 0 {
+		b = append(b, `,"bypass":true`...)
+	}
+	if x := r.Exception; x != nil {
+		b = append(b, `,"exception":{"id":`...)
+		b = appendString(b, x.ID)
+		b = key(b, "ticket", x.Ticket)
+		b = key(b, "approver", x.Approver)
+		b = append(b, '}')
+	}
+	return b
+}
+
+// actJSON is an act in our own format.
+type actJSON struct {
+	Schema  string       `json:"schema"`
+	Event   act.Kind     `json:"event"`
+	ID      string       `json:"id"`
+	Time    string       `json:"time"`
+	Node    string       `json:"node"`
+	Version string       `json:"version"`
+	Actor   actorJSON    `json:"actor"`
+	Object  string       `json:"object,omitempty"`
+	Failed  bool         `json:"failed,omitempty"`
+	Reason  string       `json:"reason,omitempty"`
+	Clock   string       `json:"clock,omitempty"` // distrusted
+	Changes []changeJSON `json:"changes,omitempty"`
+	Bans    []banJSON    `json:"bans,omitempty"`
+	Policy  policyJSON   `json:"policy"`
+	Config  string       `json:"config,omitempty"`
+}
+
+type actorJSON struct {
+	Way     act.Way `json:"way"`
+	Address string  `json:"address,omitempty"`
+	User    string  `json:"user,omitempty"`
+}
+
+type changeJSON struct {
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"`
+	Key    string `json:"key"`
+	Before string `json:"before,omitempty"`
+	After  string `json:"after,omitempty"`
+}
+
+type banJSON struct {
+	ID       string     `json:"id"`
+	Enforced bool       `json:"enforced"`
+	Mode     string     `json:"mode"`
+	Lists    []listJSON `json:"lists,omitempty"`
+}
+
+type listJSON struct {
+	ID       string `json:"id"`
+	Hash     string `json:"hash,omitempty"`
+	Entries  int    `json:"entries"`
+	LastGood bool   `json:"last_good,omitempty"`
+}
+
+type policyJSON struct {
+	Generation  uint64 `json:"generation"`
+	Fingerprint string `json:"fingerprint"`
+}
+
+// Act appends the JSON of an act.
+func (e *Rideau) Act(b []byte, a *act.Act) []byte {
+	out := actJSON{Schema: Version, Event: a.Kind, ID: string(e.node.appendID(nil, actLetter, a.Number)), Time: string(e.time.append(nil, a.Time)),
+		Node: e.node.Name, Version: e.node.Version, Actor: actorJSON(a.Actor), Object: a.Object, Failed: failed(a), Reason: a.Reason,
+		Policy: policyJSON(a.Policy), Config: a.Config}
+	if a.Distrusted {
+		out.Clock = "distrusted"
+	}
+	for _, c := range a.Changes {
+		out.Changes = append(out.Changes, changeJSON(c))
+	}
+	for _, n := range a.Bans {
+		ban := banJSON{ID: n.ID, Enforced: n.Enforced, Mode: n.Mode}
+		for _, l := range n.Lists {
+			ban.Lists = append(ban.Lists, listJSON(l))
+		}
+		out.Bans = append(out.Bans, ban)
+	}
+	text, err := json.Marshal(out)
+	if err != nil {
+		return b // strings and numbers always have JSON
+	}
+	return append(b, text...)
+}
