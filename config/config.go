@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 
 	"rideau/config/complete"
+	"rideau/config/evidence"
 	"rideau/config/node"
 	"rideau/config/policy"
 )
@@ -57,6 +58,8 @@ type Config struct {
 	Protected Protected `key:"protected"`
 	// Reload says how changes of files take effect.
 	Reload Reload `key:"reload"`
+	// Evidence says what is recorded of bans and of operators' acts, and where it goes.
+	Evidence evidence.Evidence `key:"evidence"`
 	// Ops is the HTTP service for the operators.
 	Ops Ops `key:"ops"`
 	// Log says what is logged.
@@ -66,6 +69,9 @@ type Config struct {
 	// text is what was parsed.
 	text []byte
 }
+
+// Text returns what was parsed. It must not be written.
+func (c *Config) Text() []byte { return c.text }
 
 // Problem is an error or a warning about one place of a configuration file.
 type Problem = node.Problem
@@ -130,6 +136,10 @@ func Load(path string) (*Config, error) {
 	c.Cache.Snapshot = from(dir, c.Cache.Snapshot)
 	c.Ops.TokenFile, c.Log.Queries = from(dir, c.Ops.TokenFile), from(dir, c.Log.Queries)
 	c.Ops.Socket = from(dir, c.Ops.Socket)
+	c.Evidence.Dir = from(dir, c.Evidence.Dir)
+	for i := range c.Evidence.Sinks {
+		c.Evidence.Sinks[i].Path = from(dir, c.Evidence.Sinks[i].Path)
+	}
 	return c, nil
 }
 
@@ -200,6 +210,7 @@ func (c *Config) read(m *node.Mapping) {
 	m.Section("state", c.State.read)
 	m.Section("fetch", c.readFetch)
 	m.Section("protected", c.Protected.read)
+	m.Section("evidence", c.Evidence.Read)
 	m.Section("ops", c.readOps)
 	m.Section("log", c.Log.read)
 	m.Done()

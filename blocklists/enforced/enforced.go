@@ -19,6 +19,17 @@ func Any(s *blocklists.Snapshot) bool {
 	return slices.ContainsFunc(v.bans, func(b blocklists.BanStatus) bool { return len(v.groups(b)) > 0 })
 }
 
+// Groups returns the groups for which the ban with that id is enforced; the empty name is for the clients of no group.
+func Groups(s *blocklists.Snapshot, id string) []string {
+	v := look(s)
+	for _, b := range v.bans {
+		if b.Ban.ID == id {
+			return v.groups(b)
+		}
+	}
+	return nil
+}
+
 // None is what operators are told where Any is false.
 const None = "no ban is enforced: every name is resolved"
 

@@ -36,7 +36,7 @@ func serve(c *call) int {
 	defer signal.Stop(hup)
 	b := buildInfo()
 	s := server.New(server.Options{
-		Config: c.string("config"), Build: metrics.Build{Version: b.Version, Revision: b.Revision}, Log: c.stderr,
+		Config: c.string("config"), Build: metrics.Build{Version: b.Version, Revision: b.Revision}, Log: c.stderr, Stdout: c.stdout,
 		Workers: setProcs(), MemoryLimit: memoryLimiter(),
 		Started: func(f server.Facts) { banner(c.stdout, b.Version, f) },
 	})

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"rideau/blocklists"
+	"rideau/blocklists/fingerprint"
 )
 
 // Table translates the numbers of groups, bans, lists, exceptions and routes
@@ -47,7 +48,7 @@ func New(p *blocklists.Snapshot, routes []string) *Table {
 // WithPolicy returns the Table of another policy and the same routes.
 func (t *Table) WithPolicy(p *blocklists.Snapshot) *Table {
 	out := &Table{groups: []string{blocklists.GroupAll}, routes: t.routes}
-	out.policy = Policy{Generation: p.Generation(), Fingerprint: p.Fingerprint()}
+	out.policy = Policy{Generation: p.Generation(), Fingerprint: fingerprint.Of(p)}
 	policy := p.Policy()
 	for _, g := range policy.Groups {
 		out.groups = append(out.groups, strings.Clone(g.ID))

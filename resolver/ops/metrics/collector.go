@@ -92,6 +92,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if c.src.QueriesLost != nil {
 		s.put(queriesLost, float64(c.src.QueriesLost()))
 	}
+	if c.src.Sinks != nil {
+		s.sinks(c.src.Sinks())
+	}
 	s.put(buildInfo, 1, c.src.Build.Version, c.src.Build.Revision, runtime.Version())
 }
 
@@ -244,6 +247,19 @@ func (s scrape) policy(p *blocklists.Snapshot) {
 	s.put(policyMemory, float64(p.Memory()))
 	if next := p.NextChange(); !next.IsZero() {
 		s.put(policyNextChange, seconds(next))
+	}
+}
+
+func (s scrape) sinks(all []Sink) {
+	for _, k := range all {
+		s.put(sinkOffered, float64(k.Offered), k.Name)
+		s.put(sinkKept, float64(k.Delivered), k.Name)
+		for _, d := range k.Dropped {
+			s.put(sinkDropped, float64(d.Count), k.Name, d.Reason)
+		}
+		s.put(sinkWaiting, float64(k.Waiting), k.Name)
+		s.put(sinkSpool, float64(k.SpoolBytes), k.Name)
+		s.put(sinkFailing, truth(k.Failing), k.Name)
 	}
 }
 

@@ -79,6 +79,12 @@ const (
 	eventsDropped
 	eventsCounted
 	queriesLost
+	sinkOffered
+	sinkKept
+	sinkDropped
+	sinkWaiting
+	sinkSpool
+	sinkFailing
 	buildInfo
 	ids
 )
@@ -211,6 +217,18 @@ var table = [ids]Metric{
 		"Events for the log that it only counts, beyond log.blocked_max_rate lines a second.", nil},
 	queriesLost: {"rideau_query_log_lost_total", counter,
 		"Queries missing from the query log, because they came too fast or it could not be written.", nil},
+	sinkOffered: {"rideau_sink_offered_total", counter,
+		"Events of evidence that the sink was to deliver.", []string{"sink"}},
+	sinkKept: {"rideau_sink_delivered_total", counter,
+		"Events of evidence that the sink delivered.", []string{"sink"}},
+	sinkDropped: {"rideau_sink_dropped_total", counter,
+		"Events of evidence that will never be delivered, by reason: they came too fast (queue), the spool was full or could not be written (spool_full, spool_error), there is no spool (undelivered), or the place refuses the event (refused).", []string{"sink", "reason"}},
+	sinkWaiting: {"rideau_sink_waiting", gauge,
+		"Events of evidence in the sink's spool.", []string{"sink"}},
+	sinkSpool: {"rideau_sink_spool_bytes", gauge,
+		"Octets that the sink's spool takes on disk.", []string{"sink"}},
+	sinkFailing: {"rideau_sink_failing", gauge,
+		"Whether the place of the sink takes no events (1).", []string{"sink"}},
 	buildInfo: {"rideau_build_info", gauge,
 		"Always 1; the labels tell which build runs.", []string{"version", "revision", "goversion"}},
 }

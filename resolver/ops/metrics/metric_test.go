@@ -76,7 +76,11 @@ func busy(t testing.TB) metrics.Sources {
 		EventsDropped: func() uint64 { return 13 },
 		EventsCounted: func() uint64 { return 14 },
 		QueriesLost:   func() uint64 { return 14 },
-		Reloads:       reloads,
+		Sinks: func() []metrics.Sink {
+			return []metrics.Sink{{Name: "siem", Offered: 30, Delivered: 20, Dropped: []metrics.Failure{{Reason: "queue", Count: 3}, {Reason: "spool_full", Count: 4}},
+				Waiting: 3, SpoolBytes: 4096, Failing: true}}
+		},
+		Reloads: reloads,
 		Lists: func() []metrics.ListSource {
 			return []metrics.ListSource{
 				{List: "good", URL: true, Fetches: map[string]uint64{"updated": 1, "unchanged": 2}, LastFetch: now},

@@ -44,6 +44,8 @@ type Sources struct {
 	// QueriesLost returns the number of queries missing from the query log; nil
 	// without a query log.
 	QueriesLost func() uint64
+	// Sinks returns the state of the sinks of evidence; nil for none.
+	Sinks func() []Sink
 	// Lists returns the state of the sources of lists, as far as there is
 	// something to report; nil for none.
 	Lists func() []ListSource
@@ -78,6 +80,16 @@ type ListSource struct {
 	URL       bool
 	Fetches   map[string]uint64
 	LastFetch time.Time
+}
+
+// Sink is the state of a sink of evidence at one moment. The counters never fall.
+type Sink struct {
+	Name               string // its id
+	Offered, Delivered uint64
+	Dropped            []Failure // by reason; every reason is present
+	Waiting            int
+	SpoolBytes         int64
+	Failing            bool
 }
 
 // Build identifies the build. Empty fields are exposed as empty labels.

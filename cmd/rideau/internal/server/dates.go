@@ -5,6 +5,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/enforced"
+	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 )
@@ -77,6 +78,9 @@ func (s *Server) changeByDate() {
 			return
 		}
 		s.warnOpen(enforced.Any(state.Policy()), snap)
+		for _, a := range evidence.ByDate(state.Policy(), snap) {
+			s.record(a)
+		}
 		for _, b := range snap.Bans() {
 			s.log.Info("bans changed by date", "ban", b.Ban.ID, "in_force", b.Active)
 		}

@@ -19,13 +19,13 @@ func (s *Server) dryRun(ctx context.Context, force input.Forced) (ops.DryRun, er
 	var out ops.DryRun
 	cfg, err := setup.Load(s.path)
 	if err != nil {
-		out.Problems = problems(err, compile.Report{})
+		out.Problems = changes.Problems(err, compile.Report{})
 		return out, err
 	}
 	serves, ups := s.current()
 	plan, err := setup.PlanUpstreams(cfg, ups.System)
 	if err != nil {
-		out.Problems = problems(err, compile.Report{})
+		out.Problems = changes.Problems(err, compile.Report{})
 		return out, err
 	}
 	old := s.resolver.State().Policy()
@@ -48,7 +48,7 @@ func (s *Server) dryRun(ctx context.Context, force input.Forced) (ops.DryRun, er
 		}
 		out.Forced = changes.Forced(report.Forced, out.Forced)
 	}
-	out.Problems = problems(err, report)
+	out.Problems = changes.Problems(err, report)
 	if err != nil && kept == nil {
 		return out, err
 	}

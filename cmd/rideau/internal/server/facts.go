@@ -8,6 +8,7 @@ import (
 	"rideau/blocklists"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
+	"rideau/resolver/audit/act"
 	"rideau/resolver/limit"
 	"rideau/resolver/ops"
 	"rideau/resolver/ops/metrics"
@@ -41,6 +42,7 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 			EventsDropped: s.events.Lost,
 			EventsCounted: s.events.Counted,
 			QueriesLost:   s.queries.Lost,
+			Sinks:         s.evidence.Metrics,
 			Reloads:       &s.reloads,
 			Lists:         s.listFacts,
 			Distrusted:    s.distrusted,
@@ -50,7 +52,7 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 		ReadyWithin: readyWithin,
 		Reload: func(ctx context.Context, o ops.ReloadOptions) (ops.ReloadResult, error) {
 			result, err := s.reload(ctx, o)
-			s.told.Reload(s.log, "POST /reload", true, result, err)
+			s.tell(act.ByHTTP, "POST /reload", true, result, err)
 			return result, err
 		},
 		DryRun: s.dryRun,

@@ -13,6 +13,7 @@ import (
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 	"rideau/resolver"
+	"rideau/resolver/audit/act"
 	"rideau/resolver/ops"
 	"rideau/resolver/ops/printable"
 )
@@ -87,7 +88,7 @@ func (s *Server) warnOpen(was bool, now *blocklists.Snapshot) {
 }
 
 // reloadAndLog reloads because something changed by itself, and logs the result with why.
-func (s *Server) reloadAndLog(ctx context.Context, why string) {
+func (s *Server) reloadAndLog(ctx context.Context, way act.Way, why string) {
 	result, err := s.reload(ctx, ops.ReloadOptions{})
-	s.told.Reload(s.log, why, false, result, err)
+	s.tell(way, why, false, result, err)
 }

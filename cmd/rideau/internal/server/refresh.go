@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"rideau/resolver/audit/act"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ func (s *Server) refresh(ctx context.Context) {
 			if plan, err := setup.PlanUpstreams(cfg, ups.System); err == nil {
 				s.sources.Fetch(ctx, s.listPlan(cfg, plan), due, nil)
 				if s.sources.Pending() && ctx.Err() == nil {
-					s.reloadAndLog(ctx, "a list has a new version")
+					s.reloadAndLog(ctx, act.ByItself, "a list has a new version")
 				}
 			}
 			_, next = s.sources.Due(time.Now())

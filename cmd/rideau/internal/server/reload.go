@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 
@@ -13,9 +12,9 @@ import (
 	"rideau/blocklists/compile"
 	"rideau/blocklists/enforced"
 	"rideau/blocklists/fingerprint"
-	"rideau/blocklists/format"
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/changes"
+	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 	"rideau/resolver"
@@ -50,6 +49,7 @@ type change struct {
 	ups       *setup.Upstreams
 	state     *resolver.State
 	sockets   *binding
+	sinks     *evidence.Change
 	queries   *os.File
 	committed bool
 }
@@ -75,7 +75,7 @@ func (s *Server) reload(ctx context.Context, o ops.ReloadOptions) (ops.ReloadRes
 		}
 	}
 	result.Policy, result.Unfetched = s.resolver.State().Policy(), c.unfetched
-	result.Problems = append(c.unknown, problems(err, c.report)...)
+	result.Problems = append(c.unknown, changes.Problems(err, c.report)...)
 	if ctx.Err() == nil && !errors.Is(err, changes.ErrUnknown) {
 		s.reloads.Record(s.now(), err == nil, c.listResults())
 	}
@@ -143,7 +143,7 @@ func (s *Server) listPlan(cfg *config.Config, p setup.UpstreamPlan) *source.Plan
 
 // prepare makes everything that the change puts in force. s.mu is held, or nothing serves yet.
 func (c *change) prepare(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{c.makePolicy, c.keepBans, c.makeUpstreams, c.makeState, c.bindSockets, c.openQueryLog} {
+	for _, step := range []func(context.Context) error{c.makePolicy, c.keepBans, c.makeUpstreams, c.makeState, c.bindSockets, c.openSinks, c.openQueryLog} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -208,6 +208,11 @@ func (c *change) bindSockets(context.Context) (err error) {
 	return err
 }
 
+func (c *change) openSinks(context.Context) (err error) {
+	c.sinks, err = c.s.evidence.Prepare(c.cfg.Evidence.Sinks)
+	return err
+}
+
 // openQueryLog is the last step, since it may create a file: no later step can fail and leave it behind.
 func (c *change) openQueryLog(context.Context) (err error) {
 	c.queries, err = setup.OpenQueryLog(c.cfg)
@@ -226,6 +231,7 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	s.level.Set(c.cfg.Log.Level)
 	s.queries.Use(c.queries, queryLogBounds(c.cfg))
 	s.events.Use(eventOptions(c.cfg))
+	c.sinks.Commit()
 	s.view.Lock()
 	s.cfg, s.ups = c.cfg, c.ups
 	s.view.Unlock()
@@ -286,6 +292,7 @@ func (c *change) close() {
 		return
 	}
 	c.sockets.close()
+	c.sinks.Close()
 	if c.queries != nil {
 		c.queries.Close()
 	}
@@ -305,30 +312,6 @@ func (c *change) listResults() []metrics.ListResult {
 		out = append(out, metrics.ListResult{List: l.ID, OK: !failed})
 	}
 	return out
-}
-
-// problems returns the problems of a reload one by one: those of its error, or the lines that were skipped. If there is an error, the lines
-// that were skipped in lists without an error are left out: they are not its reason.
-func problems(err error, report compile.Report) []ops.Problem {
-	var out []ops.Problem
-	var wrong config.Problems
-	if errors.As(err, &wrong) {
-		for _, p := range wrong {
-			out = append(out, ops.Problem{File: p.File, Line: p.Line, Key: p.Key, Message: p.Message, Remedy: p.Remedy})
-		}
-	}
-	if err != nil {
-		report.Problems = slices.DeleteFunc(slices.Clone(report.Problems), func(p format.Problem) bool {
-			return !slices.ContainsFunc(report.Failed, func(e *compile.ListError) bool { return isOf(p.File, e.Source) })
-		})
-	}
-	return append(out, ops.ListProblems(report)...)
-}
-
-// isOf reports whether a file belongs to a list: it is the list's source, or is in its folder and matches the pattern at the end of the source.
-func isOf(file, source string) bool {
-	fits, err := filepath.Match(source, file)
-	return file == source || fits && err == nil
 }
 
 // giveBack returns memory to the system after a large policy was made; the

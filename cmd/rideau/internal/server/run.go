@@ -8,6 +8,7 @@ import (
 
 	"rideau/cmd/rideau/internal/auditlog"
 	"rideau/cmd/rideau/internal/watch"
+	"rideau/resolver/audit/act"
 )
 
 // Run starts the server and serves until ctx ends; then it drains, and returns
@@ -21,10 +22,12 @@ func (s *Server) Run(ctx context.Context) error {
 		s.o.Started(s.facts())
 	}
 	drain := s.serve()
+	s.record(act.Act{Kind: act.Start, Actor: act.Actor{Way: act.ByItself}})
 	close(s.started)
 	<-ctx.Done()
 	s.stop() // no reload begins any more
 	s.log.Info("stopping: pending queries are answered first")
+	s.record(act.Act{Kind: act.Stop, Actor: act.Actor{Way: act.BySignal}})
 	drain()
 	s.saveCache()
 	s.queries.Use(nil, auditlog.Bounds{})
@@ -72,7 +75,7 @@ func (s *Server) tasks() []task {
 			flood.run(ctx, func() bool { cfg, _ := s.current(); return cfg.Limits.Flood })
 		}},
 		{"watching files", func(ctx context.Context) {
-			w := watch.Watcher{Interval: s.interval, Paths: s.watched, Seen: s.seen, Changed: func() { s.reloadAndLog(ctx, "a file changed") }}
+			w := watch.Watcher{Interval: s.interval, Paths: s.watched, Seen: s.seen, Changed: func() { s.reloadAndLog(ctx, act.ByFile, "a file changed") }}
 			w.Run(ctx)
 		}},
 	}
@@ -84,6 +87,7 @@ func (s *Server) recordingTasks() []task {
 		{"recording queries", s.records.Run},
 		{"logging events", s.events.Run},
 		{"logging queries", s.queries.Run},
+		{"delivering evidence", s.evidence.Run},
 	}
 }
 

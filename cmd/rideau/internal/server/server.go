@@ -21,11 +21,14 @@ import (
 	"rideau/cmd/rideau/internal/auditlog"
 	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/clock"
+	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/setup"
+	"rideau/cmd/rideau/internal/snapshot"
 	"rideau/cmd/rideau/internal/watch"
 	"rideau/config"
 	"rideau/resolver"
 	"rideau/resolver/audit"
+	"rideau/resolver/audit/act"
 	"rideau/resolver/cache"
 	"rideau/resolver/cookie"
 	"rideau/resolver/device"
@@ -40,8 +43,9 @@ type Options struct {
 	// the program is used.
 	Config string
 	Build  metrics.Build
-	// Log receives the log, in the configured format.
-	Log io.Writer
+	// Log receives the log, in the configured format, and Stdout the events of
+	// sinks that write to the standard output.
+	Log, Stdout io.Writer
 	// Workers is how many workers each address has where the configuration
 	// does not say; 0 is one for each processor.
 	Workers int
@@ -84,7 +88,7 @@ type Server struct {
 	sources  *source.Sources
 	secret   cookie.Secret // for cookies, if the configuration has none
 	cache    *cache.Cache
-	saved    savedCache
+	saved    snapshot.Cache
 	devices  *device.Table
 	gate     *limit.Gate
 	waits    *limit.WaitLimit
@@ -92,6 +96,7 @@ type Server struct {
 	records  *audit.Log
 	queries  *auditlog.QueryLog
 	events   *auditlog.EventLog
+	evidence *evidence.Evidence
 	sockets  *sockets
 	web      *ops.Server // the operators' HTTP; nil without one
 	reloads  metrics.ReloadLog
@@ -145,7 +150,7 @@ func (s *Server) Reload(ctx context.Context, why string) (ops.ReloadResult, erro
 		return ops.ReloadResult{}, ctx.Err()
 	}
 	result, err := s.reload(ctx, ops.ReloadOptions{})
-	s.told.Reload(s.log, why, true, result, err)
+	s.tell(act.BySignal, why, true, result, err)
 	return result, err
 }
 

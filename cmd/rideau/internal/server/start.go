@@ -6,7 +6,9 @@ import (
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/auditlog"
 	"rideau/cmd/rideau/internal/changes"
+	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/setup"
+	"rideau/cmd/rideau/internal/snapshot"
 	"rideau/cmd/rideau/internal/watch"
 	"rideau/config"
 	"rideau/resolver"
@@ -71,9 +73,10 @@ func (s *Server) readConfig() (*config.Config, error) {
 // assemble makes what the server has once: the cache, the limits, and the resolver with the first State.
 func (s *Server) assemble(c *change) {
 	s.makeCache(c.cfg)
-	s.saved.restore(c.cfg.Cache.Snapshot, c.ups.Fingerprint())
+	s.saved.Restore(c.cfg.Cache.Snapshot, c.ups.Fingerprint())
 	s.makeResolver(c.cfg, c.state)
 	s.queries = auditlog.NewQueryLog(s.records, s.log)
+	s.evidence = evidence.New(c.cfg.Evidence.Node, c.cfg.Evidence.Dir, evidence.Options{Records: s.records, Version: s.o.Build.Version, Logger: s.log, Stdout: s.o.Stdout})
 }
 
 func (s *Server) makeCache(cfg *config.Config) {
@@ -86,7 +89,7 @@ func (s *Server) makeCache(cfg *config.Config) {
 		MaxNegativeTTL: cfg.Cache.MaxNegativeTTL, FailureTTL: cfg.Cache.FailureTTL, FailureMaxTTL: cfg.Cache.FailureMaxTTL,
 		MaxStale: cfg.Cache.MaxStale, StaleTTL: cfg.Cache.StaleTTL, NoCut: !cfg.Cache.NXDomainCut, PrefetchAfter: prefetch,
 	})
-	s.saved = savedCache{s.cache, s.log}
+	s.saved = snapshot.Cache{Cache: s.cache, Log: s.log}
 }
 
 func (s *Server) makeResolver(cfg *config.Config, state *resolver.State) {

@@ -70,3 +70,11 @@ func Date(t time.Time) string {
 	}
 	return t.UTC().Format(time.RFC3339)
 }
+
+// RcodeName returns the name of a response code, such as NXDOMAIN.
+func RcodeName(r uint16) string {
+	if s, ok := dns.RcodeToString[int(r)]; ok {
+		return s
+	}
+	return "RCODE" + strconv.Itoa(int(r))
+}

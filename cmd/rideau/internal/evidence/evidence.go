@@ -1,0 +1,289 @@
+// Package evidence runs the sinks of a configuration: it makes them, replaces
+// those that a reload changes, and ends them when the server ends.
+package evidence
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"rideau/cmd/rideau/internal/text"
+	config "rideau/config/evidence"
+	"rideau/resolver"
+	"rideau/resolver/audit"
+	"rideau/resolver/audit/act"
+	"rideau/resolver/audit/lines"
+	"rideau/resolver/audit/schema"
+	"rideau/resolver/audit/sink"
+	"rideau/resolver/audit/spool"
+	"rideau/resolver/ops/metrics"
+)
+
+// Options are what an Evidence needs of its server.
+type Options struct {
+	Records *audit.Log
+	Version string
+	Logger  *slog.Logger
+	// Stdout is where sinks of kind stdout write.
+	Stdout io.Writer
+}
+
+// Evidence runs sinks. It is safe for concurrent use; at most one Change is open
+// at a time.
+type Evidence struct {
+	o    Options
+	acts *act.Log
+	node schema.Node
+	dir  string
+	wake chan struct{}
+
+	mu      sync.Mutex
+	running []*running // guarded by mu: the sinks in force, in the order of the configuration
+	queue   []step     // guarded by mu: what Run has to do
+}
+
+// running is a sink, and what it was made from.
+type running struct {
+	config config.Sink
+	sink   *sink.Sink
+	cancel context.CancelFunc // set by Run
+	done   chan struct{}      // closed when it has ended
+}
+
+// step is a sink to start, after those that it replaces have ended.
+type step struct {
+	begin []*running
+	end   []*running
+}
+
+// New makes an Evidence for a node of that name; "" is the name of the host. dir
+// is the folder for spools.
+func New(name, dir string, o Options) *Evidence {
+	if name == "" {
+		name, _ = os.Hostname()
+	}
+	if o.Stdout == nil {
+		o.Stdout = io.Discard
+	}
+	var run [8]byte
+	rand.Read(run[:])
+	return &Evidence{o: o, acts: act.New(), dir: dir, wake: make(chan struct{}, 1), node: schema.Node{
+		Name: name, Run: hex.EncodeToString(run[:]), Version: o.Version, TypeName: text.TypeName, RcodeName: text.RcodeName}}
+}
+
+// Acts is the log that acts are added to.
+func (e *Evidence) Acts() *act.Log { return e.acts }
+
+// Change is a set of sinks that is not in force yet. Commit or Close must be
+// called.
+type Change struct {
+	e     *Evidence
+	sinks []*running
+	fresh map[*running]sink.Writer
+}
+
+// Prepare makes what the sinks of a configuration need, which may fail: nothing
+// that runs is changed. Sinks that did not change go on.
+func (e *Evidence) Prepare(sinks []config.Sink) (*Change, error) {
+	e.mu.Lock()
+	old := e.running
+	e.mu.Unlock()
+	c := &Change{e: e, fresh: map[*running]sink.Writer{}}
+	for _, s := range sinks {
+		if i := slices.IndexFunc(old, func(r *running) bool { return same(r.config, s) }); i >= 0 {
+			c.sinks = append(c.sinks, old[i])
+			continue
+		}
+		w, err := e.writer(s)
+		if err != nil {
+			c.Close()
+			return nil, fmt.Errorf("sink %s: %w", s.ID, err)
+		}
+		if s.Spool > 0 {
+			if err := os.MkdirAll(e.spoolDir(s), 0o700); err != nil {
+				w.Close()
+				c.Close()
+				return nil, fmt.Errorf("sink %s: its spool: %w; set evidence.dir to a folder that Rideau may write", s.ID, err)
+			}
+		}
+		r := &running{config: s, done: make(chan struct{})}
+		c.sinks, c.fresh[r] = append(c.sinks, r), w
+	}
+	return c, nil
+}
+
+// same reports whether two sinks differ in nothing but their lines.
+func same(a, b config.Sink) bool {
+	a.Line, b.Line = 0, 0
+	return reflect.DeepEqual(a, b)
+}
+
+func (e *Evidence) spoolDir(s config.Sink) string { return filepath.Join(e.dir, s.ID) }
+
+// writer makes the Writer of a sink.
+func (e *Evidence) writer(s config.Sink) (sink.Writer, error) {
+	switch s.Kind {
+	case config.File:
+		w, err := lines.File(lines.Options{Path: s.Path, MaxBytes: s.MaxBytes, Every: s.MaxAge, Files: s.KeepFiles, Days: s.KeepDays,
+			Compress: strings.TrimPrefix(s.Compress, "none")})
+		if err != nil {
+			return nil, err // not a nil pointer in an interface
+		}
+		return w, nil
+	case config.Stdout:
+		return lines.To(e.o.Stdout), nil
+	}
+	return nil, fmt.Errorf("unknown kind %s", s.Kind)
+}
+
+// Close gives up a Change that is not in force.
+func (c *Change) Close() {
+	if c == nil {
+		return
+	}
+	for _, w := range c.fresh {
+		w.Close()
+	}
+	c.fresh = nil
+}
+
+// Commit puts a Change in force. The new sinks get every event from now on; those
+// that they replace are ended by Run, which delivers what they have.
+func (c *Change) Commit() {
+	e := c.e
+	for r, w := range c.fresh {
+		r.sink = e.sink(r.config, w)
+	}
+	c.fresh = nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var s step
+	for _, r := range c.sinks {
+		if !slices.Contains(e.running, r) {
+			s.begin = append(s.begin, r)
+		}
+	}
+	for _, r := range e.running {
+		if !slices.Contains(c.sinks, r) {
+			s.end = append(s.end, r)
+		}
+	}
+	e.running = c.sinks
+	e.queue = append(e.queue, s)
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// sink makes a sink.
+func (e *Evidence) sink(s config.Sink, w sink.Writer) *sink.Sink {
+	o := sink.Options{Name: s.ID, Acts: e.acts, Encoder: e.encoder(s), Writer: w, Logger: e.o.Logger, Keep: keep(s)}
+	if s.Events != config.Acts {
+		o.Records, o.Want = e.o.Records, resolver.Banned|resolver.WouldBlock|resolver.Excepted|resolver.Bypass
+	}
+	if s.Events == config.All {
+		o.Want = resolver.Finished
+	}
+	if s.Spool > 0 {
+		o.Spool = func() (*spool.Spool, int64, error) { return spool.Open(e.spoolDir(s), s.Spool) }
+	}
+	return sink.New(o)
+}
+
+// encoder makes the Encoder of a sink's format.
+func (e *Evidence) encoder(config.Sink) sink.Encoder { return schema.NewRideau(&e.node) }
+
+// keep returns what chooses a sink's queries; nil if it gets all.
+func keep(s config.Sink) func(*audit.Record) bool {
+	if len(s.Bans) == 0 && len(s.Groups) == 0 && s.Sample == 1 {
+		return nil
+	}
+	return func(r *audit.Record) bool {
+		if len(s.Groups) > 0 && !slices.Contains(s.Groups, r.Group) && !slices.Contains(s.Groups, "all") {
+			return false
+		}
+		if r.Ban != "" {
+			return len(s.Bans) == 0 || slices.Contains(s.Bans, r.Ban)
+		}
+		return len(s.Bans) == 0 && (s.Sample == 1 || mathrand.Float64() < s.Sample)
+	}
+}
+
+// Run runs the sinks that are in force, until ctx ends. Then it ends them, and
+// returns when they have delivered what they can.
+func (e *Evidence) Run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			e.steps()
+			e.mu.Lock()
+			last := e.running
+			e.mu.Unlock()
+			stop(last)
+			return
+		case <-e.wake:
+			e.steps()
+		}
+	}
+}
+
+// steps does what is queued.
+func (e *Evidence) steps() {
+	e.mu.Lock()
+	queue := e.queue
+	e.queue = nil
+	e.mu.Unlock()
+	for _, s := range queue {
+		stop(s.end)
+		for _, r := range s.begin {
+			ctx, cancel := context.WithCancel(context.Background())
+			r.cancel = cancel
+			go func() { defer close(r.done); r.sink.Run(ctx) }()
+		}
+	}
+}
+
+// stop ends sinks, all at a time, and waits for them.
+func stop(all []*running) {
+	for _, r := range all {
+		r.cancel()
+	}
+	for _, r := range all {
+		<-r.done
+	}
+}
+
+// Metrics returns the counts of the sinks in force, for metrics.
+func (e *Evidence) Metrics() []metrics.Sink {
+	var out []metrics.Sink
+	for _, s := range e.Stats() {
+		m := metrics.Sink{Name: s.Name, Offered: s.Offered, Delivered: s.Kept, Waiting: s.Waiting, SpoolBytes: s.SpoolBytes, Failing: !s.FailingSince.IsZero()}
+		for _, r := range sink.Reasons() {
+			m.Dropped = append(m.Dropped, metrics.Failure{Reason: r.String(), Count: s.Dropped[r]})
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// Stats returns the counts of the sinks in force.
+func (e *Evidence) Stats() []sink.Stats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []sink.Stats
+	for _, r := range e.running {
+		out = append(out, r.sink.Stats())
+	}
+	return out
+}

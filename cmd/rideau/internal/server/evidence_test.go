@@ -1,0 +1,108 @@
+package server_test
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"rideau/resolver/resolvertest"
+)
+
+// events returns the events in a file.
+func (i *instance) events(file string) []map[string]any {
+	i.t.Helper()
+	text, err := os.ReadFile(i.path(file))
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	var out []map[string]any
+	for line := range strings.Lines(string(text)) {
+		var m map[string]any
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			i.t.Fatalf("%q: %v", line, err)
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// TestEvidence: what a ban did and what was done to the server is in the files
+// of its sinks, also of one that a reload adds, and each event is there once.
+func TestEvidence(t *testing.T) {
+	up := new(resolvertest.Upstream)
+	up.Start(t)
+	if err := up.Load(". SOA\n* A\n\tanswer any.example. 300 IN A 192.0.2.1\n"); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, up.Addr().String(), "a.example")
+	text, err := os.ReadFile(s.path("rideau.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(sinks string) {
+		t.Helper()
+		s.write("rideau.yaml", string(text)+"evidence: {sinks: ["+sinks+"]}\n")
+		if _, err := s.Reload(t.Context(), "the test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := "{id: one, kind: file, path: one.json}"
+	with(first)
+	s.answers("a.example.", dns.RcodeNameError)
+	s.answers("b.example.", dns.RcodeSuccess)
+	with(first + ", {id: two, kind: file, path: two.json, events: all}")
+	s.answers("a.example.", dns.RcodeNameError)
+	s.answers("b.example.", dns.RcodeSuccess)
+	s.write("rideau.yaml", "nonsense: true\n")
+	if _, err := s.Reload(t.Context(), "the test"); err == nil {
+		t.Error("nonsense was accepted")
+	}
+	s.stop()
+
+	count := func(file string) map[string]int {
+		out, ids := map[string]int{}, map[any]bool{}
+		for _, e := range s.events(file) {
+			if ids[e["id"]] {
+				t.Errorf("%s: the event %v is there twice", file, e["id"])
+			}
+			ids[e["id"]] = true
+			if e["node"] == "" || e["schema"] != "rideau/1" {
+				t.Errorf("%s: %v", file, e)
+			}
+			what := e["event"].(string)
+			if name, ok := e["name"].(string); ok {
+				what += " " + name
+			}
+			out[what]++
+		}
+		return out
+	}
+	// A sink that a reload adds has the reload itself.
+	for file, want := range map[string]map[string]int{
+		"one.json": {"query a.example.": 4, "reload": 2, "reload_refused": 1, "stop": 1},
+		"two.json": {"query a.example.": 2, "query b.example.": 2, "reload": 1, "reload_refused": 1, "stop": 1},
+	} {
+		got := count(file)
+		for what, n := range want {
+			if got[what] != n {
+				t.Errorf("%s has %d of %q, want %d", file, got[what], what, n)
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("%s: %v, want %v", file, got, want)
+		}
+	}
+	var stop map[string]any
+	for _, e := range s.events("one.json") {
+		if e["event"] == "stop" {
+			stop = e
+		}
+	}
+	bans, _ := json.Marshal(stop["bans"])
+	if !strings.Contains(string(bans), `"enforced":true`) || !strings.Contains(string(bans), `"entries":1`) || stop["config"] == "" {
+		t.Errorf("the act of the end is %v", stop)
+	}
+}

@@ -1,0 +1,131 @@
+// Package evidence parses the section evidence of a configuration: what is recorded of bans and of operators' acts, and where it goes.
+package evidence
+
+import (
+	"time"
+
+	"rideau/config/node"
+	"rideau/config/value"
+)
+
+// Evidence says what is recorded, and where.
+type Evidence struct {
+	// Node is the name of this server in events; empty for the name of the host.
+	Node string `key:"node" applies:"restart"`
+	// Dir is the folder for what sinks could not deliver. Load makes it relative to the directory of the configuration file.
+	Dir string `key:"dir" applies:"restart"`
+	// Sinks are the places that events go to.
+	Sinks []Sink `key:"sinks" applies:"live"`
+}
+
+// Events chooses what goes to a sink.
+type Events string
+
+// Choices of events. Operators' acts always go to a sink.
+const (
+	Banned Events = "banned" // queries that a ban decided, or would have in monitor mode or without an exception
+	All    Events = "all"    // all queries
+	Acts   Events = "acts"   // no queries
+)
+
+// Kind is the kind of a sink.
+type Kind string
+
+// Kinds of sinks.
+const (
+	File   Kind = "file"
+	Stdout Kind = "stdout"
+)
+
+// Format is how events are written.
+type Format string
+
+// Rideau is our own format.
+const Rideau Format = "rideau"
+
+// Sink is a place that events go to.
+type Sink struct {
+	// ID is the name of the sink in metrics and messages.
+	ID string `key:"id"`
+	// Kind says what it is.
+	Kind Kind `key:"kind"`
+	// Events, Bans and Groups choose what goes to it. Without bans or groups it gets events of all of them.
+	Events Events   `key:"events"`
+	Bans   []string `key:"bans"`
+	Groups []string `key:"groups"`
+	// Sample is the share of queries without a ban that go to it, with events: all.
+	Sample float64 `key:"sample"`
+	// Format is how events are written.
+	Format Format `key:"format"`
+	// Spool is the size of the largest spool, in bytes; 0 for none.
+	Spool int64 `key:"spool"`
+
+	// Path is the file of a sink of kind file. Load makes it relative to the directory of the configuration file.
+	Path string `key:"path"`
+	// MaxBytes and MaxAge say when the file is renamed and a new one begins; 0 for no such limit.
+	MaxBytes int64         `key:"max_bytes"`
+	MaxAge   time.Duration `key:"max_age"`
+	// KeepFiles and KeepDays bound how many renamed files are kept, and for how long; 0 for no such bound.
+	KeepFiles int `key:"keep_files"`
+	KeepDays  int `key:"keep_days"`
+	// Compress says how renamed files are compressed.
+	Compress string `key:"compress"`
+
+	// Line is the line where the sink begins.
+	Line int `key:"-"`
+}
+
+// MaxSinks is the number of sinks that a configuration may have.
+const MaxSinks = 16
+
+// Read reads the section.
+func (e *Evidence) Read(m *node.Mapping) {
+	node.Set(m, "node", &e.Node, node.Text(255))
+	node.Set(m, "dir", &e.Dir, value.FileOrNone)
+	ids := map[string]int{}
+	node.Set(m, "sinks", &e.Sinks, node.List(0, MaxSinks, func(v node.Value) (Sink, bool) { return readSink(v, ids) }))
+}
+
+// fileKeys are keys that only a sink of kind file has.
+func fileKeys() []string {
+	return []string{"path", "max_bytes", "max_age", "keep_files", "keep_days", "compress"}
+}
+
+func readSink(v node.Value, ids map[string]int) (Sink, bool) {
+	m := v.Mapping()
+	s := Sink{Events: Banned, Sample: 1, Format: Rideau, MaxBytes: 100 << 20, KeepFiles: 10, Compress: "none", Line: v.Line()}
+	node.Set(m, "id", &s.ID, value.Identifier("sink"))
+	node.Set(m, "kind", &s.Kind, node.Word("a kind of sink", File, Stdout))
+	node.Set(m, "events", &s.Events, node.Word("a choice of events", Banned, All, Acts))
+	node.Set(m, "bans", &s.Bans, node.List(0, 64, node.Distinct(value.Reference("ban"))))
+	node.Set(m, "groups", &s.Groups, node.List(0, 1024, node.Distinct(value.Reference("group", "all"))))
+	node.Set(m, "sample", &s.Sample, node.Share)
+	node.Set(m, "format", &s.Format, node.Word("a format", Rideau))
+	node.Set(m, "spool", &s.Spool, node.Size(0, 1<<40))
+	node.Set(m, "path", &s.Path, value.File)
+	node.Set(m, "max_bytes", &s.MaxBytes, node.Size(1<<20, 1<<40))
+	node.Set(m, "max_age", &s.MaxAge, node.Duration(0, 366*24*time.Hour))
+	node.Set(m, "keep_files", &s.KeepFiles, node.Integer(0, 100_000))
+	node.Set(m, "keep_days", &s.KeepDays, node.Integer(0, 36_600))
+	node.Set(m, "compress", &s.Compress, node.Word("a compression", "none", "gzip", "zstd"))
+	m.Done()
+	m.Require("id", "give the sink an id")
+	m.Require("kind", "write kind: file or kind: stdout")
+	if s.Kind == File {
+		m.Require("path", "write the path of the file")
+	}
+	for _, k := range fileKeys() {
+		if m.Has(k) && s.Kind != File && m.Has("kind") {
+			m.At(k).Problem("take it out, or write kind: file", "%s is for sinks of kind file", k)
+		}
+	}
+	if s.Sample != 1 && s.Events != All {
+		m.At("sample").Problem("write events: all, or take it out", "sample is for sinks with events: all")
+	}
+	if first, dup := ids[s.ID]; dup && s.ID != "" {
+		m.At("id").Problem("choose another id", "two sinks have the id %s (first on line %d)", node.Quote(s.ID), first)
+		return s, false
+	}
+	ids[s.ID] = s.Line
+	return s, m.Sound()
+}
