@@ -30,6 +30,7 @@ type loop struct {
 	mux    *mux.Mux
 	calls  []mux.Call
 	ends   map[uint32]end
+	late   map[uint32]bool // calls that have not ended Over yet
 	over   int
 }
 
@@ -45,7 +46,7 @@ func newLoop(t testing.TB, calls int) *loop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &loop{t: t, poller: p, calls: make([]mux.Call, calls), ends: map[uint32]end{}}
+	l := &loop{t: t, poller: p, calls: make([]mux.Call, calls), ends: map[uint32]end{}, late: map[uint32]bool{}}
 	l.mux = mux.New(p, 7, l)
 	for i := range l.calls {
 		l.calls[i].Tag = uint32(i)
@@ -59,6 +60,7 @@ func newLoop(t testing.TB, calls int) *loop {
 
 // Ended implements mux.Receiver.
 func (l *loop) Ended(c *mux.Call, resp []byte, how upstream.Ending) {
+	l.late[c.Tag] = how == upstream.Late
 	if how == upstream.Over {
 		l.over++
 		return
@@ -72,10 +74,16 @@ func (l *loop) Ended(c *mux.Call, resp []byte, how upstream.Ending) {
 	l.ends[c.Tag] = e
 }
 
-// ask asks for as many names as are given, as calls 0, 1, ...
+// ask asks for as many names as are given, as calls 0, 1, ... Those that ended Late
+// before are waited for.
 func (l *loop) ask(g *upstream.Group, names ...string) {
 	l.t.Helper()
 	for i, name := range names {
+		for end := time.Now().Add(patience); l.late[uint32(i)]; l.turn() {
+			if time.Now().After(end) {
+				l.t.Fatalf("call %d is not over", i)
+			}
+		}
 		if !l.mux.Start(&l.calls[i], g, query(l.t, name), time.Now()) {
 			l.t.Fatalf("%s is not for this Mux", name)
 		}
