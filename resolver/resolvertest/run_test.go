@@ -239,7 +239,7 @@ func (r *run) exchanger(p *policy, names []string) (upstream.Upstream, error) {
 		}
 		members = append(members, do53.New(u.Addr(), do53.Options{TrustAD: p.trustAD}))
 	}
-	g := upstream.NewGroup(key, upstream.Options{AttemptTimeout: p.attempt, Timeout: p.total}, members...)
+	g := upstream.NewGroup(key, upstream.Options{AttemptTimeout: p.attempt, LeastAttempt: p.attempt, Timeout: p.total}, members...)
 	r.t.Cleanup(g.Close)
 	r.groups[key] = g
 	return g, nil

@@ -55,6 +55,10 @@ type Options struct {
 	// too; 0 for 2 seconds. It has less once it is known how long it takes. The
 	// first may still answer.
 	AttemptTimeout time.Duration
+	// LeastAttempt is how long a server has at least, up to AttemptTimeout, however
+	// fast it usually is; 0 for 200 milliseconds by datagram, 500 if there is no
+	// other server, and a second on a connection.
+	LeastAttempt time.Duration
 	// Timeout is the time for an exchange in all; 0 for 4.5 seconds.
 	Timeout time.Duration
 	// ProbeInterval is how long a server may be silent before it is probed; 0
@@ -78,6 +82,7 @@ type Group struct {
 	hedge          bool
 	maxInFlight    int64
 	attemptTimeout time.Duration
+	leastAttempt   time.Duration
 	timeout        time.Duration
 	probeInterval  time.Duration
 	probe          []byte // the query
@@ -132,6 +137,7 @@ func NewGroup(name string, o Options, servers ...Server) *Group {
 		hedge:          !o.NoHedge,
 		maxInFlight:    cmp.Or(int64(max(o.MaxInFlight, 0)), 2000),
 		attemptTimeout: cmp.Or(max(o.AttemptTimeout, 0), 2*time.Second),
+		leastAttempt:   o.LeastAttempt,
 		timeout:        cmp.Or(max(o.Timeout, 0), 4500*time.Millisecond),
 		probeInterval:  cmp.Or(max(o.ProbeInterval, 0), 10*time.Second),
 		logger:         o.Logger,
@@ -312,13 +318,14 @@ func (g *Group) hasBetter(m *member) bool {
 
 // limit is how long m is waited for before others are asked, or m again.
 func (g *Group) limit(m *member) time.Duration {
+	least, unknown := minStreamLimit, g.attemptTimeout
 	switch {
 	case m.endpoint != nil && len(g.members) == 1:
-		return min(m.RTT.Limit(minSoleLimit, minSoleLimit), g.attemptTimeout)
+		least, unknown = minSoleLimit, minSoleLimit
 	case m.endpoint != nil:
-		return min(m.RTT.Limit(minLimit, firstLimit), g.attemptTimeout)
+		least, unknown = minLimit, firstLimit
 	}
-	return min(m.RTT.Limit(minStreamLimit, g.attemptTimeout), g.attemptTimeout)
+	return min(m.RTT.Limit(max(least, g.leastAttempt), max(unknown, g.leastAttempt)), g.attemptTimeout)
 }
 
 // hedgeAfter is how long m is waited for before another server is asked beside
