@@ -90,6 +90,29 @@ func TestWaitLimitShares(t *testing.T) {
 	}
 }
 
+// Hundreds of clients fill the limit with queries for zones of their own, half of
+// them below one parent. Others wait for new names below it, too, a few at a time.
+func TestWaitLimitBelowAFullZone(t *testing.T) {
+	parent := func(i int) string { return []string{"shared.example", "example"}[i%2] }
+	w := limit.NewWaitLimit(4096)
+	fill(w, func(i int) netip.Addr { return addr(i % 300) }, func(i int) *wire.Name {
+		return name(t, fmt.Sprintf("x%d.silent%d.%s", i, i%300, parent(i%300)))
+	}, 20000)
+	refused := 0
+	for i := range 40 {
+		var p limit.Permit
+		a := netip.AddrFrom4([4]byte{192, 0, 2, byte(i / 2)})
+		if _, ok := w.Acquire(&p, a, name(t, fmt.Sprintf("www.honest%d.%s", i, parent(i)))); ok {
+			w.Release(&p)
+		} else {
+			refused++
+		}
+	}
+	if refused > 2 { // some share a cell
+		t.Errorf("%d of 40 are turned away, while %d wait", refused, w.Waiting())
+	}
+}
+
 func TestWaitLimitSmall(t *testing.T) {
 	w := limit.NewWaitLimit(3)
 	held := fill(w, func(int) netip.Addr { return addr(1) }, func(int) *wire.Name { return name(t, "www.example.org") }, 10)

@@ -58,6 +58,13 @@ const (
 	// quarter of all is taken, and silentLeast what it may have at least.
 	silentPart  = 16
 	silentLeast = 4
+	// unknownPart is the part of the free places that a zone may have of which
+	// nothing is known yet: many zones that are about to prove silent leave some to
+	// one that is new.
+	unknownPart = 64
+	// modestPart is the part of all places that a client may have that gets one
+	// though the zone above the one that it asks for has its share.
+	modestPart = 128
 )
 
 // placeCell counts for a client or a zone.
@@ -133,6 +140,7 @@ func (p *Places) mayTake(limit, n int64, s *Share, again bool) (why Reason, ok b
 		return 0, true // plenty: silence may be the server's, on a path that has become slow
 	}
 	held := int64(p.cell(s.client).held.Load())
+	own := int64(p.cell(s.zones[s.n-1]).held.Load())
 	zone, known := p.standing(s)
 	switch {
 	case zone >= 0 && zone < int(s.n)-1:
@@ -142,18 +150,22 @@ func (p *Places) mayTake(limit, n int64, s *Share, again bool) (why Reason, ok b
 		}
 	case zone >= 0:
 		// All silent zones together leave half of the places to the others.
-		return ZoneFull, !again && free >= limit/2 && int64(p.cell(s.zones[zone]).held.Load()) < max(free/silentPart, silentLeast)
+		return ZoneFull, !again && free >= limit/2 && own < max(free/silentPart, silentLeast)
 	case !known && p.isSilent(p.cell(s.client).about(s.client)):
 		return ClientFull, !again && free >= limit/2 && held < max(free/silentPart, silentLeast)
-	case again && free < limit/4, !known && (again && free < limit/2 || free < limit/8):
+	case again && free < limit/4, !known && again && free < limit/2:
 		return Full, false
+	case !known && own >= max(free/unknownPart, 1):
+		return ZoneFull, false
 	}
 	if held >= max(clientShare*(free-limit/16), 1) {
 		return ClientFull, false
 	}
+	// A client and a zone that have few do not suffer from what others do below its parent.
+	modest := !again && held < limit/modestPart && own < max(free/unknownPart, 1)
 	for i := int(s.n) - 1; i >= 0; i-- {
 		z := s.zones[i]
-		if int64(p.cell(z).held.Load()) >= max(free, 1) {
+		if int64(p.cell(z).held.Load()) >= max(free, 1) && !(modest && i < int(s.n)-1) {
 			return ZoneFull, false
 		}
 		if p.cell(z).about(z)&answered != 0 {
@@ -266,6 +278,13 @@ func (p *Places) silent(hash, now uint32) (first bool) {
 	n := p.silence(was)
 	c.record.CompareAndSwap(r, uint64(hash)<<32|uint64(now<<9|was&answered|min(n+1, maxSilence)))
 	return n == 0
+}
+
+// Answers reports whether names of the zone of a request, or of one above it, have
+// been answered, and the zone is not silent.
+func (p *Places) Answers(s *Share) bool {
+	_, known := p.standing(s)
+	return known
 }
 
 // Silent reports whether the zone of a request is silent, and not only one above

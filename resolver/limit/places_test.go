@@ -29,8 +29,6 @@ func shareOf(t *testing.T, w *WaitLimit, client, name string) *Share {
 func TestPlacesOfSilentZones(t *testing.T) {
 	const limit = 2000
 	w, p := NewWaitLimit(4096), NewPlaces()
-	good := shareOf(t, w, "192.0.2.1", "www.good.example")
-	p.Answered(good)
 	silent := shareOf(t, w, "192.0.2.2", "n.silent0.example")
 	for range silentAtFirst {
 		if p.Silent(silent) {
@@ -59,6 +57,12 @@ func TestPlacesOfSilentZones(t *testing.T) {
 		for range 4 {
 			p.Take(limit, s, false)
 		}
+	}
+	var good *Share
+	for i, known := 0, false; !known; i++ { // one that shares no cell with a silent zone
+		good = shareOf(t, w, "192.0.2.1", fmt.Sprintf("www.good%d.example", i))
+		p.Answered(good)
+		_, known = p.standing(good)
 	}
 	if n := p.Taken(); n > limit/2+limit/8 { // some share a cell
 		t.Errorf("silent zones have %d places", n)
@@ -120,5 +124,29 @@ func TestPlacesAlloc(t *testing.T) {
 	}
 	if p.Taken() != 0 {
 		t.Errorf("%d places are taken in the end", p.Taken())
+	}
+}
+
+// TestPlacesOfUnknownZones: zones of which nothing is known, as the silent ones are at
+// first, leave places to a new one, also below the parent that they have in common.
+func TestPlacesOfUnknownZones(t *testing.T) {
+	const limit = 2000
+	for _, parent := range []string{"example", "shared.example", "a.shared.example"} {
+		w, p := NewWaitLimit(4096), NewPlaces()
+		for i := range 20000 {
+			p.Take(limit, shareOf(t, w, fmt.Sprintf("198.51.%d.%d", i%300/200, i%200), fmt.Sprintf("n%d.silent%d.%s", i, i%300, parent)), false)
+		}
+		if n := p.Taken(); n < limit/2 {
+			t.Fatalf("%s: only %d places are taken", parent, n)
+		}
+		given := 0
+		for z := range 40 {
+			if p.Take(limit, shareOf(t, w, fmt.Sprintf("192.0.2.%d", z/2), fmt.Sprintf("www.good%d.%s", z, parent)), false) {
+				given++
+			}
+		}
+		if given < 37 { // some share a cell
+			t.Errorf("%s: %d of 40 new zones have a place, while %d of %d are taken", parent, given, p.Taken(), limit)
+		}
 	}
 }

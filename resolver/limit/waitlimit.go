@@ -96,7 +96,7 @@ func (w *WaitLimit) Acquire(p *Permit, client netip.Addr, name *wire.Name) (why 
 		p.n++
 	}
 	for i, cell := range p.cells[1:p.n] {
-		if held := w.cells[uint16(cell)].Load(); int64(held) >= max(free, least) && !w.modest(p, i, free) {
+		if held := w.cells[uint16(cell)].Load(); int64(held) >= max(free, least) && !w.modest(p, i, free, reserve) {
 			return w.refuse(ZoneFull)
 		}
 	}
@@ -109,10 +109,11 @@ func (w *WaitLimit) Acquire(p *Permit, client netip.Addr, name *wire.Name) (why 
 
 // modest reports whether a query may wait though a zone has its share: the client
 // and a zone below that one have few, so that others below it need not suffer
-// from what fills it. A quarter of the permits is left to other zones.
-func (w *WaitLimit) modest(p *Permit, zone int, free int64) bool {
-	few := int32(w.limit / 256)
-	return zone+2 < int(p.n) && free >= w.limit/4 && w.cells[uint16(p.cells[0])].Load() < few && w.cells[uint16(p.cells[p.n-1])].Load() < few
+// from what fills it. The fewer permits are free beyond the reserve, the fewer are
+// few; half of the reserve is left to other zones.
+func (w *WaitLimit) modest(p *Permit, zone int, free, reserve int64) bool {
+	few := int32(min(w.limit/256, max(clientShare*(free-reserve), 1)))
+	return zone+2 < int(p.n) && free > reserve/2 && w.cells[uint16(p.cells[0])].Load() < few && w.cells[uint16(p.cells[p.n-1])].Load() < few
 }
 
 func (w *WaitLimit) refuse(why Reason) (Reason, bool) {

@@ -72,17 +72,19 @@ func (a *Attempt) AnsweredLate(took time.Duration) {
 
 // unanswered notes that no response came within limit. If the server has
 // answered others meanwhile, that is held against the zone, and against the
-// server as long as it may have lost a datagram.
+// server if it answers that zone otherwise and so may have lost a datagram.
 func (a *Attempt) unanswered(limit time.Duration) {
 	a.m.failures[Timeout].Add(1)
-	if a.m.AnsweredSince(a.sent) {
+	since := a.m.AnsweredSince(a.sent)
+	if since {
 		a.m.places.Unanswered(&a.Share)
-		if a.m.places.Silent(&a.Share) {
-			return
-		}
 	}
-	a.m.RTT.Lost(limit)
 	probed := a.Share.Known() && a.g.running.Load()
+	if !a.Share.Known() || a.m.places.Answers(&a.Share) {
+		a.g.lost(a.m, limit)
+	} else if since {
+		return
+	}
 	a.g.missed(a.m, a.sent, ErrTimeout, probed)
 	if probed {
 		a.g.doubt(a.m)

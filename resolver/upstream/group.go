@@ -272,6 +272,16 @@ func (g *Group) noneUp() bool {
 	return true
 }
 
+// lost notes that a request to m was lost: it was not answered within limit, and was
+// for a name that may be expected to be answered.
+func (g *Group) lost(m *member, limit time.Duration) {
+	m.RTT.Lost(limit)
+	if m.Lost() && g.hasBetter(m) && m.Demote(g.probeInterval) {
+		g.logger.Warn("upstream loses too much; others are asked first until it does better",
+			"group", g.name, "upstream", m.server.Addr())
+	}
+}
+
 // missed notes that m did not answer a request of sent.
 // probed is whether it is a client's request, so that a probe tells what to think
 // of that.
@@ -281,11 +291,6 @@ func (g *Group) missed(m *member, sent time.Time, why error, probed bool) {
 		silence = health.UnhealthyAfter * g.limit(m)
 		if probed {
 			silence += g.limit(m) // the probe has two parts of three
-		}
-		if m.Lost() && g.hasBetter(m) && m.Demote(g.probeInterval) {
-			g.logger.Warn("upstream loses too much; others are asked first until it does better",
-				"group", g.name, "upstream", m.server.Addr())
-			return
 		}
 	}
 	if m.Unanswered(sent, silence, g.probeInterval) {

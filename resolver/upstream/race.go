@@ -38,13 +38,14 @@ type race struct {
 	share      limit.Share
 	hedged     bool // there has been a hedge, or there will be none
 
-	fallback []byte // the best response so far that another may better
-	reason   Reason // of fallback
-	rank     int    // of fallback
-	agreed   bool   // two servers have failed for the same reason
-	silent   bool   // one has not answered in its time
-	busy     bool   // one had too many requests under way
-	err      error  // the last
+	fallback []byte    // the best response so far that another may better
+	reason   Reason    // of fallback
+	rank     int       // of fallback
+	agreed   bool      // two servers have failed for the same reason
+	silent   bool      // one has not answered in its time
+	busy     bool      // one had too many requests under way
+	step     time.Time // when those are tried again that had; zero if none had
+	err      error     // the last
 
 	firstCandidates [4]candidate
 	firstAttempts   [2]*attempt
@@ -57,6 +58,7 @@ type candidate struct {
 	health health.Health
 	order  int64 // among those of one health; lower is earlier
 	over   bool  // it has given its response, and is not asked again
+	full   bool  // it has too many requests under way to be asked again, for now
 	asked  int
 }
 
@@ -183,7 +185,7 @@ func (r *race) next() *candidate {
 		for r.turn < len(r.candidates) {
 			c := &r.candidates[r.turn]
 			r.turn++
-			if !c.over && c.asked <= r.round && (r.round < maxRounds || c.m.endpoint != nil) {
+			if !c.over && !c.full && c.asked <= r.round && (r.round < maxRounds || c.m.endpoint != nil) {
 				return c
 			}
 		}
@@ -199,6 +201,9 @@ func (r *race) next() *candidate {
 func (r *race) proceed() {
 	if r.agreed {
 		return
+	}
+	if !r.step.IsZero() && time.Since(r.step) >= 0 {
+		r.retry()
 	}
 	for r.fresh == 0 {
 		c := r.next()
@@ -217,6 +222,17 @@ func (r *race) proceed() {
 		r.hedged = true
 		if c := r.companion(); c != nil && r.g.takeHedge() {
 			r.hedge(c)
+		}
+	}
+}
+
+// retry has those servers asked again that had too many requests under way.
+func (r *race) retry() {
+	r.step = time.Time{}
+	for i := range r.candidates {
+		if c := &r.candidates[i]; c.full {
+			c.full = false
+			r.turn, r.round = 0, min(r.round, c.asked)
 		}
 	}
 }
@@ -261,7 +277,12 @@ func (r *race) launch(c *candidate) bool {
 	if r.chosen == c.m {
 		r.chosen = nil
 	} else if !c.m.enter(r.g.maxInFlight, &r.share, c.asked > 0) {
-		c.over, r.busy = true, true
+		r.busy = true
+		if c.asked == 0 {
+			c.over = true
+			return false
+		}
+		c.full, r.step = true, time.Now().Add(busyStep)
 		return false
 	}
 	a := &attempt{Attempt: Attempt{Share: r.share, g: r.g, m: c.m, sent: time.Now(), entered: true}, candidate: c}
@@ -411,27 +432,4 @@ func (r *race) expired(a *attempt) {
 	if a.handedOver == nil || a.handedOver.counted.CompareAndSwap(false, true) {
 		a.unanswered(a.limit)
 	}
-}
-
-// wait is how long there is nothing to do but to wait for responses.
-func (r *race) wait() time.Duration {
-	next := r.g.timeout
-	if r.busy && r.share.Known() {
-		next = busyStep
-	}
-	for _, a := range r.attempts {
-		until := a.limit
-		if a.late { // but it may still bring something better than the fallback
-			until = r.g.attemptTimeout
-		}
-		if !a.end && (!a.late || r.fallback != nil) {
-			if left := until - time.Since(a.sent); left > 0 || !a.late {
-				next = min(next, left)
-			}
-		}
-	}
-	if after := r.hedgeAfter(); after >= 0 {
-		next = min(next, after-time.Since(r.attempts[0].sent))
-	}
-	return max(next, 0)
 }

@@ -13,7 +13,7 @@ import (
 // settled reports whether there is nothing more to wait for, or it is not worth
 // it.
 func (r *race) settled() bool {
-	if r.open == 0 || r.agreed {
+	if r.open == 0 && r.step.IsZero() || r.agreed {
 		return true
 	}
 	if r.fresh > 0 {
@@ -21,7 +21,7 @@ func (r *race) settled() bool {
 	}
 	if r.fallback == nil {
 		// Names of a silent zone wait no longer than those of others usually do.
-		return r.busy && time.Since(r.attempts[0].sent) >= silentPatience && r.candidates[0].m.places.Silent(&r.share)
+		return r.busy && time.Since(r.attempts[0].sent) >= silentPatience && r.isSilent()
 	}
 	for _, a := range r.attempts {
 		if !a.end && time.Since(a.sent) < r.g.attemptTimeout && !a.candidate.over {
@@ -29,6 +29,42 @@ func (r *race) settled() bool {
 		}
 	}
 	return true
+}
+
+// isSilent reports whether the zone is silent at a server that was asked.
+func (r *race) isSilent() bool {
+	for _, a := range r.attempts {
+		if a.m.places.Silent(&r.share) {
+			return true
+		}
+	}
+	return false
+}
+
+// wait is how long there is nothing to do but to wait for responses.
+func (r *race) wait() time.Duration {
+	next := r.g.timeout
+	if r.busy && r.share.Known() {
+		next = busyStep
+	}
+	if !r.step.IsZero() && r.fresh == 0 {
+		next = min(next, time.Until(r.step))
+	}
+	for _, a := range r.attempts {
+		until := a.limit
+		if a.late { // but it may still bring something better than the fallback
+			until = r.g.attemptTimeout
+		}
+		if !a.end && (!a.late || r.fallback != nil) {
+			if left := until - time.Since(a.sent); left > 0 || !a.late {
+				next = min(next, left)
+			}
+		}
+	}
+	if after := r.hedgeAfter(); after >= 0 {
+		next = min(next, after-time.Since(r.attempts[0].sent))
+	}
+	return max(next, 0)
 }
 
 // abandon ends the race when its context ends. At the deadline, attempts
