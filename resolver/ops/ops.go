@@ -16,7 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof"
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -125,26 +125,9 @@ func New(o Options) *Server {
 // unknown path, and 405 with the allowed methods for a wrong method.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", s.healthz)
-	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("GET /metrics", metrics.Handler(s.o.Sources, s.o.Logger))
-	mux.HandleFunc("GET /version", s.version)
-	if s.o.Reload != nil {
-		mux.HandleFunc("POST /reload", s.reload)
-	}
-	if s.o.Flush != nil {
-		mux.HandleFunc("POST /cache/flush", s.flush)
-	}
-	if s.o.Pprof {
-		// The package also registers its handlers on the default mux, which
-		// nothing here serves. It extends the write deadline of long profiles
-		// itself.
-		mux.HandleFunc("GET /debug/pprof/", s.profile(pprof.Index))
-		mux.HandleFunc("GET /debug/pprof/cmdline", s.profile(pprof.Cmdline))
-		mux.HandleFunc("GET /debug/pprof/profile", s.profile(pprof.Profile))
-		mux.HandleFunc("GET /debug/pprof/symbol", s.profile(pprof.Symbol))
-		mux.HandleFunc("POST /debug/pprof/symbol", s.profile(pprof.Symbol))
-		mux.HandleFunc("GET /debug/pprof/trace", s.profile(pprof.Trace))
+	mux.HandleFunc("GET /{$}", s.index)
+	for _, e := range s.endpoints() {
+		mux.HandleFunc(e.method+" "+e.path, e.handler)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -163,8 +146,9 @@ func (s *Server) Handler() http.Handler {
 	})
 }
 
-// Listen binds an address in the form that net.Listen takes. It may be called
-// more than once.
+// Listen binds an address in the form that net.Listen takes, where 0.0.0.0 is
+// all addresses of IPv4 alone, and [::] all of IPv6 alone. Without a host it is
+// both. It may be called more than once.
 func (s *Server) Listen(addr string) error {
 	l, err := listen(addr)
 	if err != nil {
@@ -184,7 +168,13 @@ func Try(addr string) error {
 }
 
 func listen(addr string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
+	network := "tcp"
+	if a, err := netip.ParseAddrPort(addr); err == nil {
+		if network = "tcp6"; a.Addr().Unmap().Is4() {
+			network = "tcp4" // by "tcp", 0.0.0.0 would be IPv6, too
+		}
+	}
+	l, err := net.Listen(network, addr)
 	if err == nil {
 		return l, nil
 	}

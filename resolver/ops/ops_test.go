@@ -139,7 +139,7 @@ func TestRoutes(t *testing.T) {
 		status         int
 		allow          string
 	}{
-		{plain, "GET", "/", 404, ""},
+		{plain, "GET", "/", 200, ""},
 		{plain, "GET", "/healthz/", 404, ""},
 		{plain, "GET", "/nothing", 404, ""},
 		{plain, "POST", "/healthz", 405, "GET, HEAD"},

@@ -14,8 +14,11 @@ import (
 // wantsJSON reports whether the client asks for JSON by name and does not
 // prefer text (RFC 9110 section 12.5.1). A client that accepts anything, as
 // curl does, gets text.
-func wantsJSON(r *http.Request) bool {
-	var js, text float64
+func wantsJSON(r *http.Request) bool { return prefers(r, "application/json") }
+
+// prefers reports whether the client asks for a media type by name, and not more for text.
+func prefers(r *http.Request, want string) bool {
+	weights := map[string]float64{}
 	for _, header := range r.Header.Values("Accept") {
 		for part := range strings.SplitSeq(header, ",") {
 			kind, params, err := mime.ParseMediaType(part)
@@ -28,15 +31,11 @@ func wantsJSON(r *http.Request) bool {
 					continue
 				}
 			}
-			switch kind {
-			case "application/json":
-				js = max(js, q)
-			case "text/plain":
-				text = max(text, q)
-			}
+			weights[kind] = max(weights[kind], q)
 		}
 	}
-	return js > 0 && js >= text
+	w := weights[want]
+	return w > 0 && w >= weights["text/plain"]
 }
 
 // writeText replies with lines of text.

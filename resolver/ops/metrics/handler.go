@@ -14,7 +14,7 @@ const maxScrapes = 8
 
 // Handler serves the Sources' metrics, and those of the Go runtime and of the
 // process, from a registry of its own. A metric that cannot be collected is
-// logged and left out.
+// logged and left out. A client that ends its request early has one line.
 func Handler(src Sources, log *slog.Logger) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -22,10 +22,31 @@ func Handler(src Sources, log *slog.Logger) http.Handler {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+	inner := promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError),
 		// One bad series must not hide the others.
 		ErrorHandling:       promhttp.ContinueOnError,
 		MaxRequestsInFlight: maxScrapes,
 	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		reply := &reply{ResponseWriter: w}
+		inner.ServeHTTP(reply, r)
+		if reply.failed != nil {
+			log.Info("a request for /metrics ended before its reply did", "client", r.RemoteAddr, "error", reply.failed)
+		}
+	})
+}
+
+// reply discards what is written after the client has gone: promhttp would log an error for each metric.
+type reply struct {
+	http.ResponseWriter
+	failed error
+}
+
+// Write implements io.Writer.
+func (r *reply) Write(b []byte) (int, error) {
+	if r.failed == nil {
+		_, r.failed = r.ResponseWriter.Write(b)
+	}
+	return len(b), nil
 }
