@@ -57,11 +57,3 @@ func TestDecide(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
-
-func TestTruncate(t *testing.T) {
-	for in, want := range map[string]string{"short": "short", "0123456789ab": "0123456...", "012345éééé": "012345..."} {
-		if got := truncate(in, 10); got != want {
-			t.Errorf("%q: %q", in, got)
-		}
-	}
-}

@@ -83,6 +83,16 @@ func (s *Snapshot) At(now ...time.Time) *Snapshot {
 	return &n
 }
 
+// Naming returns the policy by which what some lists name is blocked for everybody, and nothing else is. By it one sees whether lists name a name or
+// an address, whatever bans do. Its verdicts name no ban.
+func (s *Snapshot) Naming(lists []string) *Snapshot {
+	n := *s
+	n.policy.Exceptions = nil
+	n.bans = []compiledBan{{Ban: Ban{Action: Given, Groups: []string{GroupAll}, Lists: lists}, listed: NXDomain}}
+	n.setScopes(s.at)
+	return &n
+}
+
 // ChangesAt reports whether At would put another ban or exception in force, or one out of force.
 func (s *Snapshot) ChangesAt(now ...time.Time) bool {
 	for i := range s.bans {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"rideau/blocklists/extratext"
 	"rideau/blocklists/input"
 	"rideau/blocklists/internal/rule"
 	"rideau/resolver/wire"
@@ -135,27 +136,9 @@ const (
 )
 
 // ede returns the EDNS option of answers by this ban, ready to be appended: the
-// code, and a text that names the ban (RFC 8914 section 2). The text is
-// bounded, so that the answer for the longest name fits 512 octets.
+// code, and a text that names the ban in its languages (RFC 8914 section 2).
 func (b *Ban) ede() []byte {
-	const limit = 120
-	text := b.ID
-	if b.TitleEN != "" {
-		text = fmt.Sprintf("%s: %s", b.ID, b.TitleEN)
-	}
-	return wire.AppendEDE(nil, b.EDE, truncate(text, limit))
-}
-
-// truncate returns at most n octets of s, cut at a rune's boundary.
-func truncate(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	cut := n - 3
-	for cut > 0 && s[cut]&0xC0 == 0x80 {
-		cut--
-	}
-	return s[:cut] + "..."
+	return wire.AppendEDE(nil, b.EDE, extratext.Of(b.ID, []string{b.TitleEN, b.TitleFR}, b.Contact))
 }
 
 // activeAt reports whether some, and whether all, of the instants are between effective and expires.

@@ -130,5 +130,12 @@ func (s *Snapshot) Bans() []BanStatus {
 	return out
 }
 
+// Excepts reports whether the exception of that index is in force at the Snapshot's instants.
+func (s *Snapshot) Excepts(i int) bool {
+	e := &s.policy.Exceptions[i]
+	_, all := activeAt(e.Effective, e.Expires, s.at)
+	return all
+}
+
 // Memory is what the names and addresses take, in octets.
 func (s *Snapshot) Memory() int { return s.trie.Bytes() }

@@ -3,10 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 
 	"rideau/cmd/rideau/internal/reason"
-	"rideau/resolver/ops/printable"
+	"rideau/cmd/rideau/internal/show"
 )
 
 const checkHelp = `Reads the configuration and every list that it names, as a start or a reload does, and
@@ -35,51 +34,12 @@ func check(c *call) int {
 	if c.bool("json") {
 		printJSON(c, r)
 	} else {
-		printCheck(c.stdout, r)
+		show.Check(c.stdout, r)
 	}
 	if !r.OK {
 		return exitFailure
 	}
 	return exitOK
-}
-
-// printCheck prints a report for people.
-func printCheck(w io.Writer, r *reason.CheckReport) {
-	for _, f := range r.Findings {
-		where := f.File
-		if f.Line > 0 {
-			where = fmt.Sprintf("%s:%d", f.File, f.Line)
-		}
-		line := f.Severity + ": " + f.Message
-		if where != "" {
-			line = where + ": " + line
-		}
-		if f.Remedy != "" {
-			line += "; " + f.Remedy
-		}
-		fmt.Fprintln(w, printable.Text(line))
-	}
-	for _, l := range r.Lists {
-		if l.Skipped+l.NotDNS == 0 {
-			continue
-		}
-		fmt.Fprintf(w, "list %s (%s): %d entries, %d lines skipped, %d not about names:\n", l.ID, l.Format, l.Entries, l.Skipped, l.NotDNS)
-		for _, x := range l.Reasons {
-			fmt.Fprintf(w, "  %d: %s\n", x.Lines, x.Reason)
-		}
-	}
-	for _, b := range r.Bans {
-		state := b.Stages
-		if state != "off" && !b.Active {
-			state += ", not in force today"
-		}
-		fmt.Fprintf(w, "ban %s: %d names, %s, %s\n", b.ID, b.Names, state, b.Action)
-	}
-	if r.OK {
-		fmt.Fprintf(w, "%s: ok\n", r.Config)
-		return
-	}
-	fmt.Fprintf(w, "%s: not ok\n", r.Config)
 }
 
 // printJSON prints a value as indented JSON.

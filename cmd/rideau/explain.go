@@ -2,20 +2,26 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net/netip"
+	"slices"
 
 	"rideau/blocklists"
+	"rideau/cmd/rideau/internal/lang"
 	"rideau/cmd/rideau/internal/reason"
 	"rideau/cmd/rideau/internal/setup"
+	"rideau/cmd/rideau/internal/show"
 	"rideau/cmd/rideau/internal/text"
-	"rideau/resolver/ops/printable"
 	"rideau/resolver/wire"
 )
 
 const explainHelp = `Says what a client would be answered for a name, and why: the ban and its legal
 basis, the list, the file and the line that decide. It reads the configuration and the
 lists as they are on disk now, and sends no query.
+
+NAME may be an address: what becomes of answers with it, and of its reverse name.
+
+It also says what almost decides: bans that name it and are off, for other groups, not yet or
+no longer in force, entries of tiers that are not used, and exceptions likewise.
 
 A name that is in no list can still be blocked because of its answer, for example an alias
 of a banned name. explain does not show that, since it does not ask an upstream.
@@ -24,9 +30,17 @@ Exit code 0: not banned. 3: banned. 1: the configuration or a list cannot be rea
 2: the command line is wrong.`
 
 func explain(c *call) int {
-	name, err := text.ParseName(c.args[0])
-	if err != nil {
+	address, isAddress := text.ParseAddress(c.args[0])
+	name := new(wire.Name)
+	var err error
+	if isAddress {
+		name = text.ReverseName(address)
+	} else if name, err = text.ParseName(c.args[0]); err != nil {
 		fmt.Fprintf(c.stderr, "rideau explain: %v\n", err)
+		return exitUsage
+	}
+	if !slices.Contains(lang.Names(), c.string("lang")) {
+		fmt.Fprintf(c.stderr, "rideau explain: --lang %q is not a language; use en or fr\n", c.string("lang"))
 		return exitUsage
 	}
 	client, err := netip.ParseAddr(c.string("client"))
@@ -35,6 +49,9 @@ func explain(c *call) int {
 		return exitUsage
 	}
 	qtype, ok := text.ParseType(c.string("type"))
+	if isAddress && !c.Changed("type") {
+		qtype = uint16(wire.TypePTR)
+	}
 	if !ok {
 		fmt.Fprintf(c.stderr, "rideau explain: --type %q is not a type; use A, AAAA, HTTPS, MX or another, or TYPE and a number\n", c.string("type"))
 		return exitUsage
@@ -48,7 +65,7 @@ func explain(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	e, err := reason.Explain(cfg, snap, reason.Question{Name: name, Type: wire.Type(qtype), Client: client, DO: c.bool("do")})
+	e, err := reason.Explain(cfg, snap, reason.Question{Name: name, Type: wire.Type(qtype), Client: client, DO: c.bool("do"), Address: address, Now: now.Now()})
 	if err != nil {
 		return c.fail(err)
 	}
@@ -56,65 +73,10 @@ func explain(c *call) int {
 	if c.bool("json") {
 		printJSON(c, e)
 	} else {
-		printExplanation(c.stdout, e)
+		show.Explanation(c.stdout, lang.New(lang.Language(c.string("lang"))), e)
 	}
-	if e.Kind == blocklists.Block {
+	if e.Kind == blocklists.Block || e.InAnswers != nil && e.InAnswers.Kind == blocklists.Block {
 		return exitBanned
 	}
 	return exitOK
-}
-
-// printExplanation prints an explanation for people.
-func printExplanation(w io.Writer, e *reason.Explanation) {
-	fmt.Fprintf(w, "%s %s for %s (group %s): %s\n", e.Name, e.Type, e.Client, e.Group, e.Verdict)
-	line := func(k, v string) {
-		if v != "" {
-			fmt.Fprintf(w, "  %-10s %s\n", k, printable.Text(v))
-		}
-	}
-	switch e.Verdict {
-	case "not served":
-		line("why", "the client is in no range of clients.allow")
-	case "special":
-		if e.Zone == "." {
-			line("why", "ANY is answered here with a record that says so (RFC 8482)")
-			break
-		}
-		line("why", e.Zone+" is a special-use name, answered here and never forwarded")
-	case "forwarded", "monitored", "excepted":
-		line("upstream", e.Upstream)
-		line("note", "what upstream answers is examined for banned names and addresses, too")
-	}
-	if e.Verdict == "banned" && e.Rcode == "" {
-		line("answer", "none: the query is dropped")
-	}
-	line("rcode", e.Rcode)
-	for _, a := range e.Answer {
-		line("answer", a)
-	}
-	line("ede", e.EDE)
-	line("note", e.Note)
-	if b := e.Ban; b != nil {
-		line("ban", b.ID)
-		line("title", b.TitleEN)
-		line("titre", b.TitleFR)
-		line("authority", b.Authority)
-		line("instrument", b.Instrument)
-		line("url", b.URL)
-		line("effective", b.Effective)
-		line("expires", b.Expires)
-		line("mode", b.Mode)
-		line("action", b.Action)
-		line("contact", b.Contact)
-	}
-	line("exception", e.Except)
-	line("ticket", e.Ticket)
-	line("approver", e.Approver)
-	line("until", e.Until)
-	line("clock", e.Clock)
-	if r := e.Rule; r != nil {
-		line("entry", fmt.Sprintf("%s (%s)", r.Entry, r.Match))
-		line("list", r.List)
-		line("file", fmt.Sprintf("%s:%d", r.File, r.Line))
-	}
 }

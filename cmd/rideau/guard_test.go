@@ -73,7 +73,7 @@ func sources(t *testing.T) (*gotoken.FileSet, []goFile) {
 func ownImports() map[string][]string {
 	return map[string][]string{
 		"blocklists": {
-			"blocklists/entry", "blocklists/format", "blocklists/input", "blocklists/internal/facts", "blocklists/internal/rule", "blocklists/prefix",
+			"blocklists/entry", "blocklists/extratext", "blocklists/format", "blocklists/input", "blocklists/internal/facts", "blocklists/internal/rule", "blocklists/prefix",
 			"blocklists/suffix", "resolver/wire", "resolver/wire/response", "resolver/wire/svcb",
 		},
 		"blocklists/compare": {"blocklists", "blocklists/entry", "blocklists/input", "resolver/wire"},
@@ -84,6 +84,7 @@ func ownImports() map[string][]string {
 		"blocklists/egress":            nil,
 		"blocklists/enforced":          {"blocklists"},
 		"blocklists/entry":             nil,
+		"blocklists/extratext":         nil,
 		"blocklists/fetch":             nil,
 		"blocklists/fingerprint":       {"blocklists", "blocklists/format"},
 		"blocklists/format":            {"blocklists/entry", "blocklists/format/policyzone", "blocklists/format/syntax", "resolver/wire"},
@@ -100,9 +101,16 @@ func ownImports() map[string][]string {
 		"blocklists/source":            {"blocklists", "blocklists/compile", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/pack"},
 		"blocklists/suffix":            {"resolver/wire"},
 		"cmd/rideau": {
-			"blocklists", "blocklists/compare", "blocklists/egress", "blocklists/enforced", "blocklists/lint", "blocklists/pack", "blocklists/querylog",
-			"blocklists/simulate", "blocklists/source", "cmd/rideau/internal/changes", "cmd/rideau/internal/files", "cmd/rideau/internal/reason", "cmd/rideau/internal/server", "cmd/rideau/internal/setup",
+			"blocklists", "blocklists/compare", "blocklists/egress", "blocklists/lint", "blocklists/pack", "blocklists/querylog",
+			"blocklists/simulate", "blocklists/source", "cmd/rideau/internal/changes", "cmd/rideau/internal/completion", "cmd/rideau/internal/files",
+			"cmd/rideau/internal/lang", "cmd/rideau/internal/reason", "cmd/rideau/internal/server", "cmd/rideau/internal/setup", "cmd/rideau/internal/show",
 			"cmd/rideau/internal/text", "config", "config/policy", "resolver/ops/metrics", "resolver/ops/printable", "resolver/wire",
+		},
+		"cmd/rideau/internal/completion": nil,
+		"cmd/rideau/internal/lang":       nil,
+		"cmd/rideau/internal/show": {
+			"blocklists", "blocklists/enforced", "blocklists/fingerprint", "cmd/rideau/internal/lang", "cmd/rideau/internal/reason",
+			"cmd/rideau/internal/server", "cmd/rideau/internal/setup", "resolver/ops/printable",
 		},
 		"cmd/rideau/internal/auditlog": {"cmd/rideau/internal/text", "resolver", "resolver/audit", "resolver/wire"},
 		"cmd/rideau/internal/changes": {
@@ -205,7 +213,7 @@ func otherModules() map[string][2][]string {
 		"github.com/prometheus":           {{"resolver/ops/metrics"}},
 		"github.com/quic-go/quic-go":      {{"resolver/upstream/encrypted"}},
 		"github.com/rogpeppe/go-internal": {nil, {"*"}},
-		"github.com/spf13/pflag":          {{"cmd/rideau"}},
+		"github.com/spf13/pflag":          {{"cmd/rideau", "cmd/rideau/internal/completion"}},
 		"golang.org/x/net/idna":           {{"blocklists/format/syntax", "blocklists/internal/facts"}},
 		"golang.org/x/net/publicsuffix":   {{"blocklists/format/syntax", "blocklists/lint", "resolver/cache/existence"}},
 		"golang.org/x/net/ipv4":           {{"resolver/listener/datagram"}},

@@ -19,6 +19,7 @@ import (
 
 	"rideau/blocklists/pack"
 	"rideau/blocklists/querylog"
+	"rideau/cmd/rideau/internal/lang"
 	"rideau/resolver/ops/printable"
 )
 
@@ -61,7 +62,7 @@ func commands() []command {
 	return []command{
 		{"serve", "", "answer queries (what rideau does when no command is given)", serveHelp, serve},
 		{"check", "[FILE]", "read the configuration and its lists, and print their errors", checkHelp, check},
-		{"explain", "NAME", "say what would be answered, and which ban, list and line decide", explainHelp, explain},
+		{"explain", "NAME|ADDRESS", "say what would be answered, and which ban, list and line decide", explainHelp, explain},
 		{"simulate", "[FILE...]", "say what a configuration would change for the queries in query logs", simulateHelp, simulatePolicy},
 		{"rules", "[FILE...]", "say which entries of lists are idle, repeated or too wide", rulesHelp, rules},
 		{"diff", "OLD NEW", "say what changes from one configuration to another", diffHelp, diff},
@@ -70,6 +71,7 @@ func commands() []command {
 		{"egress", "", "print the firewall rules that the network needs in addition to DNS", egressHelp, printEgress},
 		{"flush", "[NAME...]", "remove names, or everything, from the cache of a running rideau", flushHelp, flush},
 		{"healthcheck", "", "ask a running rideau whether it is ready; for containers", healthcheckHelp, healthcheck},
+		{"completion", "SHELL", "print a script by which bash, zsh or fish completes command lines", completionHelp, complete},
 		{"version", "", "print the version", "Prints the version, the revision and what it was built with.", version},
 	}
 }
@@ -163,7 +165,7 @@ and Kaspersky, listens on 127.0.0.1:5300, and forwards to the system's resolvers
 
 // defineFlags defines a command's options.
 func defineFlags(c *call, name string) {
-	if name != "version" && name != "config" && name != "diff" {
+	if name != "version" && name != "completion" && name != "config" && name != "diff" {
 		c.StringP("config", "c", "", "configuration `file`; without it the one inside the program is used")
 	}
 	switch name {
@@ -198,6 +200,7 @@ func defineFlags(c *call, name string) {
 		c.String("client", "127.0.0.1", "the client's `address`")
 		c.StringP("type", "t", "A", "the query's `type`")
 		c.Bool("do", false, "set the DO bit")
+		c.String("lang", "en", "the `language`: "+strings.Join(lang.Names(), ", "))
 	case "egress":
 		c.String("format", "", "the firewall's `language`: "+egressFormats())
 		c.StringSlice("clients", nil, "`ranges` that may ask Rideau, instead of clients.allow")

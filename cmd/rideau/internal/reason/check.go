@@ -41,6 +41,8 @@ type CheckReport struct {
 	Findings []Finding    `json:"findings"`
 	Lists    []ListReport `json:"lists,omitempty"`
 	Bans     []BanReport  `json:"bans,omitempty"`
+	// Exceptions are those of the configuration.
+	Exceptions []ExceptionReport `json:"exceptions,omitempty"`
 }
 
 // Finding is one thing that is wrong.
@@ -75,20 +77,6 @@ type ListReport struct {
 type SkippedFor struct {
 	Reason string `json:"reason"`
 	Lines  int    `json:"lines"`
-}
-
-// BanReport is a ban as it is in force at this moment.
-type BanReport struct {
-	ID    string `json:"id"`
-	Title string `json:"title"`
-	Mode  string `json:"mode"`
-	// Modes has the groups with another mode.
-	Modes  map[string]string `json:"modes,omitempty"`
-	Action string            `json:"action"`
-	Active bool              `json:"active"`
-	Names  int               `json:"names"`
-	// Stages are the modes in words.
-	Stages string `json:"-"`
 }
 
 // Check reads the configuration at path, the one inside the program if path is
@@ -255,7 +243,7 @@ func (r *CheckReport) checkLists(ctx context.Context, cfg *config.Config, o Chec
 		}
 		r.Lists = append(r.Lists, lr)
 	}
-	r.Bans = banReports(snap)
+	r.Bans, r.Exceptions = Bans(snap, now.Now()), Exceptions(snap, now.Now())
 	if !enforced.Any(snap) && !slices.ContainsFunc(cfg.Warnings, func(w config.Problem) bool { return w.Message == enforced.None }) {
 		r.add(severityWarning, cfg.File, 0, enforced.None, "see the dates, modes and groups of the bans")
 	}
@@ -303,20 +291,4 @@ func DownloadPlan(cfg *config.Config, agent string) (*source.Plan, error) {
 	plan := setup.Lists(cfg)
 	plan.Fetch = setup.Downloads(cfg, ups, agent)
 	return plan, nil
-}
-
-func banReports(s *blocklists.Snapshot) []BanReport {
-	var out []BanReport
-	for _, b := range s.Bans() {
-		r := BanReport{ID: b.Ban.ID, Title: b.Ban.TitleEN, Mode: b.Ban.Mode.String(), Action: b.Ban.Action.String(), Active: b.Active, Names: b.Names,
-			Stages: b.Ban.Stages()}
-		for g, m := range b.Ban.Modes {
-			if r.Modes == nil {
-				r.Modes = map[string]string{}
-			}
-			r.Modes[g] = m.String()
-		}
-		out = append(out, r)
-	}
-	return out
 }

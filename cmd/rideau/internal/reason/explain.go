@@ -5,7 +5,6 @@
 package reason
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -15,7 +14,6 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/blocklists"
-	"rideau/blocklists/entry"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/text"
 	"rideau/config"
@@ -30,6 +28,10 @@ type Question struct {
 	Type   wire.Type
 	Client netip.Addr
 	DO     bool // the DNSSEC OK bit
+	// Address is set where Name is its reverse name, and answers with the address are to be explained, too.
+	Address netip.Addr
+	// Now is the time that tells which bans are not yet, or no longer, in force; by default the system's.
+	Now time.Time
 }
 
 // Explanation says what a client is answered, and why. Fields that do not apply
@@ -45,18 +47,31 @@ type Explanation struct {
 	EDE      string     `json:"ede,omitempty"`
 	Zone     string     `json:"zone,omitempty"` // the special-use zone
 	Upstream string     `json:"upstream,omitempty"`
-	Note     string     `json:"note,omitempty"`
+	Note     Note       `json:"note,omitempty"`
 	Ban      *BannedBy  `json:"ban,omitempty"`
 	Except   string     `json:"exception,omitempty"`
 	Ticket   string     `json:"ticket,omitempty"`
 	Approver string     `json:"approver,omitempty"`
 	Until    string     `json:"exception_expires,omitempty"`
 	Rule     *DecidedBy `json:"rule,omitempty"`
+	// InAnswers is what becomes of answers with the Question's Address.
+	InAnswers *AddressVerdict `json:"in_answers,omitempty"`
+	// Near are the bans and exceptions that name what was asked and do not decide about it.
+	Near []NearMiss `json:"near,omitempty"`
 	// Clock says why the system's clock is distrusted.
 	Clock string `json:"clock,omitempty"`
 	// Kind is the policy's verdict on the name.
 	Kind blocklists.Kind `json:"-"`
 }
+
+// Note is something to know about a verdict, as a code.
+type Note string
+
+// Notes.
+const (
+	NoteUnknownType Note = "unknown-type" // the ban blocks types that Rideau does not know
+	NoteMayWait     Note = "may-wait"     // a policy zone of an earlier ban may decide otherwise when it sees upstream's answer
+)
 
 // BannedBy is the ban that decides, or that an exception overrules.
 type BannedBy struct {
@@ -104,6 +119,13 @@ func Explain(cfg *config.Config, snap *blocklists.Snapshot, q Question) (*Explan
 	if err != nil {
 		return nil, err
 	}
+	if q.Now.IsZero() {
+		q.Now = time.Now()
+	}
+	ask := blocklists.Ask{Name: q.Name, Type: q.Type, Client: q.Client, Group: group}
+	if q.Address.IsValid() {
+		e.InAnswers = address(snap, &ask, q.Address)
+	}
 	zone, route := st.Zone(q.Name, q.Type)
 	switch kind {
 	case resolver.Special:
@@ -120,7 +142,8 @@ func Explain(cfg *config.Config, snap *blocklists.Snapshot, q Question) (*Explan
 	case resolver.Pending:
 		e.Verdict, e.Upstream = "forwarded", upstreams[route]
 	}
-	e.policy(snap, blocklists.Ask{Name: q.Name, Type: q.Type, Client: q.Client, Group: group}, kind == resolver.Pending)
+	e.policy(snap, ask, kind == resolver.Pending)
+	e.Near = near(snap, &ask, e.Kind, q.Now)
 	return e, nil
 }
 
@@ -153,9 +176,9 @@ func (e *Explanation) policy(snap *blocklists.Snapshot, q blocklists.Ask, pendin
 		return
 	}
 	if v.ByType {
-		e.Note = "the ban blocks types that Rideau does not know (unknown_types: block)"
+		e.Note = NoteUnknownType
 	} else {
-		e.rule(snap, &q, v)
+		e.Rule = decided(snap, &q, v)
 	}
 	switch v.Kind {
 	case blocklists.Allow:
@@ -176,7 +199,7 @@ func (e *Explanation) policy(snap *blocklists.Snapshot, q blocklists.Ask, pendin
 			}
 		}
 		if v.Wait {
-			e.Note = "a policy zone of an earlier ban may decide otherwise when it sees upstream's answer"
+			e.Note = NoteMayWait
 		}
 	}
 	e.Ban = describe(snap.Ban(v.Ban), e.Group, v.Action)
@@ -210,61 +233,3 @@ func describe(b *blocklists.Ban, group string, action blocklists.Action) *Banned
 }
 
 var errFound = errors.New("found")
-
-// rule reads the list that decides again to find the line: that of the name in
-// the verdict, or in a policy zone that of the longest trigger that fits.
-func (e *Explanation) rule(s *blocklists.Snapshot, q *blocklists.Ask, v blocklists.Verdict) {
-	l := &s.Policy().Lists[v.List]
-	e.Rule = &DecidedBy{List: l.ID, File: l.Source}
-	listed := q.Name.Suffix(int(v.Labels))
-	best := -1
-	zone := v.Labels == 0
-	if !zone {
-		e.Rule.Entry = strings.TrimSuffix(wire.NameString(listed), ".")
-	}
-	// The error only ends the reading.
-	_ = l.Each(func(file string, x *entry.Entry) error {
-		length := fits(x, q, v)
-		switch {
-		case zone && length <= best, !zone && !bytes.Equal(x.Name, listed), length < 0:
-			return nil
-		}
-		best = length
-		e.Rule.File, e.Rule.Line = file, x.Line
-		if e.Rule.Match = x.Match.String(); x.Name == nil {
-			e.Rule.Entry, e.Rule.Match = x.Prefix.String(), "address"
-		} else {
-			e.Rule.Entry = strings.TrimSuffix(wire.NameString(x.Name), ".")
-		}
-		if zone {
-			return nil
-		}
-		return errFound
-	})
-}
-
-// fits returns how much of the question an entry covers: more for a longer
-// name or prefix; -1 if it does not cover it.
-func fits(x *entry.Entry, q *blocklists.Ask, v blocklists.Verdict) int {
-	trigger := entry.OnAnswer
-	if x.Rule != nil {
-		trigger = x.Rule.Trigger
-		if x.Rule.Except && v.Kind != blocklists.Allow || x.Rule.Cancel {
-			return -1
-		}
-	}
-	if v.Labels == 0 && trigger != v.Trigger {
-		return -1
-	}
-	if x.Name == nil {
-		if trigger == entry.OnClient && x.Prefix.Contains(q.Client) {
-			return x.Prefix.Bits()
-		}
-		return -1
-	}
-	self := bytes.Equal(x.Name, q.Name.Bytes())
-	if !q.Name.IsSubdomain(x.Name) || self && x.Match == entry.Below || !self && x.Match == entry.Exact {
-		return -1
-	}
-	return 2*len(x.Name) + int(x.Match)%2
-}

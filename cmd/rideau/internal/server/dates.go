@@ -5,6 +5,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/enforced"
+	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
@@ -70,10 +71,10 @@ func (s *Server) changeByDate() {
 	s.logClock(now.Distrusted)
 	state := s.resolver.State()
 	snap := state.Policy()
-	if changes := snap.ChangesAt(now.Instants...); changes || !now.Now().Before(snap.NextChange()) && !snap.NextChange().IsZero() {
+	if changed := snap.ChangesAt(now.Instants...); changed || !now.Now().Before(snap.NextChange()) && !snap.NextChange().IsZero() {
 		snap = snap.At(now.Instants...)
 		s.resolver.SetState(state.WithPolicy(snap))
-		if !changes {
+		if !changed {
 			s.arm(snap) // only its next change is another one
 			return
 		}
@@ -81,9 +82,7 @@ func (s *Server) changeByDate() {
 		for _, a := range evidence.ByDate(state.Policy(), snap) {
 			s.record(a)
 		}
-		for _, b := range snap.Bans() {
-			s.log.Info("bans changed by date", "ban", b.Ban.ID, "in_force", b.Active)
-		}
+		changes.ByDate(s.log, state.Policy(), snap, now.Now())
 	}
 	s.arm(snap)
 }

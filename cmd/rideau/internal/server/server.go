@@ -67,6 +67,9 @@ type Facts struct {
 	Upstreams []config.Server
 	Forward   []config.Forward
 	Clock     clock.Reading
+	Serves    func(client netip.Addr) bool // whether a client is answered
+	Log       *slog.Logger
+	JSON      bool // Log is for machines
 }
 
 // Server is one Rideau. Its exported methods are safe for concurrent use.
@@ -157,7 +160,8 @@ func (s *Server) Reload(ctx context.Context, why string) (ops.ReloadResult, erro
 // facts returns what is served now.
 func (s *Server) facts() Facts {
 	cfg, ups := s.current()
-	f := Facts{Addrs: s.sockets.bound(cfg), Policy: s.resolver.State().Policy(), Upstreams: ups.Servers, Forward: cfg.Forward, Clock: s.clock.Read()}
+	f := Facts{Addrs: s.sockets.bound(cfg), Policy: s.resolver.State().Policy(), Upstreams: ups.Servers, Forward: cfg.Forward, Clock: s.clock.Read(),
+		Serves: s.resolver.State().Serves, Log: s.log, JSON: cfg.Log.Format == config.LogJSON}
 	if s.web != nil {
 		f.Ops = s.web.Addrs()[0].String()
 	}

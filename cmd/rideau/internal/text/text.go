@@ -4,6 +4,8 @@ package text
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -77,4 +79,51 @@ func RcodeName(r uint16) string {
 		return s
 	}
 	return "RCODE" + strconv.Itoa(int(r))
+}
+
+// ParseAddress parses an address as people type it, in brackets or with a /32 or /128 too. ok is false if the text is no address.
+func ParseAddress(s string) (a netip.Addr, ok bool) {
+	s = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
+	a, err := netip.ParseAddr(s)
+	if p, e := netip.ParsePrefix(s); err != nil && e == nil && p.IsSingleIP() {
+		a, err = p.Addr(), nil
+	}
+	return a.Unmap().WithZone(""), err == nil
+}
+
+// ReverseName returns the name under which an address is looked up (RFC 1035 section 3.5, RFC 3596 section 2.5).
+func ReverseName(a netip.Addr) *wire.Name {
+	reverse, err := dns.ReverseAddr(a.String())
+	name := new(wire.Name)
+	if err == nil {
+		err = name.SetText(reverse)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("the reverse name of %v: %v", a, err)) // every address has one
+	}
+	return name
+}
+
+// ReverseAddress returns the address whose reverse name this is; ok is false if it is none.
+func ReverseAddress(n *wire.Name) (a netip.Addr, ok bool) {
+	labels := strings.Split(strings.ToLower(strings.TrimSuffix(n.String(), ".")), ".")
+	slices.Reverse(labels)
+	var b []byte
+	switch {
+	case len(labels) == 6 && labels[1] == "in-addr":
+		for _, l := range labels[2:] {
+			b = append(append(b, l...), '.')
+		}
+		b = b[:len(b)-1]
+	case len(labels) == 34 && labels[1] == "ip6":
+		for i, l := range labels[2:] {
+			if b = append(b, l...); i%4 == 3 && i < 31 {
+				b = append(b, ':')
+			}
+		}
+	default:
+		return a, false
+	}
+	a, err := netip.ParseAddr(string(b))
+	return a, err == nil && labels[0] == "arpa"
 }
