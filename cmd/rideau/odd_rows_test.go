@@ -26,13 +26,11 @@ func answersWith(code int) func() *odd.Server {
 }
 
 var (
-	streams = []odd.Transport{odd.TCP, odd.TLS}
-	nobody  = map[place]float64{alone: 0} // can answer where the odd upstream is alone
+	nobody = map[place]float64{alone: 0} // can answer where the odd upstream is alone
 )
 
 // oddRows are the ways in which upstreams are odd. Where one says nothing else, all
 // queries are answered in all places.
 func oddRows() []oddRow {
-	rows := slices.Concat(oddCodes(), oddDatagrams(), oddStreams())
-	return rows
+	return slices.Concat(oddCodes(), oddAnswers(), oddDatagrams(), oddEDNS(), oddStreams())
 }

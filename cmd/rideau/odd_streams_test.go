@@ -1,24 +1,51 @@
 package main
 
 import (
+	"math/rand/v2"
+	"net/http"
+	"time"
+
 	"rideau/resolver/resolvertest/odd"
 )
 
-// stream is an upstream that is odd over TCP, TLS and HTTPS, and right over UDP.
-func stream(f func(q *odd.Query, r *odd.Reply)) func() *odd.Server {
-	return does(func(q *odd.Query, r *odd.Reply) {
-		if !q.Datagram() {
-			f(q, r)
-		}
-	})
-}
-
 // oddStreams are upstreams, and ways to them, that are odd over TCP, TLS and HTTPS.
 func oddStreams() []oddRow {
+	kept := []odd.Transport{odd.TCP, odd.TLS}
+	all := []odd.Transport{odd.TCP, odd.TLS, odd.HTTPS}
+	refuses := func(which func(number int) bool) func() *odd.Server {
+		return func() *odd.Server { return &odd.Server{Accepts: func(n int) bool { return !which(n) }} }
+	}
+	status := func(code int) func() *odd.Server { return does(func(q *odd.Query, r *odd.Reply) { r.Status = code }) }
+	web := []odd.Transport{odd.HTTPS}
 	return []oddRow{
-		{name: "closes after each answer", over: streams, server: stream(func(q *odd.Query, r *odd.Reply) { r.Close = true })},
-		{name: "closes after each third answer", over: streams, server: stream(func(q *odd.Query, r *odd.Reply) { r.Close = q.OnConnection == 3 })},
-		{name: "ignores all but the first query of a connection", over: streams, server: stream(func(q *odd.Query, r *odd.Reply) { r.Drop = q.OnConnection > 1 })},
-		{name: "connections die silently", over: []odd.Transport{odd.TCP, odd.TLS, odd.HTTPS}, server: does(nil), between: (*odd.Server).Freeze},
+		{name: "nothing odd", over: all, server: does(nil)},
+		{name: "closes after each answer", over: all, server: does(func(q *odd.Query, r *odd.Reply) { r.Close = true })},
+		{name: "closes after each third answer", over: all, server: does(func(q *odd.Query, r *odd.Reply) { r.Close = q.OnConnection == 3 })},
+		{name: "closes instead of each third answer", over: kept, server: does(func(q *odd.Query, r *odd.Reply) {
+			r.Drop = q.OnConnection == 3
+			r.Close = r.Drop
+		})},
+		{name: "ignores all but the first query of a connection", over: kept, server: does(func(q *odd.Query, r *odd.Reply) { r.Drop = q.OnConnection > 1 })},
+		{name: "answers only the very first query", over: kept, server: does(func(q *odd.Query, r *odd.Reply) { r.Drop = q.Number > 1 }), want: nobody},
+		{name: "closes each connection at once", over: all, server: refuses(func(n int) bool { return true }), want: nobody},
+		{name: "closes every other connection at once", over: all, server: refuses(func(n int) bool { return n%2 == 1 })},
+		{name: "connections die silently", over: all, server: does(nil), between: (*odd.Server).Freeze},
+		{name: "all connections are closed", over: all, server: does(nil), between: (*odd.Server).HangUp},
+		{name: "silent", over: all, server: does(func(q *odd.Query, r *odd.Reply) { r.Drop = true }), want: nobody},
+		{name: "300 ms", over: all, server: does(func(q *odd.Query, r *odd.Reply) { r.Delay = 300 * time.Millisecond })},
+		{name: "up to 100 ms, out of order", over: all, server: does(func(q *odd.Query, r *odd.Reply) { r.Delay = rand.N(100 * time.Millisecond) })},
+		{name: "octet by octet", over: kept, server: does(func(q *odd.Query, r *odd.Reply) { r.Pieces = true })},
+		{name: "each answer twice", over: kept, server: does(func(q *odd.Query, r *odd.Reply) { r.Copies = 1 })},
+		{name: "answers to a wrong question", over: kept, server: does(func(q *odd.Query, r *odd.Reply) { r.Msg.Question[0].Name = "wrong.example." }), want: nobody},
+		{name: "garbage", over: kept, server: does(func(q *odd.Query, r *odd.Reply) { r.Raw = []byte("garbage") }), want: nobody},
+		{name: "status 429", over: web, server: status(http.StatusTooManyRequests), want: nobody},
+		{name: "status 500", over: web, server: status(http.StatusInternalServerError), want: nobody},
+		{name: "status 503 for every other query", over: web, server: does(func(q *odd.Query, r *odd.Reply) {
+			if q.Number%2 == 0 {
+				r.Status = http.StatusServiceUnavailable
+			}
+		}), want: map[place]float64{alone: .4}},
+		{name: "REFUSED", over: all, server: answersWith(5), want: nobody},
+		{name: "SERVFAIL", over: all, server: answersWith(2), want: nobody},
 	}
 }

@@ -163,9 +163,8 @@ func (p *process) stateOf(s *odd.Server) string {
 	return m[1]
 }
 
-// play has clients ask the resolver at addr.
-func (row *oddRow) play(addr string, u *oddUpstreams) *played {
-	y := new(played)
+// play has clients ask the resolver at addr, and counts in y.
+func (row *oddRow) play(addr string, u *oddUpstreams, y *played) {
 	began := time.Now()
 	for round := range 2 {
 		if round == 1 {
@@ -193,7 +192,6 @@ func (row *oddRow) play(addr string, u *oddUpstreams) *played {
 		}
 		all.Wait()
 	}
-	return y
 }
 
 // askOnce sends a query once, as a stub does with EDNS, and over TCP if the answer is
@@ -276,9 +274,9 @@ func oddCases(t *testing.T) []*oddCase {
 
 // TestOdd: clients are answered though upstreams are odd.
 //
-// With RIDEAU_TABLES the same rows are played with other forwarders, where they are
-// installed, and Rideau has to answer at least as much as the best of them, in about
-// its time at most.
+// With RIDEAU_TABLES the rows are played in all places, and with other forwarders, too,
+// where they are installed. Rideau has to answer at least as much as the best of them,
+// in about its time at most.
 func TestOdd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a minute")
@@ -299,7 +297,7 @@ func TestOdd(t *testing.T) {
 		})
 	}
 	for _, c := range cases {
-		if tables || want(c.row.want, c.at) > 0 {
+		if tables || want(c.row.want, c.at) > 0 && (c.at == alone || c.at == both) {
 			work <- c
 		}
 	}
@@ -311,31 +309,50 @@ func TestOdd(t *testing.T) {
 }
 
 func (c *oddCase) run(t *testing.T, peers bool) {
+	faults := c.attempt(t)
+	if len(faults) > 0 {
+		// Other work of the machine may have taken the time.
+		t.Logf("once more, after: %v", faults)
+		faults = c.attempt(t)
+	}
+	if peers {
+		c.askPeers(t)
+		faults = append(faults, c.compare()...)
+	}
+	for _, f := range faults {
+		t.Error(f)
+	}
+}
+
+// attempt plays the row with Rideau, and returns what is not as it is to be.
+func (c *oddCase) attempt(t *testing.T) []string {
 	u := c.row.start(t, c.over, c.at)
 	p := u.startRideau(t, c.row.more)
-	c.rideau = c.row.play(p.dns[0], u)
+	c.rideau = new(played)
+	c.row.play(p.dns[0], u, c.rideau)
 	c.rideau.state = p.stateOf(u.odd[0])
 	t.Logf("%s: %v, second round %v, %s, failed %v", c.name(), c.rideau, &played{tally: *copied(&c.rideau.second)}, c.rideau.state, c.rideau.failed)
-	if !peers {
-		c.check(t)
-		return
-	}
+	return c.check(t)
+}
+
+// askPeers plays the row with each of the other forwarders.
+func (c *oddCase) askPeers(t *testing.T) {
 	for _, peer := range oddPeers() {
 		u := c.row.start(t, c.over, c.at)
 		if addr := peer.start(t, u); addr != "" {
-			c.peers[peer.name] = c.row.play(addr, u)
-			t.Logf("%s: %v, failed %v", peer.name, c.peers[peer.name], c.peers[peer.name].failed)
+			y := new(played)
+			c.peers[peer.name] = y
+			c.row.play(addr, u, y)
+			t.Logf("%s: %v, failed %v", peer.name, y, y.failed)
 		}
 	}
-	c.check(t)
-	c.compare(t)
 }
 
 // copied is a tally without its lock.
 func copied(y *tally) *tally { return &tally{sent: y.sent, answered: y.answered, failed: y.failed} }
 
 // check compares with what the row wants.
-func (c *oddCase) check(t *testing.T) {
+func (c *oddCase) check(t *testing.T) []string {
 	goal, got := want(c.row.want, c.at), c.rideau.share()/100
 	limit := 800 * time.Millisecond
 	if w, ok := c.row.within[c.at]; ok {
@@ -345,19 +362,20 @@ func (c *oddCase) check(t *testing.T) {
 	enough, soon := got > goal-.001, took <= limit
 	switch {
 	case c.today == nil && !enough:
-		t.Errorf("%.0f %% were answered, want %.0f %%: %v", 100*got, 100*goal, c.rideau.failed)
+		return []string{fmt.Sprintf("%.0f %% were answered, want %.0f %%: %v", 100*got, 100*goal, c.rideau.failed)}
 	case c.today == nil && !soon:
-		t.Errorf("the second round took %v in the middle, want %v at most", took, limit)
+		return []string{fmt.Sprintf("the second round took %v in the middle, want %v at most", took, limit)}
 	case c.today != nil && got < *c.today-.001:
-		t.Errorf("%.0f %% were answered, and %.0f %% before: %v", 100*got, 100**c.today, c.rideau.failed)
+		return []string{fmt.Sprintf("%.0f %% were answered, and %.0f %% before: %v", 100*got, 100**c.today, c.rideau.failed)}
 	case c.today != nil && enough && soon:
 		t.Logf("all is as wanted: take %q out of oddToday", c.name())
 	}
+	return nil
 }
 
 // compare compares with the best of the others. Times have a margin for a machine that
 // has other work.
-func (c *oddCase) compare(t *testing.T) {
+func (c *oddCase) compare() (faults []string) {
 	best, who := new(played), ""
 	for name, p := range c.peers {
 		if p.share() > best.share() || p.share() == best.share() && p.share() > 0 && p.quantile(.5) < best.quantile(.5) {
@@ -365,17 +383,17 @@ func (c *oddCase) compare(t *testing.T) {
 		}
 	}
 	if c.today != nil || best.share() == 0 {
-		return
+		return nil
 	}
 	if c.rideau.share() < best.share() {
-		t.Errorf("%.0f %% were answered, and %.0f %% by %s", c.rideau.share(), best.share(), who)
-		return
+		return []string{fmt.Sprintf("%.0f %% were answered, and %.0f %% by %s", c.rideau.share(), best.share(), who)}
 	}
 	for _, q := range []float64{.5, 1} {
 		if mine, other := c.rideau.quantile(q), best.quantile(q); mine > other*3/2+250*time.Millisecond {
-			t.Errorf("%.0f %% of the answers took up to %v, and %v by %s", 100*q, mine, other, who)
+			faults = append(faults, fmt.Sprintf("%.0f %% of the answers took up to %v, and %v by %s", 100*q, mine, other, who))
 		}
 	}
+	return faults
 }
 
 // oddTable has a line for each case: how much was answered, half of it in what time, and

@@ -75,6 +75,7 @@ type Reply struct {
 	Whole     bool          // over UDP, it is not truncated to the size that the client has room for
 	Elsewhere bool          // over UDP, it comes from 127.0.0.2 and another port
 	Close     bool          // the connection is closed after it, or instead of it
+	Pieces    bool          // over TCP and TLS, each octet is written by itself
 	Status    int           // over HTTPS, the status; 0: 200
 }
 
@@ -87,8 +88,8 @@ type Server struct {
 	Does func(q *Query, r *Reply)
 	// Zone returns the right answer to a question; nil is [Plain].
 	Zone func(q *dns.Msg) *dns.Msg
-	// NoTCP makes the system refuse connections to the port.
-	NoTCP bool
+	// NoTCP makes the system refuse connections to the port, NoUDP datagrams.
+	NoTCP, NoUDP bool
 	// Accepts, if not nil, reports whether a connection is served, or closed at once.
 	Accepts func(number int) bool
 
@@ -110,6 +111,13 @@ type Server struct {
 
 // Addr is where a started server listens.
 func (s *Server) Addr() netip.AddrPort { return s.addr }
+
+// Becomes replaces what Does is set to.
+func (s *Server) Becomes(does func(q *Query, r *Reply)) {
+	s.doing.Lock()
+	defer s.doing.Unlock()
+	s.Does = does
+}
 
 // Queries is how many queries it received.
 func (s *Server) Queries() int {
@@ -201,6 +209,9 @@ func (s *Server) bind(t testing.TB) net.Listener {
 			t.Fatal(err)
 		}
 		s.udp.SetReadBuffer(1 << 20)
+		if s.NoUDP {
+			s.udp.Close()
+		}
 		if s.NoTCP {
 			l.Close()
 			return nil
@@ -256,7 +267,7 @@ func (s *Server) readDatagrams() {
 	for {
 		n, from, err := s.udp.ReadFromUDPAddrPort(buf)
 		if err != nil {
-			if s.over() {
+			if s.over() || s.NoUDP {
 				return
 			}
 			continue // a client's port was closed

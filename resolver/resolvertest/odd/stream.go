@@ -163,9 +163,15 @@ func (s *Server) serveStream(c net.Conn) {
 			writing.Lock()
 			defer writing.Unlock()
 			for range 1 + r.Copies {
-				if out := r.pack(q); !r.Drop {
-					c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(out))), out...))
+				if r.Drop {
+					continue
 				}
+				out := r.pack(q)
+				out = append(binary.BigEndian.AppendUint16(nil, uint16(len(out))), out...)
+				for ; r.Pieces && len(out) > 1; out = out[1:] {
+					c.Write(out[:1])
+				}
+				c.Write(out)
 			}
 		}
 		switch {
