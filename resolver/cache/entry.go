@@ -13,7 +13,7 @@ const (
 	flagPositive                   // has an answer of the type asked for
 	flagFailure                    // is a failure
 	flagNoted                      // has a later failure noted on it
-	flagRefresh                    // a lookup reported Hit.Refresh
+	flagRefresh                    // a lookup reported Hit.Refresh, to prefetch it
 	flagDenial                     // of the key: denies a name, whatever the type
 )
 
@@ -49,7 +49,7 @@ type entry struct {
 	hash       uint32 // its lower half
 	newer      uint32 // neighbours in the order of eviction: number plus one; 0 is none
 	older      uint32
-	noted      uint32   // milliseconds from stored to the last failure
+	noted      uint32   // milliseconds from stored to the last failure, or attempt to prefetch
 	data       slab.Ref // the message, then the offset of each TTL in it
 	length     uint32   // of both in octets; 0 if the record is not in use
 	lifetime   uint32   // seconds
@@ -61,7 +61,7 @@ type entry struct {
 	notedRcode uint8
 	flags      uint8
 	fails      uint8 // failures in a row, if it is or has one; stops at 255
-	hits       uint8 // lookups that found it fresh; stops at 255
+	hits       uint8 // lookups that found it fresh, stops at 255; with flagRefresh, attempts to prefetch
 }
 
 // matches reports whether e is stored under k: an equal hash does not prove it.

@@ -31,7 +31,7 @@ func (c *Cache) putFailure(k *entryKey, rcode wire.Rcode, ede int, backOff bool,
 	if n, ok := s.lookup(h, k); ok {
 		old := s.record(n)
 		old.rewind(now)
-		if backOff {
+		if backOff && !old.prefetching(now) {
 			fails = c.failuresInRow(old, now)
 		}
 		if old.flags&flagFailure == 0 && (old.fresh(now) || old.servableStale(now, c.maxStale)) {
@@ -47,6 +47,10 @@ func (c *Cache) putFailure(k *entryKey, rcode wire.Rcode, ede int, backOff bool,
 		generation: generation, ede: encodeEDE(ede), fails: fails, flags: k.flags | flagFailure,
 	}, appendFailure(tmp[:0], k, rcode), nil)
 }
+
+// prefetching reports whether e is still served, and was to be fetched anew. Such
+// failures have cost no client anything, and count as one.
+func (e *entry) prefetching(now int64) bool { return e.flags&flagRefresh != 0 && e.fresh(now) }
 
 // failuresInRow returns the number of failures in a row including one now, if e
 // was stored before.
@@ -86,17 +90,24 @@ func (c *Cache) retryDue(e *entry, now int64) bool {
 	return true
 }
 
-// prefetchDue counts a lookup of e, and reports, once, that e is popular and
-// that the last tenth of its lifetime has begun.
+// prefetchDue counts a lookup of e, and reports that e is popular and that the last
+// tenth of its lifetime has begun: once, and again while nothing has replaced e, a
+// second after the last attempt or failure, then after two, four and so on.
 func (c *Cache) prefetchDue(e *entry, now int64) bool {
-	if e.hits < math.MaxUint8 {
-		e.hits++
-	}
-	if c.prefetchAfter == 0 || e.hits < c.prefetchAfter || e.flags&flagRefresh != 0 ||
-		e.age(now) < int64(e.lifetime)*(1e9-1e8) {
+	if e.flags&flagRefresh == 0 {
+		if e.hits < math.MaxUint8 {
+			e.hits++
+		}
+		if c.prefetchAfter == 0 || e.hits < c.prefetchAfter || e.age(now) < int64(e.lifetime)*(1e9-1e8) {
+			return false
+		}
+		e.flags |= flagRefresh
+		e.hits = 0
+	} else if now-e.failedAt() < 1e9<<min(e.hits-1, 16) {
 		return false
 	}
-	e.flags |= flagRefresh
+	e.hits++ // now of attempts
+	e.noteFailure(now)
 	return true
 }
 

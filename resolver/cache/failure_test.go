@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -147,7 +148,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// Refresh is reported once for an answer, if there were enough lookups, and
+// Refresh is reported once at a time for an answer, if there were enough lookups, and
 // late in its lifetime.
 func TestPrefetch(t *testing.T) {
 	for _, after := range []int{0, 1, 3, 255, 1000} {
@@ -178,6 +179,38 @@ func TestPrefetch(t *testing.T) {
 					want = false
 				}
 			}
+		}
+	}
+}
+
+// A popular answer that nothing has replaced is asked for again, after 1, 2, 4 and so on
+// seconds, until it expires. The failures meanwhile count as one.
+func TestPrefetchAgain(t *testing.T) {
+	for what, fails := range map[string]bool{"failed": true, "lost": false} {
+		c := cache.New(cache.Options{Entries: 10, Bytes: 1 << 20, PrefetchAfter: 1, FailureTTL: 5 * time.Second})
+		k := key(t, "www.example.org", dns.TypeA)
+		put(t, c, k, response(t, "www.example.org", dns.TypeA, 0, "www.example.org. 1000 IN A 192.0.2.1"), epoch)
+		var at []int64
+		for s := int64(900); s < 1000; s++ {
+			if _, hit := c.Get(nil, k, epoch+s*second); hit.Refresh {
+				at = append(at, s-900)
+				if fails {
+					c.PutFailure(k, wire.ServFail, -1, true, epoch+s*second)
+				}
+			}
+		}
+		if want := []int64{0, 1, 3, 7, 15, 31, 63}; !slices.Equal(at, want) {
+			t.Errorf("%s: asked for after %v seconds, want %v", what, at, want)
+		}
+		if !fails {
+			continue
+		}
+		c.PutFailure(k, wire.ServFail, -1, true, epoch+999*second)
+		if _, hit := c.Get(nil, k, epoch+1003*second); !hit.Failure {
+			t.Error("the failure is not remembered")
+		}
+		if _, hit := c.Get(nil, k, epoch+1004*second); hit.Freshness != cache.Miss {
+			t.Error("the failure is remembered for longer than one")
 		}
 	}
 }
