@@ -10,9 +10,6 @@ import (
 	"rideau/resolver/wire/response"
 )
 
-// maxChain is how many aliases of a response are followed.
-const maxChain = 32
-
 // zonedResponse returns the verdict of bans on a response, v, changed by what policy zones say about it.
 // asked is the verdict on the question.
 //
@@ -37,7 +34,7 @@ func (s *Snapshot) zonedResponse(v Verdict, msg []byte, q *Ask, asked Verdict, s
 	aliases := response.ReadAliases(msg, tmp[:0])
 	for links := 0; ; links++ {
 		next := name
-		more := links < maxChain && aliases.Follow(&next)
+		more := links < response.MaxChain && aliases.Follow(&next)
 		if !ch.found || ch.zone > 0 {
 			found, zone := ch.found, ch.zone
 			if !more {

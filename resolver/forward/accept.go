@@ -16,6 +16,7 @@ const (
 	unusable        // it is no answer
 	unrelated       // all its records are for other names
 	breaksOff       // it ends at an alias, and what that leads to is to be asked for
+	endless         // its aliases lead in a circle, or are too many
 )
 
 // incoming is an upstream's response on its way into the cache. It is scratch
@@ -23,8 +24,8 @@ const (
 type incoming struct {
 	msg  []byte
 	resp wire.Response
-	end  wire.Name // where an alias leads, with breaksOff
-	name wire.Name // scratch
+	name wire.Name         // scratch
+	rel  response.Relation // rel.End is where the aliases lead, with breaksOff
 }
 
 // accept is the one way of an upstream's response to p: it is parsed, checked
@@ -48,37 +49,36 @@ func (x *Exchanges) examine(p *Pending, msg []byte, r *incoming) fault {
 		return unusable
 	}
 	wire.SetID(msg, 0) // it was the exchange's
-	r.msg = msg
-	if !x.dropUnrelated(p, r) {
-		return unrelated
-	}
-	if p.breaksOff(r) {
-		return breaksOff
-	}
-	return none
+	r.msg = msg[:r.resp.End]
+	return x.relate(p, r, p)
 }
 
-// dropUnrelated removes the records of a response that do not belong to its
-// question, so that neither an upstream nor a forger is believed about
-// anything else, and puts the answer section in order. It reports false if
-// nothing of the answer section is left. The response is parsed anew if it has
-// changed.
-func (x *Exchanges) dropUnrelated(p *Pending, r *incoming) bool {
-	out, dropped, moved, ok := response.AppendRelated(nil, r.msg[:r.resp.End], p.DO)
-	if dropped > 0 {
-		x.unrelated.Add(uint64(dropped))
+// relate removes the records of a response that do not belong to its question, so
+// that neither an upstream nor a forger is believed about anything else, and puts
+// its answer section in order. The response is parsed anew if it has changed.
+func (x *Exchanges) relate(p *Pending, r *incoming, router response.Router) fault {
+	found, ok := r.rel.Relate(nil, r.msg, p.DO, router)
+	if found.Dropped > 0 && found.Ending != response.Elsewhere {
+		x.unrelated.Add(uint64(found.Dropped))
 	}
-	if !ok || dropped == 0 && !moved {
-		r.msg = out
-		return ok
+	if !ok {
+		return unrelated
 	}
-	ede := r.resp.EDE // it was in the OPT record
-	if err := r.resp.Parse(out, &r.name); err != nil {
-		return false
+	if found.Changed {
+		ede := r.resp.EDE // it was in the OPT record
+		if err := r.resp.Parse(found.Msg, &r.name); err != nil {
+			return unrelated
+		}
+		r.resp.EDE = ede
+		r.msg = found.Msg[:r.resp.End]
 	}
-	r.resp.EDE = ede
-	r.msg = out[:r.resp.End]
-	return true
+	switch found.Ending {
+	case response.Dangling, response.Elsewhere:
+		return breaksOff
+	case response.Endless:
+		return endless
+	}
+	return none
 }
 
 // Unrelated counts the records of responses that did not belong to the question

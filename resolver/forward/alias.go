@@ -13,120 +13,116 @@ import (
 )
 
 const (
-	// maxAliases is how often a chain of aliases is continued, and how long
-	// its part of one response may be.
-	maxAliases = 16
+	// maxRestarts is how often what an alias leads to is asked for anew. Others do
+	// that 10 to 16 times.
+	maxRestarts = 16
 	// maxFollow is how long a query waits for the target of an alias, in all.
 	// The upstream's own timeout is shorter.
 	maxFollow = 10 * time.Second
 )
 
-// breaksOff reports whether a response ends at an alias, and sets r.end to the
-// name that it leads to. The servers of a zone to which a route goes may know
-// nothing else: they offer no recursion, and leave it to the client to continue
-// (RFC 1034 section 3.6.2). The response of a resolver is complete, however
-// little it says.
-func (p *Pending) breaksOff(r *incoming) bool {
-	if p.ZoneLabels == 0 || p.Type == wire.TypeCNAME || r.resp.Rcode != wire.NoError || r.resp.Answers == 0 || r.resp.HasSOA ||
-		wire.Flags(r.msg)&wire.FlagRA != 0 {
-		return false
+// Elsewhere implements [response.Router]: the name that an alias leads to is asked
+// for where a question for it goes. What p's upstream says of it counts only if it is
+// the one that would be asked.
+func (p *Pending) Elsewhere(target *wire.Name) bool {
+	zone, _, route := p.routing.Zone(target, p.Type)
+	if zone != special.None {
+		return true
 	}
-	return p.danglingAlias(r)
+	t := p.routing.targets[route]
+	return t.Upstream != nil && !t.same(p.target)
 }
 
-// danglingAlias sets r.end to the name that the aliases in a response lead p's
-// name to, and reports whether there are any and no record of p's type.
-func (p *Pending) danglingAlias(r *incoming) bool {
-	w := wire.NewWalk(r.msg)
-	var rec wire.Record
-	for w.Next(&rec) && rec.Section == wire.Answer {
-		if rec.Type == p.Type {
-			return false
-		}
-	}
-	r.end = *p.Name
-	var tmp [response.UsualLinks]response.Link
-	aliases := response.ReadAliases(r.msg, tmp[:0])
-	for links := 0; aliases.Follow(&r.end); links++ {
-		if links == maxAliases {
-			return false
-		}
-	}
-	return string(r.end.Bytes()) != string(p.Name.Bytes())
-}
-
-// follow asks the upstreams that know it for what the alias leads to at which a
-// response breaks off, and makes the response the whole answer. It reports
-// false if that cannot be had: half an answer would say that there is no data.
-// A name that is answered here is not asked for, nor is one that no client may
-// have: see [blocklists.Snapshot.BlocksAll]. In the second case the response is
-// marked as partial: it is enough for as long as that policy holds. The cache does
-// not store it, since it neither answers nor denies.
-func (x *Exchanges) follow(p *Pending, r *incoming) bool {
+// follow asks for what the alias leads to at which a response breaks off, of the
+// upstreams that know it, and makes the response the whole answer. Otherwise ok is
+// false, and ede says why: half an answer would say that there is no data. A name
+// that no client may have is not asked for: see [blocklists.Snapshot.BlocksAll]. Then the
+// response is marked as partial: it is enough for as long as that policy holds. The
+// cache does not store it, since it neither answers nor denies.
+func (x *Exchanges) follow(p *Pending, r *incoming) (ede int, ok bool) {
 	ctx, cancel := context.WithTimeout(upstream.WithShare(context.Background(), p.Share), maxFollow)
 	defer cancel()
-	for range maxAliases {
+	end := *r.rel.End()
+	for range maxRestarts {
 		if x.routing.Load().policy.BlocksAll(r.msg, blocklists.Ask{Name: p.Name, Type: p.Type}, &r.name) {
 			response.MarkPartial(r.msg)
-			break
+			return 0, true
 		}
-		zone, labels, route := p.routing.Zone(&r.end, p.Type)
-		if zone != special.None {
-			break
+		next := *p
+		next.Name, next.shared, next.started = &end, nil, nil
+		part, to, f := x.part(ctx, &next)
+		switch f {
+		case none, breaksOff:
+		case endless:
+			return wire.EDEInvalidData, false
+		default:
+			return wire.EDENoReachable, false
 		}
-		next := Pending{Question: p.Question, routing: p.routing, target: p.routing.targets[route]}
-		next.Name, next.Route, next.ZoneLabels = &r.end, route, labels
-		part, more := x.part(ctx, &next)
 		whole, ok := response.Join(r.msg, part)
-		var joined wire.Response
-		if !ok || joined.Parse(whole, &r.name) != nil {
-			return false
+		if !ok || r.resp.Parse(whole, &r.name) != nil {
+			return wire.EDEInvalidData, false
 		}
-		r.msg, r.resp = whole[:joined.End], joined
-		if !more || !p.danglingAlias(r) {
-			break
+		r.msg = whole[:r.resp.End]
+		switch g := x.relate(p, r, nil); {
+		case g == endless || g == unrelated:
+			return wire.EDEInvalidData, false
+		case f == none:
+			return 0, true
 		}
+		end = *to
 	}
-	return true
+	return wire.EDEInvalidData, false
 }
 
-// part returns what the cache or an upstream answers to p, nil if that is
-// nothing. more is whether it breaks off, too.
-func (x *Exchanges) part(ctx context.Context, p *Pending) (msg []byte, more bool) {
+// part returns what is answered to p's question: here, by the cache, or by an
+// upstream. With breaksOff it ends at an alias, too, that leads to the name end. An
+// answer of an upstream that is whole is stored.
+func (x *Exchanges) part(ctx context.Context, p *Pending) (msg []byte, end *wire.Name, f fault) {
+	var zone uint16
+	zone, p.ZoneLabels, p.Route = p.routing.Zone(p.Name, p.Type)
+	if zone != special.None {
+		if msg, ok := special.Answer(p.newQuery(0), zone, p.ZoneLabels); ok {
+			return msg, nil, none
+		}
+	}
+	p.target = p.routing.targets[p.Route]
 	if msg, hit := x.cache.Get(nil, p.Key(), x.clock().UnixNano()); hit.Freshness != cache.Miss {
 		if hit.Failure {
-			return nil, false
+			return nil, nil, unusable
 		}
-		return msg, false
+		return msg, nil, none
 	}
 	if p.target.Upstream == nil {
-		return nil, false
+		return nil, nil, unusable
 	}
 	query := p.newQuery(p.routing.udpSize)
 	msg, err := p.target.Exchange(ctx, nil, query)
 	if err != nil || !matches(query, msg) {
-		return nil, false
+		return nil, nil, unusable
 	}
 	var r incoming
-	f := x.examine(p, msg, &r)
+	f = x.examine(p, msg, &r)
 	if f == malformed || f == unusable {
-		return nil, false
+		return nil, nil, f
 	}
-	p.target.noteAnswer(x.clock().UnixNano())
-	if f == unrelated {
-		return nil, false
+	now := x.clock().UnixNano()
+	p.target.noteAnswer(now)
+	if f == none {
+		return x.store(p, nil, &r, now).Msg, nil, none
 	}
-	return r.msg, f == breaksOff
+	return r.msg, r.rel.End(), f
 }
 
-// Fetch returns the answer to a question, from the cache or from the upstream
-// that a Routing says; q's Route and ZoneLabels are not read. If the upstream
-// does not answer in time, an expired answer will do. It reports false if there
-// is none, or the name is answered here. since is when the query came.
+// Fetch returns the answer to a question: that of a special-use zone, from the
+// cache, or from the upstream that a Routing says; q's Route and ZoneLabels are not
+// read. If the upstream does not answer in time, an expired answer will do. It
+// reports false if there is none. since is when the query came.
 func (x *Exchanges) Fetch(ctx context.Context, r *Routing, q Question, since time.Time) ([]byte, bool) {
 	var zone uint16
 	if zone, q.ZoneLabels, q.Route = r.Zone(q.Name, q.Type); zone != special.None {
-		return nil, false
+		if msg, ok := special.Answer(q.newQuery(0), zone, q.ZoneLabels); ok {
+			return msg, true
+		}
 	}
 	now := x.clock().UnixNano()
 	if msg, hit := x.cache.Get(nil, q.Key(), now); hit.Freshness != cache.Miss {

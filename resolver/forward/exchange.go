@@ -118,7 +118,7 @@ func (x *Exchanges) exchange(p *Pending) Result {
 	var r incoming
 	res, fault := x.accept(p, msg, nil, &r, x.clock().UnixNano())
 	switch fault {
-	case malformed, unrelated:
+	case malformed, unrelated, endless:
 		return x.fail(p, wire.EDEInvalidData, true)
 	case unusable:
 		ede := wire.EDENoReachable
@@ -127,8 +127,8 @@ func (x *Exchanges) exchange(p *Pending) Result {
 		}
 		return x.fail(p, ede, true)
 	case breaksOff:
-		if !x.follow(p, &r) {
-			return x.fail(p, wire.EDENoReachable, true)
+		if ede, ok := x.follow(p, &r); !ok {
+			return x.fail(p, ede, true)
 		}
 		return x.store(p, nil, &r, x.clock().UnixNano())
 	}

@@ -26,6 +26,7 @@ import (
 //	rN  another response code
 //	oN  a response that is odd: see oddity
 //	mN  records whose sizes are about where a datagram ends
+//	lN  a chain of N aliases
 const world = "lab.example."
 
 // ttls of records, by number.
@@ -65,7 +66,7 @@ func worldReply(q *dns.Msg, tcp bool) *dns.Msg {
 		m.Rcode = []int{2, 5, 2, 5, 6, 8, 9, 10, 11}[n%9]
 	default:
 		name, stop := strings.ToLower(question.Name), false
-		for range 12 {
+		for range 200 {
 			target, links := worldAlias(name)
 			if target == "" {
 				break
@@ -124,6 +125,12 @@ func worldAlias(name string) (target string, links []dns.RR) {
 			target = fmt.Sprintf("a%d.%s", n, world)
 		}
 		return target, []dns.RR{record("%s %d IN CNAME %s", name, worldTTLs[n%6], target)}
+	case letter == 'l' && below == 0:
+		target = fmt.Sprintf("l%d.%s", n-1, world)
+		if n <= 1 {
+			target = "a1." + world
+		}
+		return target, []dns.RR{record("%s 300 IN CNAME %s", name, target)}
 	case letter == 'd' && below > 0:
 		owner := fmt.Sprintf("d%d.%s", n, world)
 		target = strings.TrimSuffix(name, owner) + world
@@ -349,7 +356,7 @@ func askings(seed uint64, n int) (out []asking) {
 	types := []uint16{dns.TypeA, dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeTXT, dns.TypeMX, dns.TypeSRV, dns.TypeHTTPS, dns.TypeSVCB, dns.TypeCAA, dns.TypePTR, dns.TypeNAPTR,
 		dns.TypeLOC, dns.TypeTLSA, dns.TypeDS, 65400, 4660, dns.TypeCNAME, dns.TypeDNAME, dns.TypeSOA}
 	for range n {
-		letter := "aaaabbccccddeemmmnnoooorxx"[rnd.IntN(26)]
+		letter := "aaaabbccccddeemmmnnoooorxxl"[rnd.IntN(27)]
 		a := asking{name: fmt.Sprintf("%c%d.%s", letter, rnd.IntN(80), world), qtype: types[rnd.IntN(len(types))], class: dns.ClassINET, rd: true}
 		if strings.ContainsRune("bm", rune(letter)) {
 			a.qtype = dns.TypeTXT

@@ -182,6 +182,48 @@ func workShapes() map[string]func(size int) *message {
 			m.fill(16, func(i int) { m.add(wire.Answer, asked, dns.TypeA, string([]byte{1, byte(i >> 8), byte(i), 1})) })
 			return m
 		},
+		"a long chain among other aliases": func(size int) *message {
+			m := newMessage(dns.TypeA, size)
+			m.fill(127*28+21+28, func(i int) {
+				m.add(wire.Answer, fmt.Sprintf("\x06x%05d", i)+asked, dns.TypeCNAME, fmt.Sprintf("\x06y%05d", i)+asked)
+			})
+			owner := asked
+			for i := range 128 {
+				target := fmt.Sprintf("\x06n%05d", i) + asked
+				m.add(wire.Answer, owner, dns.TypeCNAME, target)
+				owner = target
+			}
+			return m
+		},
+		"DNAME records of a chain": func(size int) *message {
+			m := newMessage(dns.TypeA, size)
+			for range 15 {
+				m.add(wire.Answer, "\x00", dns.TypeDNAME, "\x01a\x00")
+			}
+			m.add(wire.Answer, "\x00", dns.TypeDNAME, "\x01b\x00")
+			m.fill(16, func(i int) { m.add(wire.Answer, asked, dns.TypeA, string([]byte{1, byte(i >> 8), byte(i), 1})) })
+			return m
+		},
+		"records that come many times": func(size int) *message {
+			m := newMessage(dns.TypeMX, size)
+			off := m.add(wire.Answer, asked, dns.TypeMX, "\x00\x01"+deep(110)) + 2
+			m.fill(16, func(i int) { m.add(wire.Answer, asked, dns.TypeMX, "\x00"+string(byte(i%2))+pointer(off)) })
+			return m
+		},
+		"records of one hash but for their owners": func(size int) *message {
+			m := newMessage(dns.TypeA, size)
+			off := m.add(wire.Answer, asked, dns.TypeCNAME, deep(110))
+			m.fill(16, func(i int) { m.add(wire.Authority, pointer(off+2*(i%110)), dns.TypeA, "\x01\x02\x03\x04") })
+			return m
+		},
+		"SOA records of many names": func(size int) *message {
+			m := newMessage(dns.TypeA, size)
+			off := m.add(wire.Answer, asked, dns.TypeCNAME, deep(110))
+			m.fill(36, func(i int) {
+				m.add(wire.Authority, "\x01b"+pointer(off+2*(i%100)), dns.TypeSOA, "\x00\x00"+strings.Repeat("\x00\x00\x00\x01", 5))
+			})
+			return m
+		},
 		"foreign records": func(size int) *message {
 			m := newMessage(dns.TypeA, size)
 			off := m.add(wire.Answer, asked, dns.TypeCNAME, deep(115)) // names that differ in their last label

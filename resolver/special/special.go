@@ -142,3 +142,13 @@ var (
 )
 
 const loopbackPTR = "\x011\x010\x010\x03127\x07in-addr\x04arpa\x00"
+
+// Answer is [Append] for a query that is made here, such as one for what an alias
+// leads to.
+func Answer(query []byte, index uint16, labels int) (answer []byte, ok bool) {
+	var v wire.Query
+	if v.Parse(query) != wire.FaultNone {
+		return nil, false
+	}
+	return Append(nil, &v, query, index, labels)
+}

@@ -131,23 +131,19 @@ func AppendAliases(dst []byte, base int, msg []byte, name *wire.Name, links int)
 
 // AppendAnswer appends the records of msg's answer section to that of the
 // message that begins at base, and the SOA records of its authority section to
-// that, all uncompressed. It stops before a record that is malformed or would
-// make the message longer than max octets.
+// that. It stops before a record that is malformed or would make the message
+// longer than max octets.
 func AppendAnswer(dst []byte, base int, msg []byte, max int) []byte {
-	var name wire.Name
+	out := continueWriter(dst, base, max)
 	w := wire.NewWalk(msg)
 	var r wire.Record
 	for w.Next(&r) {
 		if r.Section != wire.Answer && !(r.Section == wire.Authority && r.Type == wire.TypeSOA) {
 			continue
 		}
-		start := len(dst)
-		out, ok := wire.AppendUncompressed(dst, msg, &r, &name)
-		if !ok || len(out)-base > max {
-			return dst[:start]
+		if !out.add(msg, &r) {
+			break
 		}
-		dst = out
-		wire.AddCount(dst, base, r.Section, 1)
 	}
-	return dst
+	return out.out
 }

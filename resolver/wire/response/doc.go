@@ -1,5 +1,5 @@
 // Package response edits whole responses: it leaves out what does not belong to
-// the question, follows chains of aliases, joins two responses, copies answer
+// the question, finds and follows chains of aliases, joins two responses, copies answer
 // sections and cuts a message to a limit. The caller owns every slice; what is
 // written is appended to the caller's. No function decides policy.
 //

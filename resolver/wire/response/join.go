@@ -14,24 +14,24 @@ func IsPartial(msg []byte) bool { return wire.Flags(msg)&wire.FlagTC != 0 }
 // an alias, and all that next says about its target, with the response code of
 // next. AD is set if both have it. ok is false if the result is too long or a
 // response is malformed.
-func Join(first, next []byte) (out []byte, ok bool) {
+func Join(first, next []byte) (whole []byte, ok bool) {
 	w := wire.NewWalk(first)
 	if w.Err() != nil || len(next) < wire.HeaderLen {
 		return nil, false
 	}
-	out = append(make([]byte, 0, 2*(len(first)+len(next))), first[:w.Offset()]...)
-	for _, s := range []wire.Section{wire.Answer, wire.Authority, wire.Additional} {
-		wire.SetCount(out, s, 0)
-	}
+	out := newWriter(make([]byte, 0, len(first)+len(next)), first, wire.MaxMessage)
 	flags := wire.Flags(first)&^(0xF|wire.FlagAD|wire.FlagTC) | wire.Flags(next)&0xF | wire.Flags(first)&wire.Flags(next)&wire.FlagAD
-	wire.SetFlags(out, flags)
-	var name wire.Name
+	wire.SetFlags(out.out, flags)
 	var rec wire.Record
 	for w.Next(&rec) && rec.Section == wire.Answer {
-		if out, ok = wire.AppendUncompressed(out, first, &rec, &name); !ok || len(out) > wire.MaxMessage {
+		if !out.add(first, &rec) {
 			return nil, false
 		}
-		wire.AddCount(out, 0, wire.Answer, 1)
 	}
-	return wire.AppendRecords(out, 0, next, wire.MaxMessage)
+	for w = wire.NewWalk(next); w.Next(&rec); {
+		if !out.add(next, &rec) {
+			return nil, false
+		}
+	}
+	return out.out, w.Err() == nil
 }

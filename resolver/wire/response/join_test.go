@@ -44,7 +44,7 @@ func TestJoin(t *testing.T) {
 			t.Fatal(err)
 		}
 		want.AuthenticatedData = ad
-		if got.String() != want.String() {
+		if !strings.EqualFold(got.String(), want.String()) {
 			t.Errorf("got %v\nwant %v", got, want)
 		}
 	}

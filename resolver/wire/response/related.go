@@ -2,7 +2,6 @@ package response
 
 import (
 	"encoding/binary"
-	"hash/maphash"
 	"slices"
 
 	"rideau/resolver/wire"
@@ -10,96 +9,129 @@ import (
 
 // A response may contain records that do not belong to its question, and a
 // forger may have put them there. Rideau caches and passes on only what was
-// asked for. Nothing here allocates unless a record has to be removed or moved.
+// asked for. Nothing here allocates unless a record has to be removed, moved or
+// made, or there are many.
 
 const (
 	// maxRelated is the number of records that are examined, which is more than
 	// fit into a message.
 	maxRelated = wire.MaxMessage / 11
-	// maxChain is the number of names of a chain of aliases that are followed.
-	maxChain = 32
-	// maxCompared bounds the comparisons of names for one response.
-	maxCompared = 20_000
+	// maxCompared bounds the comparisons of names for one response. No message
+	// needs so many.
+	maxCompared = 200_000
 )
 
-// relation finds which records of a response belong to its question.
-type relation struct {
-	msg      []byte
-	qtype    wire.Type
-	qclass   wire.Class
-	names    [maxChain]placedName // the name asked for and those that CNAME records lead to
-	n        int
-	below    [maxChain]placedName // the targets of DNAME records: names below them may be reached
-	nBelow   int
-	direct   int                            // the number of names that CNAME records alone lead to
-	keep     [(maxRelated + 63) / 64]uint64 // a bit for each record
-	compared int
-	seeded   bool
-	seed     maphash.Seed
-	scratch  wire.Name
+// Related is what a response says about its question.
+type Related struct {
+	// Msg is the response without the rest: the one that was given if nothing
+	// had to change.
+	Msg     []byte
+	Changed bool
+	Dropped int // the number of records that were removed
+	Ending  Ending
 }
 
-// placedName is a name by its offset. hash is 0 until it is needed.
-type placedName struct {
-	off, labels int
-	hash        uint64
+// Relation finds which records of a response belong to its question. It is scratch
+// memory: one value serves one response after another.
+type Relation struct {
+	chain
+	do   bool
+	keep [(maxRelated + 63) / 64]uint64 // a bit for each record
+	seen kept
+
+	next    int // the next of the chain's aliases in the walk
+	dropped int
+	answers int // records at the end of the chain
+	soa     bool
+	moved   bool
+	at      int // the place of the last record that was kept
 }
 
-// AppendRelated removes from a response the records that do not belong to its
-// question, and puts its answer section in the order of the chain of aliases:
-// some resolvers follow a chain from top to bottom and read each record once.
-// If there is nothing to do, it returns msg itself, 0 and false. Otherwise it
-// appends the remaining records to dst, uncompressed, and returns how many it
-// removed and whether others moved. ok is false if the result would be too
-// long, or if no answer remains of answers that were all for other names.
+// Relate finds the one chain of aliases that leads from a response's question to
+// its end, and removes all that does not belong to it. The answer section comes
+// out in the order of the chain: some resolvers read it once from top to bottom.
+// If there is nothing to do, Relate returns msg itself. Otherwise it appends the
+// remaining records to dst, their names in lower case. ok is false if the result
+// would be too long, or if no answer remains of answers that were all for other
+// names. If the chain is Dangling or goes on Elsewhere, End is the name that it
+// leads to.
 //
-// These records belong, in the question's class. In the answer section: records
-// of the question's type, aliases (CNAME, and DNAME above) and signatures, of
-// the question's name and of the names that aliases lead to. In the authority
-// section: SOA records, proofs of denial, and records of names at or above
-// those names. Signatures and proofs of denial belong only with do, the query's
-// bit, unless they are of the type that was asked for (RFC 4035 section 3.2.1).
+// These records belong, each once, in the question's class:
+//
+//   - in the answer section, the first CNAME record of each name of the chain; the
+//     DNAME record above a name, with the CNAME record that follows from it, which
+//     is made if it is missing or says something else (RFC 6672 section 3.1);
+//     records of the question's type at the end; signatures of all these. A name
+//     that is an alias has no other data (RFC 1034 section 3.6.2).
+//   - in the authority section, the SOA record at or above the end, proofs of
+//     denial, and records of names at or above the first and the last name.
+//   - the additional section.
+//
+// Signatures and proofs of denial belong only with do, the query's bit, unless they
+// are of the type that was asked for (RFC 4035 section 3.2.1). Of the signatures of
+// one RRset no more than maxSignatures are kept.
+//
+// Where router has the chain go on elsewhere, what the response says about that is
+// removed; router may be nil.
+//
 // msg was accepted by [wire.Response.Parse], which examines the additional
-// section. If a record was removed, the caller parses the result again, as
-// additional records may have belonged to it.
-func AppendRelated(dst, msg []byte, do bool) (out []byte, dropped int, moved, ok bool) {
-	r := relation{msg: msg, n: 1}
+// section. If Changed is set, the caller parses the result, as additional records
+// may have belonged to what was removed.
+func (r *Relation) Relate(dst, msg []byte, do bool, router Router) (out Related, ok bool) {
+	r.reset(msg, do, router)
 	w := wire.NewWalk(msg)
 	if w.Err() != nil {
-		return dst, 0, false, false
+		return Related{}, false
 	}
 	r.qtype = wire.Type(binary.BigEndian.Uint16(msg[w.Offset()-4:]))
 	r.qclass = wire.Class(binary.BigEndian.Uint16(msg[w.Offset()-2:]))
-	r.names[0] = r.name(wire.HeaderLen)
+	r.names = append(r.names, link{placedName: r.name(wire.HeaderLen), cname: -1, dname: -1})
+	r.collect()
 	r.follow()
-	answers, foreign, last := 0, 0, 0
+	if r.ending == Endless {
+		return Related{Msg: msg, Ending: Endless}, true
+	}
 	var rec wire.Record
 	for i := 0; w.Next(&rec); i++ {
-		place, led := r.place(&rec)
-		if i >= maxRelated || !led || !r.wanted(&rec, do) {
-			dropped++
-			if rec.Section == wire.Answer && !led {
-				foreign++
-			}
-			continue
-		}
-		r.keep[i/64] |= 1 << (i % 64)
-		if rec.Section == wire.Answer {
-			answers++
-			moved = moved || place < last
-			last = place
+		if i < maxRelated && r.belongs(&rec) {
+			r.keep[i/64] |= 1 << (i % 64)
+		} else {
+			r.dropped++
 		}
 	}
-	switch {
-	case w.Err() != nil:
-		return dst, dropped, moved, false
-	case dropped == 0 && !moved:
-		return msg, 0, false, true
-	case answers == 0 && foreign > 0:
-		return dst, dropped, moved, false
+	out = Related{Msg: msg, Dropped: r.dropped, Ending: r.ending}
+	if w.Err() != nil || r.compared > maxCompared || r.answers == 0 && len(r.names) == 1 && !r.tooLong && r.foreign() {
+		return out, false
 	}
-	out, ok = r.rebuild(dst, moved)
-	return out, dropped, moved, ok
+	if r.ending == Whole && r.answers == 0 && len(r.names) > 1 && r.qtype != wire.TypeCNAME && !r.soa && wire.HeaderRcode(msg) == wire.NoError && !r.tooLong {
+		out.Ending = Dangling
+	}
+	recode := r.ending == Elsewhere || r.tooLong && wire.HeaderRcode(msg) != wire.YXDomain
+	if r.dropped > 0 || r.moved || r.made > 0 || recode {
+		if out.Msg, ok = r.rebuild(dst); ok {
+			out.Changed = true
+		} else if out.Msg = msg; r.dropped > 0 || r.made > 0 {
+			return out, false
+		}
+	}
+	if out.Ending != Whole {
+		if _, err := r.scratch.Parse(r.msg, r.names[r.last()].off); err != nil {
+			return out, false
+		}
+	}
+	return out, true
+}
+
+// End is the name to which the chain leads, after Relate has found it Dangling or
+// going on Elsewhere. It is borrowed until the next call of Relate.
+func (r *Relation) End() *wire.Name { return &r.scratch }
+
+// reset makes r ready for a message.
+func (r *Relation) reset(msg []byte, do bool, router Router) {
+	r.chain.reset(msg, router)
+	r.seen.reset(msg)
+	r.do, r.next, r.dropped, r.answers, r.soa, r.moved, r.at = do, 0, 0, 0, false, false, 0
+	clear(r.keep[:min(r.seen.total/64+1, len(r.keep))])
 }
 
 // proves reports whether records of the type prove others, or prove that there
@@ -108,262 +140,259 @@ func proves(t wire.Type) bool {
 	return t == wire.TypeRRSIG || t == wire.TypeNSEC || t == wire.TypeNSEC3
 }
 
-// follow finds the names that aliases lead to, in whatever order the aliases
-// stand. Names that only DNAME records lead to come last, since a later CNAME
-// record may lead to them too.
-func (r *relation) follow() {
-	for r.step(false) {
-	}
-	r.direct = r.n
-	for r.nBelow > 0 && r.step(true) {
-	}
-}
-
-// step searches the answer section once for aliases of known names, and reports
-// whether it found new ones. With below it also follows aliases of names that
-// only DNAME records lead to, and stops at the first.
-func (r *relation) step(below bool) bool {
-	more := false
+// foreign reports whether the answer section has a record of a name that was not
+// asked for.
+func (r *Relation) foreign() bool {
 	w := wire.NewWalk(r.msg)
 	var rec wire.Record
 	for w.Next(&rec) && rec.Section == wire.Answer {
-		if rec.Class != r.qclass {
-			continue
-		}
-		switch rec.Type {
-		case wire.TypeCNAME:
-			if r.n < maxChain && (r.named(rec.Off) >= 0 || below && r.isBelow(rec.Off)) && r.named(rec.DataOff) < 0 {
-				r.names[r.n] = r.name(rec.DataOff)
-				r.n++
-				more = true
-				if below {
-					return true
-				}
-			}
-		case wire.TypeDNAME:
-			if r.nBelow < maxChain && r.above(rec.Off) >= 0 && !r.isBelow(rec.DataOff) {
-				r.below[r.nBelow] = r.name(rec.DataOff)
-				r.nBelow++
-				more = true
-			}
-		}
-	}
-	return more
-}
-
-// wanted reports whether the question asks for records of rec's type and class.
-func (r *relation) wanted(rec *wire.Record, do bool) bool {
-	if rec.Type == wire.TypeOPT {
-		return true // it is about the message
-	}
-	if rec.Class != r.qclass || !do && rec.Type != r.qtype && proves(rec.Type) {
-		return false
-	}
-	if rec.Section != wire.Answer {
-		return true
-	}
-	switch rec.Type {
-	case r.qtype, wire.TypeCNAME, wire.TypeDNAME, wire.TypeRRSIG:
-		return true
-	}
-	return r.qtype == wire.TypeANY
-}
-
-// placeLast is the place of records of names that only DNAME records lead to.
-// Each name that CNAME records alone lead to has two places before it, and each
-// that CNAME records of those names lead to has two behind it.
-const placeLast = 2 * maxChain
-
-// slot is the first of the two places of the name i.
-func (r *relation) slot(i int) int {
-	if i >= r.direct && i < maxChain {
-		return placeLast + 1 + 2*i
-	}
-	return 2 * i
-}
-
-// place reports whether a record's name belongs to the question, and its place
-// in the answer section: the later in the chain its name is, the later the
-// place, and the DNAME record that explains a name stands before it.
-func (r *relation) place(rec *wire.Record) (place int, ok bool) {
-	switch rec.Section {
-	case wire.Answer:
-		if i := r.named(rec.Off); i >= 0 {
-			return r.slot(i) + 1, true
-		}
-		// The owner of a DNAME record, and of its signature, is above a name
-		// that was asked for.
-		if rec.Type == wire.TypeDNAME || rec.Type == wire.TypeRRSIG {
-			if i := r.above(rec.Off); i >= 0 {
-				return r.slot(i), true
-			}
-		}
-		return placeLast, r.isBelow(rec.Off)
-	case wire.Authority:
-		switch rec.Type {
-		case wire.TypeSOA, wire.TypeNSEC, wire.TypeNSEC3, wire.TypeRRSIG:
-			return 0, true
-		}
-		return 0, r.above(rec.Off) >= 0
-	}
-	return 0, true
-}
-
-// named returns the index of the name at off among those that were asked for or
-// that CNAME records lead to, or -1.
-func (r *relation) named(off int) int {
-	if r.n > fewNames {
-		return r.namedByHash(off)
-	}
-	for i, n := range r.names[:r.n] {
-		if r.same(off, n.off) {
-			return i
-		}
-	}
-	return -1
-}
-
-// fewNames is the number of names up to which comparing a name with each costs
-// less than its hash.
-const fewNames = 4
-
-// namedByHash is named for many names. The work does not depend on their number
-// but for a comparison of hashes with each.
-func (r *relation) namedByHash(off int) int {
-	h := r.hash(off)
-	for i := range r.names[:r.n] {
-		n := &r.names[i]
-		if n.hash == 0 {
-			n.hash = r.hash(n.off)
-		}
-		if n.hash == h && r.same(off, n.off) {
-			return i
-		}
-	}
-	return -1
-}
-
-// hash is the hash of the name at off, never 0.
-func (r *relation) hash(off int) uint64 {
-	if !r.seeded {
-		r.seed, r.seeded = maphash.MakeSeed(), true
-	}
-	r.scratch.Parse(r.msg, off)
-	return maphash.Bytes(r.seed, r.scratch.Bytes()) | 1
-}
-
-// isBelow reports whether the name at off is at or below a DNAME record's
-// target.
-func (r *relation) isBelow(off int) bool {
-	if r.nBelow == 0 {
-		return false
-	}
-	name := r.name(off)
-	for _, t := range r.below[:r.nBelow] {
-		if r.within(name, t) {
+		upwards := rec.Type == wire.TypeDNAME || rec.Type == wire.TypeRRSIG
+		if r.named(rec.Off) < 0 && !(upwards && r.above(rec.Off)) {
 			return true
 		}
 	}
 	return false
 }
 
-// above returns the index of the first of those names that is at or below the
-// name at off: maxChain for a name that only DNAME records lead to, and -1 for
-// none.
-func (r *relation) above(off int) int {
-	zone := r.name(off)
-	for i, n := range r.names[:r.n] {
-		if r.within(n, zone) {
-			return i
+// belongs reports whether a record belongs to the question. It is called once for
+// each, in order.
+func (r *Relation) belongs(rec *wire.Record) bool {
+	switch rec.Section {
+	case wire.Answer:
+		place := r.place(rec)
+		if place < 0 {
+			return false
 		}
+		r.moved = r.moved || place < r.at
+		r.at = place
+		return true
+	case wire.Authority:
+		return r.ending != Elsewhere && r.authority(rec)
 	}
-	if r.isBelow(off) {
-		return maxChain
-	}
-	return -1
+	return r.ending != Elsewhere && rec.Class == r.qclass && (r.do || !proves(rec.Type) || rec.Type == r.qtype) && r.seen.add(&r.chain, rec)
 }
 
-// rebuild appends the message with the records that are kept; with move, its
-// answer section in order.
-func (r *relation) rebuild(dst []byte, move bool) ([]byte, bool) {
-	w := wire.NewWalk(r.msg)
-	base := len(dst)
-	out := append(dst, r.msg[:w.Offset()]...)
-	for _, s := range []wire.Section{wire.Answer, wire.Authority, wire.Additional} {
-		wire.SetCount(out[base:], s, 0)
+// place returns where a record of the answer section belongs, -1 if it does not. The later
+// in the chain its name is, the later the place, and the DNAME record that
+// explains a name stands before it.
+func (r *Relation) place(rec *wire.Record) int {
+	if rec.Class != r.qclass {
+		return -1
 	}
-	var name wire.Name
-	var rec wire.Record
-	ok := true
-	put := func(rec *wire.Record) {
-		if ok {
-			out, ok = wire.AppendUncompressed(out, r.msg, rec, &name)
-			ok = ok && len(out)-base <= wire.MaxMessage
-			wire.AddCount(out, base, rec.Section, 1)
+	end := r.last()
+	if isAlias(rec, r.qclass) {
+		a := &r.aliases[r.next]
+		r.next++
+		switch {
+		case a.link >= 0 && a.dname:
+			return 4 * a.link
+		case a.link >= 0:
+			if r.qtype == wire.TypeCNAME {
+				r.answers++
+			}
+			return 4*a.link + 1
 		}
 	}
-	var moving placed
-	for i := 0; w.Next(&rec); i++ {
+	if rec.Type == wire.TypeRRSIG {
+		if place, ok := r.signature(rec); ok {
+			return place
+		}
+		return -1
+	}
+	if rec.Type != r.qtype && r.qtype != wire.TypeANY || r.qtype == wire.TypeCNAME || r.ending == Elsewhere || r.tooLong {
+		return -1
+	}
+	if !r.same(rec.Off, r.names[end].off) || !r.seen.add(&r.chain, rec) {
+		return -1
+	}
+	r.answers++
+	return 4*end + 1
+}
+
+// signature is place for a signature of an alias, or of what is at the end.
+func (r *Relation) signature(rec *wire.Record) (place int, ok bool) {
+	if rec.End-rec.DataOff < 2 || !r.do && r.qtype != wire.TypeRRSIG {
+		return 0, false
+	}
+	end := r.last()
+	covered := wire.Type(binary.BigEndian.Uint16(r.msg[rec.DataOff:]))
+	if covered == wire.TypeDNAME {
+		for i := range r.names {
+			l := &r.names[i]
+			if l.dname >= 0 && r.aliases[l.dname].link == i && r.same(r.aliases[l.dname].owner.off, rec.Off) {
+				return 4 * i, r.signs(l, 1, rec)
+			}
+		}
+	}
+	if covered == wire.TypeCNAME {
+		if i := r.aliasNamed(rec.Off); i >= 0 {
+			return 4*i + 1, r.signs(&r.names[i], 0, rec)
+		}
+	}
+	if covered != r.qtype && r.qtype != wire.TypeRRSIG || r.qtype == wire.TypeCNAME || r.ending == Elsewhere || !r.same(rec.Off, r.names[end].off) ||
+		!r.seen.addSignature(&r.chain, rec, covered) {
+		return 0, false
+	}
+	if r.qtype == wire.TypeRRSIG {
+		r.answers++
+	}
+	return 4*end + 1, true
+}
+
+// aliasNamed returns the index of the name at off in the chain if it has a CNAME
+// record there, and otherwise -1.
+func (r *Relation) aliasNamed(off int) int {
+	i := r.named(off)
+	if r.qtype == wire.TypeCNAME && r.same(off, r.names[0].off) {
+		i = 0 // it may lead to itself
+	}
+	if i < 0 || r.names[i].cname < 0 {
+		return -1
+	}
+	return i
+}
+
+// signs counts a signature of the CNAME or DNAME record of a link.
+func (r *Relation) signs(l *link, which int, rec *wire.Record) bool {
+	if l.signatures[which] == maxSignatures || !r.seen.add(&r.chain, rec) {
+		return false
+	}
+	l.signatures[which]++
+	return true
+}
+
+// authority reports whether a record of the authority section belongs.
+func (r *Relation) authority(rec *wire.Record) bool {
+	if rec.Class != r.qclass || !r.do && proves(rec.Type) && rec.Type != r.qtype {
+		return false
+	}
+	switch rec.Type {
+	case wire.TypeSOA:
+		if r.soa || !r.within(r.names[r.last()].placedName, r.name(rec.Off)) {
+			return false
+		}
+		r.soa = true
+		return true
+	case wire.TypeRRSIG:
+		return rec.End-rec.DataOff >= 2 && r.seen.addSignature(&r.chain, rec, wire.Type(binary.BigEndian.Uint16(r.msg[rec.DataOff:])))
+	case wire.TypeNSEC, wire.TypeNSEC3:
+		return r.seen.add(&r.chain, rec)
+	}
+	return r.above(rec.Off) && r.seen.add(&r.chain, rec)
+}
+
+// rebuild appends the message with the records that are kept, its answer section
+// in order, and the CNAME records that DNAME records lack.
+func (r *Relation) rebuild(dst []byte) ([]byte, bool) {
+	out := newWriter(dst, r.msg, wire.MaxMessage)
+	if r.tooLong || r.ending == Elsewhere {
+		flags := wire.Flags(out.out[out.base:]) &^ 0xF
+		if r.tooLong {
+			flags |= uint16(wire.YXDomain)
+		}
+		wire.SetFlags(out.out[out.base:], flags)
+	}
+	var answers []placed
+	ok := true
+	put := func() {
+		for i := range r.names {
+			if l := &r.names[i]; l.cname < 0 && l.dname >= 0 && i < r.last() {
+				answers = append(answers, placed{place: 4*i + 1, made: true})
+			}
+		}
+		slices.SortStableFunc(answers, func(a, b placed) int { return a.place - b.place })
+		for i := range answers {
+			switch p := &answers[i]; {
+			case !ok:
+			case p.made:
+				ok = out.addAlias(&r.chain, p.place/4)
+			default:
+				ok = out.add(r.msg, &p.Record)
+			}
+		}
+		answers = nil
+	}
+	w := wire.NewWalk(r.msg)
+	var rec wire.Record
+	section := wire.Answer
+	r.next = 0
+	for i := 0; w.Next(&rec) && ok; i++ {
+		if rec.Section != wire.Answer && section == wire.Answer {
+			put()
+			section = rec.Section
+		}
+		alias := -1
+		if rec.Section == wire.Answer && isAlias(&rec, r.qclass) {
+			alias = r.next
+			r.next++
+		}
 		switch {
 		case r.keep[i/64]&(1<<(i%64)) == 0:
-		case move && rec.Section == wire.Answer:
-			place, _ := r.place(&rec)
-			moving = append(moving, placedRecord{rec, place})
+		case rec.Section == wire.Answer:
+			answers = append(answers, placed{Record: rec, place: r.placeAgain(&rec, alias)})
 		default:
-			moving.each(put)
-			moving = nil
-			put(&rec)
+			ok = ok && out.add(r.msg, &rec)
 		}
 	}
-	moving.each(put)
+	if section == wire.Answer {
+		put()
+	}
 	if !ok {
 		return dst, false
 	}
-	return out, true
+	return out.out, true
 }
 
-// placed are records to be put in order.
-type placed []placedRecord
-
-type placedRecord struct {
+// placed is a record of the answer section, or one that is to be made.
+type placed struct {
 	wire.Record
 	place int
+	made  bool
 }
 
-// each calls do for each record, in order.
-func (p placed) each(do func(*wire.Record)) {
-	slices.SortStableFunc(p, func(a, b placedRecord) int { return a.place - b.place })
-	for i := range p {
-		do(&p[i].Record)
+// placeAgain is the place of a record that belongs. alias is its number among the
+// aliases, if it is one.
+func (r *Relation) placeAgain(rec *wire.Record, alias int) int {
+	if alias >= 0 && r.aliases[alias].link >= 0 {
+		place := 4 * r.aliases[alias].link
+		if !r.aliases[alias].dname {
+			place++
+		}
+		return place
 	}
+	if rec.Type != wire.TypeRRSIG || r.qtype == wire.TypeRRSIG {
+		return 4*r.last() + 1
+	}
+	if wire.Type(binary.BigEndian.Uint16(r.msg[rec.DataOff:])) == wire.TypeDNAME {
+		for i := range r.names {
+			if l := &r.names[i]; l.dname >= 0 && r.aliases[l.dname].link == i && r.same(r.aliases[l.dname].owner.off, rec.Off) {
+				return 4 * i
+			}
+		}
+	}
+	if i := r.aliasNamed(rec.Off); i >= 0 {
+		return 4*i + 1
+	}
+	return 4*r.last() + 1
 }
 
-// same reports whether the names at two offsets are equal in any letter case.
-// After maxCompared comparisons it reports false.
-func (r *relation) same(a, b int) bool {
-	if r.compared++; r.compared > maxCompared {
+// addAlias appends the CNAME record of a link that has none: it has the TTL of the
+// DNAME record (RFC 6672 section 3.1).
+func (w *writer) addAlias(c *chain, at int) bool {
+	start := len(w.out)
+	if !w.copyName(c.msg, c.names[at].off, true) {
 		return false
 	}
-	return wire.SameName(r.msg, a, b)
-}
-
-// name is the name at off.
-func (r *relation) name(off int) placedName {
-	n := placedName{off: off}
-	for off = wire.Parent(r.msg, off); off >= 0; off = wire.Parent(r.msg, off) {
-		n.labels++
-	}
-	return n
-}
-
-// within reports whether a name is the zone's, or below it.
-func (r *relation) within(name, zone placedName) bool {
-	if name.labels < zone.labels {
+	w.out = binary.BigEndian.AppendUint16(w.out, uint16(wire.TypeCNAME))
+	w.out = binary.BigEndian.AppendUint16(w.out, uint16(c.qclass))
+	w.out = binary.BigEndian.AppendUint32(w.out, c.aliases[c.names[at].dname].ttl)
+	length := len(w.out)
+	w.out = append(w.out, 0, 0)
+	if !w.copyName(c.msg, c.names[at+1].off, true) || len(w.out)-w.base > w.max {
+		w.out = w.out[:start]
 		return false
 	}
-	off := name.off
-	for range name.labels - zone.labels {
-		off = wire.Parent(r.msg, off)
-	}
-	return r.same(off, zone.off)
+	binary.BigEndian.PutUint16(w.out[length:], uint16(len(w.out)-length-2))
+	wire.AddCount(w.out, w.base, wire.Answer, 1)
+	return true
 }
