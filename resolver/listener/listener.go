@@ -65,6 +65,11 @@ type Options struct {
 	MessageTimeout          time.Duration
 	WriteTimeout            time.Duration
 
+	// Busy gets a token, if it has space, when a worker has found as many datagrams
+	// as it can read at once. Before that has happened no datagram is lost for want
+	// of space. It may be nil. Portable sockets do not tell.
+	Busy chan<- struct{}
+
 	// Logger gets what an operator should know, each kind of trouble once a
 	// second at most; slog.Default() if nil.
 	Logger *slog.Logger
@@ -141,6 +146,7 @@ var ErrServed = errors.New("listener: served or closed before")
 func Listen(h session.Handler, o Options) (*Listener, error) {
 	o = o.withDefaults()
 	l := &Listener{core: session.New(h, o.WaitLimit, session.NewLog(o.Logger)), o: o}
+	l.core.Full = o.Busy
 	l.streams = stream.NewServer(l.core, stream.Options{
 		Transport:      resolver.TCP,
 		MaxConnections: o.MaxConnections, MaxConnectionsPerClient: o.MaxConnectionsPerClient, MaxPending: o.MaxPendingPerConnection,

@@ -16,7 +16,7 @@ import (
 // the probe tells whether it is the server that is silent, or the zone. It is
 // answered before a server that is there can go down.
 //
-// It looks for silent servers several times in an interval, so that one that
+// It looks for servers that are down several times in an interval, so that one that
 // comes back is found little more than an interval later. There is no back-off:
 // a probe is one small query, and a network without names waits for it. A
 // server that goes down again and again is probed all the same, but not
@@ -26,8 +26,8 @@ func (g *Group) Run(ctx context.Context) {
 	defer probes.Wait()
 	g.running.Store(true)
 	defer g.running.Store(false)
-	tick := time.NewTicker(max(min(g.probeInterval/4, time.Second), time.Millisecond))
-	defer tick.Stop()
+	look := time.NewTimer(0)
+	defer look.Stop()
 	for ctx.Err() == nil {
 		for _, m := range g.members {
 			if m.suspected.Swap(false) && !m.Probing(g.limit(m)) || m.Silent(g.probeInterval) {
@@ -35,12 +35,27 @@ func (g *Group) Run(ctx context.Context) {
 				probes.Go(func() { g.sendProbe(ctx, m) })
 			}
 		}
+		look.Reset(g.nextLook())
 		select {
 		case <-ctx.Done():
-		case <-tick.C:
+		case <-look.C:
 		case <-g.suspect:
 		}
 	}
+}
+
+// nextLook is the time until Run looks at the servers again: as long as all answer, until
+// one of them could be silent, so that a group without queries sleeps.
+func (g *Group) nextLook() time.Duration {
+	often := max(min(g.probeInterval/4, time.Second), time.Millisecond)
+	in := g.probeInterval
+	for _, m := range g.members {
+		if !m.Is(health.Up) || m.Failing() {
+			return often
+		}
+		in = min(in, m.SilentIn(g.probeInterval))
+	}
+	return max(in, time.Millisecond)
 }
 
 // sendProbe sends one probe to m and notes the result.

@@ -215,7 +215,11 @@ func (b *loop) read() bool {
 	for i := range n {
 		b.restore(i)
 	}
-	return n == batchSize
+	if n < batchSize {
+		return false
+	}
+	b.core.BatchFull()
+	return true
 }
 
 // answer answers the n queries that were read.

@@ -51,6 +51,9 @@ const KernelGrace = 5 * time.Millisecond
 type Core struct {
 	// Log is for trouble that may come with each query.
 	Log *Log
+	// Full gets a token, if it has space, for a batch with as many messages as one
+	// can have. It is set before Begin; nil for no tokens.
+	Full chan<- struct{}
 
 	handler    Handler
 	limit      *limit.WaitLimit
@@ -134,6 +137,15 @@ type Stats struct {
 // Stats returns the figures of this moment.
 func (c *Core) Stats() Stats {
 	return Stats{c.Waiting(), c.shed.Load(), c.sendErrors.Load(), c.readErrors.Load(), c.panics.Load()}
+}
+
+// BatchFull is called for a batch with as many messages as one can have: more may
+// come than are read.
+func (c *Core) BatchFull() {
+	select {
+	case c.Full <- struct{}{}:
+	default:
+	}
 }
 
 // SendFailed counts a response that the system did not send.

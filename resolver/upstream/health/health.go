@@ -291,7 +291,11 @@ func (r *Record) LosesLess(o *Record, interval time.Duration) bool {
 // Silent reports whether it is time for a probe: there was none for interval,
 // and no answer either. A server that is down is probed even if it answers
 // late; one on trial is probed four times as often.
-func (r *Record) Silent(interval time.Duration) bool {
+func (r *Record) Silent(interval time.Duration) bool { return r.SilentIn(interval) <= 0 }
+
+// SilentIn is the time until Silent, if the server stays as it is and sends no response
+// meanwhile; 0 or less if it is silent.
+func (r *Record) SilentIn(interval time.Duration) time.Duration {
 	last := r.lastProbe.Load()
 	switch Health(r.health.Load()) {
 	case Trial:
@@ -300,7 +304,10 @@ func (r *Record) Silent(interval time.Duration) bool {
 	case Up:
 		last = max(last, r.lastAnswer.Load())
 	}
-	return last == never || r.now()-last >= int64(interval)
+	if last == never {
+		return 0
+	}
+	return interval - time.Duration(r.now()-last)
 }
 
 // LastAnswer is when the server last gave any response; zero if it never did.

@@ -45,6 +45,8 @@ type socket struct {
 type sockets struct {
 	log     *slog.Logger
 	workers int // for each address, unless configured
+	// busy has a token when a worker has read as many queries as it can at once.
+	busy chan struct{}
 
 	mu       sync.Mutex // guards the fields below; held for a moment only
 	live     map[place]*socket
@@ -54,7 +56,7 @@ type sockets struct {
 }
 
 func newSockets(log *slog.Logger, workers int) *sockets {
-	return &sockets{log: log, workers: workers, live: map[place]*socket{}, draining: map[*socket]place{}, absent: map[place]bool{}}
+	return &sockets{log: log, workers: workers, busy: make(chan struct{}, 1), live: map[place]*socket{}, draining: map[*socket]place{}, absent: map[place]bool{}}
 }
 
 // binding has the sockets that a configuration needs and that were not bound before.
@@ -83,7 +85,7 @@ func (s *sockets) bind(cfg *config.Config, r *resolver.Resolver, waits *limit.Wa
 			Addrs: []string{p.String()}, Workers: cmp.Or(cfg.Listen.Workers, s.workers), WaitLimit: waits, ReusePort: s.overlaps(p),
 			MaxConnections: cfg.Listen.TCP.MaxConnections, MaxConnectionsPerClient: cfg.Listen.TCP.MaxConnectionsPerClient,
 			MaxPendingPerConnection: cfg.Listen.TCP.MaxPendingPerConnection, IdleTimeout: cfg.Listen.TCP.IdleTimeout,
-			Logger: s.log, Stats: r.Stats(),
+			Busy: s.busy, Logger: s.log, Stats: r.Stats(),
 		})
 		if err != nil && setup.Optional(cfg, p.AddrPort) && setup.NoIPv6(err) {
 			b.absent = append(b.absent, p)

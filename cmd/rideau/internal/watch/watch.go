@@ -11,12 +11,17 @@ import (
 // Watcher notices changes of files by comparing their stamps: size, times and
 // inode.
 //
-// It does not wait for events. Comparing works alike for a file written in place,
-// renamed into place, or replaced by a symbolic link anywhere in its path, on a
-// network file system and on a volume in a container; and a few hundred stat calls
-// take less than a millisecond.
+// Comparing works alike for a file written in place, renamed into place, or replaced
+// by a symbolic link anywhere in its path, on a network file system and on a volume in
+// a container. Events of the system, where there are any, only say when to compare: a
+// program that wakes ten times a second to compare needs more of the processor than all
+// else that it does while it has nothing to answer. As a change in
+// a folder far up the path is none of these events, the Watcher compares every few
+// seconds anyway.
 type Watcher struct {
-	Interval func() time.Duration // the time between two comparisons
+	// Interval is the time between two comparisons while files change, and always
+	// where not every change is an event: on network file systems, for example.
+	Interval func() time.Duration
 	Paths    func() []string      // the files to watch; if there are none, it waits
 	// Seen has the stamps of the files from before they were last read.
 	Seen Stamps
@@ -31,23 +36,37 @@ type Watcher struct {
 // it is read: a file must not be read half written.
 const settleTime = 200 * time.Millisecond
 
+// Between two comparisons there is slow at least while nothing changes. They are made
+// at each interval for lively after an event or a change.
+const (
+	slow   = 5 * time.Second
+	lively = time.Second
+)
+
 // Run watches until ctx ends.
 func (w *Watcher) Run(ctx context.Context) {
+	e := newEvents()
+	if e != nil {
+		defer e.close()
+	}
 	done, last := w.Seen, w.Seen // the stamps of the last call of Changed, and the newest
 	since := time.Now()          // when last was first seen
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(w.Interval()):
-		}
+	often := since.Add(lively)   // until when files are compared at each interval
+	for ctx.Err() == nil {
 		p := w.Paths()
-		if len(p) == 0 {
+		if e != nil {
+			e.follow(p, time.Now().Before(often))
+		}
+		if w.wait(ctx, e, len(p) == 0 || e != nil && e.whole && time.Now().After(often)) {
+			often = time.Now().Add(lively)
+		}
+		if len(p) == 0 || ctx.Err() != nil {
 			continue // there is nothing to watch now
 		}
 		now := StampFiles(p)
 		if !maps.Equal(now, last) {
 			last, since = now, time.Now()
+			often = since.Add(lively)
 			if !whole(done, now) {
 				continue
 			}
@@ -60,6 +79,31 @@ func (w *Watcher) Run(ctx context.Context) {
 			w.Changed()
 		}
 	}
+}
+
+// wait waits until files are to be compared: for an interval or, if nothing changes, for
+// longer. An event ends the longer wait within an interval; wait reports that.
+func (w *Watcher) wait(ctx context.Context, e *events, longer bool) (event bool) {
+	interval := w.Interval()
+	if longer && interval < slow {
+		var changed chan struct{}
+		if e != nil {
+			changed = e.changed
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(slow):
+			return false
+		case <-changed:
+			event = true
+		}
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(interval):
+	}
+	return event
 }
 
 // Stamps are those of files, by path.
