@@ -138,8 +138,8 @@ func TestStartWithBrokenList(t *testing.T) {
 	}
 }
 
-// TestTermDrains: after SIGTERM pending queries are answered, and new ones are not
-// read. /readyz says that rideau is not ready meanwhile.
+// TestTermDrains: after SIGTERM queries are answered until none waits, and then rideau ends.
+// /readyz says that rideau is not ready meanwhile.
 func TestTermDrains(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

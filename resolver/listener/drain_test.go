@@ -1,6 +1,7 @@
 package listener_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -83,6 +84,67 @@ func TestDrainAnswersConnectedClients(t *testing.T) {
 		}
 	}
 	<-stopped
+}
+
+// Where no other Listener takes over, queries and connections are answered until nothing
+// waits.
+func TestDrainLast(t *testing.T) {
+	noLeak(t)
+	engines(t, func(t *testing.T, o listener.Options) {
+		f := newFake()
+		s := serve(t, f, o)
+		u := dial(t, "udp", s.Addr())
+		send(t, u, query(1, wait, "u"))
+		eventually(t, "it waits", func() bool { return s.Stats().Pending == 1 })
+		s.Last()
+		stopped := make(chan struct{})
+		go func() { s.stop(); close(stopped) }()
+		for i := range 20 {
+			u, c := dial(t, "udp", s.Addr()), dial(t, "tcp", s.Addr())
+			q := query(uint16(i), settle, "")
+			send(t, u, q)
+			send(t, c, framed(q))
+			if a := receive(t, u); !isReply(q, a) {
+				t.Errorf("udp answered %x", a)
+			}
+			if a := receiveFramed(t, c); !isReply(q, a) {
+				t.Errorf("tcp answered %x", a)
+			}
+			c.Close()
+			time.Sleep(time.Millisecond) // sleeps: the server stops meanwhile
+		}
+		close(f.release)
+		if a := receive(t, u); !isReply(query(1, wait, "u"), a) {
+			t.Errorf("udp answered %x", a)
+		}
+		<-stopped
+	})
+}
+
+// What comes between Listen and Serve is answered.
+func TestQueuedBeforeServe(t *testing.T) {
+	l, err := listener.Listen(nil, listener.Options{Addrs: []string{"127.0.0.1:0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, c := dial(t, "udp", l.Addr()), dial(t, "tcp", l.Addr())
+	q := query(7, settle, "")
+	send(t, u, q)
+	send(t, c, framed(q))
+	l.Use(newFake(), new(resolver.Stats))
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- l.Serve(ctx) }()
+	if a := receive(t, u); !isReply(q, a) {
+		t.Errorf("udp answered %x", a)
+	}
+	if a := receiveFramed(t, c); !isReply(q, a) {
+		t.Errorf("tcp answered %x", a)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestDrainEnds(t *testing.T) {

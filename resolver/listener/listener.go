@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rideau/resolver"
@@ -127,6 +128,7 @@ type Listener struct {
 	udp     []*datagram.Worker
 	tcp     []*net.TCPListener
 	streams *stream.Server
+	last    atomic.Bool // see Last
 }
 
 // Shield has the system drop some datagrams of networks that flood, before
@@ -142,7 +144,8 @@ func (l *Listener) Shield(s *limit.Shield) error {
 // ErrServed is what Serve returns when it was called before.
 var ErrServed = errors.New("listener: served or closed before")
 
-// Listen binds all addresses of o, or none.
+// Listen binds all addresses of o, or none. From now on the system queues what clients
+// send. h may be nil if Use is called before Serve.
 func Listen(h session.Handler, o Options) (*Listener, error) {
 	o = o.withDefaults()
 	l := &Listener{core: session.New(h, o.WaitLimit, session.NewLog(o.Logger)), o: o}
@@ -193,6 +196,17 @@ func (l *Listener) Stats() Stats {
 	return s
 }
 
+// Use sets what answers, and what counts the queries. It may be called before Serve.
+func (l *Listener) Use(h session.Handler, stats *resolver.Stats) {
+	l.core.Use(h)
+	l.o.Stats = stats
+}
+
+// Last says that no other Listener takes over when Serve drains: the addresses are served
+// until nothing waits, and clients that come after that get no answer. It may be called
+// at any time.
+func (l *Listener) Last() { l.last.Store(true) }
+
 // Close closes the sockets of a Listener that is not served.
 // One that is served ends with its context, and Close does nothing.
 func (l *Listener) Close() {
@@ -217,7 +231,8 @@ func (l *Listener) closeSockets() {
 // and for the first query of the newest. UDP sockets are detached at once, so
 // that new queries go to the Listener that takes over (Options.ReusePort), if
 // there is one; but what has reached them is answered. Where the system cannot
-// detach them, they are served to the end.
+// detach them, they are served to the end. If there is none, see Last, all are
+// served until nothing waits, and only then detached, swept and closed.
 func (l *Listener) Serve(ctx context.Context) error {
 	if !l.core.Begin(ctx) {
 		return ErrServed
@@ -264,19 +279,27 @@ const acceptGrace = time.Second
 // drain ends what Serve has started, in the order that Serve promises.
 func (l *Listener) drain(workers, accepting *sync.WaitGroup) {
 	end := time.Now().Add(l.o.Drain)
-	quiet := func() bool { return l.waiting() == 0 && l.streams.Connections() == 0 }
-
-	l.core.Drain()
-	l.detach()
-	if !awaitGroup(accepting.Wait, acceptGrace) { // one may sleep, see stream.Server.Accept
-		for _, t := range l.tcp {
-			t.Close()
-		}
-	}
-	l.streams.StopReading()
 	// Half of the time at most: new queries may keep coming, and those that
 	// wait then are to have time as well.
-	await(time.Now().Add(l.o.Drain/2), quiet)
+	half := end.Add(-l.o.Drain / 2)
+	quiet := func() bool { return l.waiting() == 0 && l.streams.Connections() == 0 }
+
+	if l.last.Load() {
+		await(half, func() bool { return l.waiting() == 0 })
+		l.core.DrainLast()
+		l.endAccepting(0)
+		l.stopAccepting(accepting)
+		l.streams.StopReading()
+		await(half, func() bool { return l.streams.Connections() == 0 })
+		l.detachUDP()
+	} else {
+		l.core.Drain()
+		l.detachTCP()
+		l.detachUDP()
+		l.stopAccepting(accepting)
+		l.streams.StopReading()
+		await(half, quiet)
+	}
 
 	l.core.Sweep()
 	l.interrupt()
@@ -295,18 +318,35 @@ func (l *Listener) drain(workers, accepting *sync.WaitGroup) {
 	awaitGroup(l.core.Wait, 10*closeGrace)
 }
 
-// detach has the kernel deliver no more queries and connections. It sets the
-// time until which connections that are being made are accepted.
-func (l *Listener) detach() {
+// stopAccepting waits until the connections that the kernel has accepted are admitted.
+func (l *Listener) stopAccepting(accepting *sync.WaitGroup) {
+	if !awaitGroup(accepting.Wait, acceptGrace) { // one may sleep, see stream.Server.Accept
+		for _, t := range l.tcp {
+			t.Close()
+		}
+	}
+}
+
+// detachTCP has the kernel deliver no more connections. It sets the time until which
+// connections that are being made are accepted.
+func (l *Listener) detachTCP() {
 	grace := handshakeGrace
 	for _, t := range l.tcp {
 		if stream.Detach(t) != nil {
 			grace = 0 // clients that connect meanwhile would be too late
 		}
 	}
+	l.endAccepting(max(grace, session.KernelGrace))
+}
+
+func (l *Listener) endAccepting(in time.Duration) {
 	for _, t := range l.tcp {
-		t.SetDeadline(time.Now().Add(max(grace, session.KernelGrace)))
+		t.SetDeadline(time.Now().Add(in))
 	}
+}
+
+// detachUDP has the kernel deliver no more datagrams.
+func (l *Listener) detachUDP() {
 	for _, w := range l.udp {
 		if err := w.Detach(); err != nil {
 			l.o.Logger.Warn("a socket could not be detached; queries may be lost as it is closed", "error", err)

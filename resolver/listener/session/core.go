@@ -59,6 +59,7 @@ type Core struct {
 	limit      *limit.WaitLimit
 	phase      atomic.Int32
 	drainBegan atomic.Int64 // in Unix nanoseconds
+	last       atomic.Bool  // see DrainLast
 	jobs       jobPool
 
 	shed, panics, sendErrors, readErrors atomic.Uint64
@@ -85,6 +86,9 @@ func (c *Core) Begin(ctx context.Context) bool {
 // Abandon ends a Core that has not begun, and reports whether it could.
 func (c *Core) Abandon() bool { return c.phase.CompareAndSwap(int32(Bound), int32(Closed)) }
 
+// Use sets what answers. It may be called before Begin.
+func (c *Core) Use(h Handler) { c.handler = h }
+
 // Handler is what answers.
 func (c *Core) Handler() Handler { return c.handler }
 
@@ -95,6 +99,21 @@ func (c *Core) Phase() Phase { return Phase(c.phase.Load()) }
 func (c *Core) Drain() {
 	c.drainBegan.Store(time.Now().UnixNano())
 	c.phase.Store(int32(Draining))
+}
+
+// DrainLast is Drain for a server that nobody takes over from.
+func (c *Core) DrainLast() {
+	c.last.Store(true)
+	c.Drain()
+}
+
+// FreshGrace is the time that a client has for its first query on a connection that was
+// made just before the Core began to drain: little if nobody else serves meanwhile.
+func (c *Core) FreshGrace() time.Duration {
+	if c.last.Load() {
+		return 50 * time.Millisecond
+	}
+	return 500 * time.Millisecond
 }
 
 // DrainBegan is when Drain was called.

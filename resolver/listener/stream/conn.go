@@ -202,10 +202,6 @@ func (c *conn) setReadDeadline(looked bool) {
 	}
 }
 
-// freshGrace is the time that a client has for its first query on a connection
-// that was made just before the Core began to drain.
-const freshGrace = 500 * time.Millisecond
-
 // lastRead is until when the connection is read once the Core drains: for what
 // has come, and for the first query of a client that has just connected.
 func (c *conn) lastRead() time.Time {
@@ -213,7 +209,7 @@ func (c *conn) lastRead() time.Time {
 	if c.asked.Load() {
 		return at.Add(session.KernelGrace)
 	}
-	return at.Add(min(freshGrace, c.srv.o.Drain/2))
+	return at.Add(min(c.srv.core.FreshGrace(), c.srv.o.Drain/2))
 }
 
 // answerAll answers the messages that are whole.

@@ -203,8 +203,12 @@ func (c *change) makeState(context.Context) error {
 	return err
 }
 
+// bindSockets binds the addresses that are not bound yet. At the start that is done before, so that queries are queued while lists are read.
 func (c *change) bindSockets(context.Context) (err error) {
-	c.sockets, err = c.s.sockets.bind(c.cfg, c.s.resolver, c.s.waits)
+	if c.sockets != nil {
+		return nil
+	}
+	c.sockets, err = c.s.sockets.bind(c.cfg, c.s.waits)
 	return err
 }
 
@@ -246,7 +250,7 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	s.gate.LimitOctets(c.cfg.Limits.UnverifiedBytesPerSecond)
 	s.limitMemory(c.cfg)
 	s.cache.Resize(c.cfg.Cache.MaxEntries, c.cfg.Cache.MaxBytes)
-	s.sockets.open(c.sockets)
+	s.sockets.open(c.sockets, s.resolver)
 	s.sockets.retain(c.cfg)
 	s.arm(c.policy)
 	if before != nil {

@@ -28,8 +28,11 @@ func (s *Server) Run(ctx context.Context) error {
 	s.stop() // no reload begins any more
 	s.log.Info("stopping: pending queries are answered first")
 	s.record(act.Act{Kind: act.Stop, Actor: act.Actor{Way: act.BySignal}})
+	if s.web != nil {
+		s.web.Drain() // not ready any more
+	}
+	background(s.saveCache) // while queries are still answered
 	drain()
-	s.saveCache()
 	s.queries.Use(nil, auditlog.Bounds{})
 	s.log.Info("stopped")
 	return nil
@@ -50,9 +53,6 @@ func (s *Server) serve() (drain func()) {
 	}
 	stopOps := s.serveOps()
 	return func() {
-		if s.web != nil {
-			s.web.Drain() // not ready any more
-		}
 		s.close()
 		stopOps()
 		endRecording()

@@ -74,18 +74,19 @@ func (b *binding) close() {
 	}
 }
 
-// bind binds the addresses that are not bound yet, all or none. open serves them.
-func (s *sockets) bind(cfg *config.Config, r *resolver.Resolver, waits *limit.WaitLimit) (*binding, error) {
+// bind binds the addresses that are not bound yet, all or none. The system queues the
+// queries that come there, until open serves them.
+func (s *sockets) bind(cfg *config.Config, waits *limit.WaitLimit) (*binding, error) {
 	b := &binding{fresh: map[place]*socket{}}
 	for _, p := range places(cfg) {
 		if s.at(p) != nil {
 			continue
 		}
-		l, err := listener.Listen(r, listener.Options{
+		l, err := listener.Listen(nil, listener.Options{
 			Addrs: []string{p.String()}, Workers: cmp.Or(cfg.Listen.Workers, s.workers), WaitLimit: waits, ReusePort: s.overlaps(p),
 			MaxConnections: cfg.Listen.TCP.MaxConnections, MaxConnectionsPerClient: cfg.Listen.TCP.MaxConnectionsPerClient,
 			MaxPendingPerConnection: cfg.Listen.TCP.MaxPendingPerConnection, IdleTimeout: cfg.Listen.TCP.IdleTimeout,
-			Busy: s.busy, Logger: s.log, Stats: r.Stats(),
+			Busy: s.busy, Logger: s.log,
 		})
 		if err != nil && setup.Optional(cfg, p.AddrPort) && setup.NoIPv6(err) {
 			b.absent = append(b.absent, p)
@@ -131,7 +132,7 @@ func (s *sockets) at(p place) *socket {
 }
 
 // open serves the sockets of a binding.
-func (s *sockets) open(b *binding) {
+func (s *sockets) open(b *binding, r *resolver.Resolver) {
 	for _, p := range b.absent {
 		s.log.Info("this system has no IPv6; serving IPv4 alone", "address", p.AddrPort)
 		s.mu.Lock()
@@ -141,6 +142,7 @@ func (s *sockets) open(b *binding) {
 	for p, k := range b.fresh {
 		ctx, stop := context.WithCancel(context.Background())
 		k.stop = stop
+		k.Use(r, r.Stats())
 		go func() {
 			defer close(k.done)
 			if err := k.Serve(ctx); err != nil {
@@ -180,7 +182,7 @@ func (s *sockets) retain(cfg *config.Config) {
 	}
 }
 
-// close drains and closes all sockets.
+// close drains and closes all sockets. They are served until no query waits.
 func (s *sockets) close() {
 	s.mu.Lock()
 	var all []*socket
@@ -192,6 +194,7 @@ func (s *sockets) close() {
 	}
 	s.mu.Unlock()
 	for _, k := range all {
+		k.Last()
 		k.stop()
 	}
 	for _, k := range all {

@@ -26,6 +26,7 @@ func (s *Server) start(ctx context.Context) error {
 	}
 	s.clock.Recorded(setup.Records(cfg))
 	s.sources = source.New(source.Options{Logger: s.log})
+	s.waits = limit.NewWaitLimit(cfg.Listen.MaxPending)
 	s.sockets = newSockets(s.log, s.o.Workers)
 	c := &change{s: s, cfg: cfg, options: source.PrepareOptions{Start: true}}
 	defer c.close()
@@ -33,6 +34,9 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	if err := c.lists.Ensure(ctx, cfg.Fetch.StartTimeout); err != nil {
+		return err
+	}
+	if err := c.bindSockets(ctx); err != nil {
 		return err
 	}
 	err = c.prepare(ctx)
@@ -97,7 +101,6 @@ func (s *Server) makeResolver(cfg *config.Config, state *resolver.State) {
 	s.gate = limit.NewGate()
 	s.gate.LimitClients(cfg.Limits.QueriesPerSecond, cfg.Limits.Burst)
 	s.gate.LimitOctets(cfg.Limits.UnverifiedBytesPerSecond)
-	s.waits = limit.NewWaitLimit(cfg.Listen.MaxPending)
 	s.records = audit.New()
 	s.events = auditlog.NewEventLog(s.records, s.log, func() uint64 { return blockedQueries(s.resolver.Stats().Totals()) })
 	s.resolver = resolver.New(resolver.Options{

@@ -12,9 +12,10 @@ import (
 // is used by one goroutine.
 type events struct {
 	file    *os.File
-	changed chan struct{} // has a token after a change
-	paths   []string      // what was last followed
-	whole   bool          // every change is an event
+	changed chan struct{} // gets a token after a change; what follows is read after it was taken
+	closed  chan struct{}
+	paths   []string // what was last followed
+	whole   bool     // every change is an event
 }
 
 // newEvents returns nil where the system has no events to spare.
@@ -23,7 +24,7 @@ func newEvents() *events {
 	if err != nil {
 		return nil
 	}
-	e := &events{file: os.NewFile(uintptr(fd), "inotify"), changed: make(chan struct{}, 1)}
+	e := &events{file: os.NewFile(uintptr(fd), "inotify"), changed: make(chan struct{}), closed: make(chan struct{})}
 	go func() {
 		var buf [4096]byte
 		for {
@@ -32,7 +33,8 @@ func newEvents() *events {
 			}
 			select {
 			case e.changed <- struct{}{}:
-			default:
+			case <-e.closed:
+				return
 			}
 		}
 	}()
@@ -82,7 +84,10 @@ func local(dir string) bool {
 }
 
 // close ends the events.
-func (e *events) close() { e.file.Close() }
+func (e *events) close() {
+	close(e.closed)
+	e.file.Close()
+}
 
 // folders returns the folders whose entries are on the way to files: for a link also that
 // of what it refers to.

@@ -22,7 +22,7 @@ type Watcher struct {
 	// Interval is the time between two comparisons while files change, and always
 	// where not every change is an event: on network file systems, for example.
 	Interval func() time.Duration
-	Paths    func() []string      // the files to watch; if there are none, it waits
+	Paths    func() []string // the files to watch; if there are none, it waits
 	// Seen has the stamps of the files from before they were last read.
 	Seen Stamps
 	// Changed is called when files have changed: at once if complete files were
