@@ -123,6 +123,7 @@ func ownImports() map[string][]string {
 			"resolver/audit/names", "resolver/audit/schema", "resolver/audit/sink", "resolver/audit/spool", "resolver/ops", "resolver/ops/metrics",
 		},
 		"cmd/rideau/internal/files": nil,
+		"cmd/rideau/internal/flood": {"resolver/limit", "resolver/listener"},
 		"cmd/rideau/internal/reason": {
 			"blocklists", "blocklists/compile", "blocklists/egress", "blocklists/enforced", "blocklists/entry", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/lint",
 			"blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source", "cmd/rideau/internal/files", "cmd/rideau/internal/setup",
@@ -131,7 +132,7 @@ func ownImports() map[string][]string {
 		"cmd/rideau/internal/server": {
 			"blocklists", "blocklists/compare", "blocklists/compile", "blocklists/enforced", "blocklists/fingerprint", "blocklists/input", "blocklists/source",
 			"cmd/rideau/internal/auditlog", "cmd/rideau/internal/changes",
-			"cmd/rideau/internal/clock", "cmd/rideau/internal/evidence", "cmd/rideau/internal/setup", "cmd/rideau/internal/snapshot", "cmd/rideau/internal/text", "cmd/rideau/internal/watch", "config", "resolver",
+			"cmd/rideau/internal/clock", "cmd/rideau/internal/evidence", "cmd/rideau/internal/flood", "cmd/rideau/internal/setup", "cmd/rideau/internal/snapshot", "cmd/rideau/internal/text", "cmd/rideau/internal/watch", "config", "resolver",
 			"resolver/audit", "resolver/audit/act", "resolver/cache", "resolver/cookie", "resolver/device", "resolver/limit", "resolver/listener", "resolver/ops",
 			"resolver/ops/metrics", "resolver/ops/printable", "resolver/upstream/health", "resolver/wire",
 		},
@@ -219,7 +220,7 @@ func otherModules() map[string][2][]string {
 		"golang.org/x/net/ipv4":           {{"resolver/listener/datagram"}},
 		"golang.org/x/net/ipv6":           {{"resolver/listener/datagram"}},
 		"golang.org/x/net/quic":           {nil, {"resolver/upstream/encrypted"}},
-		"golang.org/x/sys":                {{"cmd/rideau/internal/clock", "cmd/rideau/internal/server", "resolver/batch", "resolver/listener", "resolver/listener/datagram", "resolver/listener/stream", "resolver/upstream/mux"}, {"cmd/rideau"}},
+		"golang.org/x/sys":                {{"cmd/rideau/internal/clock", "cmd/rideau/internal/server", "cmd/rideau/internal/watch", "resolver/batch", "resolver/listener", "resolver/listener/datagram", "resolver/listener/stream", "resolver/upstream/mux"}, {"cmd/rideau"}},
 		"gopkg.in/yaml.v3":                {{"config/node"}, {"config"}},
 	}
 }

@@ -120,7 +120,7 @@ func (s *Server) upstreamFacts() []metrics.Upstream {
 }
 
 func (s *Server) listenerFacts() metrics.Listener {
-	t := s.sockets.stats()
+	t := s.sockets.Stats()
 	return metrics.Listener{Pending: s.waits.Waiting(), Connections: t.Connections, Refused: t.Refused, UDPSendErrors: t.SendErrors,
 		UDPLost: t.Lost, Flooded: s.gate.Flooded(), TurnedAway: []metrics.Failure{
 			{Reason: limit.Full.String(), Count: s.waits.Refused(limit.Full)},
@@ -134,7 +134,7 @@ func (s *Server) listenerFacts() metrics.Listener {
 }
 
 func (s *Server) panics() uint64 {
-	return s.resolver.Panics() + s.sockets.stats().Panics + s.faults.Load()
+	return s.resolver.Panics() + s.sockets.Stats().Panics + s.faults.Load()
 }
 
 // bypasses returns the groups whose devices tried to go around this resolver.

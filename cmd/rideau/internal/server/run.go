@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rideau/cmd/rideau/internal/auditlog"
+	"rideau/cmd/rideau/internal/flood"
 	"rideau/cmd/rideau/internal/watch"
 	"rideau/resolver/audit/act"
 )
@@ -67,12 +68,12 @@ type task struct {
 }
 
 func (s *Server) tasks() []task {
-	flood := floodWatch{s.gate, s.waits, s.sockets, s.resolver, s.log}
+	floods := flood.Watch{Gate: s.gate, Waits: s.waits, Sockets: s.sockets, Busy: s.sockets.busy, Clock: s.resolver.GateClock, Log: s.log}
 	return []task{
 		{"fetching lists", s.refresh},
 		{"saving the cache", s.saveCacheOften},
 		{"watching for floods", func(ctx context.Context) {
-			flood.run(ctx, func() bool { cfg, _ := s.current(); return cfg.Limits.Flood })
+			floods.Run(ctx, func() bool { cfg, _ := s.current(); return cfg.Limits.Flood })
 		}},
 		{"watching files", func(ctx context.Context) {
 			w := watch.Watcher{Interval: s.interval, Paths: s.watched, Seen: s.seen, Changed: func() { s.reloadAndLog(ctx, act.ByFile, "a file changed") }}

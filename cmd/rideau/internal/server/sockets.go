@@ -236,9 +236,9 @@ func (s *sockets) missing(cfg *config.Config) []string {
 	return out
 }
 
-// shield lets the system drop datagrams of networks that flood, on all sockets;
+// Shield lets the system drop datagrams of networks that flood, on all sockets;
 // nil ends that.
-func (s *sockets) shield(by *limit.Shield) {
+func (s *sockets) Shield(by *limit.Shield) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range s.live {
@@ -248,8 +248,8 @@ func (s *sockets) shield(by *limit.Shield) {
 	}
 }
 
-// stats returns the sum of the figures of all sockets, open and closed.
-func (s *sockets) stats() listener.Stats {
+// Stats returns the sum of the figures of all sockets, open and closed.
+func (s *sockets) Stats() listener.Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sum := s.past
