@@ -278,7 +278,7 @@ func (r *race) launch(c *candidate) bool {
 		r.chosen = nil
 	} else if !c.m.enter(r.g.maxInFlight, &r.share, c.asked > 0) {
 		r.busy = true
-		if c.asked == 0 {
+		if c.asked == 0 || !c.m.places.Answers(&r.share) { // of a zone that may be silent
 			c.over = true
 			return false
 		}
