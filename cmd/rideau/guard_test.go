@@ -189,7 +189,7 @@ func ownImports() map[string][]string {
 		"resolver/upstream":            {"resolver/limit", "resolver/upstream/acceptance", "resolver/upstream/health", "resolver/upstream/latency", "resolver/wire"},
 		"resolver/upstream/acceptance": {"resolver/wire"},
 		"resolver/upstream/do53":       {"resolver/upstream", "resolver/upstream/acceptance", "resolver/upstream/pipeline", "resolver/wire"},
-		"resolver/upstream/encrypted":  {"resolver/upstream", "resolver/upstream/acceptance", "resolver/upstream/pipeline", "resolver/wire"},
+		"resolver/upstream/encrypted":  {"resolver/upstream", "resolver/upstream/acceptance", "resolver/upstream/latency", "resolver/upstream/pipeline", "resolver/wire"},
 		"resolver/upstream/health":     {"resolver/upstream/latency"},
 		"resolver/upstream/latency":    nil,
 		"resolver/upstream/mux":        {"resolver/batch", "resolver/limit", "resolver/upstream", "resolver/upstream/acceptance", "resolver/wire"},

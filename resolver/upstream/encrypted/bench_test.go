@@ -2,15 +2,15 @@ package encrypted_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"io"
 	"net"
-	"testing"
-
-	"crypto/tls"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"testing"
+	"time"
 
 	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/encrypted"
@@ -32,9 +32,11 @@ func BenchmarkExchange(b *testing.B) {
 			u := start(b)
 			defer u.(interface{ Close() }).Close()
 			q := query(b, "n.example")
+			ctx, cancel := context.WithTimeout(context.Background(), time.Hour) // as a group's
+			defer cancel()
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := u.Exchange(context.Background(), nil, q); err != nil {
+				if _, err := u.Exchange(ctx, nil, q); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -27,18 +27,19 @@ const (
 	mediaType = "application/dns-message" // RFC 8484 section 6
 	maxHeader = 16 << 10
 	// A connection that brings nothing for pingAfter gets a ping, and is closed
-	// if there is no response within pingTimeout.
-	pingAfter   = 10 * time.Second
-	pingTimeout = 3 * time.Second
+	// if there is no response within pingTimeout. Queries do not wait for that,
+	// see links.
+	pingAfter   = 3 * time.Second
+	pingTimeout = 2 * time.Second
 )
 
 // DoH is a server asked over HTTPS (RFC 8484), by HTTP/2 or HTTP/3. It is
 // safe for concurrent use.
 type DoH struct {
 	server
-	url    string
-	client http.Client
-	close  func()
+	url    *url.URL
+	header http.Header // of all requests; nobody writes it
+	links  *links
 }
 
 // NewDoH makes a server for a URL. Its host is not looked up and its port is not
@@ -58,19 +59,22 @@ func NewDoH(u *url.URL, h3 bool, o Options) *DoH {
 	if at := strings.IndexByte(u.Host, '%'); at > 0 { // a zone means nothing to the server (RFC 6874 section 1)
 		request.Host = u.Host[:at] + u.Host[strings.IndexByte(u.Host, ']'):]
 	}
-	d := &DoH{url: request.String()}
+	d := &DoH{url: &request, header: http.Header{
+		"Content-Type": {mediaType}, "Accept": {mediaType},
+		"User-Agent": {""}, // sent empty, so that it tells nothing
+	}}
 	d.server = newServer(scheme+"://"+u.Host+u.Path, o)
-	var transport http.RoundTripper
-	if h3 {
-		transport, d.close = d.http3()
-	} else {
-		transport, d.close = d.http2()
+	if !h3 {
+		d.tls.NextProtos = []string{"h2", "http/1.1"}
 	}
-	d.client = http.Client{
-		Transport: transport,
-		// Only the server that was configured is asked.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	d.links = newLinks(func() *link {
+		make := d.http2
+		if h3 {
+			make = d.http3
+		}
+		transport, close := make()
+		return &link{ask: func(ctx context.Context, m []byte) ([]byte, error) { return d.ask(ctx, transport, m) }, close: close}
+	})
 	return d
 }
 
@@ -91,7 +95,6 @@ func (u *DoH) http2() (http.RoundTripper, func()) {
 		MaxResponseHeaderBytes: maxHeader,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
-	u.tls.NextProtos = []string{"h2", "http/1.1"}
 	return t, t.CloseIdleConnections
 }
 
@@ -127,23 +130,34 @@ type connError struct {
 func (e *connError) Unwrap() error { return e.error }
 
 // Close closes idle connections. Exchanges go on.
-func (u *DoH) Close() { u.close() }
+func (u *DoH) Close() { u.links.close() }
 
 // Exchange implements upstream.Server. The query is sent by POST, with the id 0
-// (RFC 8484 section 4.1). If the connection turns out to be closed, the query is
-// sent again: once if the connection was new, and as often as there can be
-// connections that were kept, since a server that restarts closes all of them.
+// (RFC 8484 section 4.1).
 func (u *DoH) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	m, err := prepare(query, 0, 0)
 	if err != nil {
 		return dst, u.fail(ctx, err)
 	}
-	var body []byte
+	resp, err := u.links.exchange(ctx, m)
+	if err != nil {
+		return dst, u.fail(ctx, err)
+	}
+	return appendResponse(dst, query, resp), nil
+}
+
+// ask sends m by t. If the connection turns out to be closed, it is sent again:
+// once if the connection was new, and as often as there can be connections that
+// were kept, since a server that restarts closes all of them.
+func (u *DoH) ask(ctx context.Context, t http.RoundTripper, m []byte) ([]byte, error) {
 	for kept, fresh := 0, 0; ; {
-		body, err = u.post(ctx, m)
+		body, err := u.post(ctx, t, m)
+		if err == nil {
+			err = check(m, body)
+		}
 		var gone *connError
 		if !errors.As(err, &gone) || ctx.Err() != nil {
-			break
+			return body, err
 		}
 		if gone.kept {
 			kept++
@@ -151,17 +165,9 @@ func (u *DoH) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 			fresh++
 		}
 		if fresh > 1 || kept > maxConns {
-			break
+			return nil, err
 		}
 	}
-	if err != nil {
-		return dst, u.fail(ctx, err)
-	}
-	out, err := accept(dst, query, m, body)
-	if err != nil {
-		return dst, u.fail(ctx, err)
-	}
-	return out, nil
 }
 
 // ExchangeStream implements upstream.Server: HTTPS is all there is.
@@ -171,19 +177,20 @@ func (u *DoH) ExchangeStream(ctx context.Context, dst, query []byte) ([]byte, er
 
 var errLong = errors.New("the response is longer than a message can be")
 
-func (u *DoH) post(ctx context.Context, m []byte) ([]byte, error) {
+// post sends m by t. There are no redirects: only the server that was configured is
+// asked.
+func (u *DoH) post(ctx context.Context, t http.RoundTripper, m []byte) ([]byte, error) {
 	var kept atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(i httptrace.GotConnInfo) { kept.Store(i.Reused) },
 	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.url, bytes.NewReader(m))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", mediaType)
-	req.Header.Set("Accept", mediaType)
-	req.Header.Set("User-Agent", "") // sent empty, so that it tells nothing
-	resp, err := u.client.Do(req)
+	body := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(m)), nil }
+	first, _ := body()
+	req := (&http.Request{
+		Method: http.MethodPost, URL: u.url, Host: u.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: u.header, Body: first, GetBody: body, ContentLength: int64(len(m)),
+	}).WithContext(ctx)
+	resp, err := t.RoundTrip(req)
 	if err != nil {
 		var dial *dialError
 		if !errors.As(err, &dial) {
@@ -196,15 +203,17 @@ func (u *DoH) post(ctx context.Context, m []byte) ([]byte, error) {
 		io.CopyN(io.Discard, resp.Body, maxHeader)
 		return nil, fmt.Errorf("HTTP status %s", resp.Status)
 	}
-	if t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil || t != mediaType {
-		return nil, fmt.Errorf("content of the type %.64q, where %s was asked for", resp.Header.Get("Content-Type"), mediaType)
+	if content := resp.Header.Get("Content-Type"); content != mediaType {
+		if t, _, err := mime.ParseMediaType(content); err != nil || t != mediaType {
+			return nil, fmt.Errorf("content of the type %.64q, where %s was asked for", content, mediaType)
+		}
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, wire.MaxMessage+1))
+	msg, err := io.ReadAll(io.LimitReader(resp.Body, wire.MaxMessage+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(body) > wire.MaxMessage {
+	if len(msg) > wire.MaxMessage {
 		return nil, errLong
 	}
-	return body, nil
+	return msg, nil
 }

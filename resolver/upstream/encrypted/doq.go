@@ -54,6 +54,12 @@ func (s *server) dialQUIC(ctx context.Context, alpn []string, q *quic.Config) (*
 // one connection. It is safe for concurrent use.
 type DoQ struct {
 	server
+	links *links
+}
+
+// doqLink is a connection, and the next if that was closed.
+type doqLink struct {
+	u *DoQ
 
 	mu   sync.Mutex
 	conn *doqConn // guarded by mu; nil if there is none
@@ -73,44 +79,60 @@ type doqConn struct {
 func NewDoQ(o Options) *DoQ {
 	u := new(DoQ)
 	u.server = newServer(label("quic", &o, ""), o, "doq")
+	u.links = newLinks(func() *link {
+		k := &doqLink{u: u}
+		return &link{ask: k.ask, close: k.close}
+	})
 	return u
 }
 
 // Close gives up the connection. It is closed when it is idle.
-func (u *DoQ) Close() {
-	u.mu.Lock()
-	u.conn = nil
-	u.mu.Unlock()
+func (u *DoQ) Close() { u.links.close() }
+
+// close gives up the connection, which is closed when it is idle.
+func (k *doqLink) close() {
+	k.mu.Lock()
+	k.conn = nil
+	k.mu.Unlock()
 }
 
-// Exchange implements upstream.Server. A query on a connection that turns out to
-// be closed is sent once more, over a new one.
+// Exchange implements upstream.Server.
 func (u *DoQ) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	m, err := prepare(query, 0, 2) // the id has to be 0 (RFC 9250 section 4.2.1)
 	if err != nil {
 		return dst, u.fail(ctx, err)
 	}
 	binary.BigEndian.PutUint16(m, uint16(len(m)-2))
+	resp, err := u.links.exchange(ctx, m)
+	if err != nil {
+		return dst, u.fail(ctx, err)
+	}
+	return appendResponse(dst, query, resp), nil
+}
+
+// ask sends a framed query. If it is on a connection that turns out to be closed,
+// it is sent once more, over a new one.
+func (k *doqLink) ask(ctx context.Context, framed []byte) ([]byte, error) {
 	for try := 0; ; try++ {
-		c, made, err := u.connect(ctx)
+		c, made, err := k.connect(ctx)
 		if err != nil {
-			return dst, u.fail(ctx, err)
+			return nil, err
 		}
-		resp, err := ask(ctx, c.conn, m)
+		resp, err := ask(ctx, c.conn, framed)
 		if err == nil {
-			if dst, err = accept(dst, query, m[2:], resp); err == nil {
+			if err = check(framed[2:], resp); err == nil {
 				c.silence.Store(0)
-				return dst, nil
+				return resp, nil
 			}
 			c.conn.CloseWithError(doqProtocolError, "")
 		} else if ctx.Err() != nil && c.silence.Add(1) >= maxSilence {
 			c.conn.CloseWithError(doqNoError, "")
 		}
 		if c.conn.Context().Err() != nil || gone(err) {
-			u.drop(c)
+			k.drop(c)
 		}
 		if !gone(err) || made || try > 0 || ctx.Err() != nil {
-			return dst, u.fail(ctx, err)
+			return nil, err
 		}
 	}
 }
@@ -131,15 +153,15 @@ func gone(err error) bool {
 }
 
 // connect returns the connection, and whether it was opened for that.
-func (u *DoQ) connect(ctx context.Context) (c *doqConn, made bool, err error) {
-	u.mu.Lock()
-	if c = u.conn; c == nil {
+func (k *doqLink) connect(ctx context.Context) (c *doqConn, made bool, err error) {
+	k.mu.Lock()
+	if c = k.conn; c == nil {
 		made = true
 		c = &doqConn{ready: make(chan struct{})}
-		u.conn = c
-		go u.dial(c)
+		k.conn = c
+		go k.dial(c)
 	}
-	u.mu.Unlock()
+	k.mu.Unlock()
 	select {
 	case <-c.ready:
 		return c, made, c.err
@@ -148,25 +170,25 @@ func (u *DoQ) connect(ctx context.Context) (c *doqConn, made bool, err error) {
 	}
 }
 
-func (u *DoQ) dial(c *doqConn) {
+func (k *doqLink) dial(c *doqConn) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*dialTimeout)
 	defer cancel()
-	c.conn, c.err = u.dialQUIC(ctx, u.tls.NextProtos, quicConfig(u.o.IdleTimeout))
+	c.conn, c.err = k.u.dialQUIC(ctx, k.u.tls.NextProtos, quicConfig(k.u.o.IdleTimeout))
 	if c.err != nil {
-		u.drop(c)
+		k.drop(c)
 	}
 	close(c.ready)
 	if c.err == nil {
 		<-c.conn.Context().Done() // idle, or gone
-		u.drop(c)
+		k.drop(c)
 	}
 }
 
-func (u *DoQ) drop(c *doqConn) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.conn == c {
-		u.conn = nil
+func (k *doqLink) drop(c *doqConn) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.conn == c {
+		k.conn = nil
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 
 	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/upstream/pipeline"
-	"rideau/resolver/wire"
 )
 
 // DoT is a server asked over TLS (RFC 7858). Its connections are kept, and carry
@@ -54,11 +53,7 @@ func (u *DoT) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	if err != nil {
 		return dst, u.fail(ctx, err)
 	}
-	wire.SetID(resp, wire.ID(query))
-	if dst == nil {
-		return resp, nil
-	}
-	return append(dst, resp...), nil
+	return appendResponse(dst, query, resp), nil
 }
 
 // ExchangeStream implements upstream.Server: TLS is all there is.

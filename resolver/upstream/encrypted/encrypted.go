@@ -227,21 +227,13 @@ func prepare(query []byte, id uint16, prefix int) ([]byte, error) {
 
 var errMismatch = errors.New("the response is to another question")
 
-// accept appends the response to what was sent for query, under the id of
-// query.
-func accept(dst, query, sent, resp []byte) ([]byte, error) {
-	if result, _ := acceptance.Accept(acceptance.Encrypted, nil, sent, resp); result == acceptance.Mismatch {
-		return dst, errMismatch
-	}
-	return appendResponse(dst, query, resp), nil
-}
-
-// appendResponse appends resp under the id of query.
+// appendResponse appends resp under the id of query. With nil it is resp itself.
 func appendResponse(dst, query, resp []byte) []byte {
-	base := len(dst)
-	dst = append(dst, resp...)
-	wire.SetID(dst[base:], wire.ID(query))
-	return dst
+	wire.SetID(resp, wire.ID(query))
+	if dst == nil {
+		return resp
+	}
+	return append(dst, resp...)
 }
 
 // fail is the error of an exchange.

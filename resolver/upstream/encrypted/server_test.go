@@ -331,15 +331,26 @@ func ask(t testing.TB, u upstream.Server, name string, limit time.Duration) erro
 
 // kinds makes a server and a client of each kind.
 func kinds(t *testing.T, cert tls.Certificate, f respond, o encrypted.Options, test func(t *testing.T, s *server, u upstream.Server)) {
+	kindsVia(t, cert, f, o, nil, test)
+}
+
+// kindsVia is kinds with clients that ask at another address than the server's.
+func kindsVia(t *testing.T, cert tls.Certificate, f respond, o encrypted.Options, via func(t *testing.T, s *server) netip.AddrPort,
+	test func(t *testing.T, s *server, u upstream.Server)) {
+	var now *testing.T
 	at := func(s *server) encrypted.Options {
 		o := o
 		o.Addrs = []netip.AddrPort{s.addr}
+		if via != nil {
+			o.Addrs[0] = via(now, s)
+		}
 		return o
 	}
 	link := &url.URL{Scheme: "https", Host: "dns.example", Path: "/dns-query"}
 	run := func(name string, start func() (*server, upstream.Server)) {
 		t.Run(name, func(t *testing.T) {
 			noLeak(t)
+			now = t
 			s, u := start()
 			t.Cleanup(func() { u.(interface{ Close() }).Close() })
 			test(t, s, u)
