@@ -13,6 +13,8 @@ import (
 type Clients struct {
 	// Allow has the blocks whose queries are answered; host bits are zero. Keywords are replaced by the blocks that they stand for.
 	Allow []netip.Prefix `key:"allow" applies:"live"`
+	// Resolvers has the blocks of clients that are resolvers themselves and ask for many others; host bits are zero.
+	Resolvers []netip.Prefix `key:"resolvers" applies:"restart"`
 	// RefusedPerSecond is the number of REFUSED responses a second to all other clients together. Beyond it they get no response.
 	RefusedPerSecond int `key:"refused_per_second" applies:"restart"`
 }
@@ -61,6 +63,17 @@ func (c *Clients) read(m *node.Mapping) {
 			c.Allow = append(c.Allow, p)
 		}
 	}
+	node.Set(m, "resolvers", &c.Resolvers, node.List(0, 256, func(v node.Value) (netip.Prefix, bool) {
+		p, ok := value.Block(v)
+		if ok {
+			v.Finally(func() {
+				if !slices.ContainsFunc(c.Allow, p.Overlaps) {
+					v.Warn("add it to clients.allow", "%s is not in clients.allow, so that its queries are refused", p)
+				}
+			})
+		}
+		return p, ok
+	}))
 	node.Set(m, "refused_per_second", &c.RefusedPerSecond, node.Integer(0, 1_000_000))
 }
 

@@ -62,9 +62,11 @@ type Options struct {
 	MaxConnections          int
 	MaxConnectionsPerClient int
 	MaxPendingPerConnection int
-	IdleTimeout             time.Duration
-	MessageTimeout          time.Duration
-	WriteTimeout            time.Duration
+	// Resolver is that of stream.Options.
+	Resolver       func(netip.Addr) bool
+	IdleTimeout    time.Duration
+	MessageTimeout time.Duration
+	WriteTimeout   time.Duration
 
 	// Busy gets a token, if it has space, when a worker has found as many datagrams
 	// as it can read at once. Before that has happened no datagram is lost for want
@@ -154,7 +156,7 @@ func Listen(h session.Handler, o Options) (*Listener, error) {
 		Transport:      resolver.TCP,
 		MaxConnections: o.MaxConnections, MaxConnectionsPerClient: o.MaxConnectionsPerClient, MaxPending: o.MaxPendingPerConnection,
 		IdleTimeout: o.IdleTimeout, MessageTimeout: o.MessageTimeout, WriteTimeout: o.WriteTimeout,
-		Drain: o.Drain,
+		Drain: o.Drain, Resolver: o.Resolver,
 	})
 	if err := l.bind(); err != nil {
 		l.closeSockets()

@@ -95,28 +95,18 @@ func (t *connTable) init(o *Options) {
 	t.conns, t.clients = make(map[*conn]struct{}), make(map[netip.Addr]*client)
 }
 
-// clientKey is what one client's connections are counted under: an IPv4 address,
-// or the /64 of an IPv6 address, all of which is usually one client's.
-func clientKey(a netip.Addr) netip.Addr {
-	if a.Is4() {
-		return a
-	}
-	p, _ := a.Prefix(64)
-	return p.Addr()
-}
-
 // admit adds c to the table, in place of another if need be. If its client has all
 // that it may have, c waits for one of those to end. It reports false if c is
 // refused.
 func (s *Server) admit(c *conn) bool {
 	t := &s.conns
-	key := clientKey(c.client.Addr)
+	key, most := t.shares.of(c.client.Addr)
 	reason := error(nil)
 	t.mu.Lock()
 	var victim *conn
 	owner := t.clients[key]
 	if owner == nil {
-		owner = &client{max: t.shares.of(c.client.Addr)}
+		owner = &client{key: key, max: most}
 	}
 	over := owner.conns >= owner.max
 	switch {
@@ -197,9 +187,8 @@ func (t *connTable) forget(c *conn) {
 		c.owner.conns--
 	}
 	t.admitWaiting(c.owner)
-	key := clientKey(c.client.Addr)
-	if c.owner.conns == 0 && t.clients[key] == c.owner {
-		delete(t.clients, key)
+	if o := c.owner; o.conns == 0 && t.clients[o.key] == o {
+		delete(t.clients, o.key)
 	}
 }
 

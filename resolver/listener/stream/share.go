@@ -21,15 +21,23 @@ func sharesOf(o *Options) shares {
 	return shares{o.MaxConnectionsPerClient, max(o.MaxConnectionsPerClient, o.MaxConnections/4), o.Resolver}
 }
 
-func (s *shares) of(a netip.Addr) int {
-	if s.resolver != nil && s.resolver(a) {
-		return s.perResolver
+// of is what the connections of a client are counted under, and how many it may
+// have. An IPv4 address is a client, and the /64 of an IPv6 address, all of which is
+// usually one client's, but for a resolver.
+func (s *shares) of(a netip.Addr) (key netip.Addr, most int) {
+	switch {
+	case s.resolver != nil && s.resolver(a):
+		return a, s.perResolver
+	case a.Is4():
+		return a, s.perClient
 	}
-	return s.perClient
+	p, _ := a.Prefix(64)
+	return p.Addr(), s.perClient
 }
 
 // client is what the connections of one client have together.
 type client struct {
+	key   netip.Addr   // in connTable.clients
 	max   int          // connections that it may have
 	conns int          // guarded by connTable.mu: how many it has, but for those that wait
 	queue []*conn      // guarded by connTable.mu: those that wait, in order

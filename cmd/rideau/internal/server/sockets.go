@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"rideau/cmd/rideau/internal/setup"
@@ -78,6 +79,10 @@ func (b *binding) close() {
 // queries that come there, until open serves them.
 func (s *sockets) bind(cfg *config.Config, waits *limit.WaitLimit) (*binding, error) {
 	b := &binding{fresh: map[place]*socket{}}
+	resolvers := cfg.Clients.Resolvers
+	isResolver := func(a netip.Addr) bool {
+		return slices.ContainsFunc(resolvers, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
 	for _, p := range places(cfg) {
 		if s.at(p) != nil {
 			continue
@@ -87,6 +92,7 @@ func (s *sockets) bind(cfg *config.Config, waits *limit.WaitLimit) (*binding, er
 			MaxConnections: cfg.Listen.TCP.MaxConnections, MaxConnectionsPerClient: cfg.Listen.TCP.MaxConnectionsPerClient,
 			MaxPendingPerConnection: cfg.Listen.TCP.MaxPendingPerConnection, IdleTimeout: cfg.Listen.TCP.IdleTimeout,
 			Busy: s.busy, Logger: s.log,
+			Resolver: isResolver,
 		})
 		if err != nil && setup.Optional(cfg, p.AddrPort) && setup.NoIPv6(err) {
 			b.absent = append(b.absent, p)
