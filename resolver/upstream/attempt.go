@@ -75,6 +75,9 @@ func (a *Attempt) AnsweredLate(took time.Duration) {
 // server if it answers that zone otherwise and so may have lost a datagram.
 func (a *Attempt) unanswered(limit time.Duration) {
 	a.m.failures[Timeout].Add(1)
+	if a.m.endpoint != nil {
+		a.m.endpoint.Unanswered()
+	}
 	since := a.m.AnsweredSince(a.sent)
 	if since {
 		a.m.places.Unanswered(&a.Share)

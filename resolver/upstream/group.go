@@ -124,6 +124,8 @@ type member struct {
 	mismatches uint64               // of predecessors
 	endpoint   *acceptance.Endpoint // nil if it is not asked by datagram
 	trusted    bool                 // its AD counts
+	learning   atomic.Bool          // its [Learner] is at work
+	uses       []acceptance.Use     // when Run last looked
 }
 
 // NewGroup makes a group of servers. It starts nothing: without [Group.Run] a
@@ -186,6 +188,9 @@ func (g *Group) Inherit(old *Group) {
 				continue
 			}
 			taken[o.record] = true
+			if m.endpoint != nil && o.endpoint != nil && m.endpoint != o.endpoint {
+				m.endpoint.Inherit(o.endpoint)
+			}
 			if g.name == old.name {
 				m.record, m.own, m.mismatches = o.record, false, o.countMismatches()
 			} else {
@@ -235,6 +240,9 @@ func (g *Group) Stats() []Stat {
 			InFlight:      m.places.Taken(),
 			Hedges:        m.hedges.Load(),
 			HedgeWins:     m.hedgeWins.Load(),
+		}
+		if m.endpoint != nil {
+			s.Uses = m.endpoint.Uses()
 		}
 		for r := range m.failures {
 			s.Failures = append(s.Failures, Failure{Reason(r).String(), m.failures[r].Load()})

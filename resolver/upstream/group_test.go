@@ -287,23 +287,28 @@ func TestGroupAllDead(t *testing.T) {
 	}
 }
 
-// The first server answers each query only when the next one comes, by when
-// the second has answered it.
+// The first server answers the queries for each name only when one for the next
+// comes, by when the second has answered.
 func TestGroupLateAnswers(t *testing.T) {
 	noLeak(t)
 	var mu sync.Mutex
-	var held []func()
+	held := map[string][]func(){}
 	late := serve(t, func(s *server, from netip.AddrPort, q []byte) {
 		mu.Lock()
 		defer mu.Unlock()
-		for _, f := range held {
-			f()
+		asked := string(q[wire.HeaderLen:][:2])
+		for name, all := range held {
+			for _, f := range all {
+				if name != asked {
+					f()
+				}
+			}
 		}
-		held = append(held[:0], func() { s.send(from, reply(s.t, q, "late")) })
+		held = map[string][]func(){asked: append(held[asked], func() { s.send(from, reply(s.t, q, "late")) })}
 	}, nil)
 	g := group(t, quick, late, serve(t, saying("second"), nil))
-	for range 4 {
-		q := query(t, "example.com")
+	for i := range 4 {
+		q := query(t, string(rune('a'+i))+".example.com")
 		dst := make([]byte, 0, 512)
 		msg, err := g.Exchange(within(t, patience), dst, q)
 		if err != nil {

@@ -320,7 +320,7 @@ func TestMuxTruncated(t *testing.T) {
 
 func TestMuxUnusable(t *testing.T) {
 	for _, code := range []int{dns.RcodeServerFailure, dns.RcodeRefused} {
-		bad := serve(t, saying("", rcode(code)), nil)
+		bad := serve(t, saying("", rcode(code), func(m *dns.Msg) { m.SetEdns0(1232, false) }), nil)
 		bare := serve(t, saying("", rcode(code), func(m *dns.Msg) { m.Question, m.Extra = nil, nil }), nil)
 		good := serve(t, saying("good"), nil)
 		both, alone, unproven := group(t, quick, bad, good), group(t, quick, bad), group(t, quick, bare)

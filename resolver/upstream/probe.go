@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -34,6 +35,10 @@ func (g *Group) Run(ctx context.Context) {
 				m.Probed()
 				probes.Go(func() { g.sendProbe(ctx, m) })
 			}
+			if l, ok := m.server.(Learner); ok && l.LearnDue() && !m.learning.Swap(true) {
+				probes.Go(func() { g.learn(ctx, m, l) })
+			}
+			g.report(m)
 		}
 		look.Reset(g.nextLook())
 		select {
@@ -50,12 +55,50 @@ func (g *Group) nextLook() time.Duration {
 	often := max(min(g.probeInterval/4, time.Second), time.Millisecond)
 	in := g.probeInterval
 	for _, m := range g.members {
-		if !m.Is(health.Up) || m.Failing() {
+		if !m.Is(health.Up) || m.Failing() || m.learning.Load() {
 			return often
 		}
 		in = min(in, m.SilentIn(g.probeInterval))
 	}
 	return max(in, time.Millisecond)
+}
+
+// wake has Run look at m now, if it is to find out how it is to be asked.
+func (g *Group) wake(m *member) {
+	if l, ok := m.server.(Learner); ok && !m.learning.Load() && l.LearnDue() {
+		select {
+		case g.suspect <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// learn lets m find out how it is to be asked. A panic ends that and nothing
+// else.
+func (g *Group) learn(ctx context.Context, m *member, l Learner) {
+	defer m.learning.Store(false)
+	defer func() {
+		if p := recover(); p != nil {
+			g.logger.Error("upstream failed by a fault in the program", "group", g.name, "upstream", m.server.Addr(),
+				"panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	l.Learn(ctx, g.probe)
+}
+
+// report logs what queries to m use now and did not before, and what they do not
+// use any more. Only Run calls it.
+func (g *Group) report(m *member) {
+	if m.endpoint == nil {
+		return
+	}
+	uses := m.endpoint.Uses()
+	for i, u := range uses {
+		if i < len(m.uses) && m.uses[i].Used != u.Used {
+			g.logger.Info("upstream is asked in another way from now on", "group", g.name, "upstream", m.server.Addr(), u.What, u.Used)
+		}
+	}
+	m.uses = uses
 }
 
 // sendProbe sends one probe to m and notes the result.
@@ -64,7 +107,7 @@ func (g *Group) sendProbe(parent context.Context, m *member) {
 	defer cancel()
 	m.probes.Add(1)
 	sent := time.Now()
-	_, err := g.exchange(ctx, m, g.probe, false)
+	_, err := g.exchange(WithTry(ctx, Probing), m, g.probe, false)
 	switch {
 	case err == nil:
 		// What is in use is measured by what is asked for.

@@ -14,10 +14,15 @@ import (
 	"rideau/resolver/wire"
 )
 
-// maxRounds is how often one server is asked over one transport in one
-// exchange: a datagram may be lost (RFC 9520 section 3.1). A server that has
-// been asked so often by UDP in vain is asked over TCP, once.
-const maxRounds = 3
+const (
+	// maxRounds is how often one server is asked in one exchange (RFC 9520
+	// section 3.1).
+	maxRounds = 3
+	// maxDatagrams is how often it is asked over UDP: a datagram may be lost. The
+	// second time it may be sent two, so that there are three at most. A server that
+	// has been asked so often in vain is asked over TCP, once.
+	maxDatagrams = 2
+)
 
 // race is one exchange of a group. Its methods run on the caller's goroutine.
 // Each attempt runs on a goroutine of its own, which ends with ctx at the
@@ -71,6 +76,7 @@ type attempt struct {
 	stream     bool          // over TCP, since UDP was of no use
 	truncated  bool          // over TCP, since a datagram says so, and that may be forged
 	hedge      bool
+	again      bool     // the server has been asked before in this race
 	handedOver *Started // if a multiplexer waits for the response
 	late       bool     // past its limit, and counted as unanswered
 	end        bool
@@ -181,11 +187,11 @@ func maxAttempts(g *Group) int { return (maxRounds+1)*len(g.members) + 2 }
 // again after all others, as long as there is nothing to return, and at last
 // over TCP.
 func (r *race) next() *candidate {
-	for r.round <= maxRounds && (r.round == 0 || r.fallback == nil) {
+	for r.round < maxRounds && (r.round == 0 || r.fallback == nil) {
 		for r.turn < len(r.candidates) {
 			c := &r.candidates[r.turn]
 			r.turn++
-			if !c.over && !c.full && c.asked <= r.round && (r.round < maxRounds || c.m.endpoint != nil) {
+			if !c.over && !c.full && c.asked <= r.round {
 				return c
 			}
 		}
@@ -211,7 +217,7 @@ func (r *race) proceed() {
 			return
 		}
 		r.launch(c)
-		for c.health == health.Down && r.fallback != nil || r.round == maxRounds {
+		for c.health == health.Down && r.fallback != nil || r.round == maxDatagrams && c.m.endpoint != nil {
 			if c = r.next(); c == nil {
 				return
 			}
@@ -285,8 +291,8 @@ func (r *race) launch(c *candidate) bool {
 		c.full, r.step = true, time.Now().Add(busyStep)
 		return false
 	}
-	a := &attempt{Attempt: Attempt{Share: r.share, g: r.g, m: c.m, sent: time.Now(), entered: true}, candidate: c}
-	a.stream = c.m.endpoint != nil && c.asked >= maxRounds
+	a := &attempt{Attempt: Attempt{Share: r.share, g: r.g, m: c.m, sent: time.Now(), entered: true}, candidate: c, again: c.asked > 0}
+	a.stream = c.m.endpoint != nil && c.asked >= maxDatagrams
 	// A server that did not answer gets twice the time (RFC 6298 section 5.5).
 	// The time of those that are asked meanwhile is part of it.
 	usual := a.Limit(0)
@@ -321,7 +327,11 @@ func (r *race) count(a *attempt) {
 
 // run makes an attempt that has entered.
 func (r *race) run(a *attempt) {
-	a.msg, a.err = r.g.exchange(r.ctx, a.m, r.query, a.stream)
+	ctx := r.ctx
+	if a.again {
+		ctx = WithTry(ctx, Again)
+	}
+	a.msg, a.err = r.g.exchange(ctx, a.m, r.query, a.stream)
 	a.took = time.Since(a.sent)
 	r.done <- a // has space for all
 }
@@ -342,6 +352,7 @@ func (g *Group) exchange(ctx context.Context, m *member, query []byte, stream bo
 		msg, err = m.server.Exchange(ctx, nil, query)
 	}
 	m.trust(msg)
+	g.wake(m)
 	return msg, err
 }
 

@@ -3,6 +3,7 @@ package upstream
 import (
 	"time"
 
+	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/upstream/health"
 	"rideau/resolver/upstream/latency"
 )
@@ -56,6 +57,8 @@ type Stat struct {
 	// usual; HedgeWins of them were answered first.
 	Hedges    uint64
 	HedgeWins uint64
+	// Uses is what queries to it use, if it is asked by UDP.
+	Uses []acceptance.Use
 }
 
 // Failure counts the requests that failed, or were not sent, for one reason.

@@ -80,6 +80,15 @@ type Server interface {
 	Close()
 }
 
+// Learner is a [Server] that finds out how it is to be asked. [Group.Run] lets it.
+type Learner interface {
+	// LearnDue reports whether there is something to find out now.
+	LearnDue() bool
+	// Learn sends queries of its own, beside those of clients, until it is found
+	// out, or ctx ends. probe is a query that every server can answer.
+	Learn(ctx context.Context, probe []byte)
+}
+
 // Errors of an exchange. Exactly one of ErrTimeout, ErrNetwork, ErrNoUpstream
 // and ErrBusy is found in an error by errors.Is, unless the caller's context
 // was cancelled, when the error is context.Canceled.
@@ -119,4 +128,28 @@ func WithShare(ctx context.Context, s limit.Share) context.Context {
 func shareOf(ctx context.Context) limit.Share {
 	s, _ := ctx.Value(shareKey{}).(limit.Share)
 	return s
+}
+
+// Try is which of several tries a query is.
+type Try uint8
+
+// Tries.
+const (
+	First   Try = iota // the server has not been sent the query yet
+	Again              // it has, and has not answered
+	Probing            // it is to be found out whether, and how, the server answers
+)
+
+// tryKey is the key of a context's Try.
+type tryKey struct{}
+
+// WithTry is a context for a query that is such a try.
+func WithTry(ctx context.Context, t Try) context.Context {
+	return context.WithValue(ctx, tryKey{}, t)
+}
+
+// TryOf is which try a context is for.
+func TryOf(ctx context.Context) Try {
+	t, _ := ctx.Value(tryKey{}).(Try)
+	return t
 }

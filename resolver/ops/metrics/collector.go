@@ -329,6 +329,9 @@ func (s scrape) upstreamGroup(u Upstream) {
 	}
 	s.put(upstreamHedges, float64(u.Hedges), u.Name)
 	s.put(upstreamHedgeWins, float64(u.HedgeWins), u.Name)
+	for _, use := range u.Uses {
+		s.put(upstreamUses, truth(use.Used), u.Name, use.What)
+	}
 }
 
 // joined adds up upstreams with the same name, as a server has that more than
@@ -339,7 +342,7 @@ func joined(all []Upstream) []Upstream {
 		at := slices.IndexFunc(out, func(o Upstream) bool { return o.Name == u.Name })
 		if at < 0 {
 			u.Duration.Counts = slices.Clone(u.Duration.Counts)
-			u.Failures, u.Busy = slices.Clone(u.Failures), slices.Clone(u.Busy)
+			u.Failures, u.Busy, u.Uses = slices.Clone(u.Failures), slices.Clone(u.Busy), slices.Clone(u.Uses)
 			out = append(out, u)
 			continue
 		}
@@ -354,6 +357,9 @@ func joined(all []Upstream) []Upstream {
 		o.Busy = sum(o.Busy, u.Busy)
 		o.Hedges += u.Hedges
 		o.HedgeWins += u.HedgeWins
+		for i := range min(len(o.Uses), len(u.Uses)) { // less, if one group has learnt it
+			o.Uses[i].Used = o.Uses[i].Used && u.Uses[i].Used
+		}
 		if u.LastAnswer.After(o.LastAnswer) {
 			o.LastAnswer = u.LastAnswer
 		}

@@ -52,6 +52,7 @@ const (
 	upstreamBusy
 	upstreamHedges
 	upstreamHedgeWins
+	upstreamUses
 	listEntries
 	listSkipped
 	listLastSuccess
@@ -158,6 +159,8 @@ var table = [ids]Metric{
 		"Requests sent to the upstream because an earlier request, to it or to another upstream, took longer than usual.", []string{"upstream"}},
 	upstreamHedgeWins: {"rideau_upstream_hedge_wins_total", counter,
 		"Requests of rideau_upstream_hedges_total that were answered first.", []string{"upstream"}},
+	upstreamUses: {"rideau_upstream_uses", gauge,
+		"Whether queries to the upstream use this (1), or do not since it does not understand it or does not answer with it (0): cookies, mix_case (letters in random case), edns, dnssec_ok, large (answers above 512 octets over UDP), udp. Absent if the configuration has it off.", []string{"upstream", "what"}},
 
 	listEntries: {"rideau_list_entries", gauge,
 		"Entries of the list in use.", []string{"list"}},

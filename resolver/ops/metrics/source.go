@@ -141,6 +141,15 @@ type Upstream struct {
 	Busy      []Failure // times it was skipped because there were too many
 	Hedges    uint64    // requests sent because it or another upstream was slower than usual
 	HedgeWins uint64    // of Hedges, those that were answered first
+	// Uses is what queries to it use, if it is asked over UDP.
+	Uses []Use
+}
+
+// Use is whether queries use something that a server may not understand. What is a
+// word of a closed set.
+type Use struct {
+	What string
+	Used bool
 }
 
 // Failure is the number of requests that failed, or were not sent, for one reason. Reasons are

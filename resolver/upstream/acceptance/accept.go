@@ -1,11 +1,3 @@
-// Package acceptance judges what comes back from the servers that queries are
-// forwarded to.
-//
-// [Accept] is the one place that decides what a received message is to the
-// query that was sent, for every transport: UDP with a socket for each query,
-// UDP through a multiplexer, TCP, TLS, QUIC and HTTPS. An [Endpoint] is what
-// is known of one server that is asked in plain text: whether it understands
-// EDNS, keeps the case of names, and has given a cookie.
 package acceptance
 
 import "rideau/resolver/wire"
@@ -81,6 +73,7 @@ func Accept(path Path, e *Endpoint, query, msg []byte) (Result, []byte) {
 		if !e.check(query, msg) {
 			return Doubtful, msg
 		}
+		e.hears(query, msg)
 		if wire.Flags(msg)&wire.FlagTC != 0 {
 			return Truncated, nil
 		}

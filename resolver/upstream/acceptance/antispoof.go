@@ -17,23 +17,27 @@ import (
 // again over TCP, where nobody off the path can answer, and the response there
 // tells whether the server just does not do such things. Where TCP brings
 // nothing, two responses by UDP that lack the same tell. It is safe for
-// concurrent use.
+// concurrent use and never locks.
 type antispoof struct {
 	mixCase bool
 	cookies bool
 	start   time.Time
 	client  [clientCookie]byte
 
-	// Until these, in nanoseconds since start, the server is not expected to
-	// keep the case, and is not asked for a cookie.
-	caseOff   atomic.Int64
-	cookieOff atomic.Int64
+	// caseOff is 0 while the server is expected to keep the case; otherwise it is
+	// when that is tried next, in nanoseconds since start.
+	caseOff atomic.Int64
 	// cookie is the one to send, the client's part and the server's; nil if
 	// the server has given none. What it points to is never written.
 	cookie atomic.Pointer[[]byte]
-	// without counts the answers in a row that have no cookie though one was
-	// asked for.
-	without atomic.Int32
+	// insists is whether the server wants a cookie with every query.
+	insists atomic.Bool
+	// lost is whether a cookie that the server had given was of no use later.
+	lost atomic.Bool
+	// tryAt is when the server is next asked for a cookie, and tries how often
+	// that was in vain.
+	tryAt atomic.Int64
+	tries atomic.Int32
 }
 
 const (
@@ -41,14 +45,24 @@ const (
 	maxServerCookie = 32
 	// MaxCookie is the length of the longest COOKIE option.
 	MaxCookie = 4 + clientCookie + maxServerCookie
-	// offFor is how long a server that does not keep the case, or gives no
-	// cookie, is not tried again.
+	// offFor is how long after it has turned out that a server does not keep the
+	// case, or gives no cookie, that is tried again.
 	offFor = time.Hour
 )
 
-func (a *antispoof) init(mixCase, cookies bool) {
-	a.mixCase, a.cookies, a.start = mixCase, cookies, time.Now()
+func (a *antispoof) init(mixCase, cookies bool, start time.Time) {
+	a.mixCase, a.cookies, a.start = mixCase, cookies, start
 	rand.Read(a.client[:]) // never fails
+}
+
+func (a *antispoof) inherit(o *antispoof) {
+	a.client = o.client
+	a.caseOff.Store(o.caseOff.Load())
+	a.cookie.Store(o.cookie.Load())
+	a.insists.Store(o.insists.Load())
+	a.lost.Store(o.lost.Load())
+	a.tryAt.Store(o.tryAt.Load())
+	a.tries.Store(o.tries.Load())
 }
 
 func (a *antispoof) isOff(until *atomic.Int64) bool {
@@ -58,7 +72,25 @@ func (a *antispoof) isOff(until *atomic.Int64) bool {
 func (a *antispoof) setOff(until *atomic.Int64) { until.Store(int64(time.Since(a.start) + offFor)) }
 
 // MixesCase reports whether the letters of names get a random case.
-func (a *antispoof) MixesCase() bool { return a.mixCase && !a.isOff(&a.caseOff) }
+func (a *antispoof) MixesCase() bool { return a.mixCase && a.caseOff.Load() == 0 }
+
+// CaseDue reports whether it is time to find out whether a server that did not
+// keep the case does now, and with how many queries.
+func (a *antispoof) CaseDue() (queries int) {
+	if !a.mixCase || a.caseOff.Load() == 0 || a.isOff(&a.caseOff) {
+		return 0
+	}
+	return surely
+}
+
+// CaseTried notes the end of such queries: whether all responses had their case.
+func (a *antispoof) CaseTried(kept bool) {
+	if kept {
+		a.caseOff.Store(0)
+	} else {
+		a.setOff(&a.caseOff)
+	}
+}
 
 // given is the cookie that the server has given; nil if it has not, or
 // cookies are not wanted.
@@ -72,25 +104,79 @@ func (a *antispoof) given() []byte {
 // DropCookie forgets the server's cookie, and sends none for some time: the
 // server may not understand the option.
 func (a *antispoof) DropCookie() {
-	a.setOff(&a.cookieOff)
-	a.cookie.Store(nil)
+	a.setOff(&a.tryAt)
+	a.insists.Store(false)
+	if a.cookie.Swap(nil) != nil {
+		a.lost.Store(true)
+	}
 }
 
-// WantCookie has the next query ask for a cookie, since the server insists on
+// WantCookie has the next queries ask for a cookie, since the server insists on
 // one.
-func (a *antispoof) WantCookie() { a.cookieOff.Store(0) }
+func (a *antispoof) WantCookie() {
+	if a.cookies && !a.insists.Load() {
+		a.insists.Store(true)
+	}
+}
+
+// CookieDue reports whether it is time to find out whether the server gives
+// cookies, and with how many queries: a server that gave one that was of no use
+// may be several behind one address.
+func (a *antispoof) CookieDue() (queries int) {
+	if !a.cookies || a.cookie.Load() != nil || a.isOff(&a.tryAt) {
+		return 0
+	}
+	if a.lost.Load() {
+		return surely
+	}
+	return 1
+}
+
+const (
+	// surely is how many queries in a row must bring a cookie where one was of no
+	// use before.
+	surely = 6
+	// tryAgain is how long after a query for a cookie that was not answered the
+	// next is sent, tryOften times; then it is an hour.
+	tryAgain = 10 * time.Second
+	tryOften = 3
+)
+
+// CookieTried notes the end of such queries: cookie is what all have brought, or
+// nil. answered is whether there were responses without a cookie.
+func (a *antispoof) CookieTried(cookie []byte, answered bool) {
+	switch {
+	case cookie != nil:
+		a.tries.Store(0)
+		a.store(cookie)
+	case answered || a.tries.Add(1) >= tryOften:
+		a.tries.Store(0)
+		a.setOff(&a.tryAt)
+	default:
+		a.tryAt.Store(int64(time.Since(a.start) + tryAgain))
+	}
+}
+
+// OwnCookie returns the cookie of a response to a query that had one, if it is
+// the server's answer to that; otherwise nil.
+func OwnCookie(query, resp []byte) []byte {
+	if got := findCookie(resp); repeatsCookie(query, resp) && len(got) >= clientCookie+8 {
+		return got
+	}
+	return nil
+}
 
 // Protect gives the name in a query the case that bits say, which must be
 // random, and adds the cookie that the server has given. bits is nil where
-// MixesCase reports false. With offer, a server that has given no cookie, and
-// may have one, is sent the client's part. The query may be appended to; it
-// is returned, with whether a cookie was added.
+// MixesCase reports false. A server that has given no cookie is sent the
+// client's part if it insists on one, or with offer. The query may be appended
+// to; it is returned, with whether a cookie was added.
 func (a *antispoof) Protect(query []byte, bits *[32]byte, offer bool) (out []byte, cookie bool) {
 	if bits != nil {
 		mixCase(query, bits)
 	}
 	c := a.given()
-	if c == nil && offer && a.cookies && !a.isOff(&a.cookieOff) {
+	if c == nil && a.cookies && (offer || a.insists.Load()) {
 		c = a.client[:]
 	}
 	if c == nil {
@@ -98,6 +184,13 @@ func (a *antispoof) Protect(query []byte, bits *[32]byte, offer bool) (out []byt
 	}
 	out = appendCookie(query, c)
 	return out, len(out) > len(query)
+}
+
+// MixCase gives the letters of the question's name a random case.
+func MixCase(query []byte) {
+	var bits [32]byte
+	rand.Read(bits[:]) // never fails
+	mixCase(query, &bits)
 }
 
 // mixCase gives the letters of the question's name the case that bits say.
@@ -129,7 +222,7 @@ func appendCookie(msg, cookie []byte) []byte {
 // query, as far as the server is known to repeat them. It stores the cookie
 // that the response brings.
 func (a *antispoof) check(query, resp []byte) bool {
-	if a.MixesCase() && !sameCase(query, resp) {
+	if a.MixesCase() && !SameCase(query, resp) {
 		return false
 	}
 	if !a.cookies {
@@ -141,33 +234,16 @@ func (a *antispoof) check(query, resp []byte) bool {
 	}
 	got := findCookie(resp)
 	if len(got) >= clientCookie && bytes.Equal(got[:clientCookie], sent[:clientCookie]) {
-		a.store(got)
+		a.renew(got)
 		return true
 	}
-	if got == nil && len(sent) == clientCookie {
-		a.missedCookie(resp)
-		return true
-	}
-	return false
-}
-
-// missedCookie notes that a server of which no cookie is known has answered by
-// UDP without one. One such answer may be forged. Two in a row are not asked
-// for a third. An error does not count: servers leave much out of it.
-func (a *antispoof) missedCookie(resp []byte) {
-	if code := wire.HeaderRcode(resp); code != wire.NoError && code != wire.NXDomain {
-		return
-	}
-	if a.without.Add(1) >= 2 {
-		a.without.Store(0)
-		a.setOff(&a.cookieOff)
-	}
+	return got == nil && len(sent) == clientCookie // it may have none
 }
 
 // learn stores what a response by TCP, which is believed, shows: whether the
 // server keeps the case, and its cookie.
 func (a *antispoof) learn(query, resp []byte) {
-	if a.mixCase && !sameCase(query, resp) {
+	if a.mixCase && !SameCase(query, resp) {
 		a.setOff(&a.caseOff)
 	}
 	sent := findCookie(query)
@@ -176,10 +252,18 @@ func (a *antispoof) learn(query, resp []byte) {
 	}
 	got := findCookie(resp)
 	if len(got) >= clientCookie && bytes.Equal(got[:clientCookie], sent[:clientCookie]) {
-		a.store(got)
+		a.renew(got)
 		return
 	}
 	a.DropCookie()
+}
+
+// renew stores the cookie of a response to a query with a cookie, unless none is
+// used any more.
+func (a *antispoof) renew(cookie []byte) {
+	if a.cookie.Load() != nil || a.insists.Load() {
+		a.store(cookie)
+	}
 }
 
 // store keeps a copy of the cookie in a response, if it has changed and has a
@@ -188,9 +272,6 @@ func (a *antispoof) store(cookie []byte) {
 	if n := len(cookie); n < clientCookie+8 || n > clientCookie+maxServerCookie {
 		return
 	}
-	if a.without.Load() != 0 {
-		a.without.Store(0)
-	}
 	if old := a.cookie.Load(); old != nil && bytes.Equal(*old, cookie) {
 		return
 	}
@@ -198,9 +279,9 @@ func (a *antispoof) store(cookie []byte) {
 	a.cookie.Store(&c)
 }
 
-// sameCase reports whether a response to a query has its question in the same
+// SameCase reports whether a response to a query has its question in the same
 // letters.
-func sameCase(query, resp []byte) bool {
+func SameCase(query, resp []byte) bool {
 	w := wire.NewWalk(query)
 	end := w.Offset() - 4
 	return w.Err() == nil && end <= len(resp) && bytes.Equal(query[wire.HeaderLen:end], resp[wire.HeaderLen:end])

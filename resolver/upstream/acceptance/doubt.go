@@ -37,12 +37,25 @@ func (e *Endpoint) DoubtOf(query, msg []byte) Doubt {
 		return BareTruncated
 	case !wire.Matches(query, msg):
 		return bareError | code
-	case e.MixesCase() && !sameCase(query, msg):
+	case e.MixesCase() && !SameCase(query, msg):
 		return LacksCase
 	case len(findCookie(query)) > clientCookie && !repeatsCookie(query, msg):
 		return LacksCookie
 	}
 	return refusesEDNS | code
+}
+
+// Doubted is DoubtOf for a message that has come, and that shows a habit of the
+// server if it is not forged.
+func (e *Endpoint) Doubted(query, msg []byte) Doubt {
+	d := e.DoubtOf(query, msg)
+	switch d {
+	case LacksCase:
+		e.Observe(LosesCase)
+	case LacksCookie:
+		e.Observe(LosesCookie)
+	}
+	return d
 }
 
 // Confirms reports whether two doubts, of two exchanges, are believed together.

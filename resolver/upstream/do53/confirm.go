@@ -28,12 +28,18 @@ const (
 
 var errDoubtful = errors.New("no answer by TCP, and what comes by UDP may be forged")
 
-// silence is until when the server's TCP is not expected to answer, in
-// nanoseconds since 1970; 0 if it is.
-type silence struct{ until atomic.Int64 }
+// silence is until when the server's TCP is not expected to answer; nil if it is.
+type silence struct{ until atomic.Pointer[time.Time] }
 
-func (q *silence) is() bool { return time.Now().UnixNano() < q.until.Load() }
-func (q *silence) begin()   { q.until.Store(time.Now().Add(mutedFor).UnixNano()) }
+func (q *silence) is() bool {
+	until := q.until.Load()
+	return until != nil && time.Until(*until) > 0
+}
+
+func (q *silence) begin() {
+	until := time.Now().Add(mutedFor)
+	q.until.Store(&until)
+}
 
 // said is what an exchange that confirms has brought.
 type said struct {
@@ -55,6 +61,7 @@ type confirmation struct {
 	open  int // datagrams that may still bring something
 	sent  int // datagrams
 	mute  bool
+	began time.Time
 	seen  []acceptance.Doubt
 	agree *said // brought the doubt that has been confirmed
 	doubt acceptance.Doubt
@@ -68,7 +75,7 @@ type confirmation struct {
 func (s *Server) confirm(ctx context.Context, dst []byte, f frame, first acceptance.Doubt) ([]byte, acceptance.Result, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c := &confirmation{s: s, ctx: ctx, f: f, came: make(chan said, 1+2*maxConfirming), seen: []acceptance.Doubt{first}}
+	c := &confirmation{s: s, ctx: ctx, f: f, came: make(chan said, 1+2*maxConfirming), began: time.Now(), seen: []acceptance.Doubt{first}}
 	go c.overTCP(slices.Clone(f))
 	timer := time.NewTimer(streamFirst)
 	defer timer.Stop()
@@ -80,6 +87,9 @@ func (s *Server) confirm(ctx context.Context, dst []byte, f frame, first accepta
 		case m := <-c.came:
 			switch {
 			case m.err == nil && m.result != acceptance.Doubtful:
+				if !m.stream && !c.mute && time.Since(c.began) >= streamFirst+streamGrace {
+					s.muted.begin()
+				}
 				return append(dst, m.msg...), m.result, nil
 			case m.stream:
 				if ctx.Err() != nil {

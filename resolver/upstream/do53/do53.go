@@ -2,10 +2,12 @@
 package do53
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"rideau/resolver/upstream"
@@ -46,6 +48,14 @@ type Server struct {
 	tcp      *pipeline.Pool
 	endpoint *acceptance.Endpoint
 	muted    silence
+
+	// subject is a query that was answered in another way than the usual one;
+	// nil if there was none. suspected is whether Learn has not seen it yet.
+	subject   atomic.Pointer[[]byte]
+	suspected atomic.Bool
+	calmUntil atomic.Pointer[time.Time] // until then none is noted
+	// lettered is a query for a name with letters; nil before the first.
+	lettered atomic.Pointer[[]byte]
 }
 
 // New makes the Server at addr. It connects to nothing yet.
@@ -86,7 +96,8 @@ func (s *Server) Close() { s.tcp.Close() }
 // Exchange implements [upstream.Server]. A truncated response is asked for
 // again over TCP (RFC 7766 section 5), and so is one that finds no cookie good
 // enough (RFC 7873 section 5.3). A server that does not understand OPT records
-// is asked again without one (RFC 6891 section 6.2.2).
+// is asked again without one (RFC 6891 section 6.2.2). One that does not answer
+// is asked in several ways at a time.
 func (s *Server) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	w := wire.NewWalk(query)
 	if w.Err() != nil || wire.Count(query, wire.Question) != 1 || len(query) > wire.MaxMessage {
@@ -103,12 +114,31 @@ func (s *Server) Exchange(ctx context.Context, dst, query []byte) ([]byte, error
 	return out, nil
 }
 
-// exchange is Exchange for a query that is in order. The response has the id
-// of what was sent. A server is asked anew once it has turned out that it
-// repeats no case, and once that it has no cookie any more.
+// exchange is Exchange for a query that is in order. The response has the id of
+// what was sent.
 func (s *Server) exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
+	if s.stream {
+		return s.exchangeAs(ctx, dst, query, acceptance.Whole)
+	}
+	if s.lettered.Load() == nil && acceptance.HasLetters(query) {
+		q := bytes.Clone(query)
+		s.lettered.Store(&q)
+	}
+	if try := upstream.TryOf(ctx); try != upstream.First {
+		return s.exchangeWide(ctx, dst, query, try)
+	}
+	if s.endpoint.Streams() {
+		return s.ExchangeStream(ctx, dst, query)
+	}
+	return s.exchangeAs(ctx, dst, query, s.endpoint.Shape())
+}
+
+// exchangeAs is an exchange with queries of a shape. The server is asked anew
+// once it has turned out that it repeats no case, and once that it has no cookie
+// any more.
+func (s *Server) exchangeAs(ctx context.Context, dst, query []byte, shape acceptance.Shape) ([]byte, error) {
 	for range 3 {
-		out, result, err := s.exchangeOnce(ctx, dst, query)
+		out, result, err := s.exchangeOnce(ctx, dst, query, shape)
 		if err != nil || result != acceptance.Doubtful {
 			return out, err
 		}
@@ -116,67 +146,83 @@ func (s *Server) exchange(ctx context.Context, dst, query []byte) ([]byte, error
 	return dst, errDoubtful
 }
 
-// exchangeOnce is exchange with what is known of the server now. The result is
+// exchangeOnce is exchangeAs with what is known of the server now. The result is
 // Doubtful if something has turned out, and the query is to be sent anew.
-func (s *Server) exchangeOnce(ctx context.Context, dst, query []byte) ([]byte, acceptance.Result, error) {
+func (s *Server) exchangeOnce(ctx context.Context, dst, query []byte, shape acceptance.Shape) ([]byte, acceptance.Result, error) {
 	base := len(dst)
-	f := newFrame(query)
-	edns := hasOPT(query)
-	if edns && s.endpoint.Plain() {
-		f, edns = f.withoutOPT(), false
-	}
-	f, cookie := s.protect(f)
+	f, cookie := s.protect(newFrame(query), shape)
 	out, result, err := s.ask(ctx, dst, f)
-	if err == nil && cookie && (result == acceptance.RefusesCookie || result == acceptance.RefusesEDNS) {
-		// With the new cookie, or without one if that is what the server does
-		// not understand.
-		if result == acceptance.RefusesEDNS {
-			s.endpoint.DropCookie()
+	if err == nil && cookie && result == acceptance.RefusesEDNS {
+		s.endpoint.DropCookie() // that may be what the server does not understand
+		f, cookie = s.protect(newFrame(query), shape)
+		out, result, err = s.ask(ctx, out[:base], f)
+	}
+	for range 2 {
+		if err != nil || result != acceptance.RefusesCookie {
+			break
 		}
-		f, _ = s.protect(newFrame(query))
+		// The server insists on a cookie, or has given a new one.
+		s.endpoint.WantCookie()
+		f, _ = s.protect(newFrame(query), shape)
 		out, result, err = s.ask(ctx, out[:base], f)
 	}
 	if err == nil && !s.stream && result == acceptance.RefusesCookie {
-		// Several servers may be behind the address, with a secret each. Or the
-		// server insists on cookies now, and gets one the next time.
-		s.endpoint.WantCookie()
-		out, result, err = s.askTCP(ctx, out[:base], f)
-		if err != nil && ctx.Err() == nil {
-			f, _ = s.protect(newFrame(query)) // with a cookie now
-			out, result, err = s.ask(ctx, out[:base], f)
-		}
+		// Several servers may be behind the address, with a secret each.
+		out, result, err = s.exchangeWithoutCookie(ctx, out[:base], f)
 	}
-	if err == nil && edns && result == acceptance.RefusesEDNS {
-		f = f.withoutOPT()
-		out, result, err = s.ask(ctx, out[:base], f)
-		if err == nil && result != acceptance.RefusesEDNS && result != acceptance.Doubtful {
+	if err == nil && hasOPT(f.message()) && (result == acceptance.RefusesEDNS || result == acceptance.Failure && s.endpoint.MayMindEDNS(f.message(), out[base:])) {
+		return s.exchangePlain(ctx, out[:base], f, result)
+	}
+	return out, result, err
+}
+
+// exchangePlain asks again without OPT record (RFC 6891 section 6.2.2). refusal
+// is what the server has said to one.
+func (s *Server) exchangePlain(ctx context.Context, dst []byte, f frame, refusal acceptance.Result) ([]byte, acceptance.Result, error) {
+	out, result, err := s.ask(ctx, dst, f.withoutOPT())
+	switch {
+	case err != nil:
+	case refusal == acceptance.RefusesEDNS:
+		if result != acceptance.RefusesEDNS && result != acceptance.Doubtful {
 			s.endpoint.SetPlain()
 		}
+	case result == acceptance.Answer:
+		s.endpoint.Observe(acceptance.MindsEDNS)
+	default:
+		s.endpoint.NotBettered()
 	}
 	return out, result, err
 }
 
 // ExchangeStream implements [upstream.Server] over TCP.
 func (s *Server) ExchangeStream(ctx context.Context, dst, query []byte) ([]byte, error) {
-	f, _ := s.protect(newFrame(query))
+	f, _ := s.protect(newFrame(query), acceptance.Whole)
 	out, _, err := s.askTCP(ctx, dst, f)
 	if err != nil {
 		return dst, upstream.ErrorOf(ctx, s.label, err)
+	}
+	if s.endpoint.Silent() && !s.endpoint.Streams() {
+		s.suspect(query)
 	}
 	wire.SetID(out[len(dst):], wire.ID(query))
 	return out, nil
 }
 
-// protect adds 0x20 and a cookie to the query of one exchange, and reports
+// protect gives the query of one exchange a shape, 0x20 and a cookie, and reports
 // whether there is a cookie in it.
-func (s *Server) protect(f frame) (_ frame, cookie bool) {
-	var bits *[32]byte
-	if s.endpoint.MixesCase() {
-		bits = new([32]byte)
-		rand.Read(bits[:]) // never fails
-	}
-	m, cookie := s.endpoint.Protect(f.message(), bits, true)
+func (s *Server) protect(f frame, shape acceptance.Shape) (_ frame, cookie bool) {
+	m, cookie := s.endpoint.Protect(acceptance.Shaped(f.message(), shape), s.caseBits(), false)
 	return append(f[:2], m...).withLength(), cookie
+}
+
+// caseBits are what gives a name its case; nil if it keeps its own.
+func (s *Server) caseBits() *[32]byte {
+	if !s.endpoint.MixesCase() {
+		return nil
+	}
+	bits := new([32]byte)
+	rand.Read(bits[:]) // never fails
+	return bits
 }
 
 // ask sends f once, and again over TCP if UDP does not bring a response that
@@ -190,7 +236,7 @@ func (s *Server) ask(ctx context.Context, dst []byte, f frame) ([]byte, acceptan
 	case err != nil:
 		return dst, 0, err
 	case result == acceptance.Doubtful:
-		return s.confirm(ctx, dst, f, s.endpoint.DoubtOf(f.message(), out[len(dst):]))
+		return s.confirm(ctx, dst, f, s.endpoint.Doubted(f.message(), out[len(dst):]))
 	case result != acceptance.Truncated:
 		return out, result, nil
 	}

@@ -42,3 +42,15 @@ func (f frame) withoutOPT() frame {
 	wire.SetCount(m, wire.Additional, wire.Count(m, wire.Additional)-1)
 	return f.withLength()
 }
+
+// withoutOptions removes the options of the OPT record, which is the last, in
+// place.
+func (f frame) withoutOptions() frame {
+	off, end := acceptance.FindOPT(f.message())
+	if end != len(f.message()) {
+		return f
+	}
+	f = f[:2+off+wire.OPTLen]
+	binary.BigEndian.PutUint16(f[len(f)-2:], 0)
+	return f.withLength()
+}

@@ -303,12 +303,19 @@ func (x *Mux) accept(p *port, resp []byte, path acceptance.Path) {
 		}
 	case acceptance.Truncated:
 		x.end(c, nil, upstream.Truncated)
-	case acceptance.Doubtful, acceptance.RefusesEDNS, acceptance.RefusesCookie:
+	case acceptance.Doubtful:
+		p.s.endpoint.Doubted(c.message(), resp)
+		x.end(c, nil, upstream.Rejected)
+	case acceptance.RefusesEDNS, acceptance.RefusesCookie:
 		x.end(c, nil, upstream.Rejected)
 	case acceptance.Answer:
 		c.attempt.Trust(resp)
 		x.end(c, resp, upstream.Answered)
 	default:
+		if p.s.endpoint.MayMindEDNS(c.message(), resp) {
+			x.end(c, nil, upstream.Rejected)
+			return
+		}
 		c.attempt.Trust(resp)
 		x.end(c, resp, upstream.Unusable)
 	}

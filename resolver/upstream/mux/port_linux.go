@@ -14,7 +14,7 @@ import (
 // serverOf returns the entry of a server, with a port that is good for one more
 // query; nil if the server is to be asked in another way.
 func (x *Mux) serverOf(e *acceptance.Endpoint, now time.Time) *server {
-	if e.Plain() {
+	if !e.ByDatagram() {
 		return nil
 	}
 	s := x.find(e)

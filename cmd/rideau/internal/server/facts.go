@@ -113,6 +113,9 @@ func (s *Server) upstreamFacts() []metrics.Upstream {
 			for _, x := range u.Busy {
 				f.Busy = append(f.Busy, metrics.Failure(x))
 			}
+			for _, x := range u.Uses {
+				f.Uses = append(f.Uses, metrics.Use{What: x.What, Used: x.Used})
+			}
 			out = append(out, f)
 		}
 	}
