@@ -33,7 +33,7 @@ func (r *Resolver) cached(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 	if !q.Transport.LargeAnswers() {
 		k.MaxSize, k.Generation = int(min(v.UDPSize, q.state.udpSize)), q.state.policy.Generation()
 	}
-	out, hit := r.cache.Get(dst, k, q.Received.UnixNano())
+	out, hit := r.cache.Get(dst, k, r.steady.At(q.Received))
 	if hit.Freshness != cache.Miss {
 		if hit.Failure {
 			var ok bool
@@ -197,7 +197,7 @@ func (r *Resolver) examine(msg []byte, q *Query, hit cache.Hit) (v blocklists.Ve
 	ask.Group = q.group
 	v, trim = p.Response(msg, &ask, q.verdict, &scratch)
 	if suspect && v.Kind != blocklists.Block {
-		if w, found := r.exchanges.ByRelatedTypes(p, q.ask(), q.Received.UnixNano()); found {
+		if w, found := r.exchanges.ByRelatedTypes(p, q.ask(), r.steady.At(q.Received)); found {
 			return w, false
 		}
 	}
@@ -219,7 +219,7 @@ func withoutECH(dst []byte, base int) ([]byte, error) {
 // there is none.
 func (r *Resolver) stale(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bool) {
 	base := len(dst)
-	out, hit := r.cache.GetStale(dst, q.key(), q.Received.UnixNano())
+	out, hit := r.cache.GetStale(dst, q.key(), r.steady.At(q.Received))
 	if hit.Freshness == cache.Miss {
 		return dst, o, false
 	}

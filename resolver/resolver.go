@@ -20,6 +20,7 @@
 package resolver
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"runtime/debug"
@@ -32,6 +33,7 @@ import (
 	"rideau/resolver/forward"
 	"rideau/resolver/limit"
 	"rideau/resolver/special"
+	"rideau/resolver/steady"
 	"rideau/resolver/wire"
 )
 
@@ -55,6 +57,8 @@ type Options struct {
 	Audit Audit
 	// Logger logs panics; nil: nothing is logged.
 	Logger *slog.Logger
+	// Steady is the clock by which the cache was filled; nil: one that begins now.
+	Steady *steady.Clock
 	// Clock is the time of queries that waited; nil: time.Now.
 	Clock func() time.Time
 }
@@ -66,7 +70,7 @@ type Resolver struct {
 	exchanges  *forward.Exchanges
 	refusals   limit.PerSecond
 	gate       *limit.Gate
-	started    time.Time // the gate counts from here
+	steady     *steady.Clock
 	staleAfter time.Duration
 	stats      Stats
 	devices    *device.Table
@@ -77,18 +81,15 @@ type Resolver struct {
 
 // New makes a Resolver. It starts nothing.
 func New(o Options) *Resolver {
-	r := &Resolver{cache: o.Cache, staleAfter: o.StaleAfter, gate: o.Gate, started: time.Now(), devices: o.Devices, logger: o.Logger, clock: o.Clock}
+	r := &Resolver{cache: o.Cache, steady: cmp.Or(o.Steady, steady.New(time.Now())), staleAfter: cmp.Or(max(o.StaleAfter, 0), 1800*time.Millisecond), gate: o.Gate, devices: o.Devices, logger: o.Logger, clock: o.Clock}
 	if r.logger == nil {
 		r.logger = slog.New(slog.DiscardHandler)
 	}
 	if r.clock == nil {
 		r.clock = time.Now
 	}
-	if r.staleAfter <= 0 {
-		r.staleAfter = 1800 * time.Millisecond
-	}
 	r.refusals.SetMax(o.RefusedPerSecond)
-	r.exchanges = forward.New(o.Cache, r.clock, r.panicked)
+	r.exchanges = forward.New(o.Cache, r.steady, r.clock, r.panicked)
 	r.stats.audit = o.Audit
 	r.SetState(o.State)
 	return r
@@ -142,7 +143,7 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 		return r.deny(dst, q, o)
 	}
 	if r.gate != nil {
-		if v := r.gate.Admit(q.Client, q.verified || q.Transport.AddressVerified(), r.GateClock(q.Received)); v != limit.Pass {
+		if v := r.gate.Admit(q.Client, q.verified || q.Transport.AddressVerified(), r.steady.At(q.Received)); v != limit.Pass {
 			return r.limited(dst, q, v, o)
 		}
 	}
@@ -181,8 +182,8 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	return r.cached(dst, q, o)
 }
 
-// GateClock converts a time to that of the gate: monotonic, in nanoseconds.
-func (r *Resolver) GateClock(t time.Time) int64 { return int64(t.Sub(r.started)) }
+// Steady is the clock of the cache and of the gate.
+func (r *Resolver) Steady() *steady.Clock { return r.steady }
 
 // Resolve finishes a query that Answer left pending, and appends the response
 // to dst. It waits for upstream until the upstream's timeout or until ctx ends.
@@ -213,10 +214,9 @@ func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome)
 	}
 	q.shared = nil
 
-	// staleAfter counts from when the query was received, or from when the
-	// exchange began if that was earlier.
-	since := time.Unix(0, min(shared.Since(), q.Received.UnixNano()))
-	stale := time.NewTimer(r.staleAfter - r.clock().Sub(since))
+	// The query waits since it came, or since the exchange began if that was earlier.
+	waited := r.steady.At(r.clock()) - min(shared.Since(), r.steady.At(q.Received))
+	stale := time.NewTimer(r.staleAfter - time.Duration(waited))
 	defer stale.Stop()
 	for waiting := true; waiting; {
 		select {
@@ -257,7 +257,7 @@ func (q *Query) question() forward.Question {
 
 // newPending is the pending query for q. It borrows q's name.
 func (r *Resolver) newPending(q *Query) forward.Pending {
-	return r.exchanges.Pending(q.state.routing, q.question(), q.Received.UnixNano())
+	return r.exchanges.Pending(q.state.routing, q.question(), r.steady.At(q.Received))
 }
 
 // panicked counts and logs a panic that was recovered.

@@ -23,15 +23,17 @@ var (
 )
 
 // Save writes the stored answers, except failures and answers that can no
-// longer be served, and returns how many it wrote. Lookups go on meanwhile.
-func (c *Cache) Save(w io.Writer, f Fingerprint, now int64) (n int, err error) {
-	out := saved.NewWriter(w, f)
+// longer be served, and returns how many it wrote. Lookups go on meanwhile. date
+// is now by the system's clock, in nanoseconds since 1970: another process cannot
+// know how time has gone on.
+func (c *Cache) Save(w io.Writer, f Fingerprint, now, date int64) (n int, err error) {
+	out := saved.NewWriter(w, f, date)
 	var buf []byte
 	for i := range c.shards {
 		s := &c.shards[i]
 		for from, more := uint32(0), true; more; from += flushStep {
 			var found int
-			buf, found, more = s.save(buf[:0], from, c.maxStale, now)
+			buf, found, more = s.save(buf[:0], from, c.maxStale, now, date)
 			n += found
 			if err := out.Write(buf, found); err != nil {
 				return n, err
@@ -43,7 +45,7 @@ func (c *Cache) Save(w io.Writer, f Fingerprint, now int64) (n int, err error) {
 
 // save appends up to flushStep of the shard's records, and reports whether
 // there are more.
-func (s *shard) save(dst []byte, from uint32, maxStale, now int64) (out []byte, n int, more bool) {
+func (s *shard) save(dst []byte, from uint32, maxStale, now, date int64) (out []byte, n int, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := from; i < uint32(len(s.records)); i++ {
@@ -54,7 +56,7 @@ func (s *shard) save(dst []byte, from uint32, maxStale, now int64) (out []byte, 
 		if e.length == 0 || e.flags&flagFailure != 0 || !e.fresh(now) && !e.servableStale(now, maxStale) {
 			continue
 		}
-		record := saved.Record{Stored: e.stored, DO: e.flags&flagDO != 0, CD: e.flags&flagCD != 0, EDE: e.ede, Message: s.octets.At(e.data, int(e.size))}
+		record := saved.Record{Stored: e.stored + date - now, DO: e.flags&flagDO != 0, CD: e.flags&flagCD != 0, EDE: e.ede, Message: s.octets.At(e.data, int(e.size))}
 		dst = record.Append(dst)
 		if e.flags&flagDenial != 0 {
 			setQtypeA(dst[len(dst)-int(e.size):])
@@ -78,20 +80,23 @@ func setQtypeA(msg []byte) {
 // long ago, answers from the future, and answers that Put would not store. All
 // are stored with generation 0, so that the caller examines them before use, and
 // without AD: that an answer was validated is for its upstream to say, not for a file.
-// After an error the cache is empty.
-func (c *Cache) Restore(r io.Reader, f Fingerprint, now int64) (n int, err error) {
-	if n, err = c.restore(r, f, now); err != nil {
+// date is now by the system's clock; if that is before the date of the saved
+// answers, it has been set back, and they are as old as they were then. After an
+// error the cache is empty.
+func (c *Cache) Restore(r io.Reader, f Fingerprint, now, date int64) (n int, err error) {
+	if n, err = c.restore(r, f, now, date); err != nil {
 		c.Flush()
 		return 0, err
 	}
 	return n, nil
 }
 
-func (c *Cache) restore(r io.Reader, f Fingerprint, now int64) (n int, err error) {
+func (c *Cache) restore(r io.Reader, f Fingerprint, now, date int64) (n int, err error) {
 	in, err := saved.NewReader(r, f)
 	if err != nil {
 		return 0, err
 	}
+	later := now - max(date, in.Date())
 	for {
 		record, err := in.Next()
 		if err == io.EOF {
@@ -100,6 +105,7 @@ func (c *Cache) restore(r io.Reader, f Fingerprint, now int64) (n int, err error
 		if err != nil {
 			return 0, err
 		}
+		record.Stored += later
 		stored, err := c.restoreRecord(&record, now)
 		if err != nil {
 			return 0, err

@@ -67,7 +67,7 @@ func saved(t testing.TB) (c *cache.Cache, text []byte) {
 	}
 	c.PutFailure(key(t, "failed.example.com", dns.TypeA), wire.ServFail, 22, true, epoch)
 	var b bytes.Buffer
-	n, err := c.Save(&b, cache.Fingerprint{1, 2, 3}, epoch+100*second)
+	n, err := c.Save(&b, cache.Fingerprint{1, 2, 3}, epoch+100*second, epoch+100*second)
 	if err != nil || n != len(keys) {
 		t.Fatalf("%d of %d, %v", n, len(keys), err)
 	}
@@ -79,7 +79,7 @@ func TestRestore(t *testing.T) {
 	before, text := saved(t)
 	c := cache.New(savedOptions())
 	keys, _ := kinds(t)
-	n, err := c.Restore(iotest.OneByteReader(bytes.NewReader(text)), cache.Fingerprint{1, 2, 3}, epoch+150*second)
+	n, err := c.Restore(iotest.OneByteReader(bytes.NewReader(text)), cache.Fingerprint{1, 2, 3}, epoch+150*second, epoch+150*second)
 	if err != nil || n != len(keys) || c.Stats().Entries != n {
 		t.Fatalf("%d of %d, %v; stats %+v", n, len(keys), err, c.Stats())
 	}
@@ -113,25 +113,26 @@ func TestRestore(t *testing.T) {
 	}
 }
 
-// Answers that are too old, or from the future, are skipped.
+// Answers that are too old are skipped.
 func TestRestoreTimes(t *testing.T) {
 	_, text := saved(t)
 	for now, want := range map[int64]int{
 		epoch:                            8,
-		epoch - 1:                        0,
+		epoch - 1:                        8, // the clock was set back: they are as old as they were when saved
+		epoch - 24*3600*second:           8,
 		epoch + 3610*second:              8,
 		epoch + 3610*second + 1:          7,
 		epoch + 3600*second + 200*second: 7,
 		epoch + 100*24*3600*second:       0,
 	} {
 		c := cache.New(savedOptions())
-		if n, err := c.Restore(bytes.NewReader(text), cache.Fingerprint{1, 2, 3}, now); n != want || err != nil {
+		if n, err := c.Restore(bytes.NewReader(text), cache.Fingerprint{1, 2, 3}, now, now); n != want || err != nil {
 			t.Errorf("%d s on: %d, %v, want %d", (now-epoch)/second, n, err, want)
 		}
 	}
 	// Answers that are too old are not saved either.
 	c, _ := saved(t)
-	if n, err := c.Save(new(bytes.Buffer), cache.Fingerprint{}, epoch+100*24*3600*second); n != 0 || err != nil {
+	if n, err := c.Save(new(bytes.Buffer), cache.Fingerprint{}, epoch+100*24*3600*second, epoch+100*24*3600*second); n != 0 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
 }
@@ -145,7 +146,7 @@ func TestRestoreUnusable(t *testing.T) {
 	try := func(what string, text []byte, want error) {
 		t.Helper()
 		c := cache.New(o)
-		n, err := c.Restore(bytes.NewReader(text), cache.Fingerprint{1, 2, 3}, epoch+150*second)
+		n, err := c.Restore(bytes.NewReader(text), cache.Fingerprint{1, 2, 3}, epoch+150*second, epoch+150*second)
 		if !errors.Is(err, want) || n != 0 || c.Stats().Entries != 0 {
 			t.Errorf("%s: %d, %v; stats %+v", what, n, err, c.Stats())
 		}
@@ -167,7 +168,7 @@ func TestRestoreUnusable(t *testing.T) {
 		try(fmt.Sprintf("a body of %d octets", len(body)), forged(body), cache.ErrUnusable)
 	}
 	c := cache.New(savedOptions())
-	if _, err := c.Restore(iotest.ErrReader(errDisk), cache.Fingerprint{}, epoch); !errors.Is(err, errDisk) || errors.Is(err, cache.ErrUnusable) {
+	if _, err := c.Restore(iotest.ErrReader(errDisk), cache.Fingerprint{}, epoch, epoch); !errors.Is(err, errDisk) || errors.Is(err, cache.ErrUnusable) {
 		t.Errorf("a read that fails: %v", err)
 	}
 }
@@ -188,7 +189,7 @@ func TestSaveDiskFull(t *testing.T) {
 	c, text := saved(t)
 	for _, space := range []int{0, 1, 20, len(text) - 1} {
 		w := short(space)
-		if _, err := c.Save(&w, cache.Fingerprint{}, epoch); !errors.Is(err, errDisk) {
+		if _, err := c.Save(&w, cache.Fingerprint{}, epoch, epoch); !errors.Is(err, errDisk) {
 			t.Errorf("space for %d: %v", space, err)
 		}
 	}
@@ -217,17 +218,17 @@ func FuzzRestore(f *testing.F) {
 }
 
 func try(t *testing.T, c *cache.Cache, text []byte) {
-	n, err := c.Restore(bytes.NewReader(text), cache.Fingerprint{1, 2, 3}, epoch+second)
+	n, err := c.Restore(bytes.NewReader(text), cache.Fingerprint{1, 2, 3}, epoch+second, epoch+second)
 	s := c.Stats()
 	if err != nil && (n != 0 || s.Entries != 0) || s.Entries > n || s.Bytes > 1<<18 {
 		t.Fatalf("%d, %v; stats %+v", n, err, s)
 	}
 	var b bytes.Buffer
-	if saved, err := c.Save(&b, cache.Fingerprint{1, 2, 3}, epoch+second); err != nil || saved != s.Entries {
+	if saved, err := c.Save(&b, cache.Fingerprint{1, 2, 3}, epoch+second, epoch+second); err != nil || saved != s.Entries {
 		t.Fatalf("%d of %d saved, %v", saved, s.Entries, err)
 	}
 	again := cache.New(savedOptions())
-	if n, err := again.Restore(&b, cache.Fingerprint{1, 2, 3}, epoch+second); err != nil || n != s.Entries {
+	if n, err := again.Restore(&b, cache.Fingerprint{1, 2, 3}, epoch+second, epoch+second); err != nil || n != s.Entries {
 		t.Fatalf("%d of %d restored, %v", n, s.Entries, err)
 	}
 }
@@ -240,13 +241,13 @@ func BenchmarkSaveRestore(b *testing.B) {
 	for b.Loop() {
 		text.Reset()
 		begun := time.Now()
-		if _, err := c.Save(&text, cache.Fingerprint{}, epoch); err != nil {
+		if _, err := c.Save(&text, cache.Fingerprint{}, epoch, epoch); err != nil {
 			b.Fatal(err)
 		}
 		save += time.Since(begun)
 		begun = time.Now()
 		into := cache.New(cache.Options{Entries: 400_000, Bytes: 1 << 30})
-		if n, err := into.Restore(&text, cache.Fingerprint{}, epoch); n != 200_000 || err != nil {
+		if n, err := into.Restore(&text, cache.Fingerprint{}, epoch, epoch); n != 200_000 || err != nil {
 			b.Fatal(n, err)
 		}
 		restore += time.Since(begun)

@@ -126,7 +126,7 @@ func (x *Exchanges) put(p *Pending, dst []byte, r *incoming, generation uint64, 
 // putFailure is put for an exchange that brought no answer.
 func (x *Exchanges) putFailure(p *Pending, ede int, backOff bool) {
 	if x.current(p) {
-		x.cache.PutFailure(p.Key(), wire.ServFail, ede, backOff, x.clock().UnixNano())
+		x.cache.PutFailure(p.Key(), wire.ServFail, ede, backOff, x.now())
 	}
 }
 

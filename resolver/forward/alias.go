@@ -86,7 +86,7 @@ func (x *Exchanges) part(ctx context.Context, p *Pending) (msg []byte, end *wire
 		}
 	}
 	p.target = p.routing.targets[p.Route]
-	if msg, hit := x.cache.Get(nil, p.Key(), x.clock().UnixNano()); hit.Freshness != cache.Miss {
+	if msg, hit := x.cache.Get(nil, p.Key(), x.now()); hit.Freshness != cache.Miss {
 		if hit.Failure {
 			return nil, nil, unusable
 		}
@@ -105,7 +105,7 @@ func (x *Exchanges) part(ctx context.Context, p *Pending) (msg []byte, end *wire
 	if f == malformed || f == unusable {
 		return nil, nil, f
 	}
-	now := x.clock().UnixNano()
+	now := x.now()
 	p.target.noteAnswer(now)
 	if f == none {
 		return x.store(p, nil, &r, now).Msg, nil, none
@@ -124,11 +124,11 @@ func (x *Exchanges) Fetch(ctx context.Context, r *Routing, q Question, since tim
 			return msg, true
 		}
 	}
-	now := x.clock().UnixNano()
+	now := x.now()
 	if msg, hit := x.cache.Get(nil, q.Key(), now); hit.Freshness != cache.Miss {
 		return msg, !hit.Failure
 	}
-	shared := x.Join(x.Pending(r, q, since.UnixNano()))
+	shared := x.Join(x.Pending(r, q, x.steady.At(since)))
 	patience := time.NewTimer(maxFollow)
 	defer patience.Stop()
 	select {

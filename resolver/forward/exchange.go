@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"rideau/resolver/cache"
+	"rideau/resolver/steady"
 	"rideau/resolver/upstream"
 	"rideau/resolver/wire"
 )
@@ -29,17 +30,22 @@ type Exchanges struct {
 	refreshes  [2]atomic.Uint64
 	unrelated  atomic.Uint64
 	clock      func() time.Time
+	steady     *steady.Clock
 	panicked   func(any)
 }
 
-// New makes Exchanges. It starts nothing. clock is the time of answers.
+// New makes Exchanges. It starts nothing. clock is the time of answers, which count
+// as steady says.
 // panicked is told of the value of each panic that was recovered.
-func New(c *cache.Cache, clock func() time.Time, panicked func(any)) *Exchanges {
-	x := &Exchanges{cache: c, clock: clock, panicked: panicked}
+func New(c *cache.Cache, steady *steady.Clock, clock func() time.Time, panicked func(any)) *Exchanges {
+	x := &Exchanges{cache: c, clock: clock, steady: steady, panicked: panicked}
 	x.pending.init()
 	x.unclean.init(x.pending.seed)
 	return x
 }
+
+// now is the time of an answer.
+func (x *Exchanges) now() int64 { return x.steady.At(x.clock()) }
 
 // SetRouting sets what holds for responses from now on. It must have been called
 // before anything is asked.
@@ -116,7 +122,7 @@ func (x *Exchanges) exchange(p *Pending) Result {
 		return x.fail(p, wire.EDEInvalidData, true)
 	}
 	var r incoming
-	res, fault := x.accept(p, msg, nil, &r, x.clock().UnixNano())
+	res, fault := x.accept(p, msg, nil, &r, x.now())
 	switch fault {
 	case malformed, unrelated, endless:
 		return x.fail(p, wire.EDEInvalidData, true)
@@ -130,7 +136,7 @@ func (x *Exchanges) exchange(p *Pending) Result {
 		if ede, ok := x.follow(p, &r); !ok {
 			return x.fail(p, ede, true)
 		}
-		return x.store(p, nil, &r, x.clock().UnixNano())
+		return x.store(p, nil, &r, x.now())
 	}
 	return res
 }

@@ -88,7 +88,7 @@ func (l *Loop) release(c *call) {
 // again, and shared is where to wait for the answer.
 func (l *Loop) Begin(ticket uint32, r *Routing, q Question, since time.Time, patience time.Duration) (shared *Shared, ok bool) {
 	c := l.calls[ticket]
-	c.pending, c.since = l.x.Pending(r, q, since.UnixNano()), since
+	c.pending, c.since = l.x.Pending(r, q, l.x.steady.At(since)), since
 	if s := l.x.pending.register(&c.pending); s != nil {
 		l.release(c)
 		return s, false
@@ -146,7 +146,7 @@ func (l *Loop) answer(c *call, msg []byte) (ok bool) {
 		}
 	}()
 	dst := l.sink.Buffer()
-	res, fault := l.x.accept(&c.pending, msg, dst, &l.r, c.since.Add(c.mux.Took()).UnixNano())
+	res, fault := l.x.accept(&c.pending, msg, dst, &l.r, l.x.steady.At(c.since.Add(c.mux.Took())))
 	if fault != none {
 		return false
 	}

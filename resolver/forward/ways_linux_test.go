@@ -20,6 +20,7 @@ import (
 	"rideau/resolver/batch"
 	"rideau/resolver/cache"
 	"rideau/resolver/forward"
+	"rideau/resolver/steady"
 	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/do53"
 	"rideau/resolver/upstream/mux"
@@ -139,7 +140,7 @@ func newFixture(t *testing.T, server netip.AddrPort) *fixture {
 		t.Fatal(err)
 	}
 	c := cache.New(cache.Options{Entries: 1000, Bytes: 1 << 20})
-	f := &fixture{forward.New(c, func() time.Time { return start }, func(p any) { t.Errorf("panic: %v", p) }), g, r, c}
+	f := &fixture{forward.New(c, steady.New(start), func() time.Time { return start }, func(p any) { t.Errorf("panic: %v", p) }), g, r, c}
 	f.SetRouting(r)
 	return f
 }

@@ -4,7 +4,7 @@
 //
 // A file is a header, records, and an end:
 //
-//	header  magic, version (1 octet), fingerprint (32)
+//	header  magic, version (1 octet), fingerprint (32), when it was saved (8)
 //	record  length (2 octets) of the message, when it was stored (8, Unix
 //	        time in nanoseconds), flags (1), info code (2), the message
 //	end     length 0, number of records (4), and a checksum of all octets
@@ -27,7 +27,7 @@ import (
 
 const (
 	magic      = "rideau cache"
-	version    = 1
+	version    = 2
 	recordHead = 2 + 8 + 1 + 2
 )
 
@@ -85,14 +85,15 @@ type Writer struct {
 	n   uint32
 }
 
-// NewWriter returns a Writer that has written the header to w. An error of w is
-// returned later.
-func NewWriter(w io.Writer, f Fingerprint) *Writer {
+// NewWriter returns a Writer that has written the header to w. date is when that
+// is, as in a [Record]. An error of w is returned later.
+func NewWriter(w io.Writer, f Fingerprint, date int64) *Writer {
 	sum := crc32.New(castagnoli())
 	out := bufio.NewWriterSize(io.MultiWriter(w, sum), 1<<16)
 	out.WriteString(magic)
 	out.WriteByte(version)
 	out.Write(f[:])
+	out.Write(binary.BigEndian.AppendUint64(nil, uint64(date)))
 	return &Writer{out: out, w: w, sum: sum}
 }
 
@@ -120,6 +121,7 @@ type Reader struct {
 	sum     hash.Hash32
 	buf     []byte
 	records uint32
+	date    int64
 }
 
 // NewReader returns a Reader that has read the header from r. The error is
@@ -141,8 +143,15 @@ func NewReader(r io.Reader, f Fingerprint) (*Reader, error) {
 	if string(head) != string(f[:]) {
 		return nil, ErrForeign
 	}
+	if head, err = in.read(8); err != nil {
+		return nil, err
+	}
+	in.date = int64(binary.BigEndian.Uint64(head))
 	return in, nil
 }
+
+// Date is when the file was written, as in a [Record].
+func (r *Reader) Date() int64 { return r.date }
 
 // Next returns the next record. Its message is valid until the next call. The
 // error is io.EOF at the end of an intact file.

@@ -21,7 +21,7 @@ func file(t *testing.T) ([]byte, []saved.Record) {
 		{DO: true, CD: true, Message: []byte{0}},
 	}
 	var b bytes.Buffer
-	w := saved.NewWriter(&b, saved.Fingerprint{7})
+	w := saved.NewWriter(&b, saved.Fingerprint{7}, 5)
 	for i := range records {
 		if err := w.Write(records[i].Append(nil), 1); err != nil {
 			t.Fatal(err)
@@ -81,7 +81,7 @@ func TestErrors(t *testing.T) {
 	if _, err := read(io.MultiReader(bytes.NewReader(text[:60]), iotest.ErrReader(disk)), saved.Fingerprint{7}); !errors.Is(err, disk) || errors.Is(err, saved.ErrUnusable) {
 		t.Errorf("a read that fails: %v", err)
 	}
-	w := saved.NewWriter(failing{disk}, saved.Fingerprint{})
+	w := saved.NewWriter(failing{disk}, saved.Fingerprint{}, 5)
 	if err := w.Close(); !errors.Is(err, disk) {
 		t.Errorf("a write that fails: %v", err)
 	}

@@ -45,6 +45,8 @@ type Options struct {
 type Clock struct {
 	now     func() time.Time
 	elapsed func() time.Duration
+	begun   time.Time     // when New was called
+	start   time.Duration // the elapsed time then
 
 	// mu guards what follows. Times are kept as what they were when the elapsed time was zero.
 	mu      sync.Mutex
@@ -73,8 +75,12 @@ func New(o Options) *Clock {
 	if c.elapsed == nil {
 		c.elapsed = elapsedTime()
 	}
+	c.begun, c.start = time.Now(), c.elapsed()
 	return c
 }
+
+// Slept returns for how long the machine has slept since New, as far as that is known.
+func (c *Clock) Slept() time.Duration { return max(c.elapsed()-c.start-time.Since(c.begun), 0) }
 
 // Evidence is a time that is past.
 type Evidence struct {

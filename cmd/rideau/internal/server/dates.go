@@ -67,6 +67,7 @@ func (s *Server) changeByDate() {
 	if s.ctx.Err() != nil {
 		return
 	}
+	s.steady.Slept(s.clock.Slept())
 	now := s.clock.Read()
 	s.logClock(now.Distrusted)
 	state := s.resolver.State()

@@ -68,7 +68,7 @@ type task struct {
 }
 
 func (s *Server) tasks() []task {
-	floods := flood.Watch{Gate: s.gate, Waits: s.waits, Sockets: s.sockets, Busy: s.sockets.busy, Clock: s.resolver.GateClock, Log: s.log}
+	floods := flood.Watch{Gate: s.gate, Waits: s.waits, Sockets: s.sockets, Busy: s.sockets.busy, Clock: s.steady.At, Log: s.log}
 	return []task{
 		{"fetching lists", s.refresh},
 		{"saving the cache", s.saveCacheOften},

@@ -35,6 +35,7 @@ import (
 	"rideau/resolver/limit"
 	"rideau/resolver/ops"
 	"rideau/resolver/ops/metrics"
+	"rideau/resolver/steady"
 )
 
 // Options say what to serve. They are fixed when a Server is made.
@@ -83,6 +84,7 @@ type Server struct {
 	started chan struct{} // closed when the server answers
 
 	clock   *clock.Clock
+	steady  *steady.Clock          // of the cache and the gate
 	doubted atomic.Pointer[string] // why the clock is distrusted, as it was logged; nil if it was not
 
 	log      *slog.Logger

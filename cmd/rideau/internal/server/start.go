@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"time"
 
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/auditlog"
@@ -16,6 +17,7 @@ import (
 	"rideau/resolver/cache"
 	"rideau/resolver/device"
 	"rideau/resolver/limit"
+	"rideau/resolver/steady"
 )
 
 // start puts the configuration in force for the first time, by the steps of a reload. If one fails, all that was bound is closed.
@@ -93,7 +95,8 @@ func (s *Server) makeCache(cfg *config.Config) {
 		MaxNegativeTTL: cfg.Cache.MaxNegativeTTL, FailureTTL: cfg.Cache.FailureTTL, FailureMaxTTL: cfg.Cache.FailureMaxTTL,
 		MaxStale: cfg.Cache.MaxStale, StaleTTL: cfg.Cache.StaleTTL, NoCut: !cfg.Cache.NXDomainCut, PrefetchAfter: prefetch,
 	})
-	s.saved = snapshot.Cache{Cache: s.cache, Log: s.log}
+	s.steady = steady.New(time.Now())
+	s.saved = snapshot.Cache{Cache: s.cache, Steady: s.steady, Log: s.log}
 }
 
 func (s *Server) makeResolver(cfg *config.Config, state *resolver.State) {
@@ -104,7 +107,7 @@ func (s *Server) makeResolver(cfg *config.Config, state *resolver.State) {
 	s.records = audit.New()
 	s.events = auditlog.NewEventLog(s.records, s.log, func() uint64 { return blockedQueries(s.resolver.Stats().Totals()) })
 	s.resolver = resolver.New(resolver.Options{
-		Cache: s.cache, State: state, RefusedPerSecond: cfg.Clients.RefusedPerSecond,
+		Cache: s.cache, Steady: s.steady, State: state, RefusedPerSecond: cfg.Clients.RefusedPerSecond,
 		StaleAfter: cfg.Cache.StaleAfter, Gate: s.gate, Devices: s.devices, Audit: s.records, Logger: s.log,
 	})
 }

@@ -12,13 +12,15 @@ import (
 
 	"rideau/cmd/rideau/internal/files"
 	"rideau/resolver/cache"
+	"rideau/resolver/steady"
 )
 
 // Cache carries a cache from one process to the next in a file, the
 // configuration's cache.snapshot. With an empty path its methods do nothing.
 type Cache struct {
-	Cache *cache.Cache
-	Log   *slog.Logger
+	Cache  *cache.Cache
+	Steady *steady.Clock // of Cache
+	Log    *slog.Logger
 }
 
 // unfinished is what the names of unfinished files end with.
@@ -42,7 +44,7 @@ func (s Cache) Restore(path string, upstreams cache.Fingerprint) {
 	}
 	n := 0
 	if err == nil {
-		n, err = s.Cache.Restore(f, upstreams, begun.UnixNano())
+		n, err = s.Cache.Restore(f, upstreams, s.Steady.At(begun), begun.UnixNano())
 		f.Close()
 	}
 	switch {
@@ -96,7 +98,7 @@ func (s Cache) write(path string, upstreams cache.Fingerprint, now time.Time) (a
 	if err != nil {
 		return 0, err
 	}
-	answers, err = s.Cache.Save(f, upstreams, now.UnixNano())
+	answers, err = s.Cache.Save(f, upstreams, s.Steady.At(now), now.UnixNano())
 	if err == nil {
 		err = f.Sync()
 	}
