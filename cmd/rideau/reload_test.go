@@ -263,7 +263,7 @@ func TestConfigurationChanges(t *testing.T) {
 	change("off", "banned.example", passed, func(s *settings) { s.mode = "off" })
 	change("enforced again, and it is in the cache now", "banned.example", blocked)
 	change("monitored", "banned.example", passed, func(s *settings) { s.mode = "monitor" })
-	p.logs(time.Now(), `msg="would have been blocked" ban=ban list=list name=banned.example. type=A client=127.0.0.1`)
+	p.logs(time.Now(), `msg="would have been blocked" ban=ban list=list rule=banned.example. name=banned.example. type=A client=127.0.0.1`)
 	if n := p.metric(`rideau_would_block_total{ban="ban"}`); n < 1 {
 		t.Errorf("rideau_would_block_total is %v", n)
 	}
