@@ -106,6 +106,11 @@ func (p *Pool) doubt(x *conn, now time.Duration) {
 			y = first
 		}
 		if y == nil {
+			if x.answered > 0 { // there may be no more connections: one takes its place
+				p.habit.silent(x, now)
+				p.lose(x, errSilent)
+				p.dispatch()
+			}
 			return
 		}
 		c.races++
