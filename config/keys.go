@@ -5,6 +5,7 @@ import (
 
 	"rideau/config/complete"
 	"rideau/config/key"
+	"rideau/config/node"
 )
 
 // Application says when a changed value takes effect: see [Live], [Lists] and [Restart].
@@ -47,9 +48,9 @@ func Changed(before, after *Config) []string {
 type Difference = key.Difference
 
 // Differences returns what differs between two configurations by key, as people write it, in the order of the documentation. Elements of
-// lists of mappings are compared by their id. Secrets in URLs are left out.
+// lists of mappings are compared by their id. Secrets in URLs are left out. The lines are those of after's text.
 func Differences(before, after *Config) []Difference {
-	return key.Differences(reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem())
+	return key.Differences(reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem(), node.Lines(after.text))
 }
 
 // EndMark is the last line of a complete file: see package complete.

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestChangesAreTold: a dry run, the log of a reload and its reply tell every key that differs, with file and both values, and what check
+// TestChangesAreTold: a dry run, the log of a reload and its reply tell every key that differs, with file, line and both values, and what check
 // warns of. A reload that works again after one that was refused says so, and so does SIGHUP if nothing changed.
 func TestChangesAreTold(t *testing.T) {
 	t.Parallel()
@@ -27,8 +27,8 @@ func TestChangesAreTold(t *testing.T) {
 	})
 	w.write("list.txt", "banned.example\nother.example\n")
 	code, text := p.request(http.MethodPost, "/reload?dry-run=true", "text/plain")
-	for _, want := range []string{"rideau.yaml: clients.allow: [0.0.0.0/0, ::/0], was [127.0.0.0/8,", "rideau.yaml: upstream.servers: [" + second + "], was [" + w.upstream.Addr().String() + "]",
-		"rideau.yaml: fetch.proxy: http://127.0.0.1:3128, was \"\"", "rideau.yaml: cache.stale_after: 500ms, was 1.8s (at the next start)", "list list: 2 entries, was 1", `warning: rideau.yaml:8: clients.allow[0]: "any" answers the whole Internet`} {
+	for _, want := range []string{"rideau.yaml:8: clients.allow: [0.0.0.0/0, ::/0], was [127.0.0.0/8,", ": upstream.servers: [" + second + "], was [" + w.upstream.Addr().String() + "]",
+		"rideau.yaml:9: fetch.proxy: http://127.0.0.1:3128, was \"\"", "rideau.yaml:10: cache.stale_after: 500ms, was 1.8s (at the next start)", "list list: 2 entries, was 1", `warning: rideau.yaml:8: clients.allow[0]: "any" answers the whole Internet`} {
 		if code != http.StatusOK || !strings.Contains(text, want) {
 			t.Errorf("dry run: %d, without %q: %s", code, want, text)
 		}
@@ -62,9 +62,9 @@ func TestChangesAreTold(t *testing.T) {
 	}
 	for _, pattern := range []string{
 		`level=INFO msg="the reload is accepted again" why="POST /reload" refused_since=`,
-		`level=INFO msg=changed file=rideau.yaml key=clients.allow before="\[127.0.0.0/8,[^\n]*" after="\[0.0.0.0/0, ::/0\]" applies=live`,
-		`level=INFO msg=changed file=rideau.yaml key=upstream.servers before=[^\n]* after="?\[` + second + `\]"? applies=live`,
-		`level=INFO msg=changed file=rideau.yaml key=fetch.proxy [^\n]*after=http://127.0.0.1:3128`,
+		`level=INFO msg=changed file=rideau.yaml line=8 key=clients.allow before="\[127.0.0.0/8,[^\n]*" after="\[0.0.0.0/0, ::/0\]" applies=live`,
+		`level=INFO msg=changed file=rideau.yaml line=\d+ key=upstream.servers before=[^\n]* after="?\[` + second + `\]"? applies=live`,
+		`level=INFO msg=changed file=rideau.yaml line=9 key=fetch.proxy [^\n]*after=http://127.0.0.1:3128`,
 		`level=INFO msg=changed file=list.txt key="lists\[list\] \(content\)" before="1 entries" after="2 entries"`,
 		`level=WARN msg="rideau.yaml:8: clients.allow\[0\]: `,
 		`level=INFO msg=reloaded why="POST /reload"`,

@@ -17,66 +17,82 @@ type Difference struct {
 	Key           string
 	Before, After string
 	Applies       Application
+	// Line is where the second text has the key, or the section that would have it; 0 if it is not known.
+	Line int
 }
 
 // Differences returns what differs between two structs of the same type, in the order of the fields, as people write it. The values are
-// bounded in length. Users, passwords and queries of URLs are left out.
-func Differences(a, b reflect.Value) []Difference { return differences(nil, "", "", a, b) }
+// bounded in length. Users, passwords and queries of URLs are left out. line returns the line of the dotted path of a key of the second
+// struct, with indexes of lists: bans[3].mode.
+func Differences(a, b reflect.Value, line func(path string) int) []Difference {
+	c := comparison{line: line}
+	c.mappings("", "", "", a, b)
+	return c.out
+}
 
-func differences(out []Difference, path string, inherited Application, a, b reflect.Value) []Difference {
+// comparison collects what differs. Its methods take the key as people write it, and the path by which its line is found.
+type comparison struct {
+	line func(path string) int
+	out  []Difference
+}
+
+func (c *comparison) add(key, path, before, after string, applies Application) {
+	c.out = append(c.out, Difference{key, before, after, applies, c.line(path)})
+}
+
+func (c *comparison) mappings(parent, parentPath string, inherited Application, a, b reflect.Value) {
 	t := a.Type()
 	for i := range t.NumField() {
 		tag := t.Field(i).Tag.Get("key")
 		if tag == "" || tag == "-" {
 			continue
 		}
-		key, applies := strings.TrimPrefix(path+"."+tag, "."), inherited
+		key, path, applies := strings.TrimPrefix(parent+"."+tag, "."), strings.TrimPrefix(parentPath+"."+tag, "."), inherited
 		if s := t.Field(i).Tag.Get("applies"); s != "" {
 			applies = Application(s)
 		}
 		switch fa, fb := a.Field(i), b.Field(i); {
 		case isMapping(fa.Type()):
-			out = differences(out, key, applies, fa, fb)
+			c.mappings(key, path, applies, fa, fb)
 		case same(fa, fb):
 		case fa.Kind() == reflect.Slice && isMapping(fa.Type().Elem()):
-			out = elements(out, key, applies, fa, fb)
+			c.elements(key, path, applies, fa, fb)
 		default:
-			out = append(out, difference(key, applies, fa, fb))
+			before, after := values(fa, fb)
+			c.add(key, path, before, after, applies)
 		}
 	}
-	return out
 }
 
 // elements compares lists of mappings: what comes first in a mapping is its name.
-func elements(out []Difference, key string, applies Application, a, b reflect.Value) []Difference {
+func (c *comparison) elements(key, path string, applies Application, a, b reflect.Value) {
 	before, after := namesOf(a), namesOf(b)
 	if _, written := reflect.Zero(a.Type().Elem()).Interface().(fmt.Stringer); written && !slices.Equal(before, after) {
 		// An element that can be written as one word is known by it.
-		out = append(out, Difference{key, list(before), list(after), applies})
+		c.add(key, path, list(before), list(after), applies)
 	} else {
 		for i, name := range before {
 			if !slices.Contains(after, name) {
-				out = append(out, Difference{element(key, name), text(a.Index(i)), "", applies})
+				c.add(element(key, name), path, text(a.Index(i)), "", applies)
 			}
 		}
 		for i, name := range after {
 			if !slices.Contains(before, name) {
-				out = append(out, Difference{element(key, name), "", text(b.Index(i)), applies})
+				c.add(element(key, name), element(path, strconv.Itoa(i)), "", text(b.Index(i)), applies)
 			}
 		}
 		stay := func(of, others []string) []string {
 			return slices.DeleteFunc(slices.Clone(of), func(n string) bool { return !slices.Contains(others, n) })
 		}
 		if x, y := stay(before, after), stay(after, before); !slices.Equal(x, y) {
-			out = append(out, Difference{key + " (order)", list(x), list(y), applies})
+			c.add(key+" (order)", path, list(x), list(y), applies)
 		}
 	}
 	for i, name := range before {
 		if j := slices.Index(after, name); j >= 0 {
-			out = differences(out, element(key, name), applies, a.Index(i), b.Index(j))
+			c.mappings(element(key, name), element(path, strconv.Itoa(j)), applies, a.Index(i), b.Index(j))
 		}
 	}
-	return out
 }
 
 func element(key, name string) string { return key + "[" + name + "]" }
@@ -100,17 +116,17 @@ func namesOf(v reflect.Value) []string {
 	return out
 }
 
-// difference compares values that are no mappings.
-func difference(key string, applies Application, a, b reflect.Value) Difference {
-	d := Difference{key, text(a), text(b), applies}
+// values writes two values that differ and are no mappings.
+func values(a, b reflect.Value) (before, after string) {
+	before, after = text(a), text(b)
 	if a.Kind() == reflect.Slice && (a.Len() > longList || b.Len() > longList) {
 		x, y := words(a), words(b)
-		d.Before, d.After = only(x, y), only(y, x)
+		before, after = only(x, y), only(y, x)
 	}
-	if d.Before == d.After {
-		d.After += " (the part that differs is not shown)"
+	if before == after {
+		after += " (the part that differs is not shown)"
 	}
-	return d
+	return before, after
 }
 
 // longList is the number of elements up to which a list is written as a whole.

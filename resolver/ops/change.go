@@ -6,6 +6,7 @@ import "fmt"
 // other.
 type Change struct {
 	File    string `json:"file"`
+	Line    int    `json:"line,omitempty"` // of the key in the file, or of the section that would have it; 0 if it is not known
 	Key     string `json:"key"`
 	Before  string `json:"before"`
 	After   string `json:"after"`
@@ -24,5 +25,9 @@ func (c Change) String() string {
 	if c.Applies == "restart" {
 		what += " (at the next start)"
 	}
-	return oneLine(fmt.Sprintf("%s: %s: %s", c.File, c.Key, what))
+	where := c.File
+	if c.Line > 0 {
+		where += fmt.Sprintf(":%d", c.Line)
+	}
+	return oneLine(fmt.Sprintf("%s: %s: %s", where, c.Key, what))
 }

@@ -17,7 +17,7 @@ import (
 	"rideau/resolver/ops"
 )
 
-// Keys returns what differs between two configurations, by key. The file is that of the second. Relative paths that are the same from the
+// Keys returns what differs between two configurations, by key. The file and the lines are those of the second. Relative paths that are the same from the
 // directories of both do not differ.
 func Keys(before, after *config.Config) []ops.Change {
 	out := []ops.Change{}
@@ -26,7 +26,7 @@ func Keys(before, after *config.Config) []ops.Change {
 		if from != to && strings.TrimPrefix(d.Before, from) == strings.TrimPrefix(d.After, to) {
 			continue
 		}
-		out = append(out, ops.Change{File: setup.Name(after), Key: d.Key, Before: d.Before, After: d.After, Applies: string(d.Applies)})
+		out = append(out, ops.Change{File: setup.Name(after), Line: d.Line, Key: d.Key, Before: d.Before, After: d.After, Applies: string(d.Applies)})
 	}
 	return out
 }

@@ -71,7 +71,11 @@ const mostChanges = 100
 // logChanges logs what a reload changed.
 func logChanges(log *slog.Logger, all []ops.Change) {
 	for _, c := range all[:min(len(all), mostChanges)] {
-		log.Info("changed", "file", c.File, "key", c.Key, "before", c.Before, "after", c.After, "applies", c.Applies)
+		where := []any{"file", c.File}
+		if c.Line > 0 {
+			where = append(where, "line", c.Line)
+		}
+		log.Info("changed", append(where, "key", c.Key, "before", c.Before, "after", c.After, "applies", c.Applies)...)
 	}
 	if len(all) > mostChanges {
 		log.Info("changed, and not logged", "keys", len(all)-mostChanges)

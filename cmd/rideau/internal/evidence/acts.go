@@ -72,7 +72,7 @@ func Reloaded(way act.Way, why string, asked bool, result ops.ReloadResult, err 
 	}
 	a := act.Act{Kind: act.Reload, Actor: actor, Reason: why}
 	for _, c := range result.Changes {
-		a.Changes = append(a.Changes, act.Change{File: c.File, Key: c.Key, Before: c.Before, After: c.After})
+		a.Changes = append(a.Changes, act.Change{File: c.File, Line: c.Line, Key: c.Key, Before: c.Before, After: c.After})
 	}
 	return append(out, a)
 }
