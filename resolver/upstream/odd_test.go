@@ -22,11 +22,8 @@ import (
 // TCP is open, by TCP.
 type odd struct {
 	*server
-	n     atomic.Int64               // queries by UDP so far
-	habit func(o *odd, q *oddQuery)  // edits the response, or drops it
-	from  map[bool]*net.UDPConn      // other sockets that it answers from
-	heard sync.Map                   // whatever the habit keeps
-	seen  func(tcp bool, m *dns.Msg) // nil for none
+	n     atomic.Int64              // queries by UDP so far
+	habit func(o *odd, q *oddQuery) // edits the response, or drops it
 }
 
 // oddQuery is a query, and the response that an orderly server would give.

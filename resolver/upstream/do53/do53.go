@@ -154,7 +154,7 @@ func (s *Server) exchangeOnce(ctx context.Context, dst, query []byte, shape acce
 	out, result, err := s.ask(ctx, dst, f)
 	if err == nil && cookie && result == acceptance.RefusesEDNS {
 		s.endpoint.DropCookie() // that may be what the server does not understand
-		f, cookie = s.protect(newFrame(query), shape)
+		f, _ = s.protect(newFrame(query), shape)
 		out, result, err = s.ask(ctx, out[:base], f)
 	}
 	for range 2 {
