@@ -28,33 +28,6 @@ import (
 	"rideau/resolver/audit/spool"
 )
 
-// Encoder makes the events of one format. Its methods append one event to dst, or
-// nothing if the format has no such event.
-type Encoder interface {
-	Query(dst []byte, r *audit.Record) []byte
-	Act(dst []byte, a *act.Act) []byte
-}
-
-// Writer takes events to one place.
-type Writer interface {
-	// Write takes events in their order. It returns how many it took for good;
-	// if these are not all, err says why. The others are offered again. It keeps
-	// none of the slices, and returns soon after ctx has ended.
-	Write(ctx context.Context, events [][]byte) (taken int, err error)
-	// Close ends what Write began. It is called once, after the last Write.
-	Close() error
-}
-
-// Refused is an error of a Writer for one event that this place will never take:
-// the event after those that were taken. It is dropped, and not offered again.
-type Refused struct{ Err error }
-
-// Error implements error.
-func (e *Refused) Error() string { return e.Err.Error() }
-
-// Unwrap returns the reason.
-func (e *Refused) Unwrap() error { return e.Err }
-
 const (
 	batchEvents = 512
 	batchOctets = 256 << 10
@@ -102,6 +75,7 @@ type Sink struct {
 
 	kept    atomic.Uint64 // delivered
 	offered atomic.Uint64
+	again   atomic.Uint64 // returned by the Writer
 	drops   [reasons]atomic.Uint64
 	spool   atomic.Pointer[spool.Spool] // nil: there is none
 	failing atomic.Bool
@@ -112,8 +86,10 @@ type Sink struct {
 	ends    []int
 	pause   time.Duration
 	next    time.Time // no try before
+	failed  time.Time // the last try that failed
 	told    time.Time
 	muted   int
+	warned  bool // told that the place takes no events
 	unsaved bool
 }
 
@@ -156,6 +132,7 @@ func (s *Sink) Run(ctx context.Context) {
 		case <-s.actsReady():
 		case <-again.C:
 		case <-sync.C:
+			s.settle(ctx, false)
 			s.sync()
 		}
 	}
@@ -214,6 +191,7 @@ func (s *Sink) finish(ctx context.Context) {
 			break
 		}
 	}
+	s.settle(last, true)
 	if s.records != nil {
 		s.records.Close()
 	}
@@ -279,33 +257,62 @@ func (s *Sink) deliver(ctx context.Context) {
 		begin = end
 	}
 	if s.spooled() == 0 && (s.spool.Load() == nil || !time.Now().Before(s.next)) {
-		events = s.write(ctx, events)
+		n, back := s.write(ctx, events)
+		s.keep(back)
+		events = events[n:]
 	}
 	s.keep(events)
 	s.text, s.ends = s.text[:0], s.ends[:0]
 }
 
-// write offers events to the Writer, and returns those that it did not take.
-func (s *Sink) write(ctx context.Context, events [][]byte) [][]byte {
-	for len(events) > 0 {
-		n, err := s.o.Writer.Write(ctx, events)
-		s.kept.Add(uint64(n))
-		events = events[n:]
+// write offers events to the Writer. The first n are done with: taken or dropped.
+// back are events that the Writer took, and that are to be offered again.
+func (s *Sink) write(ctx context.Context, events [][]byte) (n int, back [][]byte) {
+	for n < len(events) {
+		taken, err := s.o.Writer.Write(ctx, events[n:])
+		s.kept.Add(uint64(taken))
+		n += taken
+		back = append(back, s.returned(err)...)
 		var refused *Refused
 		switch {
-		case err == nil || len(events) == 0:
+		case len(back) > 0:
+			s.fails(err)
+			return n, back
+		case err == nil || n == len(events):
 			s.works()
-			return events
+			return n, nil
 		case errors.As(err, &refused):
 			s.drop(NotTaken, 1)
 			s.tell("an event was refused and is dropped", err)
-			events = events[1:]
+			n++
 		default:
 			s.fails(err)
-			return events
+			return n, nil
 		}
 	}
-	return nil
+	return n, nil
+}
+
+// returned returns the events that an error gives back.
+func (s *Sink) returned(err error) [][]byte {
+	var r *Returned
+	if !errors.As(err, &r) {
+		return nil
+	}
+	s.again.Add(uint64(len(r.Events)))
+	return r.Events
+}
+
+// settle asks the Writer what did not arrive.
+func (s *Sink) settle(ctx context.Context, last bool) {
+	w, ok := s.o.Writer.(Settler)
+	if !ok {
+		return
+	}
+	if err := w.Settle(ctx, last); err != nil {
+		s.keep(s.returned(err))
+		s.fails(err)
+	}
 }
 
 // keep puts events into the spool.
@@ -336,8 +343,9 @@ func (s *Sink) replay(ctx context.Context) {
 		sp := s.spool.Load()
 		events, err := sp.Next(batchEvents, batchOctets)
 		if err == nil {
-			left := s.write(ctx, events)
-			err = sp.Delivered(events[:len(events)-len(left)])
+			n, back := s.write(ctx, events)
+			err = sp.Delivered(events[:n])
+			s.keep(back)
 		}
 		if err != nil {
 			s.fails(err)
@@ -364,34 +372,41 @@ func (s *Sink) sync() {
 	}
 }
 
-// fails notes that the place does not take events, and when to try again.
+// fails notes that the place does not take events, and when to try again. The
+// interval grows also if the place works for moments in between.
 func (s *Sink) fails(err error) {
+	now := time.Now()
 	if !s.failing.Swap(true) {
-		s.since.Store(time.Now().UnixNano())
-		s.pause = firstPause
+		s.since.Store(now.UnixNano())
+		if s.pause == 0 || now.Sub(s.failed) > 2*lastPause {
+			s.pause = firstPause
+		}
 	}
-	s.next = time.Now().Add(s.pause)
+	s.failed, s.next = now, now.Add(s.pause)
 	s.pause = min(2*s.pause, lastPause)
-	s.tell("events cannot be delivered; they are kept and offered again", err)
+	if s.tell("events cannot be delivered; they are kept and offered again", err) {
+		s.warned = true
+	}
 }
 
 // works notes that the place takes events.
 func (s *Sink) works() {
 	s.next = time.Time{}
-	if s.failing.Swap(false) {
+	if s.failing.Swap(false) && s.warned {
+		s.warned = false
 		s.o.Logger.Info("events are delivered again", "sink", s.o.Name, "after", time.Since(time.Unix(0, s.since.Load())).Round(time.Second))
-		s.told, s.muted = time.Time{}, 0
 	}
 }
 
 func (s *Sink) drop(r Reason, n int) { s.drops[r].Add(uint64(n)) }
 
-// tell logs trouble, once in logInterval.
-func (s *Sink) tell(message string, err error) {
+// tell logs trouble, once in logInterval. It reports whether it did.
+func (s *Sink) tell(message string, err error) bool {
 	if now := time.Now(); now.Sub(s.told) >= logInterval {
 		s.o.Logger.Warn(message, "sink", s.o.Name, "error", err, "not_logged", s.muted)
 		s.told, s.muted = now, 0
-		return
+		return true
 	}
 	s.muted++
+	return false
 }

@@ -28,9 +28,11 @@ type Stats struct {
 	Name string
 	// Offered are the events that were to be delivered, Kept those that were
 	// delivered for good, Dropped those that never will be, by reason. The
-	// difference waits in the spool.
-	Offered, Kept uint64
-	Dropped       [reasons]uint64
+	// difference waits in the spool. Repeated are those that counted as delivered
+	// until a connection broke, and are to be delivered again; they are among
+	// Offered a second time.
+	Offered, Kept, Repeated uint64
+	Dropped                 [reasons]uint64
 	// Waiting is how many events wait in the spool; SpoolBytes is its size, and
 	// SpoolMax the bound on it.
 	Waiting    int
@@ -52,7 +54,8 @@ func (s *Sink) Stats() Stats {
 	if s.acts != nil {
 		out.Dropped[QueueFull] += s.acts.Lost()
 	}
-	out.Offered = s.offered.Load() + out.Dropped[QueueFull]
+	out.Repeated = s.again.Load()
+	out.Offered = s.offered.Load() + out.Dropped[QueueFull] + out.Repeated
 	if sp := s.spool.Load(); sp != nil {
 		out.SpoolBytes, out.SpoolMax = sp.Bytes(), sp.Max()
 	}

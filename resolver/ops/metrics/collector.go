@@ -254,6 +254,7 @@ func (s scrape) sinks(all []Sink) {
 	for _, k := range all {
 		s.put(sinkOffered, float64(k.Offered), k.Name)
 		s.put(sinkKept, float64(k.Delivered), k.Name)
+		s.put(sinkRepeated, float64(k.Repeated), k.Name)
 		for _, d := range k.Dropped {
 			s.put(sinkDropped, float64(d.Count), k.Name, d.Reason)
 		}

@@ -82,6 +82,7 @@ const (
 	queriesLost
 	sinkOffered
 	sinkKept
+	sinkRepeated
 	sinkDropped
 	sinkWaiting
 	sinkSpool
@@ -224,6 +225,8 @@ var table = [ids]Metric{
 		"Events of evidence that the sink was to deliver.", []string{"sink"}},
 	sinkKept: {"rideau_sink_delivered_total", counter,
 		"Events of evidence that the sink delivered.", []string{"sink"}},
+	sinkRepeated: {"rideau_sink_repeated_total", counter,
+		"Events of evidence that counted as delivered until a connection broke, and that the sink delivers again; they are among the offered ones a second time.", []string{"sink"}},
 	sinkDropped: {"rideau_sink_dropped_total", counter,
 		"Events of evidence that will never be delivered, by reason: they came too fast (queue), the spool was full or could not be written (spool_full, spool_error), there is no spool (undelivered), or the place refuses the event (refused).", []string{"sink", "reason"}},
 	sinkWaiting: {"rideau_sink_waiting", gauge,

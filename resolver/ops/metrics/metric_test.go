@@ -78,7 +78,7 @@ func busy(t testing.TB) metrics.Sources {
 		EventsCounted: func() uint64 { return 14 },
 		QueriesLost:   func() uint64 { return 14 },
 		Sinks: func() []metrics.Sink {
-			return []metrics.Sink{{Name: "siem", Offered: 30, Delivered: 20, Dropped: []metrics.Failure{{Reason: "queue", Count: 3}, {Reason: "spool_full", Count: 4}},
+			return []metrics.Sink{{Name: "siem", Offered: 30, Delivered: 20, Repeated: 2, Dropped: []metrics.Failure{{Reason: "queue", Count: 3}, {Reason: "spool_full", Count: 4}},
 				Waiting: 3, SpoolBytes: 4096, Failing: true}}
 		},
 		Reloads: reloads,

@@ -86,6 +86,7 @@ type ListSource struct {
 type Sink struct {
 	Name               string // its id
 	Offered, Delivered uint64
+	Repeated           uint64    // counted as delivered, and to be delivered again
 	Dropped            []Failure // by reason; every reason is present
 	Waiting            int
 	SpoolBytes         int64

@@ -268,7 +268,7 @@ func stop(all []*running) {
 func (e *Evidence) Metrics() []metrics.Sink {
 	var out []metrics.Sink
 	for _, s := range e.Stats() {
-		m := metrics.Sink{Name: s.Name, Offered: s.Offered, Delivered: s.Kept, Waiting: s.Waiting, SpoolBytes: s.SpoolBytes, Failing: !s.FailingSince.IsZero()}
+		m := metrics.Sink{Name: s.Name, Offered: s.Offered, Delivered: s.Kept, Repeated: s.Repeated, Waiting: s.Waiting, SpoolBytes: s.SpoolBytes, Failing: !s.FailingSince.IsZero()}
 		for _, r := range sink.Reasons() {
 			m.Dropped = append(m.Dropped, metrics.Failure{Reason: r.String(), Count: s.Dropped[r]})
 		}
