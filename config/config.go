@@ -136,7 +136,7 @@ func Load(path string) (*Config, error) {
 	c.Cache.Snapshot = from(dir, c.Cache.Snapshot)
 	c.Ops.TokenFile, c.Log.Queries = from(dir, c.Ops.TokenFile), from(dir, c.Log.Queries)
 	c.Ops.Socket = from(dir, c.Ops.Socket)
-	c.Evidence.Dir = from(dir, c.Evidence.Dir)
+	c.Evidence.Dir, c.Evidence.Pseudonyms.KeyDir = from(dir, c.Evidence.Dir), from(dir, c.Evidence.Pseudonyms.KeyDir)
 	for i := range c.Evidence.Sinks {
 		c.Evidence.Sinks[i].Path = from(dir, c.Evidence.Sinks[i].Path)
 	}
@@ -182,6 +182,7 @@ func Parse(name string, text []byte) (*Config, error) {
 		Fetch:     defaultFetch(),
 		Protected: defaultProtected(),
 		Reload:    defaultReload(),
+		Evidence:  evidence.Default(),
 		Ops:       defaultOps(),
 		Log:       defaultLog(),
 	}

@@ -70,6 +70,7 @@ func commands() []command {
 		{"config", "", "print the configuration or a ban pack inside the program, as a start for your own", configHelp, printConfig},
 		{"egress", "", "print the firewall rules that the network needs in addition to DNS", egressHelp, printEgress},
 		{"flush", "[NAME...]", "remove names, or everything, from the cache of a running rideau", flushHelp, flush},
+		{"reidentify", "[PSEUDONYM...]", "find which addresses pseudonyms in evidence stand for", reidentifyHelp, reidentify},
 		{"healthcheck", "", "ask a running rideau whether it is ready; for containers", healthcheckHelp, healthcheck},
 		{"completion", "SHELL", "print a script by which bash, zsh or fish completes command lines", completionHelp, complete},
 		{"version", "", "print the version", "Prints the version, the revision and what it was built with.", version},
@@ -165,7 +166,9 @@ and Kaspersky, listens on 127.0.0.1:5300, and forwards to the system's resolvers
 
 // defineFlags defines a command's options.
 func defineFlags(c *call, name string) {
-	if name != "version" && name != "completion" && name != "config" && name != "diff" {
+	switch name {
+	case "version", "completion", "config", "diff", "reidentify":
+	default:
 		c.StringP("config", "c", "", "configuration `file`; without it the one inside the program is used")
 	}
 	switch name {
@@ -212,6 +215,10 @@ func defineFlags(c *call, name string) {
 		c.Bool("all", false, "remove everything")
 		c.String("url", "", "`address` of the operators' HTTP, such as http://127.0.0.1:5380; by default from the configuration")
 		c.Duration("timeout", defaultFlushTimeout, "how long to wait")
+	case "reidentify":
+		c.String("keys", "", "the `folder` of the keys, evidence.pseudonyms.key_dir")
+		c.StringSlice("network", nil, "an address or a `network` to try, such as 192.0.2.0/24; may be given again")
+		c.String("addresses", "", "a `file` with more of them, one a line")
 	case "healthcheck":
 		c.String("url", "", "`address` of the operators' HTTP, such as http://127.0.0.1:5380; by default from the configuration")
 		c.Bool("live", false, "ask only whether the process runs, not whether it is ready")

@@ -14,9 +14,31 @@ type Evidence struct {
 	Node string `key:"node" applies:"restart"`
 	// Dir is the folder for what sinks could not deliver. Load makes it relative to the directory of the configuration file.
 	Dir string `key:"dir" applies:"restart"`
+	// Pseudonyms are what sinks with clients: pseudonym tell of clients.
+	Pseudonyms Pseudonyms `key:"pseudonyms"`
 	// Sinks are the places that events go to.
 	Sinks []Sink `key:"sinks" applies:"live"`
 }
+
+// Pseudonyms say where the keys of clients' pseudonyms are, and how long they live.
+type Pseudonyms struct {
+	// KeyDir is their folder. Load makes it relative to the directory of the configuration file.
+	KeyDir string `key:"key_dir" applies:"live"`
+	// Rotate is how long a key makes pseudonyms, Keep how long it is kept after that.
+	Rotate time.Duration `key:"rotate" applies:"live"`
+	Keep   time.Duration `key:"keep" applies:"live"`
+}
+
+// Clients says what is told of clients' addresses.
+type Clients string
+
+// What is told of an address.
+const (
+	Address   Clients = "address"   // all of it
+	Network   Clients = "network"   // the /24 of IPv4, the /48 of IPv6
+	Pseudonym Clients = "pseudonym" // a name that only the holder of the keys can trace to the address
+	None      Clients = "none"      // nothing
+)
 
 // Events chooses what goes to a sink.
 type Events string
@@ -53,6 +75,8 @@ type Sink struct {
 	Events Events   `key:"events"`
 	Bans   []string `key:"bans"`
 	Groups []string `key:"groups"`
+	// Clients says what is told of clients' addresses.
+	Clients Clients `key:"clients"`
 	// Sample is the share of queries without a ban that go to it, with events: all.
 	Sample float64 `key:"sample"`
 	// Format is how events are written.
@@ -75,6 +99,11 @@ type Sink struct {
 	Line int `key:"-"`
 }
 
+// Default is the section that holds where a configuration says nothing.
+func Default() Evidence {
+	return Evidence{Pseudonyms: Pseudonyms{Rotate: 720 * time.Hour, Keep: 9600 * time.Hour}}
+}
+
 // MaxSinks is the number of sinks that a configuration may have.
 const MaxSinks = 16
 
@@ -82,8 +111,15 @@ const MaxSinks = 16
 func (e *Evidence) Read(m *node.Mapping) {
 	node.Set(m, "node", &e.Node, node.Text(255))
 	node.Set(m, "dir", &e.Dir, value.FileOrNone)
+	m.Section("pseudonyms", e.Pseudonyms.read)
 	ids := map[string]int{}
-	node.Set(m, "sinks", &e.Sinks, node.List(0, MaxSinks, func(v node.Value) (Sink, bool) { return readSink(v, ids) }))
+	node.Set(m, "sinks", &e.Sinks, node.List(0, MaxSinks, func(v node.Value) (Sink, bool) { return e.readSink(v, ids) }))
+}
+
+func (p *Pseudonyms) read(m *node.Mapping) {
+	node.Set(m, "key_dir", &p.KeyDir, value.FileOrNone)
+	node.Set(m, "rotate", &p.Rotate, node.Duration(time.Hour, 366*24*time.Hour))
+	node.Set(m, "keep", &p.Keep, node.Duration(0, 10*366*24*time.Hour))
 }
 
 // fileKeys are keys that only a sink of kind file has.
@@ -91,14 +127,15 @@ func fileKeys() []string {
 	return []string{"path", "max_bytes", "max_age", "keep_files", "keep_days", "compress"}
 }
 
-func readSink(v node.Value, ids map[string]int) (Sink, bool) {
+func (e *Evidence) readSink(v node.Value, ids map[string]int) (Sink, bool) {
 	m := v.Mapping()
-	s := Sink{Events: Banned, Sample: 1, Format: Rideau, MaxBytes: 100 << 20, KeepFiles: 10, Compress: "none", Line: v.Line()}
+	s := Sink{Events: Banned, Clients: Address, Sample: 1, Format: Rideau, MaxBytes: 100 << 20, KeepFiles: 10, Compress: "none", Line: v.Line()}
 	node.Set(m, "id", &s.ID, value.Identifier("sink"))
 	node.Set(m, "kind", &s.Kind, node.Word("a kind of sink", File, Stdout))
 	node.Set(m, "events", &s.Events, node.Word("a choice of events", Banned, All, Acts))
 	node.Set(m, "bans", &s.Bans, node.List(0, 64, node.Distinct(value.Reference("ban"))))
 	node.Set(m, "groups", &s.Groups, node.List(0, 1024, node.Distinct(value.Reference("group", "all"))))
+	node.Set(m, "clients", &s.Clients, node.Word("a part of addresses", Address, Network, Pseudonym, None))
 	node.Set(m, "sample", &s.Sample, node.Share)
 	node.Set(m, "format", &s.Format, node.Word("a format", Rideau))
 	node.Set(m, "spool", &s.Spool, node.Size(0, 1<<40))
@@ -118,6 +155,9 @@ func readSink(v node.Value, ids map[string]int) (Sink, bool) {
 		if m.Has(k) && s.Kind != File && m.Has("kind") {
 			m.At(k).Problem("take it out, or write kind: file", "%s is for sinks of kind file", k)
 		}
+	}
+	if s.Clients == Pseudonym && e.Pseudonyms.KeyDir == "" {
+		m.At("clients").Problem("set evidence.pseudonyms.key_dir to a folder that only Rideau may read", "pseudonyms need keys")
 	}
 	if s.Sample != 1 && s.Events != All {
 		m.At("sample").Problem("write events: all, or take it out", "sample is for sinks with events: all")

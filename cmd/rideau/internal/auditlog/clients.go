@@ -1,6 +1,10 @@
 package auditlog
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"rideau/resolver/audit/privacy"
+)
 
 // Clients says how much of a client's address is written.
 type Clients uint8
@@ -21,12 +25,7 @@ func (c Clients) appendTo(b []byte, a netip.Addr) []byte {
 	case c == Nobody:
 		return b
 	case c == Network && a.IsValid():
-		bits := 48
-		if a = a.Unmap().WithZone(""); a.Is4() {
-			bits = 24
-		}
-		p, _ := a.Prefix(bits) // an address has that many bits
-		return p.AppendTo(b)
+		return privacy.AppendNetwork(b, a)
 	}
 	return a.AppendTo(b)
 }

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"rideau/cmd/rideau/internal/text"
 	config "rideau/config/evidence"
@@ -41,20 +42,23 @@ type Options struct {
 // Evidence runs sinks. It is safe for concurrent use; at most one Change is open
 // at a time.
 type Evidence struct {
-	o    Options
-	acts *act.Log
-	node schema.Node
-	dir  string
-	wake chan struct{}
+	o     Options
+	acts  *act.Log
+	node  schema.Node
+	dir   string
+	wake  chan struct{}
+	renew *time.Timer // when keys of pseudonyms are to be renewed
 
 	mu      sync.Mutex
 	running []*running // guarded by mu: the sinks in force, in the order of the configuration
 	queue   []step     // guarded by mu: what Run has to do
+	keys    *keys      // guarded by mu: nil if no sink needs them
 }
 
 // running is a sink, and what it was made from.
 type running struct {
 	config config.Sink
+	keys   *keys // nil if it needs none
 	sink   *sink.Sink
 	cancel context.CancelFunc // set by Run
 	done   chan struct{}      // closed when it has ended
@@ -77,7 +81,9 @@ func New(name, dir string, o Options) *Evidence {
 	}
 	var run [8]byte
 	rand.Read(run[:])
-	return &Evidence{o: o, acts: act.New(), dir: dir, wake: make(chan struct{}, 1), node: schema.Node{
+	renew := time.NewTimer(0)
+	renew.Stop()
+	return &Evidence{o: o, renew: renew, acts: act.New(), dir: dir, wake: make(chan struct{}, 1), node: schema.Node{
 		Name: name, Run: hex.EncodeToString(run[:]), Version: o.Version, TypeName: text.TypeName, RcodeName: text.RcodeName}}
 }
 
@@ -90,17 +96,26 @@ type Change struct {
 	e     *Evidence
 	sinks []*running
 	fresh map[*running]sink.Writer
+	keys  *keys
 }
 
 // Prepare makes what the sinks of a configuration need, which may fail: nothing
 // that runs is changed. Sinks that did not change go on.
-func (e *Evidence) Prepare(sinks []config.Sink) (*Change, error) {
+func (e *Evidence) Prepare(cfg config.Evidence) (*Change, error) {
 	e.mu.Lock()
-	old := e.running
+	old, before := e.running, e.keys
 	e.mu.Unlock()
 	c := &Change{e: e, fresh: map[*running]sink.Writer{}}
-	for _, s := range sinks {
-		if i := slices.IndexFunc(old, func(r *running) bool { return same(r.config, s) }); i >= 0 {
+	var err error
+	if c.keys, err = openKeys(cfg, before); err != nil {
+		return nil, err
+	}
+	for _, s := range cfg.Sinks {
+		var k *keys
+		if s.Clients == config.Pseudonym {
+			k = c.keys
+		}
+		if i := slices.IndexFunc(old, func(r *running) bool { return same(r.config, s) && r.keys == k }); i >= 0 {
 			c.sinks = append(c.sinks, old[i])
 			continue
 		}
@@ -116,7 +131,7 @@ func (e *Evidence) Prepare(sinks []config.Sink) (*Change, error) {
 				return nil, fmt.Errorf("sink %s: its spool: %w; set evidence.dir to a folder that Rideau may write", s.ID, err)
 			}
 		}
-		r := &running{config: s, done: make(chan struct{})}
+		r := &running{config: s, keys: k, done: make(chan struct{})}
 		c.sinks, c.fresh[r] = append(c.sinks, r), w
 	}
 	return c, nil
@@ -162,7 +177,7 @@ func (c *Change) Close() {
 func (c *Change) Commit() {
 	e := c.e
 	for r, w := range c.fresh {
-		r.sink = e.sink(r.config, w)
+		r.sink = e.sink(r, w)
 	}
 	c.fresh = nil
 	e.mu.Lock()
@@ -178,7 +193,10 @@ func (c *Change) Commit() {
 			s.end = append(s.end, r)
 		}
 	}
-	e.running = c.sinks
+	e.running, e.keys = c.sinks, c.keys
+	if e.keys != nil {
+		e.renew.Reset(0)
+	}
 	e.queue = append(e.queue, s)
 	select {
 	case e.wake <- struct{}{}:
@@ -187,8 +205,9 @@ func (c *Change) Commit() {
 }
 
 // sink makes a sink.
-func (e *Evidence) sink(s config.Sink, w sink.Writer) *sink.Sink {
-	o := sink.Options{Name: s.ID, Acts: e.acts, Encoder: e.encoder(s), Writer: w, Logger: e.o.Logger, Keep: keep(s)}
+func (e *Evidence) sink(r *running, w sink.Writer) *sink.Sink {
+	s := r.config
+	o := sink.Options{Name: s.ID, Acts: e.acts, Encoder: e.encoder(r), Writer: w, Logger: e.o.Logger, Keep: keep(s)}
 	if s.Events != config.Acts {
 		o.Records, o.Want = e.o.Records, resolver.Banned|resolver.WouldBlock|resolver.Excepted|resolver.Bypass
 	}
@@ -202,7 +221,11 @@ func (e *Evidence) sink(s config.Sink, w sink.Writer) *sink.Sink {
 }
 
 // encoder makes the Encoder of a sink's format.
-func (e *Evidence) encoder(config.Sink) sink.Encoder { return schema.NewRideau(&e.node) }
+func (e *Evidence) encoder(r *running) sink.Encoder {
+	n := e.node
+	n.Client = r.tell()
+	return schema.NewRideau(&n)
+}
 
 // keep returns what chooses a sink's queries; nil if it gets all.
 func keep(s config.Sink) func(*audit.Record) bool {
@@ -234,6 +257,8 @@ func (e *Evidence) Run(ctx context.Context) {
 			return
 		case <-e.wake:
 			e.steps()
+		case <-e.renew.C:
+			e.renewKeys()
 		}
 	}
 }

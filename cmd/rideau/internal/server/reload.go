@@ -213,7 +213,7 @@ func (c *change) bindSockets(context.Context) (err error) {
 }
 
 func (c *change) openSinks(context.Context) (err error) {
-	c.sinks, err = c.s.evidence.Prepare(c.cfg.Evidence.Sinks)
+	c.sinks, err = c.s.evidence.Prepare(c.cfg.Evidence)
 	return err
 }
 

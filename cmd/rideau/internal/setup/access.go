@@ -50,6 +50,7 @@ func AccessWarnings(cfg *config.Config) []string {
 	if cfg.Listen.Cookies.Enabled {
 		secret("listen.cookies.secrets_file", cfg.Listen.Cookies.SecretsFile)
 	}
+	secret("evidence.pseudonyms.key_dir", cfg.Evidence.Pseudonyms.KeyDir)
 	if a, err := files.Of(cfg.Log.Queries); cfg.Log.Queries != "" && err == nil {
 		add("log.queries", a.Reads())
 		add("log.queries", a.Writes())
