@@ -57,16 +57,19 @@ type Options struct {
 	// ended.
 	Drain time.Duration
 
-	// MaxConnections, MaxConnectionsPerClient, MaxPendingPerConnection and the
-	// timeouts are those of stream.Options.
+	// Connections are bounded together with those of the other Listeners that have
+	// them, see NewConnections. If nil the Listener has some of its own.
+	Connections *Connections
+	// MaxConnections, MaxConnectionsPerClient and Resolver are those of
+	// stream.Limits, if Connections is nil.
 	MaxConnections          int
 	MaxConnectionsPerClient int
+	Resolver                func(netip.Addr) bool
+	// MaxPendingPerConnection and the timeouts are those of stream.Options.
 	MaxPendingPerConnection int
-	// Resolver is that of stream.Options.
-	Resolver       func(netip.Addr) bool
-	IdleTimeout    time.Duration
-	MessageTimeout time.Duration
-	WriteTimeout   time.Duration
+	IdleTimeout             time.Duration
+	MessageTimeout          time.Duration
+	WriteTimeout            time.Duration
 
 	// Busy gets a token, if it has space, when a worker has found as many datagrams
 	// as it can read at once. Before that has happened no datagram is lost for want
@@ -79,6 +82,13 @@ type Options struct {
 	// Stats counts the queries. If nil nobody can read the counts.
 	Stats *resolver.Stats
 }
+
+// Connections are the TCP connections of Listeners, which are bounded together.
+type Connections = stream.Table
+
+// NewConnections makes Connections for the options of many Listeners, of which it
+// uses MaxConnections, MaxConnectionsPerClient and Resolver.
+func NewConnections(o Options) *Connections { return o.withDefaults().Connections }
 
 func (o Options) withDefaults() Options {
 	def := func(d *time.Duration, v time.Duration) {
@@ -101,6 +111,9 @@ func (o Options) withDefaults() Options {
 	num(&o.MaxPendingPerConnection, DefaultMaxPendingPerConnection)
 	if o.WaitLimit == nil {
 		o.WaitLimit = limit.NewWaitLimit(DefaultMaxPending)
+	}
+	if o.Connections == nil {
+		o.Connections = stream.NewTable(stream.Limits{MaxConnections: o.MaxConnections, MaxConnectionsPerClient: o.MaxConnectionsPerClient, Resolver: o.Resolver})
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -153,10 +166,8 @@ func Listen(h session.Handler, o Options) (*Listener, error) {
 	l := &Listener{core: session.New(h, o.WaitLimit, session.NewLog(o.Logger)), o: o}
 	l.core.Full = o.Busy
 	l.streams = stream.NewServer(l.core, stream.Options{
-		Transport:      resolver.TCP,
-		MaxConnections: o.MaxConnections, MaxConnectionsPerClient: o.MaxConnectionsPerClient, MaxPending: o.MaxPendingPerConnection,
-		IdleTimeout: o.IdleTimeout, MessageTimeout: o.MessageTimeout, WriteTimeout: o.WriteTimeout,
-		Drain: o.Drain, Resolver: o.Resolver,
+		Transport: resolver.TCP, Table: o.Connections, MaxPending: o.MaxPendingPerConnection,
+		IdleTimeout: o.IdleTimeout, MessageTimeout: o.MessageTimeout, WriteTimeout: o.WriteTimeout, Drain: o.Drain,
 	})
 	if err := l.bind(); err != nil {
 		l.closeSockets()

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -77,29 +76,45 @@ func (s *Server) Serve(st Stream, counters *resolver.Counters) {
 	c.serve()
 }
 
-// connTable is the table of open connections. It is safe for concurrent use.
-type connTable struct {
-	max     int
-	shares  shares
-	open    atomic.Int64   // connections whose goroutines have not ended
-	running sync.WaitGroup // for their end
+// Table has the open connections of one or more Servers, and bounds them together.
+// It is safe for concurrent use.
+type Table struct {
+	max    int
+	shares shares
+	unread unread
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{}     // guarded by mu
 	clients map[netip.Addr]*client // guarded by mu: those that have connections
-	stopped bool                   // guarded by mu: nothing is admitted any more
 }
 
-func (t *connTable) init(o *Options) {
-	t.max, t.shares = o.MaxConnections, sharesOf(o)
-	t.conns, t.clients = make(map[*conn]struct{}), make(map[netip.Addr]*client)
+// Limits are those of a Table. All are to be set but Resolver.
+type Limits struct {
+	// MaxConnections bounds the open connections. To admit one more, another is
+	// closed, as RFC 7766 section 6.2.3 allows: one that has sent no whole query,
+	// or else the one that has been idle for longest, see Table.toClose; if
+	// all are busy the new one is refused.
+	MaxConnections int
+	// MaxConnectionsPerClient bounds those of one client: an IPv4 address or
+	// an IPv6 /64. More wait until one of them ends, or is idle and closed for
+	// that, as long as MaxConnections allows them.
+	MaxConnectionsPerClient int
+	// Resolver reports whether a client asks for many others. It may have a
+	// quarter of MaxConnections, if that is more. nil reports false. It is safe
+	// for concurrent use.
+	Resolver func(netip.Addr) bool
+}
+
+// NewTable makes a Table without connections.
+func NewTable(l Limits) *Table {
+	return &Table{max: l.MaxConnections, shares: sharesOf(l), conns: make(map[*conn]struct{}), clients: make(map[netip.Addr]*client)}
 }
 
 // admit adds c to the table, in place of another if need be. If its client has all
 // that it may have, c waits for one of those to end. It reports false if c is
 // refused.
 func (s *Server) admit(c *conn) bool {
-	t := &s.conns
+	t := s.o.Table
 	key, most := t.shares.of(c.client.Addr)
 	reason := error(nil)
 	t.mu.Lock()
@@ -110,7 +125,7 @@ func (s *Server) admit(c *conn) bool {
 	}
 	over := owner.conns >= owner.max
 	switch {
-	case t.stopped:
+	case s.stopped:
 		t.mu.Unlock()
 		return false
 	case len(t.conns) < t.max:
@@ -126,8 +141,8 @@ func (s *Server) admit(c *conn) bool {
 	if reason == nil {
 		t.conns[c] = struct{}{}
 		c.owner, t.clients[key] = owner, owner
-		t.open.Add(1)
-		t.running.Add(1)
+		s.open.Add(1)
+		s.running.Add(1)
 		if over {
 			t.wait(c)
 		} else {
@@ -162,7 +177,7 @@ var (
 
 // evict closes a connection, if there is one that may be closed.
 func (s *Server) evict() {
-	t := &s.conns
+	t := s.o.Table
 	t.mu.Lock()
 	victim := t.toClose(0)
 	if victim != nil {
@@ -176,7 +191,7 @@ func (s *Server) evict() {
 }
 
 // forget takes c out of the table. It is called with mu held.
-func (t *connTable) forget(c *conn) {
+func (t *Table) forget(c *conn) {
 	if _, ok := t.conns[c]; !ok {
 		return
 	}
@@ -192,23 +207,28 @@ func (t *connTable) forget(c *conn) {
 	}
 }
 
-// left is called when c's goroutine ends.
-func (t *connTable) left(c *conn) {
+// left is called when the goroutine of c ends.
+func (s *Server) left(c *conn) {
+	t := s.o.Table
 	t.mu.Lock()
 	t.forget(c)
 	t.mu.Unlock()
-	t.open.Add(-1)
-	t.running.Done()
+	s.open.Add(-1)
+	s.running.Done()
 }
 
-// stopReading ends all connections as soon as their queries have responses.
-// Those that have sent no query yet have the time of conn.lastRead to do so; so
-// have those that wait, which are admitted.
-func (t *connTable) stopReading() {
+// StopReading admits no more connections, and ends each as soon as its queries
+// have responses. Connections that have sent no query yet have the time of
+// conn.lastRead to do so; so have those that wait, which are admitted.
+func (s *Server) StopReading() {
+	t := s.o.Table
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.stopped = true
+	s.stopped = true
 	for c := range t.conns {
+		if c.srv != s {
+			continue
+		}
 		if c.waits {
 			t.unwait(c)
 			t.begin(c)
@@ -217,11 +237,15 @@ func (t *connTable) stopReading() {
 	}
 }
 
-// closeAll ends all connections at once.
-func (t *connTable) closeAll() {
+// CloseAll closes all connections of the Server at once.
+func (s *Server) CloseAll() {
+	t := s.o.Table
 	t.mu.Lock()
 	all := make([]*conn, 0, len(t.conns))
 	for c := range t.conns {
+		if c.srv != s {
+			continue
+		}
 		if c.waits {
 			t.forget(c)
 		}

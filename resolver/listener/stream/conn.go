@@ -46,7 +46,7 @@ type conn struct {
 	// client's connections waited, in Unix nanoseconds.
 	replied atomic.Int64
 
-	born     int64         // in Unix nanoseconds; guarded by connTable.mu, as what follows
+	born     int64         // in Unix nanoseconds; guarded by Table.mu, as what follows
 	waits    bool          // for another connection of the client to end
 	admitted bool          // after it has waited
 	turn     chan struct{} // closed when it has waited; nil if it has not to
@@ -76,7 +76,7 @@ func (s *Server) newConn(st Stream, counters *resolver.Counters) *conn {
 // that, and closes it when all queries have their responses. So a client that
 // closes only its sending side loses none.
 func (c *conn) serve() {
-	defer c.srv.conns.left(c)
+	defer c.srv.left(c)
 	defer c.sock.Close()
 	if !c.await() {
 		return
@@ -197,7 +197,7 @@ func (c *conn) setReadDeadline(looked bool) {
 		return
 	}
 	c.sock.SetReadDeadline(at)
-	if c.in.empty() && timeout > yieldAfter && c.crowded() { // just now: see connTable.wait
+	if c.in.empty() && timeout > yieldAfter && c.crowded() { // just now: see Table.wait
 		c.sock.SetReadDeadline(c.idleFrom().Add(yieldAfter))
 	}
 }

@@ -63,7 +63,7 @@ func (c *conn) ranked(now int64, many bool) (rank int, since int64) {
 //
 // It is called with mu held. It compares all connections, which takes some
 // microseconds at the limit, and costs connections nothing below it.
-func (t *connTable) toClose(n int) *conn {
+func (t *Table) toClose(n int) *conn {
 	var found *conn
 	var rank, weight int
 	var since int64

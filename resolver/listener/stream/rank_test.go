@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"rideau/resolver/listener/stream"
 )
 
 // ended reports whether the server has closed a connection.
@@ -103,8 +105,8 @@ func TestWhichIsClosed(t *testing.T) {
 	}
 }
 
-// What clients do not read is bounded, for one and for all; clients that read are
-// answered meanwhile.
+// What clients do not read is bounded, for one and for all, over all Servers with one
+// Table; clients that read are answered meanwhile.
 func TestUnread(t *testing.T) {
 	big := make([]byte, 60000)
 	binary.BigEndian.PutUint16(big, 7)
@@ -118,12 +120,18 @@ func TestUnread(t *testing.T) {
 	for _, c := range []struct {
 		name          string
 		clients, each int
+		servers       int
 		most          uint64 // octets; the messages to send are the test's
-	}{{"one client", 1, 200, 6 << 20}, {"hundreds", 400, 1, 40 << 20}} {
+	}{{"one client", 1, 200, 1, 6 << 20}, {"hundreds", 400, 1, 1, 40 << 20}, {"one client, five servers", 1, 200, 5, 6 << 20}, {"hundreds, five servers", 400, 1, 5, 40 << 20}} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newServer(t, 1000, 1000)
-				defer s.end()
+				table := stream.NewTable(stream.Limits{MaxConnections: 1000, MaxConnectionsPerClient: 1000})
+				var all []*server
+				for range c.servers {
+					s := newServer(t, 0, 0, func(o *stream.Options) { o.Table = table })
+					defer s.end()
+					all = append(all, s)
+				}
 				before := heap()
 				var conns []net.Conn
 				defer func() {
@@ -133,7 +141,7 @@ func TestUnread(t *testing.T) {
 				}()
 				msg := framed(big)
 				for i := range c.clients * c.each {
-					h := s.connect(fmt.Sprintf("10.0.%d.%d", i%c.clients/250, i%c.clients%250))
+					h := all[i%len(all)].connect(fmt.Sprintf("10.0.%d.%d", i%c.clients/250, i%c.clients%250))
 					conns = append(conns, h)
 					go h.Write(msg)
 					synctest.Wait()
@@ -144,11 +152,13 @@ func TestUnread(t *testing.T) {
 				if used := heap() - before; used > c.most {
 					t.Errorf("%d MiB are held", used>>20)
 				}
-				o := s.connect("192.0.2.1")
-				conns = append(conns, o)
-				for range 10 {
-					go o.Write(framed(message(1, 'e')))
-					receive(t, o)
+				for _, s := range all {
+					o := s.connect("192.0.2.1")
+					conns = append(conns, o)
+					for range 10 {
+						go o.Write(framed(message(1, 'e')))
+						receive(t, o)
+					}
 				}
 			})
 		})

@@ -1,7 +1,7 @@
 package stream
 
 import (
-	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,19 +13,8 @@ import (
 type Options struct {
 	// Transport is what queries say that they came by.
 	Transport resolver.Transport
-	// MaxConnections bounds the open connections. To admit one more, another is
-	// closed, as RFC 7766 section 6.2.3 allows: one that has sent no whole query,
-	// or else the one that has been idle for longest, see connTable.toClose; if
-	// all are busy the new one is refused.
-	MaxConnections int
-	// MaxConnectionsPerClient bounds those of one client: an IPv4 address or
-	// an IPv6 /64. More wait until one of them ends, or is idle and closed for
-	// that, as long as MaxConnections allows them.
-	MaxConnectionsPerClient int
-	// Resolver reports whether a client asks for many others. It may have a
-	// quarter of MaxConnections, if that is more. nil reports false. It is safe
-	// for concurrent use.
-	Resolver func(netip.Addr) bool
+	// Table has the connections, also those of other Servers that share it.
+	Table *Table
 	// MaxPending bounds the queries of one connection that wait. At the bound
 	// the connection is not read until one has its response.
 	MaxPending int
@@ -44,20 +33,17 @@ type Options struct {
 
 // Server serves connections. It is safe for concurrent use.
 type Server struct {
-	core   *session.Core
-	o      Options
-	conns  connTable
-	pages  pages
-	unread unread
-	count  struct{ accepted, refused, evicted, timedOut atomic.Uint64 }
+	core    *session.Core
+	o       Options
+	pages   pages
+	open    atomic.Int64   // connections whose goroutines have not ended
+	running sync.WaitGroup // for their end
+	stopped bool           // guarded by Table.mu: nothing is admitted any more
+	count   struct{ accepted, refused, evicted, timedOut atomic.Uint64 }
 }
 
 // NewServer makes a Server. It starts no goroutine.
-func NewServer(core *session.Core, o Options) *Server {
-	s := &Server{core: core, o: o}
-	s.conns.init(&o)
-	return s
-}
+func NewServer(core *session.Core, o Options) *Server { return &Server{core: core, o: o} }
 
 // Stats are a Server's figures at one moment; totals count from its start.
 type Stats struct {
@@ -75,14 +61,7 @@ func (s *Server) Stats() Stats {
 }
 
 // Connections is how many connections are open.
-func (s *Server) Connections() int { return int(s.conns.open.Load()) }
-
-// StopReading admits no more connections, and ends each as soon as its queries
-// have responses. Connections that have sent no query yet get a moment to do so.
-func (s *Server) StopReading() { s.conns.stopReading() }
-
-// CloseAll closes all connections at once.
-func (s *Server) CloseAll() { s.conns.closeAll() }
+func (s *Server) Connections() int { return int(s.open.Load()) }
 
 // Wait waits for the goroutines of all connections, after StopReading.
-func (s *Server) Wait() { s.conns.running.Wait() }
+func (s *Server) Wait() { s.running.Wait() }

@@ -17,8 +17,8 @@ type shares struct {
 	resolver               func(netip.Addr) bool
 }
 
-func sharesOf(o *Options) shares {
-	return shares{o.MaxConnectionsPerClient, max(o.MaxConnectionsPerClient, o.MaxConnections/4), o.Resolver}
+func sharesOf(l Limits) shares {
+	return shares{l.MaxConnectionsPerClient, max(l.MaxConnectionsPerClient, l.MaxConnections/4), l.Resolver}
 }
 
 // of is what the connections of a client are counted under, and how many it may
@@ -37,10 +37,10 @@ func (s *shares) of(a netip.Addr) (key netip.Addr, most int) {
 
 // client is what the connections of one client have together.
 type client struct {
-	key   netip.Addr   // in connTable.clients
+	key   netip.Addr   // in Table.clients
 	max   int          // connections that it may have
-	conns int          // guarded by connTable.mu: how many it has, but for those that wait
-	queue []*conn      // guarded by connTable.mu: those that wait, in order
+	conns int          // guarded by Table.mu: how many it has, but for those that wait
+	queue []*conn      // guarded by Table.mu: those that wait, in order
 	waits atomic.Int32 // how many these are
 	held  atomic.Int64 // octets, see unread
 }
@@ -51,7 +51,7 @@ func (c *client) few() int { return max(c.max/8, 4) }
 
 // wait has c wait for another connection of its client to end. Those that are idle
 // look whether they have been so for long. mu is held.
-func (t *connTable) wait(c *conn) {
+func (t *Table) wait(c *conn) {
 	owner := c.owner
 	c.waits, c.turn = true, make(chan struct{})
 	owner.queue = append(owner.queue, c)
@@ -67,7 +67,7 @@ func (t *connTable) wait(c *conn) {
 }
 
 // unwait takes c out of its client's queue, and wakes it. mu is held.
-func (t *connTable) unwait(c *conn) {
+func (t *Table) unwait(c *conn) {
 	c.waits = false
 	if i := slices.Index(c.owner.queue, c); i >= 0 {
 		c.owner.queue = slices.Delete(c.owner.queue, i, i+1)
@@ -78,7 +78,7 @@ func (t *connTable) unwait(c *conn) {
 
 // admitWaiting admits those of a client's connections that wait and may go on. mu
 // is held.
-func (t *connTable) admitWaiting(o *client) {
+func (t *Table) admitWaiting(o *client) {
 	for len(o.queue) > 0 && o.conns < o.max {
 		c := o.queue[0]
 		t.unwait(c)
@@ -87,7 +87,7 @@ func (t *connTable) admitWaiting(o *client) {
 }
 
 // begin admits c, which has waited. mu is held.
-func (t *connTable) begin(c *conn) {
+func (t *Table) begin(c *conn) {
 	c.owner.conns++
 	c.born = time.Now().UnixNano()
 	c.admitted = true
@@ -106,7 +106,7 @@ func (c *conn) await() bool {
 	case <-c.turn:
 	case <-timer.C:
 	}
-	t := &c.srv.conns
+	t := c.srv.o.Table
 	t.mu.Lock()
 	admitted := c.admitted
 	if !admitted {
@@ -125,7 +125,7 @@ func (c *conn) crowded() bool { return c.owner.waits.Load() > 0 && c.pending.Loa
 // yields takes c, which is idle, out of the table, for one that waits. It reports
 // false if none does any more.
 func (c *conn) yields() bool {
-	t := &c.srv.conns
+	t := c.srv.o.Table
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(c.owner.queue) == 0 {

@@ -141,7 +141,8 @@ func TestIdleYields(t *testing.T) {
 // of a resolver have a larger share.
 func TestWaitingGivesWay(t *testing.T) {
 	s := newServer(t, 20, 2, func(o *stream.Options) {
-		o.Resolver = func(a netip.Addr) bool { return a == netip.MustParseAddr("192.0.2.53") }
+		o.Table = stream.NewTable(stream.Limits{MaxConnections: 20, MaxConnectionsPerClient: 2,
+			Resolver: func(a netip.Addr) bool { return a == netip.MustParseAddr("192.0.2.53") }})
 	})
 	from := func(ip string) net.Conn {
 		a, b := net.Pipe()

@@ -106,7 +106,7 @@ func newServer(t *testing.T, maxConnections, perClient int, edit ...func(*stream
 	s.count = s.stats.NewCounters()
 	s.core = session.New(s.h, limit.NewWaitLimit(100), session.NewLog(slog.New(slog.DiscardHandler)))
 	o := stream.Options{
-		Transport: resolver.TCP, MaxConnections: maxConnections, MaxConnectionsPerClient: perClient, MaxPending: 10,
+		Transport: resolver.TCP, Table: stream.NewTable(stream.Limits{MaxConnections: maxConnections, MaxConnectionsPerClient: perClient}), MaxPending: 10,
 		IdleTimeout: 7 * time.Second, MessageTimeout: 2 * time.Second, WriteTimeout: 3 * time.Second, Drain: time.Second,
 	}
 	for _, f := range edit {
@@ -243,6 +243,50 @@ func TestTimeouts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Servers with one Table have its connections together: a new one on any takes the
+// place of the idle one on any, and a client has its share over all. The end of one
+// Server leaves the connections of others.
+func TestTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := stream.NewTable(stream.Limits{MaxConnections: 3, MaxConnectionsPerClient: 2})
+		one, two := newServer(t, 0, 0, func(o *stream.Options) { o.Table = table }), newServer(t, 0, 0, func(o *stream.Options) { o.Table = table })
+		ended := func(c net.Conn) bool {
+			c.SetReadDeadline(time.Now().Add(time.Millisecond))
+			_, err := c.Read(make([]byte, 1))
+			return err == io.EOF
+		}
+		connect := func(s *server, from string) net.Conn {
+			c := s.connect(from)
+			time.Sleep(time.Second)
+			return c
+		}
+		first, second, third := connect(one, "192.0.2.1"), connect(two, "192.0.2.1"), connect(two, "192.0.2.2")
+		if ended(first) || ended(second) || ended(third) {
+			t.Fatal("the first three connections")
+		}
+		if c := connect(one, "192.0.2.1"); !ended(c) || ended(first) || ended(second) {
+			t.Error("a third connection of a client that has two with both servers")
+		}
+		fourth := connect(one, "192.0.2.3")
+		if ended(fourth) || !ended(first) || ended(second) || ended(third) {
+			t.Error("a fourth connection: the one that was idle for longest is to end")
+		}
+		if a, b := one.Stats(), two.Stats(); a.Connections != 1 || b.Connections != 2 {
+			t.Errorf("%+v %+v", a, b)
+		}
+		two.end()
+		if ended(fourth) || !ended(second) || !ended(third) {
+			t.Error("the end of one server is to end its connections alone")
+		}
+		fourth.SetReadDeadline(time.Time{})
+		go fourth.Write(framed(message(9, 'e')))
+		if a := receive(t, fourth); !bytes.Equal(a, response(nil, message(9, 'e'))) {
+			t.Errorf("after the end of the other server: %x", a)
+		}
+		one.end()
+	})
 }
 
 // The connection that has been idle for longest is closed for a new one, unless

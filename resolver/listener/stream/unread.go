@@ -8,7 +8,7 @@ import (
 
 // unread are the octets that connections hold: responses that their clients do not
 // read, and large messages that are not whole yet. It bounds them for each client
-// and for all, so that clients that do not read take no memory that others need.
+// and for all, of all Servers, so that clients that do not read take no memory that others need.
 type unread struct {
 	all      atomic.Int64
 	relieved atomic.Int64 // when relieve was last called, in Unix nanoseconds
@@ -32,12 +32,12 @@ var errUnread = errors.New("the client holds too much memory")
 // may hold as much as is still free, so that a thousand get little each, and one
 // that comes later always gets some. drop is to be called in any case.
 func (c *conn) hold(n int) bool {
-	s := &c.srv.unread
+	t := c.srv.o.Table
 	c.held.Add(int64(n))
 	mine := c.owner.held.Add(int64(n))
-	all := s.all.Add(int64(n))
+	all := t.unread.all.Add(int64(n))
 	if all > maxUnread/2 {
-		c.srv.relieve()
+		t.relieve()
 	}
 	return mine <= min(max(maxUnread-all, leastUnread), maxUnreadPerClient)
 }
@@ -46,17 +46,16 @@ func (c *conn) hold(n int) bool {
 func (c *conn) drop(n int) {
 	c.held.Add(int64(-n))
 	c.owner.held.Add(int64(-n))
-	c.srv.unread.all.Add(int64(-n))
+	c.srv.o.Table.unread.all.Add(int64(-n))
 }
 
 // relieve closes the connections on which a response has waited for long, although
 // it could be sent, for the client to take what came before.
-func (s *Server) relieve() {
-	now, last := time.Now().UnixNano(), s.unread.relieved.Load()
-	if now-last < int64(relieveEvery) || !s.unread.relieved.CompareAndSwap(last, now) {
+func (t *Table) relieve() {
+	now, last := time.Now().UnixNano(), t.unread.relieved.Load()
+	if now-last < int64(relieveEvery) || !t.unread.relieved.CompareAndSwap(last, now) {
 		return
 	}
-	t := &s.conns
 	var stalled []*conn
 	t.mu.Lock()
 	for c := range t.conns {
@@ -66,7 +65,7 @@ func (s *Server) relieve() {
 	}
 	t.mu.Unlock()
 	for _, c := range stalled {
-		s.count.timedOut.Add(1)
+		c.srv.count.timedOut.Add(1)
 		go c.sock.Close() // its goroutines end, and free what they hold
 	}
 }
