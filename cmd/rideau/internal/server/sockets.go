@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 
+	"rideau/cmd/rideau/internal/descriptors"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 	"rideau/resolver"
@@ -48,6 +50,8 @@ type sockets struct {
 	workers int // for each address, unless configured
 	// busy has a token when a worker has read as many queries as it can at once.
 	busy chan struct{}
+	// connections are those of all addresses. They are set before the first bind.
+	connections *listener.Connections
 
 	mu       sync.Mutex // guards the fields below; held for a moment only
 	live     map[place]*socket
@@ -58,6 +62,21 @@ type sockets struct {
 
 func newSockets(log *slog.Logger, workers int) *sockets {
 	return &sockets{log: log, workers: workers, busy: make(chan struct{}, 1), live: map[place]*socket{}, draining: map[*socket]place{}, absent: map[place]bool{}}
+}
+
+// limitConnections sets how many connections clients may have, on all addresses together. servers is how many upstream servers there are.
+func (s *sockets) limitConnections(cfg *config.Config, servers int) {
+	t, resolvers := cfg.Listen.TCP, cfg.Clients.Resolvers
+	need := descriptors.Need{Addresses: len(cfg.Listen.Addresses), Workers: cmp.Or(cfg.Listen.Workers, s.workers, runtime.GOMAXPROCS(0)),
+		Servers: servers, MaxInFlight: cfg.Upstream.MaxInFlight}
+	most, warning := need.Connections(descriptors.Limit(), t.MaxConnections)
+	if warning != "" {
+		s.log.Warn(warning)
+	}
+	s.connections = listener.NewConnections(listener.Options{MaxConnections: most, MaxConnectionsPerClient: min(t.MaxConnectionsPerClient, most),
+		Resolver: func(a netip.Addr) bool {
+			return slices.ContainsFunc(resolvers, func(p netip.Prefix) bool { return p.Contains(a) })
+		}})
 }
 
 // binding has the sockets that a configuration needs and that were not bound before.
@@ -79,20 +98,14 @@ func (b *binding) close() {
 // queries that come there, until open serves them.
 func (s *sockets) bind(cfg *config.Config, waits *limit.WaitLimit) (*binding, error) {
 	b := &binding{fresh: map[place]*socket{}}
-	resolvers := cfg.Clients.Resolvers
-	isResolver := func(a netip.Addr) bool {
-		return slices.ContainsFunc(resolvers, func(p netip.Prefix) bool { return p.Contains(a) })
-	}
 	for _, p := range places(cfg) {
 		if s.at(p) != nil {
 			continue
 		}
 		l, err := listener.Listen(nil, listener.Options{
 			Addrs: []string{p.String()}, Workers: cmp.Or(cfg.Listen.Workers, s.workers), WaitLimit: waits, ReusePort: s.overlaps(p),
-			MaxConnections: cfg.Listen.TCP.MaxConnections, MaxConnectionsPerClient: cfg.Listen.TCP.MaxConnectionsPerClient,
-			MaxPendingPerConnection: cfg.Listen.TCP.MaxPendingPerConnection, IdleTimeout: cfg.Listen.TCP.IdleTimeout,
+			Connections: s.connections, MaxPendingPerConnection: cfg.Listen.TCP.MaxPendingPerConnection, IdleTimeout: cfg.Listen.TCP.IdleTimeout,
 			Busy: s.busy, Logger: s.log,
-			Resolver: isResolver,
 		})
 		if err != nil && setup.Optional(cfg, p.AddrPort) && setup.NoIPv6(err) {
 			b.absent = append(b.absent, p)

@@ -38,6 +38,11 @@ func (s *Server) start(ctx context.Context) error {
 	if err := c.lists.Ensure(ctx, cfg.Fetch.StartTimeout); err != nil {
 		return err
 	}
+	servers := len(c.plan.Servers)
+	for _, f := range cfg.Forward {
+		servers += len(f.Servers)
+	}
+	s.sockets.limitConnections(cfg, servers)
 	if err := c.bindSockets(ctx); err != nil {
 		return err
 	}
