@@ -1,13 +1,11 @@
 package schema
 
 import (
-	"encoding/json"
 	"strconv"
 
 	"rideau/resolver"
 	"rideau/resolver/audit"
 	"rideau/resolver/audit/act"
-	"rideau/resolver/wire"
 )
 
 // Rideau encodes events in our own format. Use NewRideau.
@@ -35,7 +33,7 @@ func (e *Rideau) Query(b []byte, r *audit.Record) []byte {
 		b = b[:begin]
 	}
 	b = key(b, "group", r.Group)
-	b = key(b, "name", wire.NameString(r.Name()))
+	b = nameKey(b, "name", r.Name())
 	b = key(b, "type", e.node.TypeName(uint16(r.Type)))
 	b = key(b, "transport", r.Transport.String())
 	b = key(b, "outcome", r.Outcome.String())
@@ -62,7 +60,7 @@ func (e *Rideau) verdict(b []byte, r *audit.Record) []byte {
 	b = key(b, "action", r.Action.String())
 	b = key(b, "list", r.List)
 	if rule := r.Rule(); rule != nil {
-		b = key(b, "rule", wire.NameString(rule))
+		b = nameKey(b, "rule", rule)
 	}
 	if r.InAnswer {
 		b = append(b, `,"in_answer":true`...)
@@ -76,14 +74,20 @@ func (e *Rideau) verdict(b []byte, r *audit.Record) []byte {
 	if r.Marks&resolver.Bypass != 0 {
 		b = append(b, `,"bypass":true`...)
 	}
-	if x := r.Exception; x != nil {
-		b = append(b, `,"exception":{"id":`...)
-		b = appendString(b, x.ID)
-		b = key(b, "ticket", x.Ticket)
-		b = key(b, "approver", x.Approver)
-		b = append(b, '}')
+	return exception(b, r)
+}
+
+// exception appends the exception that let a query pass.
+func exception(b []byte, r *audit.Record) []byte {
+	x := r.Exception
+	if x == nil {
+		return b
 	}
-	return b
+	b = append(b, `,"exception":{"id":`...)
+	b = appendString(b, x.ID)
+	b = key(b, "ticket", x.Ticket)
+	b = key(b, "approver", x.Approver)
+	return append(b, '}')
 }
 
 // actJSON is an act in our own format.
@@ -139,9 +143,11 @@ type policyJSON struct {
 }
 
 // Act appends the JSON of an act.
-func (e *Rideau) Act(b []byte, a *act.Act) []byte {
-	out := actJSON{Schema: Version, Event: a.Kind, ID: string(e.node.appendID(nil, actLetter, a.Number)), Time: string(e.time.append(nil, a.Time)),
-		Node: e.node.Name, Version: e.node.Version, Actor: actorJSON(a.Actor), Object: a.Object, Failed: failed(a), Reason: a.Reason,
+func (e *Rideau) Act(b []byte, a *act.Act) []byte { return marshal(b, newActJSON(e.node, &e.time, a)) }
+
+func newActJSON(n *Node, t *timestamp, a *act.Act) actJSON {
+	out := actJSON{Schema: Version, Event: a.Kind, ID: string(n.appendID(nil, actLetter, a.Number)), Time: string(t.append(nil, a.Time)),
+		Node: n.Name, Version: n.Version, Actor: actorJSON(a.Actor), Object: a.Object, Failed: failed(a), Reason: a.Reason,
 		Policy: policyJSON(a.Policy), Config: a.Config}
 	if a.Distrusted {
 		out.Clock = "distrusted"
@@ -156,9 +162,5 @@ func (e *Rideau) Act(b []byte, a *act.Act) []byte {
 		}
 		out.Bans = append(out.Bans, ban)
 	}
-	text, err := json.Marshal(out)
-	if err != nil {
-		return b // strings and numbers always have JSON
-	}
-	return append(b, text...)
+	return out
 }

@@ -88,11 +88,3 @@ func TestRideauAct(t *testing.T) {
 		t.Errorf("got  %v\nwant %s", m, want)
 	}
 }
-
-// Encoding a query allocates nothing but what a name takes.
-func TestQueryAllocs(t *testing.T) {
-	e, r, b := schema.NewRideau(node()), record(), make([]byte, 0, 4096)
-	if n := testing.AllocsPerRun(100, func() { b = e.Query(b[:0], r) }); n > 6 {
-		t.Errorf("%v allocations", n)
-	}
-}
