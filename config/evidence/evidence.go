@@ -62,8 +62,12 @@ const (
 // Format is how events are written.
 type Format string
 
-// Rideau is our own format.
-const Rideau Format = "rideau"
+// Formats.
+const (
+	Rideau Format = "rideau" // our own
+	OCSF   Format = "ocsf"   // Open Cybersecurity Schema Framework 1.8.0
+	ECS    Format = "ecs"    // Elastic Common Schema 9
+)
 
 // Sink is a place that events go to.
 type Sink struct {
@@ -137,7 +141,7 @@ func (e *Evidence) readSink(v node.Value, ids map[string]int) (Sink, bool) {
 	node.Set(m, "groups", &s.Groups, node.List(0, 1024, node.Distinct(value.Reference("group", "all"))))
 	node.Set(m, "clients", &s.Clients, node.Word("a part of addresses", Address, Network, Pseudonym, None))
 	node.Set(m, "sample", &s.Sample, node.Share)
-	node.Set(m, "format", &s.Format, node.Word("a format", Rideau))
+	node.Set(m, "format", &s.Format, node.Word("a format", Rideau, OCSF, ECS))
 	node.Set(m, "spool", &s.Spool, node.Size(0, 1<<40))
 	node.Set(m, "path", &s.Path, value.File)
 	node.Set(m, "max_bytes", &s.MaxBytes, node.Size(1<<20, 1<<40))

@@ -224,6 +224,12 @@ func (e *Evidence) sink(r *running, w sink.Writer) *sink.Sink {
 func (e *Evidence) encoder(r *running) sink.Encoder {
 	n := e.node
 	n.Client = r.tell()
+	switch r.config.Format {
+	case config.OCSF:
+		return schema.NewOCSF(&n)
+	case config.ECS:
+		return schema.NewECS(&n)
+	}
 	return schema.NewRideau(&n)
 }
 
