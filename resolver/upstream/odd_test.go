@@ -62,7 +62,7 @@ func startOdd(t testing.TB, tcp string, habit func(o *odd, q *oddQuery)) *odd {
 	}
 	t.Cleanup(func() { other.Close() })
 	o.server = serve(t, func(s *server, from netip.AddrPort, b []byte) {
-		q, msg := o.answer(b, false)
+		q, msg := o.answer(t, b, false)
 		if msg == nil {
 			return
 		}
@@ -80,7 +80,7 @@ func startOdd(t testing.TB, tcp string, habit func(o *odd, q *oddQuery)) *odd {
 			case "TCP closed":
 				return
 			case "TCP":
-				if _, msg := o.answer(b, true); msg != nil {
+				if _, msg := o.answer(t, b, true); msg != nil {
 					conn.Write(frame(msg))
 				}
 			}
@@ -92,7 +92,7 @@ func startOdd(t testing.TB, tcp string, habit func(o *odd, q *oddQuery)) *odd {
 	return o
 }
 
-func (o *odd) answer(b []byte, tcp bool) (*oddQuery, []byte) {
+func (o *odd) answer(t testing.TB, b []byte, tcp bool) (*oddQuery, []byte) {
 	var m dns.Msg
 	if m.Unpack(b) != nil {
 		return nil, nil
@@ -101,7 +101,7 @@ func (o *odd) answer(b []byte, tcp bool) (*oddQuery, []byte) {
 	if !tcp {
 		q.n = o.n.Add(1)
 	}
-	msg := reply(o.t, b, "right", func(r *dns.Msg) {
+	msg := reply(t, b, "right", func(r *dns.Msg) {
 		if m.IsEdns0() != nil {
 			r.SetEdns0(1232, q.do())
 		}

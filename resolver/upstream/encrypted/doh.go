@@ -68,20 +68,25 @@ func NewDoH(u *url.URL, h3 bool, o Options) *DoH {
 		d.tls.NextProtos = []string{"h2", "http/1.1"}
 	}
 	d.links = newLinks(func() *link {
-		make := d.http2
+		k, make := new(link), d.http2
 		if h3 {
 			make = d.http3
 		}
-		transport, close := make()
-		return &link{ask: func(ctx context.Context, m []byte) ([]byte, error) { return d.ask(ctx, transport, m) }, close: close}
+		var transport http.RoundTripper
+		transport, k.close, k.octets = make()
+		k.ask = func(ctx context.Context, m []byte) ([]byte, error) { return d.ask(ctx, transport, m) }
+		return k
 	})
 	return d
 }
 
-func (u *DoH) http2() (http.RoundTripper, func()) {
+// http2 makes an HTTP client, and functions that close what is idle of it, and
+// count the octets that came.
+func (u *DoH) http2() (http.RoundTripper, func(), func() uint64) {
+	octets := new(atomic.Uint64)
 	t := &http.Transport{
 		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			c, err := u.dialTLS(ctx)
+			c, err := u.dialTLS(ctx, octets)
 			if err != nil {
 				return nil, &dialError{err} // an interface that is nil, not one with a nil *tls.Conn
 			}
@@ -95,10 +100,12 @@ func (u *DoH) http2() (http.RoundTripper, func()) {
 		MaxResponseHeaderBytes: maxHeader,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
-	return t, t.CloseIdleConnections
+	return t, t.CloseIdleConnections, octets.Load
 }
 
-func (u *DoH) http3() (http.RoundTripper, func()) {
+// http3 is http2 for HTTP/3.
+func (u *DoH) http3() (http.RoundTripper, func(), func() uint64) {
+	last := new(atomic.Pointer[quic.Conn])
 	t := &http3.Transport{
 		TLSClientConfig:        u.tls,
 		QUICConfig:             quicConfig(u.o.IdleTimeout),
@@ -109,10 +116,11 @@ func (u *DoH) http3() (http.RoundTripper, func()) {
 			if err != nil {
 				return nil, &dialError{err}
 			}
+			last.Store(conn)
 			return conn, nil
 		},
 	}
-	return t, func() { t.CloseIdleConnections() }
+	return t, func() { t.CloseIdleConnections() }, func() uint64 { return received(last.Load()) }
 }
 
 // dialError is the error of opening a connection.

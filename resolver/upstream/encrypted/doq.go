@@ -81,13 +81,37 @@ func NewDoQ(o Options) *DoQ {
 	u.server = newServer(label("quic", &o, ""), o, "doq")
 	u.links = newLinks(func() *link {
 		k := &doqLink{u: u}
-		return &link{ask: k.ask, close: k.close}
+		return &link{ask: k.ask, close: k.close, octets: k.octets}
 	})
 	return u
 }
 
 // Close gives up the connection. It is closed when it is idle.
 func (u *DoQ) Close() { u.links.close() }
+
+// octets counts the octets that came over the connection.
+func (k *doqLink) octets() uint64 {
+	k.mu.Lock()
+	c := k.conn
+	k.mu.Unlock()
+	if c == nil {
+		return 0
+	}
+	select {
+	case <-c.ready:
+		return received(c.conn)
+	default:
+		return 0
+	}
+}
+
+// received counts the octets that came over a connection, which may be nil.
+func received(c *quic.Conn) uint64 {
+	if c == nil {
+		return 0
+	}
+	return c.ConnectionStats().BytesReceived
+}
 
 // close gives up the connection, which is closed when it is idle.
 func (k *doqLink) close() {

@@ -3,6 +3,7 @@ package encrypted
 import (
 	"context"
 	"net"
+	"sync/atomic"
 
 	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/upstream/pipeline"
@@ -22,7 +23,7 @@ func NewDoT(o Options) *DoT {
 	u.server = newServer(label("tls", &o, ""), o, "dot")
 	u.pool = pipeline.New(pipeline.Options{
 		Dial: func(ctx context.Context) (net.Conn, error) {
-			c, err := u.dialTLS(ctx)
+			c, err := u.dialTLS(ctx, new(atomic.Uint64))
 			if err != nil {
 				return nil, err // an interface that is nil, not one with a nil *tls.Conn
 			}

@@ -195,18 +195,35 @@ func (s *server) each(ctx context.Context, connect func(context.Context, netip.A
 }
 
 // dialTLS connects, and authenticates the server.
-func (s *server) dialTLS(ctx context.Context) (*tls.Conn, error) {
+func (s *server) dialTLS(ctx context.Context, octets *atomic.Uint64) (*tls.Conn, error) {
 	var conn *tls.Conn
 	err := s.each(ctx, func(ctx context.Context, a netip.AddrPort) error {
-		d := tls.Dialer{Config: s.configFor(a), NetDialer: &net.Dialer{KeepAliveConfig: keepAlive}}
+		d := net.Dialer{KeepAliveConfig: keepAlive}
 		c, err := d.DialContext(ctx, "tcp", a.String())
 		if err != nil {
 			return err
 		}
-		conn = c.(*tls.Conn)
+		conn = tls.Client(&counted{c, octets}, s.configFor(a))
+		if err := conn.HandshakeContext(ctx); err != nil {
+			c.Close()
+			return err
+		}
 		return nil
 	})
 	return conn, err
+}
+
+// counted is a connection that counts the octets that came over it, and over others.
+type counted struct {
+	net.Conn
+	octets *atomic.Uint64
+}
+
+// Read implements net.Conn.
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.octets.Add(uint64(n))
+	return n, err
 }
 
 // keepAlive detects within half a minute that the server is gone.

@@ -46,7 +46,8 @@ func TestExchange(t *testing.T) {
 		if n := s.conns.Load(); n > 4 {
 			t.Errorf("%d connections", n)
 		}
-		if p, n := s.padded.Load(), s.queries.Load(); p != n || n != 203 {
+		// On a busy machine a query may be sent over a second connection as well.
+		if p, n := s.padded.Load(), s.queries.Load(); p != n || n < 203 {
 			t.Errorf("%d of %d queries are padded", p, n)
 		}
 		if s.kill == nil {

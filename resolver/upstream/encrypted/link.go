@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// A link is doubted when it has brought nothing for SRTT + 4 RTTVAR, within
+	// A link is doubted when not an octet has come for SRTT + 4 RTTVAR, within
 	// these bounds, while a query waits.
 	minPatience     = 300 * time.Millisecond
 	unknownPatience = 500 * time.Millisecond
@@ -25,13 +25,16 @@ type link struct {
 	ask func(ctx context.Context, m []byte) ([]byte, error)
 	// close closes what is idle. Queries go on.
 	close func()
+	// octets counts what has come over the link, whatever it was. It may begin anew
+	// with a new connection.
+	octets func() uint64
 	// heard is when a response came, in nanoseconds since links.began; 0 if none
 	// has.
 	heard atomic.Int64
 }
 
 // links are the link to a server, and those that it had before. A link that brings
-// nothing for longer than the server usually takes is doubted: a firewall, a tunnel
+// not an octet for longer than the server usually takes is doubted: a firewall, a tunnel
 // or a sleep may have lost it, which nobody is told of. Then the query is sent over a
 // new one as well, which is used from then on, unless the old one turns out to have
 // been slow. It is safe for concurrent use.
@@ -100,6 +103,9 @@ type second struct {
 	sent        time.Duration
 	ctx         context.Context // of the exchange
 	cancelFirst context.CancelFunc
+	octets      uint64        // that had come over first when m was sent
+	patience    time.Duration // how long first may bring none
+	firstEnded  chan struct{} // closed when the first has ended
 
 	mu     sync.Mutex
 	over   bool               // guarded by mu: the first has ended well
@@ -124,10 +130,12 @@ func (l *links) exchange(ctx context.Context, m []byte) ([]byte, error) {
 	}
 	first, cancelFirst := context.WithCancel(ctx)
 	defer cancelFirst()
-	s := &second{l: l, m: m, first: k, sent: sent, ctx: ctx, cancelFirst: cancelFirst}
+	s := &second{l: l, m: m, first: k, sent: sent, ctx: ctx, cancelFirst: cancelFirst, octets: k.octets(),
+		patience: min(l.pace.Limit(minPatience, unknownPatience), maxPatience), firstEnded: make(chan struct{})}
 	s.ended.Add(1)
-	timer := time.AfterFunc(min(l.pace.Limit(minPatience, unknownPatience), maxPatience), s.run)
+	timer := time.AfterFunc(s.patience, s.run)
 	resp, err := k.ask(first, m)
+	close(s.firstEnded)
 	if err == nil {
 		l.note(k, sent)
 	}
@@ -174,9 +182,26 @@ func (s *second) begin() context.Context {
 	return ctx
 }
 
+// whileAlive returns when the first has ended, or has brought no octet for a while:
+// a link that brings something is not lost, and its server just slow.
+func (s *second) whileAlive() {
+	timer := time.NewTimer(s.patience)
+	defer timer.Stop()
+	for now := s.first.octets(); now != s.octets; now = s.first.octets() {
+		s.octets = now
+		timer.Reset(s.patience)
+		select {
+		case <-timer.C:
+		case <-s.firstEnded:
+			return
+		}
+	}
+}
+
 // run sends the query over another link.
 func (s *second) run() {
 	defer s.ended.Done()
+	s.whileAlive()
 	ctx := s.begin()
 	if ctx == nil {
 		return

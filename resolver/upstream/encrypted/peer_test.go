@@ -102,19 +102,20 @@ func TestOtherQUIC(t *testing.T) {
 	ca := newAuthority(t)
 	cert, pin := ca.certificate(t, false, "dns.example")
 	for _, c := range []struct {
-		name  string
-		retry bool
-		f     respond
-	}{{"small", false, echo}, {"large", false, large}, {"address validated", true, echo}} {
+		name    string
+		queries int
+		retry   bool
+		f       respond
+	}{{"small", 100, false, echo}, {"large", 30, false, large}, {"address validated", 100, true, echo}} {
 		t.Run(c.name, func(t *testing.T) {
 			noLeak(t)
 			s := startOtherQUIC(t, cert, c.retry, c.f)
 			u := encrypted.NewDoQ(encrypted.Options{Addrs: []netip.AddrPort{s.addr}, Name: "dns.example", Roots: ca.pool, Pins: []encrypted.Pin{pin}})
 			t.Cleanup(u.Close)
 			var wg sync.WaitGroup
-			for i := range 100 {
+			for i := range c.queries {
 				wg.Go(func() {
-					if err := ask(t, u, fmt.Sprintf("n%d.example", i), 10*time.Second); err != nil {
+					if err := ask(t, u, fmt.Sprintf("n%d.example", i), 30*time.Second); err != nil {
 						t.Error(err)
 					}
 				})
