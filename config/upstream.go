@@ -62,6 +62,7 @@ func defaultUpstream() Upstream {
 		Hedge:          true,
 		MaxInFlight:    2000,
 		Cookies:        true,
+		MixCase:        true,
 		AttemptTimeout: 2 * time.Second,
 		Timeout:        4500 * time.Millisecond,
 		ProbeInterval:  10 * time.Second,

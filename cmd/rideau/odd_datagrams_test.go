@@ -68,16 +68,16 @@ func oddDatagrams() []oddRow {
 	delay := func(d time.Duration) func() *odd.Server {
 		return does(func(q *odd.Query, r *odd.Reply) { r.Delay = d })
 	}
-	mixed := ", mix_case: true"
+	asIs := ", mix_case: false"
 	return []oddRow{
 		{name: "silent", server: does(func(q *odd.Query, r *odd.Reply) { r.Drop = true }), want: nobody},
 		{name: "nothing listens", server: func() *odd.Server { return &odd.Server{NoUDP: true, NoTCP: true} }, want: nobody},
 		{name: "silent over UDP, right over TCP", server: datagram(func(q *odd.Query, r *odd.Reply) { r.Drop = true })},
 		{name: "answers from another address", server: elsewhere},
 		{name: "answers from another address, TCP closed", server: noTCP(elsewhere), want: nobody},
-		{name: "lower case", server: lower},
-		{name: "lower case, with 0x20", server: lower, more: mixed},
-		{name: "lower case, with 0x20, TCP closed", server: noTCP(lower), more: mixed},
+		{name: "lower case, without 0x20", server: lower, more: asIs},
+		{name: "lower case, with 0x20", server: lower},
+		{name: "lower case, with 0x20, TCP closed", server: noTCP(lower)},
 		{name: "300 ms", server: delay(300 * time.Millisecond)},
 		{name: "2 s", server: delay(2 * time.Second), within: map[place]time.Duration{alone: 3 * time.Second, both: 3 * time.Second, first: 3 * time.Second}},
 		{name: "up to 100 ms, out of order", server: datagram(func(q *odd.Query, r *odd.Reply) { r.Delay = rand.N(100 * time.Millisecond) })},

@@ -71,7 +71,7 @@ func (a *asker) ask(window int) {
 func TestMissesAllocateNothing(t *testing.T) {
 	const n, window = 20000, 20
 	up := answering(t)
-	s := serve(t, forwarderTo(t, patient, 200, do53.New(up, do53.Options{})), listener.Options{Workers: 1})
+	s := serve(t, forwarderTo(t, patient, 200, do53.New(up, do53.Options{MixCase: true, Cookies: true})), listener.Options{Workers: 1})
 	a := newAsker(t, s.Addr())
 	run := func() {
 		for range n / window {
@@ -91,7 +91,7 @@ func BenchmarkMiss(b *testing.B) {
 	const window = 32
 	up := answering(b)
 	o := upstream.Options{AttemptTimeout: patient.AttemptTimeout, Timeout: patient.Timeout}
-	s := serve(b, forwarderTo(b, o, 1<<16, do53.New(up, do53.Options{})), listener.Options{Workers: 1})
+	s := serve(b, forwarderTo(b, o, 1<<16, do53.New(up, do53.Options{MixCase: true, Cookies: true})), listener.Options{Workers: 1})
 	a := newAsker(b, s.Addr())
 	b.ReportAllocs()
 	for b.Loop() {

@@ -34,6 +34,7 @@ type policy struct {
 	amplification    int
 	octets           int
 	trustAD          bool
+	sameCase         bool // names go upstream in the case that they are in the cache
 	rate, burst      int
 }
 
@@ -80,8 +81,13 @@ func parsePolicy(text string, first int) (*policy, error) {
 }
 
 func (p *policy) directive(name string, words []string) error {
-	if name == "trust-ad" && len(words) == 0 {
+	switch {
+	case len(words) > 0:
+	case name == "trust-ad":
 		p.trustAD = true
+		return nil
+	case name == "same-case":
+		p.sameCase = true
 		return nil
 	}
 	if len(words) == 0 {

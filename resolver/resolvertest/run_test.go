@@ -237,7 +237,7 @@ func (r *run) exchanger(p *policy, names []string) (upstream.Upstream, error) {
 		if u == nil {
 			return nil, fmt.Errorf("policy: no file upstream/%s", name)
 		}
-		members = append(members, do53.New(u.Addr(), do53.Options{TrustAD: p.trustAD}))
+		members = append(members, do53.New(u.Addr(), do53.Options{TrustAD: p.trustAD, MixCase: !p.sameCase}))
 	}
 	g := upstream.NewGroup(key, upstream.Options{AttemptTimeout: p.attempt, LeastAttempt: p.attempt, Timeout: p.total}, members...)
 	r.t.Cleanup(g.Close)

@@ -298,7 +298,7 @@ func (r *Reply) message(m *dns.Msg, a Asked) *dns.Msg {
 	resp.RecursionAvailable, resp.CheckingDisabled = !r.NoRA, a.CD
 	resp.Rcode, resp.Authoritative, resp.AuthenticatedData, resp.Truncated = r.Rcode, r.AA, r.AD, r.TC
 	resp.Compress = true
-	resp.Answer, resp.Ns, resp.Extra = slices.Clone(r.Answer), slices.Clone(r.Authority), slices.Clone(r.Additional)
+	resp.Answer, resp.Ns, resp.Extra = spelt(r.Answer, a.Name), spelt(r.Authority, a.Name), slices.Clone(r.Additional)
 	if a.EDNS && !r.NoEDNS {
 		opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}, Option: r.Options}
 		opt.SetUDPSize(4096)
@@ -306,6 +306,19 @@ func (r *Reply) message(m *dns.Msg, a Asked) *dns.Msg {
 		resp.Extra = append(resp.Extra, opt)
 	}
 	return resp
+}
+
+// spelt is a copy of records, of which those of name have its letters, as they
+// have from servers whose responses point to the name in the question.
+func spelt(records []dns.RR, name string) []dns.RR {
+	records = slices.Clone(records)
+	for i, rr := range records {
+		if owner := rr.Header().Name; owner != name && fold(owner) == fold(name) {
+			records[i] = dns.Copy(rr)
+			records[i].Header().Name = name
+		}
+	}
+	return records
 }
 
 // forge sends the responses of an attacker who cannot see the query (RFC 5452

@@ -64,7 +64,7 @@ func (r *run) upstream(words []string) (*Upstream, []string, error) {
 
 // expectAsked is "asked [UPSTREAM] NAME TYPE [FLAG|-FLAG...] [size=N]
 // [options=none]": the last query that an upstream received. The name's
-// letter case counts.
+// letter case counts if the policy says same-case.
 func (r *run) expectAsked(words []string) error {
 	u, words, err := r.upstream(words)
 	if err != nil {
@@ -79,7 +79,11 @@ func (r *run) expectAsked(words []string) error {
 	if err != nil {
 		return err
 	}
-	if a.Name != dns.Fqdn(words[0]) || a.Type != qtype {
+	want, got := dns.Fqdn(words[0]), a.Name
+	if !r.policy.sameCase {
+		want, got = fold(want), fold(got)
+	}
+	if got != want || a.Type != qtype {
 		return fmt.Errorf("got %+v", a)
 	}
 	flags := map[string]bool{

@@ -27,7 +27,8 @@ type Options struct {
 	// Stream has the server asked over TCP alone.
 	Stream bool
 	// MixCase has the letters of names go out in random case (0x20). A server
-	// that does not repeat them so is asked as usual.
+	// that does not repeat them so is asked as usual, and so is one with Stream:
+	// nobody off the path can forge what comes over TCP.
 	MixCase bool
 	// Cookies sends cookies to the server if it offers any (RFC 7873).
 	Cookies bool
@@ -61,7 +62,7 @@ type Server struct {
 // New makes the Server at addr. It connects to nothing yet.
 func New(addr netip.AddrPort, o Options) *Server {
 	s := &Server{addr: addr.String(), label: addr.String(), stream: o.Stream, trusted: o.TrustAD && addr.Addr().IsLoopback(),
-		udp: net.UDPAddrFromAddrPort(addr), free: newBuffers(), endpoint: acceptance.NewEndpoint(addr, o.MixCase, o.Cookies)}
+		udp: net.UDPAddrFromAddrPort(addr), free: newBuffers(), endpoint: acceptance.NewEndpoint(addr, o.MixCase && !o.Stream, o.Cookies)}
 	if o.Stream {
 		s.label = "tcp://" + s.addr
 	}

@@ -66,7 +66,7 @@ func TestUpstreamsChange(t *testing.T) {
 	change("a pin", "upstream: {servers: [{server: \"tls://192.0.2.1\", pins: [rJZ8VL1BcTDKnBtMjOHwlTXFFtHP9PgYyrSRnJJhXE4=]}]}", true)
 	change("another pin", "upstream: {servers: [{server: \"tls://192.0.2.1\", pins: [zw6dr14yG2jsB4J47mywKVwXR+sOU23NkTRdHe9udlA=]}]}", true)
 	change("trust", "upstream: {servers: [{server: \"tls://192.0.2.1\", trust_ad: true, pins: [zw6dr14yG2jsB4J47mywKVwXR+sOU23NkTRdHe9udlA=]}]}", true)
-	change("letters", "upstream: {mix_case: true, servers: [{server: \"tls://192.0.2.1\", trust_ad: true, pins: [zw6dr14yG2jsB4J47mywKVwXR+sOU23NkTRdHe9udlA=]}]}", true)
+	change("letters", "upstream: {mix_case: false, servers: [{server: \"tls://192.0.2.1\", trust_ad: true, pins: [zw6dr14yG2jsB4J47mywKVwXR+sOU23NkTRdHe9udlA=]}]}", true)
 	forward := "upstream: {servers: [192.0.2.1]}\nforward: [{zones: [corp.example], servers: [{server: \"tls://192.0.2.2\", "
 	change("forward", forward+"name: a.example}]}]", true)
 	change("forward again", forward+"name: a.example}]}]", false)
