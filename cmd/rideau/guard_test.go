@@ -125,6 +125,7 @@ func ownImports() map[string][]string {
 		},
 		"cmd/rideau/internal/files": nil,
 		"cmd/rideau/internal/flood": {"resolver/limit", "resolver/listener"},
+		"cmd/rideau/internal/loop":  {"resolver/upstream", "resolver/wire"},
 		"cmd/rideau/internal/reason": {
 			"blocklists", "blocklists/compile", "blocklists/egress", "blocklists/enforced", "blocklists/entry", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/lint",
 			"blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source", "cmd/rideau/internal/files", "cmd/rideau/internal/setup",
@@ -139,7 +140,7 @@ func ownImports() map[string][]string {
 		},
 		"cmd/rideau/internal/setup": {
 			"blocklists", "blocklists/compile", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/pack", "blocklists/source",
-			"cmd/rideau/internal/clock", "cmd/rideau/internal/files", "config", "config/policy", "resolver", "resolver/cache", "resolver/cookie", "resolver/upstream", "resolver/upstream/do53",
+			"cmd/rideau/internal/clock", "cmd/rideau/internal/files", "cmd/rideau/internal/loop", "config", "config/policy", "resolver", "resolver/cache", "resolver/cookie", "resolver/upstream", "resolver/upstream/do53",
 			"resolver/upstream/encrypted", "resolver/wire",
 		},
 		"cmd/rideau/internal/snapshot": {"cmd/rideau/internal/files", "resolver/cache", "resolver/steady"},

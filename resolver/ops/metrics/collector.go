@@ -318,6 +318,7 @@ func (s scrape) upstreamGroup(u Upstream) {
 	s.put(upstreamState, truth(u.Healthy && !u.Probing), u.Name, "up")
 	s.put(upstreamState, truth(u.Healthy && u.Probing), u.Name, "trying")
 	s.put(upstreamState, truth(!u.Healthy), u.Name, "down")
+	s.put(upstreamLoop, truth(u.Loop), u.Name)
 	if u.RTT > 0 {
 		s.put(upstreamRTT, u.RTT.Seconds(), u.Name)
 	}
@@ -353,6 +354,7 @@ func joined(all []Upstream) []Upstream {
 		up := o.Healthy && !o.Probing || u.Healthy && !u.Probing
 		o.Healthy = o.Healthy || u.Healthy
 		o.Probing = o.Healthy && !up
+		o.Loop = o.Loop || u.Loop
 		o.RTT, o.P95 = max(o.RTT, u.RTT), max(o.P95, u.P95)
 		o.InFlight += u.InFlight
 		o.Busy = sum(o.Busy, u.Busy)

@@ -46,6 +46,7 @@ const (
 	upstreamHealthy
 	upstreamLastAnswer
 	upstreamState
+	upstreamLoop
 	upstreamRTT
 	upstreamP95
 	upstreamInFlight
@@ -148,6 +149,8 @@ var table = [ids]Metric{
 
 	upstreamState: {"rideau_upstream_state", gauge,
 		"Whether the upstream is in this state (1) or not (0): up, trying (it was down and gets one request at a time), or down.", []string{"upstream", "state"}},
+	upstreamLoop: {"rideau_upstream_loop", gauge,
+		"Whether the upstream was found to forward queries back to this rideau (1) or not (0).", []string{"upstream"}},
 	upstreamRTT: {"rideau_upstream_rtt_seconds", gauge,
 		"Smoothed time that the upstream takes to answer; absent while unknown.", []string{"upstream"}},
 	upstreamP95: {"rideau_upstream_p95_seconds", gauge,

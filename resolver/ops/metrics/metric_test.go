@@ -279,7 +279,7 @@ func TestUpstreamsComeAndGo(t *testing.T) {
 		t.Errorf("%d upstreams", n)
 	}
 	all = all[1:]
-	if got := values(t, scrape(t, o), "rideau_upstream_"); len(got) != 11 {
+	if got := values(t, scrape(t, o), "rideau_upstream_"); len(got) != 12 {
 		t.Errorf("got %v", got)
 	}
 	for k := range values(t, scrape(t, o), "rideau_upstream_") {

@@ -85,12 +85,16 @@ func (s *Server) listFacts() []metrics.ListSource {
 }
 
 // notServing returns why the server is not ready: configured addresses that are not
-// served, and no answer of upstream.servers while servers of forwarded zones answer.
+// served, no answer of upstream.servers while servers of forwarded zones answer, and
+// upstream.servers that all forward to this Rideau.
 func (s *Server) notServing() []string {
 	cfg, ups := s.current()
 	out := s.sockets.missing(cfg)
 	if len(ups.Groups) > 1 && len(ups.Groups[0].Stats()) > 0 && time.Since(ups.Groups[0].LastAnswer()) > readyWithin {
 		out = append(out, fmt.Sprintf("none of upstream.servers has answered within %v", readyWithin))
+	}
+	if ups.AllLoop() {
+		out = append(out, "upstream.servers: each forwards to this rideau; name another resolver")
 	}
 	return out
 }
@@ -105,7 +109,7 @@ func (s *Server) upstreamFacts() []metrics.Upstream {
 	for _, g := range ups.Groups {
 		for _, u := range g.Stats() {
 			f := metrics.Upstream{Name: u.Addr, Requests: u.Requests, Mismatches: u.Mismatches, Healthy: u.Healthy, LastAnswer: u.LastAnswer,
-				Probing: u.Health == health.Trial, RTT: u.RTT, P95: u.P95, InFlight: u.InFlight, Hedges: u.Hedges, HedgeWins: u.HedgeWins,
+				Probing: u.Health == health.Trial, Loop: ups.Loops.Found(u.Addr), RTT: u.RTT, P95: u.P95, InFlight: u.InFlight, Hedges: u.Hedges, HedgeWins: u.HedgeWins,
 				Duration: metrics.Histogram{Bounds: u.Latency.Bounds, Counts: u.Latency.Counts, Sum: u.Latency.Sum}}
 			for _, x := range u.Failures {
 				f.Failures = append(f.Failures, metrics.Failure(x))

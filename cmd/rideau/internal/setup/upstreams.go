@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"rideau/blocklists"
+	"rideau/cmd/rideau/internal/loop"
 	"rideau/config"
 	"rideau/resolver"
 	"rideau/resolver/cache"
@@ -36,7 +37,8 @@ type Upstreams struct {
 	Servers []config.Server   // of the default group
 	System  []netip.AddrPort  // those among them that the system named
 	Groups  []*upstream.Group // first the default group, which may have no server
-	Routes  []resolver.Route  // the zones of the other groups
+	Routes  []resolver.Route  // the zones of the other groups, and those of Loops
+	Loops   *loop.Detector    // of servers that forward to this Rideau
 
 	key    string // all settings that they were made from
 	stop   context.CancelFunc
@@ -179,7 +181,8 @@ func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.
 	}
 	o := upstream.Options{AttemptTimeout: cfg.Upstream.AttemptTimeout, Timeout: cfg.Upstream.Timeout,
 		ProbeInterval: cfg.Upstream.ProbeInterval, ProbeName: probe, Logger: log}
-	group := func(name string, servers []config.Server, s groupOptions) (*upstream.Group, error) {
+	var targets []loop.Target
+	group := func(name, key, zone string, servers []config.Server, s groupOptions) (*upstream.Group, error) {
 		var ups []upstream.Server
 		for _, at := range servers {
 			up, err := newUpstream(cfg, at, log)
@@ -187,6 +190,7 @@ func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.
 				return nil, err
 			}
 			ups = append(ups, up)
+			targets = append(targets, loop.Target{Key: key, Zone: zone, Server: up})
 		}
 		g := upstream.NewGroup(name, s.apply(o), ups...)
 		if old != nil {
@@ -196,7 +200,7 @@ func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.
 		}
 		return g, nil
 	}
-	g, err := group("default", p.Servers, groupOptionsOf(&cfg.Upstream))
+	g, err := group("default", "upstream.servers", loop.Default, p.Servers, groupOptionsOf(&cfg.Upstream))
 	if err != nil {
 		return nil, err
 	}
@@ -210,12 +214,16 @@ func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.
 			return nil, fmt.Errorf("forward: %w", err)
 		}
 		o.ProbeName = zone
-		g, err := group(f.Zones[0], f.Servers, groupOptionsOfForward(f))
+		g, err := group(f.Zones[0], fmt.Sprintf("the servers of forward for %s", f.Zones[0]), f.Zones[0], f.Servers, groupOptionsOfForward(f))
 		if err != nil {
 			return nil, err
 		}
 		u.Groups = append(u.Groups, g)
 		u.Routes = append(u.Routes, resolver.Route{Zones: f.Zones, Upstream: g})
+	}
+	u.Loops = loop.New(targets, log)
+	if zones := u.Loops.Zones(); len(zones) > 0 {
+		u.Routes = append(u.Routes, resolver.Route{Zones: zones, Upstream: u.Loops})
 	}
 	return u, nil
 }
@@ -237,12 +245,19 @@ func (u *Upstreams) Fallback(p UpstreamPlan) upstream.Upstream {
 	return u.Groups[0]
 }
 
+// AllLoop reports whether each server of the default group forwards to this Rideau.
+func (u *Upstreams) AllLoop() bool {
+	stats := u.Groups[0].Stats()
+	return len(stats) > 0 && !slices.ContainsFunc(stats, func(s upstream.Stat) bool { return !u.Loops.Found(s.Addr) })
+}
+
 // Start probes the servers until ctx ends or Close is called.
 func (u *Upstreams) Start(ctx context.Context) {
 	ctx, u.stop = context.WithCancel(ctx)
 	for _, g := range u.Groups {
 		u.probes.Go(func() { g.Run(ctx) })
 	}
+	u.probes.Go(func() { u.Loops.Run(ctx) })
 }
 
 // Close stops the probes and closes idle connections. Exchanges that have begun
