@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -169,21 +170,25 @@ func scriptQuiet(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// freePort finds a port that is free for UDP and TCP. Another process could bind it
-// before it is used; that is unlikely, since the kernel does not choose it again
-// soon.
+// freePort finds a port that is free for UDP and TCP. It is below those that systems
+// choose for sockets that name none: one of those would be taken again, by any
+// connection or query of this machine, before it is used.
 func freePort(host string) (int, error) {
+	const first, end = 10000, 32768
 	var last error
-	for range 20 {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	for range 100 {
+		port := first + rand.IntN(end-first)
+		addr := net.JoinHostPort(host, strconv.Itoa(port))
+		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			return 0, err
+			last = err
+			continue
 		}
-		pc, err := net.ListenPacket("udp", l.Addr().String())
+		pc, err := net.ListenPacket("udp", addr)
 		l.Close()
 		if err == nil {
 			pc.Close()
-			return l.Addr().(*net.TCPAddr).Port, nil
+			return port, nil
 		}
 		last = err
 	}
