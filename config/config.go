@@ -135,7 +135,9 @@ func Load(path string) (*Config, error) {
 	c.Listen.Cookies.SecretsFile = from(dir, c.Listen.Cookies.SecretsFile)
 	c.Cache.Snapshot = from(dir, c.Cache.Snapshot)
 	c.Ops.TokenFile, c.Log.Queries = from(dir, c.Ops.TokenFile), from(dir, c.Log.Queries)
-	c.Ops.Socket = from(dir, c.Ops.Socket)
+	if c.Ops.Socket != AutoSocket {
+		c.Ops.Socket = from(dir, c.Ops.Socket)
+	}
 	c.Evidence.Dir, c.Evidence.Pseudonyms.KeyDir = from(dir, c.Evidence.Dir), from(dir, c.Evidence.Pseudonyms.KeyDir)
 	for i := range c.Evidence.Sinks {
 		c.Evidence.Sinks[i].Path = from(dir, c.Evidence.Sinks[i].Path)

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -33,7 +34,7 @@ type Ops struct {
 	// none.
 	TokenFile string `key:"token_file" applies:"restart"`
 	// Socket is the path of a Unix socket, relative as List.File is, by which its owner and root may do all without a token, and which the
-	// command line uses; empty for none.
+	// command line uses; empty for none, AutoSocket for ops.sock in State.Dir. See SocketPath.
 	Socket string `key:"socket" applies:"restart"`
 	// Hosts are names, in lower case and without final dot, that requests may use for the server beside its addresses and localhost.
 	Hosts []string `key:"hosts" applies:"restart"`
@@ -82,7 +83,22 @@ func defaultReload() Reload {
 	return Reload{Watch: true, Interval: 100 * time.Millisecond, MaxShrink: 0.5, MaxSkipped: 0.1}
 }
 
-func defaultOps() Ops { return Ops{Listen: "127.0.0.1:5380"} }
+// AutoSocket is the value of Ops.Socket for a socket in State.Dir, if that exists and there is a service at all.
+const AutoSocket = "auto"
+
+// SocketPath returns the path of the operators' Unix socket, and whether the configuration names it: one that it does not name may be
+// missing. The path is empty if there is none.
+func (c *Config) SocketPath() (path string, named bool) {
+	switch {
+	case c.Ops.Socket != AutoSocket:
+		return c.Ops.Socket, true
+	case c.Ops.Listen == "" || c.State.Dir == "":
+		return "", false
+	}
+	return filepath.Join(c.State.Dir, "ops.sock"), false
+}
+
+func defaultOps() Ops { return Ops{Listen: "127.0.0.1:5380", Socket: AutoSocket} }
 
 func defaultLog() Log {
 	return Log{Level: slog.LevelInfo, Format: LogText, QueriesMaxBytes: 1 << 30, QueriesMaxRate: 50000,
@@ -101,7 +117,12 @@ func (c *Config) readOps(m *node.Mapping) {
 	node.Set(m, "listen", &o.Listen, opsAddress)
 	node.Set(m, "pprof", &o.Pprof, node.Boolean)
 	node.Set(m, "token_file", &o.TokenFile, value.FileOrNone)
-	node.Set(m, "socket", &o.Socket, value.FileOrNone)
+	node.Set(m, "socket", &o.Socket, func(v node.Value) (string, bool) {
+		if s, ok := v.Scalar(); ok && s == AutoSocket {
+			return s, true
+		}
+		return value.FileOrNone(v)
+	})
 	node.Set(m, "hosts", &o.Hosts, node.List(0, 256, value.Domain))
 	if host, _, err := net.SplitHostPort(o.Listen); err == nil && o.TokenFile == "" {
 		if a, err := netip.ParseAddr(host); err != nil || !a.IsLoopback() {

@@ -102,15 +102,16 @@ func opsAddress(c *call) (listen, socket string) {
 	path := c.string("config")
 	cfg, err := setup.Load(path)
 	if err == nil {
-		if cfg.Ops.Socket == "" {
+		socket, _ := cfg.SocketPath()
+		if socket == "" {
 			return cfg.Ops.Listen, ""
 		}
-		conn, err := net.DialTimeout("unix", cfg.Ops.Socket, time.Second)
+		conn, err := net.DialTimeout("unix", socket, time.Second)
 		if err != nil {
 			return cfg.Ops.Listen, ""
 		}
 		conn.Close()
-		return cfg.Ops.Listen, cfg.Ops.Socket
+		return cfg.Ops.Listen, socket
 	}
 	fmt.Fprintf(c.stderr, "rideau %s: the configuration has an error, and is used for ops.listen alone: %v\n", c.Name(), err)
 	if setup.Regular(path) == nil {

@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"rideau/blocklists"
@@ -21,7 +23,11 @@ const readyWithin = time.Minute
 
 // listenOps binds the operators' HTTP; nil without one.
 func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
-	if cfg.Ops.Listen == "" && cfg.Ops.Socket == "" {
+	socket, named := cfg.SocketPath()
+	if _, err := os.Stat(filepath.Dir(socket)); err != nil && !named {
+		socket = "" // there is no state folder yet
+	}
+	if cfg.Ops.Listen == "" && socket == "" {
 		return nil, nil
 	}
 	secret, err := setup.Token(cfg)
@@ -67,10 +73,14 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 			return nil, err
 		}
 	}
-	if cfg.Ops.Socket != "" {
-		if err := web.ListenSocket(cfg.Ops.Socket); err != nil {
+	if socket != "" {
+		err := web.ListenSocket(socket)
+		if err != nil && named {
 			web.Close()
 			return nil, err
+		}
+		if err != nil { // nobody has asked for it
+			s.log.Info("there is no Unix socket for operators", "error", err)
 		}
 	}
 	return web, nil
