@@ -140,7 +140,8 @@ func Load(path string) (*Config, error) {
 	}
 	c.Evidence.Dir, c.Evidence.Pseudonyms.KeyDir = from(dir, c.Evidence.Dir), from(dir, c.Evidence.Pseudonyms.KeyDir)
 	for i := range c.Evidence.Sinks {
-		c.Evidence.Sinks[i].Path = from(dir, c.Evidence.Sinks[i].Path)
+		k := &c.Evidence.Sinks[i]
+		k.Path, k.CAFile, k.Certificate, k.Key = from(dir, k.Path), from(dir, k.CAFile), from(dir, k.Certificate), from(dir, k.Key)
 	}
 	return c, nil
 }

@@ -61,9 +61,10 @@ func TestConfigurationDefaults(t *testing.T) {
 		"lists": {"lists: [{id: l, file: f.txtKEY}]", "lists: [{id: l, url: 'https://l.example/'KEY}]", "lists: [{id: l, folder: fKEY}]", "lists: [{id: l, pack: wechatKEY}]"},
 		"bans": {"lists: [{id: l, names: [a.example]}]\nbans: [{id: b, title: {en: B}, lists: [l]KEY}]",
 			"lists: [{id: l, names: [a.example]}]\nbans: [{id: b, title: {en: B}, lists: [l], action: sinkholeKEY}]"},
-		"exceptions":        {"exceptions: [{id: e, names: [a.example]KEY}]"},
-		"upstream.servers":  {"upstream: {servers: [{server: 'tls://192.0.2.1'KEY}]}"},
-		"evidence.sinks":    {"evidence: {sinks: [{id: s, kind: stdoutKEY}]}", "evidence: {sinks: [{id: s, kind: file, path: pKEY}]}", "evidence: {sinks: [{id: s, kind: stdout, events: allKEY}]}"},
+		"exceptions":       {"exceptions: [{id: e, names: [a.example]KEY}]"},
+		"upstream.servers": {"upstream: {servers: [{server: 'tls://192.0.2.1'KEY}]}"},
+		"evidence.sinks": {"evidence: {sinks: [{id: s, kind: stdoutKEY}]}", "evidence: {sinks: [{id: s, kind: file, path: pKEY}]}", "evidence: {sinks: [{id: s, kind: stdout, events: allKEY}]}",
+			"evidence: {sinks: [{id: s, kind: syslog, address: 'tls://192.0.2.1'KEY}]}"},
 		"forward":           {"forward: [{zones: [a.example], servers: [192.0.2.1]KEY}]"},
 		"forward[].servers": {"forward: [{zones: [a.example], servers: [{server: 'tls://192.0.2.1'KEY}]}]"},
 	}

@@ -2,6 +2,9 @@
 package evidence
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"rideau/config/node"
@@ -57,6 +60,7 @@ type Kind string
 const (
 	File   Kind = "file"
 	Stdout Kind = "stdout"
+	Syslog Kind = "syslog"
 )
 
 // Format is how events are written.
@@ -99,6 +103,24 @@ type Sink struct {
 	// Compress says how renamed files are compressed.
 	Compress string `key:"compress"`
 
+	// Address is where the server is: a scheme, and an IP address with a port or the path of a socket.
+	Address string `key:"address"`
+	// Name is the name that the certificate of a server over TLS has to be for; empty for its address.
+	Name string `key:"name"`
+	// CAFile has the certificates that are trusted instead of the system's. Load makes it relative to the directory of the configuration file.
+	CAFile string `key:"ca_file"`
+	// Pins are SHA-256 digests of public keys, in base64. The server must have one of these keys.
+	Pins []string `key:"pins"`
+	// Certificate and Key are the files of what Rideau shows to the server, relative as CAFile is.
+	Certificate string `key:"certificate"`
+	Key         string `key:"key"`
+	// Facility is where messages of syslog say that they come from.
+	Facility Facility `key:"facility"`
+	// Enterprise is the private enterprise number in the id of their structured data.
+	Enterprise int `key:"enterprise"`
+	// MaxMessage is the largest size of a message of syslog in bytes.
+	MaxMessage int `key:"max_message"`
+
 	// Line is the line where the sink begins.
 	Line int `key:"-"`
 }
@@ -126,16 +148,31 @@ func (p *Pseudonyms) read(m *node.Mapping) {
 	node.Set(m, "keep", &p.Keep, node.Duration(0, 10*366*24*time.Hour))
 }
 
-// fileKeys are keys that only a sink of kind file has.
-func fileKeys() []string {
-	return []string{"path", "max_bytes", "max_age", "keep_files", "keep_days", "compress"}
+// someKinds are keys that sinks of some kinds have, by kind.
+func someKinds() map[Kind][]string {
+	return map[Kind][]string{
+		File:   {"path", "max_bytes", "max_age", "keep_files", "keep_days", "compress"},
+		Syslog: {"address", "name", "ca_file", "pins", "certificate", "key", "facility", "enterprise", "max_message"},
+	}
+}
+
+// checkKinds refuses keys that sinks of the kind do not have.
+func (s *Sink) checkKinds(m *node.Mapping) {
+	kinds := someKinds()
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		for _, k := range kinds[kind] {
+			if m.Has(k) && s.Kind != "" && !slices.Contains(kinds[s.Kind], k) {
+				m.At(k).Problem(fmt.Sprintf("take it out, or write kind: %s", kind), "%s is for sinks of kind %s", k, kind)
+			}
+		}
+	}
 }
 
 func (e *Evidence) readSink(v node.Value, ids map[string]int) (Sink, bool) {
 	m := v.Mapping()
-	s := Sink{Events: Banned, Clients: Address, Sample: 1, Format: Rideau, MaxBytes: 100 << 20, KeepFiles: 10, Compress: "none", Line: v.Line()}
+	s := Sink{Events: Banned, Clients: Address, Sample: 1, Format: Rideau, MaxBytes: 100 << 20, KeepFiles: 10, Compress: "none", Facility: "local0", Enterprise: 32473, Line: v.Line()}
 	node.Set(m, "id", &s.ID, value.Identifier("sink"))
-	node.Set(m, "kind", &s.Kind, node.Word("a kind of sink", File, Stdout))
+	node.Set(m, "kind", &s.Kind, node.Word("a kind of sink", File, Stdout, Syslog))
 	node.Set(m, "events", &s.Events, node.Word("a choice of events", Banned, All, Acts))
 	node.Set(m, "bans", &s.Bans, node.List(0, 64, node.Distinct(value.Reference("ban"))))
 	node.Set(m, "groups", &s.Groups, node.List(0, 1024, node.Distinct(value.Reference("group", "all"))))
@@ -149,16 +186,19 @@ func (e *Evidence) readSink(v node.Value, ids map[string]int) (Sink, bool) {
 	node.Set(m, "keep_files", &s.KeepFiles, node.Integer(0, 100_000))
 	node.Set(m, "keep_days", &s.KeepDays, node.Integer(0, 36_600))
 	node.Set(m, "compress", &s.Compress, node.Word("a compression", "none", "gzip", "zstd"))
+	s.readRemote(m)
 	m.Done()
 	m.Require("id", "give the sink an id")
-	m.Require("kind", "write kind: file or kind: stdout")
-	if s.Kind == File {
+	m.Require("kind", "write kind: file, stdout or syslog")
+	switch s.Kind {
+	case File:
 		m.Require("path", "write the path of the file")
+	case Syslog:
+		s.checkSyslog(m)
 	}
-	for _, k := range fileKeys() {
-		if m.Has(k) && s.Kind != File && m.Has("kind") {
-			m.At(k).Problem("take it out, or write kind: file", "%s is for sinks of kind file", k)
-		}
+	s.checkKinds(m)
+	if s.Spool > 0 && e.Dir == "" {
+		m.At("spool").Problem("write evidence.dir, such as /var/lib/rideau/evidence, or spool: 0", "there is no folder for the spool")
 	}
 	if s.Clients == Pseudonym && e.Pseudonyms.KeyDir == "" {
 		m.At("clients").Problem("set evidence.pseudonyms.key_dir to a folder that only Rideau may read", "pseudonyms need keys")

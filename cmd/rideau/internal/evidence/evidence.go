@@ -157,6 +157,8 @@ func (e *Evidence) writer(s config.Sink) (sink.Writer, error) {
 		return w, nil
 	case config.Stdout:
 		return lines.To(e.o.Stdout), nil
+	case config.Syslog:
+		return syslogWriter(s)
 	}
 	return nil, fmt.Errorf("unknown kind %s", s.Kind)
 }
@@ -224,13 +226,18 @@ func (e *Evidence) sink(r *running, w sink.Writer) *sink.Sink {
 func (e *Evidence) encoder(r *running) sink.Encoder {
 	n := e.node
 	n.Client = r.tell()
-	switch r.config.Format {
+	return wrap(r.config, &n, formatted(r.config.Format, &n))
+}
+
+// formatted makes the Encoder of a format.
+func formatted(f config.Format, n *schema.Node) sink.Encoder {
+	switch f {
 	case config.OCSF:
-		return schema.NewOCSF(&n)
+		return schema.NewOCSF(n)
 	case config.ECS:
-		return schema.NewECS(&n)
+		return schema.NewECS(n)
 	}
-	return schema.NewRideau(&n)
+	return schema.NewRideau(n)
 }
 
 // keep returns what chooses a sink's queries; nil if it gets all.
