@@ -20,8 +20,10 @@ import (
 	"rideau/resolver/audit/syslog"
 )
 
-func encoder(most int) *syslog.Encoder {
-	node := &schema.Node{Name: "ottawa-1", Run: "0123456789abcdef", Version: "1.0", TypeName: func(uint16) string { return "A" },
+func encoder(most int) *syslog.Encoder { return encoderOf("0123456789abcdef", most) }
+
+func encoderOf(run string, most int) *syslog.Encoder {
+	node := &schema.Node{Name: "ottawa-1", Run: run, Version: "1.0", TypeName: func(uint16) string { return "A" },
 		RcodeName: func(uint16) string { return "NXDOMAIN" }}
 	return syslog.NewEncoder(syslog.Messages{Facility: 16, Enterprise: 32473, Max: most, Node: node, Text: schema.NewRideau(node)})
 }

@@ -165,8 +165,14 @@ func (p *peer) missing(n int) int {
 // run runs a Sink with a spool.
 func run(t *testing.T, w sink.Writer, acts *act.Log, padding int) (k *sink.Sink, end func()) {
 	t.Helper()
+	return runWith(t, w, acts, numbers{strings.Repeat("x", padding)})
+}
+
+// runWith runs a Sink of a format.
+func runWith(t *testing.T, w sink.Writer, acts *act.Log, format sink.Encoder) (k *sink.Sink, end func()) {
+	t.Helper()
 	dir := t.TempDir()
-	k = sink.New(sink.Options{Name: "test", Acts: acts, Encoder: numbers{strings.Repeat("x", padding)}, Writer: w,
+	k = sink.New(sink.Options{Name: "test", Acts: acts, Encoder: format, Writer: w,
 		Spool: func() (*spool.Spool, int64, error) { return spool.Open(dir, 1<<30) }})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
