@@ -64,7 +64,7 @@ func TestConfigurationDefaults(t *testing.T) {
 		"exceptions":       {"exceptions: [{id: e, names: [a.example]KEY}]"},
 		"upstream.servers": {"upstream: {servers: [{server: 'tls://192.0.2.1'KEY}]}"},
 		"evidence.sinks": {"evidence: {sinks: [{id: s, kind: stdoutKEY}]}", "evidence: {sinks: [{id: s, kind: file, path: pKEY}]}", "evidence: {sinks: [{id: s, kind: stdout, events: allKEY}]}",
-			"evidence: {sinks: [{id: s, kind: syslog, address: 'tls://192.0.2.1'KEY}]}"},
+			"evidence: {sinks: [{id: s, kind: syslog, address: 'tls://192.0.2.1'KEY}]}", "evidence: {sinks: [{id: s, kind: dnstap, address: 'tls://192.0.2.1:6000'KEY}]}"},
 		"forward":           {"forward: [{zones: [a.example], servers: [192.0.2.1]KEY}]"},
 		"forward[].servers": {"forward: [{zones: [a.example], servers: [{server: 'tls://192.0.2.1'KEY}]}]"},
 	}

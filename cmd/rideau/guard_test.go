@@ -120,7 +120,7 @@ func ownImports() map[string][]string {
 		},
 		"cmd/rideau/internal/clock": nil,
 		"cmd/rideau/internal/evidence": {
-			"blocklists", "blocklists/enforced", "blocklists/fingerprint", "cmd/rideau/internal/files", "cmd/rideau/internal/text", "config/evidence", "resolver", "resolver/audit", "resolver/audit/act", "resolver/audit/dial", "resolver/audit/lines",
+			"blocklists", "blocklists/enforced", "blocklists/fingerprint", "cmd/rideau/internal/files", "cmd/rideau/internal/text", "config/evidence", "resolver", "resolver/audit", "resolver/audit/act", "resolver/audit/dial", "resolver/audit/dnstap", "resolver/audit/lines",
 			"resolver/audit/names", "resolver/audit/privacy", "resolver/audit/schema", "resolver/audit/sink", "resolver/audit/spool", "resolver/audit/syslog", "resolver/ops", "resolver/ops/metrics",
 		},
 		"cmd/rideau/internal/files": nil,
@@ -216,7 +216,7 @@ func otherModules() map[string][2][]string {
 		"github.com/DeRuina/timberjack":             {{"resolver/audit/lines"}},
 		"github.com/dchest/siphash":                 {{"resolver/cookie"}},
 		"github.com/dnstap/golang-dnstap":           {nil, {"resolver/audit/dnstap"}},
-		"github.com/farsightsec/golang-framestream": {{"resolver/audit/dnstap"}},
+		"github.com/farsightsec/golang-framestream": {{"resolver/audit/dnstap"}, {"cmd/rideau/internal/server"}},
 		"github.com/gopacket/gopacket":              {{"blocklists/querylog"}},
 		"github.com/hashicorp/golang-lru":           {{"resolver/forward"}},
 		"github.com/leodido/go-syslog":              {nil, {"resolver/audit/syslog"}},

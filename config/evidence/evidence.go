@@ -2,9 +2,9 @@
 package evidence
 
 import (
-	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"rideau/config/node"
@@ -61,6 +61,7 @@ const (
 	File   Kind = "file"
 	Stdout Kind = "stdout"
 	Syslog Kind = "syslog"
+	Dnstap Kind = "dnstap"
 )
 
 // Format is how events are written.
@@ -151,28 +152,45 @@ func (p *Pseudonyms) read(m *node.Mapping) {
 // someKinds are keys that sinks of some kinds have, by kind.
 func someKinds() map[Kind][]string {
 	return map[Kind][]string{
-		File:   {"path", "max_bytes", "max_age", "keep_files", "keep_days", "compress"},
-		Syslog: {"address", "name", "ca_file", "pins", "certificate", "key", "facility", "enterprise", "max_message"},
+		File:   {"path", "max_bytes", "max_age", "keep_files", "keep_days", "compress", "format"},
+		Stdout: {"format"},
+		Syslog: {"address", "name", "ca_file", "pins", "certificate", "key", "facility", "enterprise", "max_message", "format"},
+		Dnstap: {"address", "name", "ca_file", "pins", "certificate", "key"},
 	}
 }
 
 // checkKinds refuses keys that sinks of the kind do not have.
 func (s *Sink) checkKinds(m *node.Mapping) {
 	kinds := someKinds()
+	told := map[string]bool{}
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 		for _, k := range kinds[kind] {
-			if m.Has(k) && s.Kind != "" && !slices.Contains(kinds[s.Kind], k) {
-				m.At(k).Problem(fmt.Sprintf("take it out, or write kind: %s", kind), "%s is for sinks of kind %s", k, kind)
+			if m.Has(k) && s.Kind != "" && !told[k] && !slices.Contains(kinds[s.Kind], k) {
+				told[k] = true
+				of := kindsWith(k)
+				m.At(k).Problem("take it out, or write kind: "+strings.Join(of, " or kind: "), "%s is for sinks of kind %s", k, strings.Join(of, ", "))
 			}
 		}
 	}
+}
+
+// kindsWith returns the kinds of sinks that have a key.
+func kindsWith(k string) []string {
+	var out []string
+	for kind, keys := range someKinds() {
+		if slices.Contains(keys, k) {
+			out = append(out, string(kind))
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 func (e *Evidence) readSink(v node.Value, ids map[string]int) (Sink, bool) {
 	m := v.Mapping()
 	s := Sink{Events: Banned, Clients: Address, Sample: 1, Format: Rideau, MaxBytes: 100 << 20, KeepFiles: 10, Compress: "none", Facility: "local0", Enterprise: 32473, Line: v.Line()}
 	node.Set(m, "id", &s.ID, value.Identifier("sink"))
-	node.Set(m, "kind", &s.Kind, node.Word("a kind of sink", File, Stdout, Syslog))
+	node.Set(m, "kind", &s.Kind, node.Word("a kind of sink", File, Stdout, Syslog, Dnstap))
 	node.Set(m, "events", &s.Events, node.Word("a choice of events", Banned, All, Acts))
 	node.Set(m, "bans", &s.Bans, node.List(0, 64, node.Distinct(value.Reference("ban"))))
 	node.Set(m, "groups", &s.Groups, node.List(0, 1024, node.Distinct(value.Reference("group", "all"))))
@@ -189,12 +207,14 @@ func (e *Evidence) readSink(v node.Value, ids map[string]int) (Sink, bool) {
 	s.readRemote(m)
 	m.Done()
 	m.Require("id", "give the sink an id")
-	m.Require("kind", "write kind: file, stdout or syslog")
+	m.Require("kind", "write kind: file, stdout, syslog or dnstap")
 	switch s.Kind {
 	case File:
 		m.Require("path", "write the path of the file")
 	case Syslog:
 		s.checkSyslog(m)
+	case Dnstap:
+		s.checkDnstap(m)
 	}
 	s.checkKinds(m)
 	if s.Spool > 0 && e.Dir == "" {

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -53,12 +54,11 @@ func (s *Sink) readRemote(m *node.Mapping) {
 	node.Set(m, "max_message", &s.MaxMessage, node.Integer(480, 65000))
 }
 
-// checkSyslog checks the keys of a sink of kind syslog together.
-func (s *Sink) checkSyslog(m *node.Mapping) {
-	m.Require("address", "write where the server is, as in tls://192.0.2.1:6514")
+// checkRemote checks the keys of a sink that is a server together. It reports whether there is an address.
+func (s *Sink) checkRemote(m *node.Mapping) bool {
 	scheme, _ := s.Remote()
 	if s.Address == "" {
-		return
+		return false
 	}
 	for _, k := range []string{"name", "ca_file", "pins", "certificate", "key"} {
 		if m.Has(k) && scheme != "tls" {
@@ -75,10 +75,38 @@ func (s *Sink) checkSyslog(m *node.Mapping) {
 	if !m.Has("spool") && scheme != "udp" {
 		m.At("address").Warn("write spool: 1GiB, and evidence.dir; or spool: 0 if this may be", "without a spool, events are lost while the server takes none")
 	}
-	if !m.Has("max_message") {
+	return true
+}
+
+// checkSyslog checks the keys of a sink of kind syslog together.
+func (s *Sink) checkSyslog(m *node.Mapping) {
+	m.Require("address", "write where the server is, as in tls://192.0.2.1:6514")
+	scheme, _ := s.Remote()
+	if s.checkRemote(m) && !m.Has("max_message") {
 		if s.MaxMessage = 8192; scheme == "udp" {
 			s.MaxMessage = 2048
 		}
+	}
+}
+
+// checkDnstap checks the keys of a sink of kind dnstap together.
+func (s *Sink) checkDnstap(m *node.Mapping) {
+	const remedy = "write unix:///run/dnstap.sock, tcp://192.0.2.1:6000 or tls://192.0.2.1:6000"
+	m.Require("address", remedy)
+	if s.Events == Acts {
+		m.At("events").Problem("write banned or all, or let a sink of another kind take them", "dnstap has no events for acts")
+	}
+	if !s.checkRemote(m) {
+		return
+	}
+	scheme, _ := s.Remote()
+	text, _ := m.At("address").Scalar()
+	_, host, _ := strings.Cut(text, "://")
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil && scheme != "udp" {
+		m.At("address").Problem(remedy, "%s has no port, and dnstap has none of its own", node.Quote(text))
+	}
+	if scheme == "udp" {
+		m.At("address").Problem(remedy, "dnstap needs a stream, which UDP is not")
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 	"rideau/resolver"
 	"rideau/resolver/audit"
 	"rideau/resolver/audit/act"
+	"rideau/resolver/audit/dnstap"
 	"rideau/resolver/audit/lines"
 	"rideau/resolver/audit/schema"
 	"rideau/resolver/audit/sink"
@@ -159,6 +160,8 @@ func (e *Evidence) writer(s config.Sink) (sink.Writer, error) {
 		return lines.To(e.o.Stdout), nil
 	case config.Syslog:
 		return syslogWriter(s)
+	case config.Dnstap:
+		return dnstapWriter(s)
 	}
 	return nil, fmt.Errorf("unknown kind %s", s.Kind)
 }
@@ -226,6 +229,9 @@ func (e *Evidence) sink(r *running, w sink.Writer) *sink.Sink {
 func (e *Evidence) encoder(r *running) sink.Encoder {
 	n := e.node
 	n.Client = r.tell()
+	if r.config.Kind == config.Dnstap {
+		return dnstap.NewEncoder(&n)
+	}
 	return wrap(r.config, &n, formatted(r.config.Format, &n))
 }
 

@@ -2,10 +2,12 @@ package server_test
 
 import (
 	"encoding/json"
+	"net"
 	"os"
 	"strings"
 	"testing"
 
+	framestream "github.com/farsightsec/golang-framestream"
 	"github.com/miekg/dns"
 
 	"rideau/resolver/resolvertest"
@@ -104,5 +106,57 @@ func TestEvidence(t *testing.T) {
 	bans, _ := json.Marshal(stop["bans"])
 	if !strings.Contains(string(bans), `"enforced":true`) || !strings.Contains(string(bans), `"entries":1`) || stop["config"] == "" {
 		t.Errorf("the act of the end is %v", stop)
+	}
+}
+
+// TestDnstap: a reader of dnstap gets what a ban did, and no acts.
+func TestDnstap(t *testing.T) {
+	up := new(resolvertest.Upstream)
+	up.Start(t)
+	s := start(t, up.Addr().String(), "a.example")
+	l, err := net.Listen("unix", s.path("tap"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	frames := make(chan string, 16)
+	go func() {
+		defer close(frames)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		in, err := framestream.NewReader(c, &framestream.ReaderOptions{ContentTypes: [][]byte{[]byte("protobuf:dnstap.Dnstap")}, Bidirectional: true})
+		if err != nil {
+			return
+		}
+		for b := make([]byte, 1<<16); ; {
+			n, err := in.ReadFrame(b)
+			if err != nil {
+				return
+			}
+			frames <- string(b[:n])
+		}
+	}()
+	text, err := os.ReadFile(s.path("rideau.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write("rideau.yaml", string(text)+"evidence: {sinks: [{id: tap, kind: dnstap, address: 'unix://"+s.path("tap")+"', spool: 0}]}\n")
+	if _, err := s.Reload(t.Context(), "the test"); err != nil {
+		t.Fatal(err)
+	}
+	s.answers("a.example.", dns.RcodeNameError)
+	first, ok := <-frames
+	s.stop() // ends the stream, which the reader confirms
+	n := 0
+	for f := first; ok; f, ok = <-frames {
+		if n++; !strings.Contains(f, `"outcome":"blocked"`) || !strings.Contains(f, "\x01a\x07example\x00") || !strings.Contains(f, "\x7f\x00\x00\x01") {
+			t.Errorf("%q", f)
+		}
+	}
+	if n != 2 { // over UDP and TCP
+		t.Errorf("%d messages", n)
 	}
 }
