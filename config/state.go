@@ -45,10 +45,13 @@ type Protected struct {
 type NAT64 struct {
 	// Prefixes are the prefixes of the network's translators. Addresses of IPv4 that are banned are also recognized behind them.
 	Prefixes []netip.Prefix `key:"prefixes" applies:"lists"`
+	// Discover says whether Upstream is asked for further ones (RFC 7050).
+	Discover bool `key:"discover" applies:"lists"`
 }
 
 func (n *NAT64) read(m *node.Mapping) {
 	node.Set(m, "prefixes", &n.Prefixes, node.List(0, maxNAT64, node.Distinct(value.NAT64)))
+	node.Set(m, "discover", &n.Discover, node.Boolean)
 }
 
 // maxNAT64 is how many prefixes there may be. Each address in an answer is compared with all of them.

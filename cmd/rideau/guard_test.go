@@ -126,6 +126,7 @@ func ownImports() map[string][]string {
 		"cmd/rideau/internal/files": nil,
 		"cmd/rideau/internal/flood": {"resolver/limit", "resolver/listener"},
 		"cmd/rideau/internal/loop":  {"resolver/upstream", "resolver/wire"},
+		"cmd/rideau/internal/nat64": {"resolver/wire"},
 		"cmd/rideau/internal/reason": {
 			"blocklists", "blocklists/compile", "blocklists/egress", "blocklists/enforced", "blocklists/entry", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/lint",
 			"blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source", "cmd/rideau/internal/files", "cmd/rideau/internal/setup",
@@ -134,7 +135,7 @@ func ownImports() map[string][]string {
 		"cmd/rideau/internal/server": {
 			"blocklists", "blocklists/compare", "blocklists/compile", "blocklists/enforced", "blocklists/fingerprint", "blocklists/input", "blocklists/source",
 			"cmd/rideau/internal/auditlog", "cmd/rideau/internal/changes",
-			"cmd/rideau/internal/clock", "cmd/rideau/internal/descriptors", "cmd/rideau/internal/evidence", "cmd/rideau/internal/flood", "cmd/rideau/internal/setup", "cmd/rideau/internal/snapshot", "cmd/rideau/internal/text", "cmd/rideau/internal/watch", "config", "resolver",
+			"cmd/rideau/internal/clock", "cmd/rideau/internal/descriptors", "cmd/rideau/internal/evidence", "cmd/rideau/internal/flood", "cmd/rideau/internal/nat64", "cmd/rideau/internal/setup", "cmd/rideau/internal/snapshot", "cmd/rideau/internal/text", "cmd/rideau/internal/watch", "config", "resolver",
 			"resolver/audit", "resolver/audit/act", "resolver/cache", "resolver/cookie", "resolver/device", "resolver/limit", "resolver/listener", "resolver/ops",
 			"resolver/ops/metrics", "resolver/ops/printable", "resolver/steady", "resolver/upstream/health", "resolver/wire",
 		},

@@ -3,12 +3,15 @@ package server
 import (
 	"context"
 	"errors"
-	"rideau/resolver/audit/act"
+	"net/netip"
 	"strings"
 	"time"
 
 	"rideau/blocklists/source"
+	"rideau/cmd/rideau/internal/nat64"
 	"rideau/cmd/rideau/internal/setup"
+	"rideau/config"
+	"rideau/resolver/audit/act"
 	"rideau/resolver/ops"
 )
 
@@ -33,6 +36,22 @@ func (s *Server) refresh(ctx context.Context) {
 		case <-s.sources.Wake():
 		}
 	}
+}
+
+// translators returns the prefixes by which the network's translators reach IPv4: those of a configuration, and those that were discovered for it.
+func (s *Server) translators(cfg *config.Config) []netip.Prefix {
+	if !cfg.NAT64.Discover {
+		return cfg.NAT64.Prefixes
+	}
+	return s.nat64.With(cfg.NAT64.Prefixes)
+}
+
+// asksTranslators returns the upstream that is asked for such prefixes; nil if none is.
+func (s *Server) asksTranslators() nat64.Exchanger {
+	if cfg, ups := s.current(); cfg.NAT64.Discover && len(ups.Groups[0].Stats()) > 0 {
+		return ups.Groups[0]
+	}
+	return nil
 }
 
 // fetch downloads lists with a URL, because somebody asked for it, and notes what failed: those that are forced, whether or not they have

@@ -137,6 +137,7 @@ func (c *change) planLists() error {
 // listPlan returns what lists a configuration has, and how they are downloaded.
 func (s *Server) listPlan(cfg *config.Config, p setup.UpstreamPlan) *source.Plan {
 	out := setup.Lists(cfg)
+	out.Policy.NAT64 = s.translators(cfg)
 	out.Fetch = setup.Downloads(cfg, p, "rideau/"+s.o.Build.Version)
 	return out
 }
@@ -155,7 +156,8 @@ func (c *change) makePolicy(ctx context.Context) (err error) {
 	o := c.options
 	if c.s.resolver != nil {
 		before, _ := c.s.current()
-		o.Previous, o.SamePolicy = c.s.resolver.State().Policy(), samePolicy(before, c.cfg)
+		o.Previous = c.s.resolver.State().Policy()
+		o.SamePolicy = samePolicy(before, c.cfg) && slices.Equal(o.Previous.Policy().NAT64, c.s.translators(c.cfg))
 	}
 	c.slots, c.readLists = c.s.slots, true
 	o.Slots, o.Now = &c.slots, c.s.instants(c.cfg)
@@ -252,6 +254,7 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	s.cache.Resize(c.cfg.Cache.MaxEntries, c.cfg.Cache.MaxBytes)
 	s.sockets.open(c.sockets, s.resolver)
 	s.sockets.retain(c.cfg)
+	s.nat64.Wake()
 	s.arm(c.policy)
 	if before != nil {
 		s.warnOpen(enforced.Any(old), c.policy)

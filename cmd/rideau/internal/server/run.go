@@ -71,6 +71,9 @@ func (s *Server) tasks() []task {
 	floods := flood.Watch{Gate: s.gate, Waits: s.waits, Sockets: s.sockets, Busy: s.sockets.busy, Clock: s.steady.At, Log: s.log}
 	return []task{
 		{"fetching lists", s.refresh},
+		{"discovering NAT64 prefixes", func(ctx context.Context) {
+			s.nat64.Run(ctx, s.asksTranslators, func() { s.reloadAndLog(ctx, act.ByItself, "NAT64 prefixes were discovered") })
+		}},
 		{"saving the cache", s.saveCacheOften},
 		{"watching for floods", func(ctx context.Context) {
 			floods.Run(ctx, func() bool { cfg, _ := s.current(); return cfg.Limits.Flood })

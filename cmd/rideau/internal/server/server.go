@@ -22,6 +22,7 @@ import (
 	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/clock"
 	"rideau/cmd/rideau/internal/evidence"
+	"rideau/cmd/rideau/internal/nat64"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/snapshot"
 	"rideau/cmd/rideau/internal/watch"
@@ -103,6 +104,7 @@ type Server struct {
 	events   *auditlog.EventLog
 	evidence *evidence.Evidence
 	sockets  *sockets
+	nat64    *nat64.Discovery
 	web      *ops.Server // the operators' HTTP; nil without one
 	reloads  metrics.ReloadLog
 	faults   atomic.Uint64 // panics in tasks beside answering

@@ -8,6 +8,7 @@ import (
 	"rideau/cmd/rideau/internal/auditlog"
 	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/evidence"
+	"rideau/cmd/rideau/internal/nat64"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/snapshot"
 	"rideau/cmd/rideau/internal/watch"
@@ -27,6 +28,7 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.clock.Recorded(setup.Records(cfg))
+	s.nat64 = nat64.New(s.log)
 	s.sources = source.New(source.Options{Logger: s.log})
 	s.waits = limit.NewWaitLimit(cfg.Listen.MaxPending)
 	s.sockets = newSockets(s.log, s.o.Workers)
