@@ -390,3 +390,25 @@ func (o *odd) quiet() {
 		before = o.n.Load()
 	}
 }
+
+// TestProbeOtherwise: a probe that is answered over TCP, some time after it was sent
+// by UDP in vain, does not count for how long the server takes. Otherwise queries
+// would wait that much longer before another server is asked.
+func TestProbeOtherwise(t *testing.T) {
+	o := startOdd(t, "TCP", func(_ *odd, q *oddQuery) { q.drop = !q.tcp })
+	good := startOdd(t, "TCP", func(*odd, *oddQuery) {})
+	g := upstream.NewGroup("test", upstream.Options{NoHedge: true, ProbeInterval: 50 * time.Millisecond},
+		do53.New(o.addr, do53.Options{}), do53.New(good.addr, do53.Options{}))
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { g.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	eventually(t, "a probe was answered", func() bool {
+		s := g.Stats()[0]
+		if s.RTT >= 200*time.Millisecond {
+			t.Fatalf("it takes %v", s.RTT)
+		}
+		return !s.LastAnswer.IsZero()
+	})
+}

@@ -110,8 +110,11 @@ func (g *Group) sendProbe(parent context.Context, m *member) {
 	_, err := g.exchange(WithTry(ctx, Probing), m, g.probe, false)
 	switch {
 	case err == nil:
-		// What is in use is measured by what is asked for.
-		g.heardOf(m, sent, time.Since(sent), !m.Is(health.Up) || m.RTT.Smoothed() == 0)
+		// What is in use is measured by what is asked for. A probe that was answered
+		// in another way only took long since it was sent that way later.
+		l, learns := m.server.(Learner)
+		usual := !learns || !l.Suspects()
+		g.heardOf(m, sent, time.Since(sent), usual && (!m.Is(health.Up) || m.RTT.Smoothed() == 0))
 	case parent.Err() == nil:
 		m.probeFailures.Add(1)
 		g.missed(m, sent, err, false)

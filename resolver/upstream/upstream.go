@@ -84,6 +84,9 @@ type Server interface {
 type Learner interface {
 	// LearnDue reports whether there is something to find out now.
 	LearnDue() bool
+	// Suspects reports whether a query was answered in another way than the usual
+	// one, so that the time it took says nothing, and Learn has not looked into it.
+	Suspects() bool
 	// Learn sends queries of its own, beside those of clients, until it is found
 	// out, or ctx ends. probe is a query that every server can answer.
 	Learn(ctx context.Context, probe []byte)

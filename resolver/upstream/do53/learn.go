@@ -39,6 +39,9 @@ func (s *Server) LearnDue() bool {
 	return !s.stream && (s.suspected.Load() || e.ReviewDue() || e.CookieDue() > 0 || e.CaseDue() > 0)
 }
 
+// Suspects implements [upstream.Learner].
+func (s *Server) Suspects() bool { return s.suspected.Load() }
+
 // Learn implements [upstream.Learner]. It finds out which part of a query it was
 // that the server did not answer, whether it still does not, and whether it gives
 // cookies and keeps the case of names.
