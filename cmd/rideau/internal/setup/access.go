@@ -70,6 +70,15 @@ func AccessWarnings(cfg *config.Config) []string {
 	for _, s := range cfg.Upstream.Servers {
 		written("ca_file", s.CAFile)
 	}
+	for _, s := range cfg.Evidence.Sinks {
+		secret("the key of the sink "+s.ID, s.Key)
+		if a, err := files.Of(s.Key); s.Key != "" && err == nil {
+			if _, err := a.Secret(); err != nil {
+				add("the key of the sink "+s.ID, err.Error())
+			}
+		}
+		written("the ca_file of the sink "+s.ID, s.CAFile)
+	}
 	for _, path := range []string{cfg.Log.Queries, cfg.Cache.Snapshot} {
 		if path != "" {
 			written("the folder of "+path, filepath.Dir(path))
