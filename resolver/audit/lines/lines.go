@@ -21,7 +21,7 @@ import (
 type Options struct {
 	Path string
 	// MaxBytes is the size at which a file ends and a new one begins, in whole
-	// mebibytes.
+	// mebibytes; 0: size does not matter.
 	MaxBytes int64
 	// Every is the age at which it does; 0: age does not matter.
 	Every time.Duration
@@ -41,28 +41,57 @@ type Writer struct {
 	buf  []byte
 }
 
+// Log is a file that is appended to until it ends, by size, by age or by Rotate.
+// Then it has another name, and a new one begins.
+type Log struct{ l *timberjack.Logger }
+
+// Write appends to the file.
+func (g *Log) Write(b []byte) (int, error) { return g.l.Write(b) }
+
+// Rotate ends the file and begins a new one.
+func (g *Log) Rotate() error { return g.l.RotateWithReason("size") }
+
+// Sync waits until what was written is on the disk.
+func (g *Log) Sync() error { return g.l.Sync() }
+
+// Close closes the file.
+func (g *Log) Close() error { return g.l.Close() }
+
 // File makes a Writer to a file. It fails if the file cannot be appended to.
 func File(o Options) (*Writer, error) {
-	if err := os.MkdirAll(filepath.Dir(o.Path), 0o750); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(o.Path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	l, torn, err := Open(o)
 	if err != nil {
 		return nil, err
 	}
-	torn, err := endsTorn(o.Path)
+	return &Writer{out: l, end: l.Close, torn: torn}, nil
+}
+
+// Open opens a file to append to, and reports whether it ends within a line. It
+// fails if the file cannot be appended to.
+func Open(o Options) (l *Log, torn bool, err error) {
+	if err := os.MkdirAll(filepath.Dir(o.Path), 0o750); err != nil {
+		return nil, false, err
+	}
+	f, err := os.OpenFile(o.Path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	if err != nil {
+		return nil, false, err
+	}
+	torn, err = endsTorn(o.Path)
 	if e := f.Close(); err == nil {
 		err = e
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	l := &timberjack.Logger{Filename: o.Path, MaxSize: int(max(o.MaxBytes>>20, 1)), MaxAge: o.Days, MaxBackups: o.Files,
+	j := &timberjack.Logger{Filename: o.Path, MaxSize: int(max(o.MaxBytes>>20, 1)), MaxAge: o.Days, MaxBackups: o.Files,
 		RotationInterval: o.Every, Compression: o.Compress, FileMode: 0o640}
 	if o.Compress == "" {
-		l.Compression = "none"
+		j.Compression = "none"
 	}
-	return &Writer{out: l, end: l.Close, torn: torn}, nil
+	if o.MaxBytes == 0 {
+		j.MaxSize = 1 << 40 // mebibytes
+	}
+	return &Log{j}, torn, nil
 }
 
 // endsTorn reports whether a file ends within a line.
