@@ -139,6 +139,7 @@ func Load(path string) (*Config, error) {
 		c.Ops.Socket = from(dir, c.Ops.Socket)
 	}
 	c.Evidence.Dir, c.Evidence.Pseudonyms.KeyDir = from(dir, c.Evidence.Dir), from(dir, c.Evidence.Pseudonyms.KeyDir)
+	c.Evidence.Seal.KeyFile = from(dir, c.Evidence.Seal.KeyFile)
 	for i := range c.Evidence.Sinks {
 		k := &c.Evidence.Sinks[i]
 		k.Path, k.CAFile, k.Certificate, k.Key = from(dir, k.Path), from(dir, k.CAFile), from(dir, k.Certificate), from(dir, k.Key)

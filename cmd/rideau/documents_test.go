@@ -144,7 +144,7 @@ func TestDocumentsUseWhatThereIs(t *testing.T) {
 // options that it has; each command has a row.
 func TestCommandTable(t *testing.T) {
 	guide := documents(t)["docs/guide.md"]
-	rows := regexp.MustCompile("(?m)^\\| `rideau ([a-z]+)[^`]*` \\|(.*)$").FindAllStringSubmatch(guide, -1)
+	rows := regexp.MustCompile("(?m)^\\| `rideau ([a-z-]+)[^`]*` \\|(.*)$").FindAllStringSubmatch(guide, -1)
 	seen := map[string]bool{}
 	for _, row := range rows {
 		seen[row[1]] = true

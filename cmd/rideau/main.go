@@ -71,6 +71,8 @@ func commands() []command {
 		{"egress", "", "print the firewall rules that the network needs in addition to DNS", egressHelp, printEgress},
 		{"flush", "[NAME...]", "remove names, or everything, from the cache of a running rideau", flushHelp, flush},
 		{"reidentify", "[PSEUDONYM...]", "find which addresses pseudonyms in evidence stand for", reidentifyHelp, reidentify},
+		{"seal-key", "FILE", "make the key with which files of evidence are sealed, and print its public key", sealKeyHelp, sealKey},
+		{"verify", "[FILE...]", "say whether sealed files of evidence are as they were written", verifyHelp, verify},
 		{"healthcheck", "", "ask a running rideau whether it is ready; for containers", healthcheckHelp, healthcheck},
 		{"completion", "SHELL", "print a script by which bash, zsh or fish completes command lines", completionHelp, complete},
 		{"version", "", "print the version", "Prints the version, the revision and what it was built with.", version},
@@ -167,12 +169,12 @@ and Kaspersky, listens on 127.0.0.1:5300, and forwards to the system's resolvers
 // defineFlags defines a command's options.
 func defineFlags(c *call, name string) {
 	switch name {
-	case "version", "completion", "config", "diff", "reidentify":
+	case "version", "completion", "config", "diff", "reidentify", "seal-key", "verify":
 	default:
 		c.StringP("config", "c", "", "configuration `file`; without it the one inside the program is used")
 	}
 	switch name {
-	case "check", "diff", "explain", "rules", "simulate", "version":
+	case "check", "diff", "explain", "rules", "simulate", "verify", "version":
 		c.Bool("json", false, "print JSON")
 	}
 	switch name {
@@ -219,6 +221,12 @@ func defineFlags(c *call, name string) {
 		c.String("keys", "", "the `folder` of the keys, evidence.pseudonyms.key_dir")
 		c.StringSlice("network", nil, "an address or a `network` to try, such as 192.0.2.0/24; may be given again")
 		c.String("addresses", "", "a `file` with more of them, one a line")
+	case "seal-key":
+		c.Bool("public", false, "print the public key of the key in FILE, and make none")
+	case "verify":
+		c.StringSlice("key", nil, "the public `key`, or a file with it; may be given again for a key of before")
+		c.StringSlice("heads", nil, "a `file` of another place with acts of the kind seal, such as a syslog server's; may be given again")
+		c.String("since", "", "the `instant` (RFC 3339) from which on nothing may be missing")
 	case "healthcheck":
 		c.String("url", "", "`address` of the operators' HTTP, such as http://127.0.0.1:5380; by default from the configuration")
 		c.Bool("live", false, "ask only whether the process runs, not whether it is ready")

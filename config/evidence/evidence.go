@@ -3,6 +3,7 @@ package evidence
 
 import (
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -19,8 +20,19 @@ type Evidence struct {
 	Dir string `key:"dir" applies:"restart"`
 	// Pseudonyms are what sinks with clients: pseudonym tell of clients.
 	Pseudonyms Pseudonyms `key:"pseudonyms"`
+	// Seal is how sinks with seal: true are sealed.
+	Seal Seal `key:"seal"`
 	// Sinks are the places that events go to.
 	Sinks []Sink `key:"sinks" applies:"live"`
+}
+
+// Seal says how files are sealed, so that a change in them is found.
+type Seal struct {
+	// KeyFile is the file of the private key. Load makes it relative to the directory of the configuration file.
+	KeyFile string `key:"key_file" applies:"live"`
+	// Every is the longest time between two seals, Events the number of events after which there is one.
+	Every  time.Duration `key:"every" applies:"live"`
+	Events int           `key:"events" applies:"live"`
 }
 
 // Pseudonyms say where the keys of clients' pseudonyms are, and how long they live.
@@ -104,6 +116,9 @@ type Sink struct {
 	// Compress says how renamed files are compressed.
 	Compress string `key:"compress"`
 
+	// Seal says that the file is sealed.
+	Seal bool `key:"seal"`
+
 	// Address is where the server is: a scheme, and an IP address with a port or the path of a socket.
 	Address string `key:"address"`
 	// Name is the name that the certificate of a server over TLS has to be for; empty for its address.
@@ -128,7 +143,7 @@ type Sink struct {
 
 // Default is the section that holds where a configuration says nothing.
 func Default() Evidence {
-	return Evidence{Pseudonyms: Pseudonyms{Rotate: 720 * time.Hour, Keep: 9600 * time.Hour}}
+	return Evidence{Pseudonyms: Pseudonyms{Rotate: 720 * time.Hour, Keep: 9600 * time.Hour}, Seal: Seal{Every: time.Hour, Events: 100_000}}
 }
 
 // MaxSinks is the number of sinks that a configuration may have.
@@ -139,8 +154,15 @@ func (e *Evidence) Read(m *node.Mapping) {
 	node.Set(m, "node", &e.Node, node.Text(255))
 	node.Set(m, "dir", &e.Dir, value.FileOrNone)
 	m.Section("pseudonyms", e.Pseudonyms.read)
-	ids := map[string]int{}
-	node.Set(m, "sinks", &e.Sinks, node.List(0, MaxSinks, func(v node.Value) (Sink, bool) { return e.readSink(v, ids) }))
+	m.Section("seal", e.Seal.read)
+	seen := taken{ids: map[string]int{}, paths: map[string]int{}}
+	node.Set(m, "sinks", &e.Sinks, node.List(0, MaxSinks, func(v node.Value) (Sink, bool) { return e.readSink(v, seen) }))
+}
+
+func (s *Seal) read(m *node.Mapping) {
+	node.Set(m, "key_file", &s.KeyFile, value.FileOrNone)
+	node.Set(m, "every", &s.Every, node.Duration(time.Minute, 24*time.Hour))
+	node.Set(m, "events", &s.Events, node.Integer(100, 10_000_000))
 }
 
 func (p *Pseudonyms) read(m *node.Mapping) {
@@ -149,10 +171,13 @@ func (p *Pseudonyms) read(m *node.Mapping) {
 	node.Set(m, "keep", &p.Keep, node.Duration(0, 10*366*24*time.Hour))
 }
 
+// taken are the ids and the files of the sinks before, with the lines where those begin.
+type taken struct{ ids, paths map[string]int }
+
 // someKinds are keys that sinks of some kinds have, by kind.
 func someKinds() map[Kind][]string {
 	return map[Kind][]string{
-		File:   {"path", "max_bytes", "max_age", "keep_files", "keep_days", "compress", "format"},
+		File:   {"path", "max_bytes", "max_age", "keep_files", "keep_days", "compress", "seal", "format"},
 		Stdout: {"format"},
 		Syslog: {"address", "name", "ca_file", "pins", "certificate", "key", "facility", "enterprise", "max_message", "format"},
 		Dnstap: {"address", "name", "ca_file", "pins", "certificate", "key"},
@@ -186,7 +211,7 @@ func kindsWith(k string) []string {
 	return out
 }
 
-func (e *Evidence) readSink(v node.Value, ids map[string]int) (Sink, bool) {
+func (e *Evidence) readSink(v node.Value, seen taken) (Sink, bool) {
 	m := v.Mapping()
 	s := Sink{Events: Banned, Clients: Address, Sample: 1, Format: Rideau, MaxBytes: 100 << 20, KeepFiles: 10, Compress: "none", Facility: "local0", Enterprise: 32473, Line: v.Line()}
 	node.Set(m, "id", &s.ID, value.Identifier("sink"))
@@ -204,6 +229,7 @@ func (e *Evidence) readSink(v node.Value, ids map[string]int) (Sink, bool) {
 	node.Set(m, "keep_files", &s.KeepFiles, node.Integer(0, 100_000))
 	node.Set(m, "keep_days", &s.KeepDays, node.Integer(0, 36_600))
 	node.Set(m, "compress", &s.Compress, node.Word("a compression", "none", "gzip", "zstd"))
+	node.Set(m, "seal", &s.Seal, node.Boolean)
 	s.readRemote(m)
 	m.Done()
 	m.Require("id", "give the sink an id")
@@ -223,13 +249,20 @@ func (e *Evidence) readSink(v node.Value, ids map[string]int) (Sink, bool) {
 	if s.Clients == Pseudonym && e.Pseudonyms.KeyDir == "" {
 		m.At("clients").Problem("set evidence.pseudonyms.key_dir to a folder that only Rideau may read", "pseudonyms need keys")
 	}
+	if s.Seal && e.Seal.KeyFile == "" {
+		m.At("seal").Problem("set evidence.seal.key_file; rideau seal-key makes it", "seals need a key")
+	}
 	if s.Sample != 1 && s.Events != All {
 		m.At("sample").Problem("write events: all, or take it out", "sample is for sinks with events: all")
 	}
-	if first, dup := ids[s.ID]; dup && s.ID != "" {
+	if first, dup := seen.paths[filepath.Clean(s.Path)]; dup && s.Path != "" {
+		m.At("path").Problem("choose another file", "two sinks write to %s (first on line %d)", node.Quote(s.Path), first)
+	}
+	seen.paths[filepath.Clean(s.Path)] = s.Line
+	if first, dup := seen.ids[s.ID]; dup && s.ID != "" {
 		m.At("id").Problem("choose another id", "two sinks have the id %s (first on line %d)", node.Quote(s.ID), first)
 		return s, false
 	}
-	ids[s.ID] = s.Line
+	seen.ids[s.ID] = s.Line
 	return s, m.Sound()
 }

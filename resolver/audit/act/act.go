@@ -36,12 +36,13 @@ const (
 	AccessDenied       Kind = "access_denied"       // an operator's request had no right token
 	NotReady           Kind = "not_ready"           // the server stopped being ready
 	Ready              Kind = "ready"               // it is ready again
+	Seal               Kind = "seal"                // a sealed file has a seal; Reason is its head
 )
 
 // Kinds are all kinds, in the order of the documentation.
 func Kinds() []Kind {
 	return []Kind{Start, Stop, Reload, ReloadRefused, ListRefused, ListStale, BanBegan, BanEnded, ExceptionBegan, ExceptionEnded, Flush, Force,
-		ClockDistrusted, ClockTrusted, CertificateChanged, AccessDenied, NotReady, Ready}
+		ClockDistrusted, ClockTrusted, CertificateChanged, AccessDenied, NotReady, Ready, Seal}
 }
 
 // Way is how an act was asked for.

@@ -205,7 +205,7 @@ func ecsCategory(k act.Kind) (category, types []string) {
 		return []string{"api"}, []string{"access", "denied"}
 	case act.Flush:
 		return []string{"configuration"}, []string{"deletion"}
-	case act.ClockDistrusted, act.ClockTrusted, act.NotReady, act.Ready, act.ListStale:
+	case act.ClockDistrusted, act.ClockTrusted, act.NotReady, act.Ready, act.ListStale, act.Seal:
 		return []string{"configuration"}, []string{"info"}
 	}
 	return []string{"configuration"}, []string{"change"}

@@ -55,7 +55,7 @@ func ocsfClassOf(k act.Kind) ocsfClass {
 		return apiActivity(4, "Delete")
 	case act.AccessDenied:
 		return apiActivity(0, "Unknown")
-	case act.ClockDistrusted, act.ClockTrusted, act.NotReady, act.Ready:
+	case act.ClockDistrusted, act.ClockTrusted, act.NotReady, act.Ready, act.Seal:
 		return stateChange()
 	}
 	return entityManagement(3, "Update")
@@ -179,7 +179,7 @@ func sentence(a *act.Act) string {
 		act.ExceptionEnded: "an exception ended", act.Flush: "the cache was flushed", act.Force: "the loss of a list or of a ban was accepted by force",
 		act.ClockDistrusted: "the clock is distrusted", act.ClockTrusted: "the clock is trusted again",
 		act.CertificateChanged: "a listener shows another certificate", act.AccessDenied: "an operator's request was denied",
-		act.NotReady: "Rideau is not ready", act.Ready: "Rideau is ready again"}
+		act.NotReady: "Rideau is not ready", act.Ready: "Rideau is ready again", act.Seal: "a file of evidence was sealed"}
 	text, ok := texts[a.Kind]
 	if !ok {
 		text = string(a.Kind)

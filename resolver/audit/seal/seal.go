@@ -108,19 +108,26 @@ func (h Head) String() string {
 func (s *Seal) head() Head { return Head{s.Chain, s.Number, s.hash} }
 
 // ReadHeads returns the heads in a text, such as a log that a syslog server wrote,
-// and the seals, such as the file beside a sealed one.
+// and the seals, such as the file beside a sealed one; each once.
 func ReadHeads(r io.Reader) ([]Head, error) {
 	form := regexp.MustCompile(`chain ([0-9a-f]{16}) seal ([0-9]{1,19}) hash ([0-9a-f]{64})`)
 	var out []Head
+	seen := map[Head]bool{}
+	add := func(h Head) {
+		if !seen[h] {
+			seen[h] = true
+			out = append(out, h)
+		}
+	}
 	err := eachLine(r, func(l *line) {
 		if s := parse(l.text); s != nil {
-			out = append(out, s.head())
+			add(s.head())
 		}
 		for _, m := range form.FindAllSubmatch(l.text, -1) {
 			h := Head{Chain: string(m[1])}
 			h.Number, _ = strconv.ParseUint(string(m[2]), 10, 64)
 			hex.Decode(h.Hash[:], m[3])
-			out = append(out, h)
+			add(h)
 		}
 	})
 	return out, err

@@ -126,12 +126,12 @@ func has(r *seal.Report, k seal.Kind, fault bool) bool {
 // sealed makes files: several that were renamed, and one that is stopped.
 func sealed(t *testing.T) *world {
 	w := newWorld(t)
-	w.size = 24 << 10
+	w.size = 20 << 10
 	k := w.writer()
-	w.write(k, 35)
+	w.write(k, 18)
 	w.close(k)
 	k = w.writer()
-	w.write(k, 45)
+	w.write(k, 24)
 	w.close(k)
 	return w
 }

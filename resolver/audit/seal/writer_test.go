@@ -24,7 +24,7 @@ func TestKilled(t *testing.T) {
 	w.close(k) // what comes after the copy is thrown away
 	text := whole["events.json"]
 	for cut := range len(text) + 1 {
-		if cut%61 != 0 && len(text)-cut > 3 && text[max(cut-1, 0)] != '\n' {
+		if cut%211 != 0 && len(text)-cut > 3 && text[max(cut-1, 0)] != '\n' {
 			continue
 		}
 		for _, state := range []bool{true, false} {
@@ -147,7 +147,7 @@ func TestReadHeads(t *testing.T) {
 	h.Hash[0] = 0xab
 	text := fmt.Sprintf("Jan 1 host rideau: {\"event\":\"seal\",\"reason\":\"%s\"}\nnothing\n<134>1 %s and %s\n", h, h, h)
 	got, err := seal.ReadHeads(strings.NewReader(text))
-	if err != nil || len(got) != 3 || got[0] != h || got[2] != h {
+	if err != nil || len(got) != 1 || got[0] != h {
 		t.Errorf("%v, %v", got, err)
 	}
 }

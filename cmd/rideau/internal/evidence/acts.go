@@ -32,6 +32,9 @@ func (e *Evidence) Add(a act.Act, m Moment) {
 	a.Bans = bans(m)
 	sum := sha256.Sum256(m.Config)
 	a.Config = hex.EncodeToString(sum[:])
+	e.mu.Lock()
+	e.last = a
+	e.mu.Unlock()
 	e.acts.Add(a)
 }
 

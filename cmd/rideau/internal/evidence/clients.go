@@ -58,7 +58,7 @@ func checkKeys(dir string) error {
 // renewKeys makes a new key of pseudonyms if it is time, and removes old ones.
 func (e *Evidence) renewKeys() {
 	e.mu.Lock()
-	k := e.keys
+	k := e.shared.keys
 	e.mu.Unlock()
 	if k == nil {
 		return
@@ -74,8 +74,8 @@ func (e *Evidence) renewKeys() {
 // tell returns what tells of clients' addresses.
 func (r *running) tell() func([]byte, netip.Addr) []byte {
 	var k *privacy.Keys
-	if r.keys != nil {
-		k = r.keys.keys
+	if r.shared.keys != nil {
+		k = r.shared.keys.keys
 	}
 	return privacy.Teller(privacy.Clients(r.config.Clients), k)
 }

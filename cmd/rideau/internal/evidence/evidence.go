@@ -53,13 +53,14 @@ type Evidence struct {
 	mu      sync.Mutex
 	running []*running // guarded by mu: the sinks in force, in the order of the configuration
 	queue   []step     // guarded by mu: what Run has to do
-	keys    *keys      // guarded by mu: nil if no sink needs them
+	shared  shared     // guarded by mu: what sinks of the configuration have in common
+	last    act.Act    // guarded by mu: the last act that Add recorded
 }
 
 // running is a sink, and what it was made from.
 type running struct {
 	config config.Sink
-	keys   *keys // nil if it needs none
+	shared shared // what it needs of that
 	sink   *sink.Sink
 	cancel context.CancelFunc // set by Run
 	done   chan struct{}      // closed when it has ended
@@ -94,33 +95,33 @@ func (e *Evidence) Acts() *act.Log { return e.acts }
 // Change is a set of sinks that is not in force yet. Commit or Close must be
 // called.
 type Change struct {
-	e     *Evidence
-	sinks []*running
-	fresh map[*running]sink.Writer
-	keys  *keys
+	e      *Evidence
+	sinks  []*running
+	fresh  map[*running]sink.Writer
+	shared shared
 }
 
 // Prepare makes what the sinks of a configuration need, which may fail: nothing
 // that runs is changed. Sinks that did not change go on.
 func (e *Evidence) Prepare(cfg config.Evidence) (*Change, error) {
 	e.mu.Lock()
-	old, before := e.running, e.keys
+	old, before := e.running, e.shared
 	e.mu.Unlock()
 	c := &Change{e: e, fresh: map[*running]sink.Writer{}}
 	var err error
-	if c.keys, err = openKeys(cfg, before); err != nil {
+	if c.shared.keys, err = openKeys(cfg, before.keys); err != nil {
+		return nil, err
+	}
+	if c.shared.seals, err = openSealKey(cfg, before.seals); err != nil {
 		return nil, err
 	}
 	for _, s := range cfg.Sinks {
-		var k *keys
-		if s.Clients == config.Pseudonym {
-			k = c.keys
-		}
-		if i := slices.IndexFunc(old, func(r *running) bool { return same(r.config, s) && r.keys == k }); i >= 0 {
+		need := c.shared.of(s)
+		if i := slices.IndexFunc(old, func(r *running) bool { return same(r.config, s) && r.shared == need }); i >= 0 {
 			c.sinks = append(c.sinks, old[i])
 			continue
 		}
-		w, err := e.writer(s)
+		w, err := e.writer(s, need)
 		if err != nil {
 			c.Close()
 			return nil, fmt.Errorf("sink %s: %w", s.ID, err)
@@ -132,7 +133,7 @@ func (e *Evidence) Prepare(cfg config.Evidence) (*Change, error) {
 				return nil, fmt.Errorf("sink %s: its spool: %w; set evidence.dir to a folder that Rideau may write", s.ID, err)
 			}
 		}
-		r := &running{config: s, keys: k, done: make(chan struct{})}
+		r := &running{config: s, shared: need, done: make(chan struct{})}
 		c.sinks, c.fresh[r] = append(c.sinks, r), w
 	}
 	return c, nil
@@ -147,11 +148,14 @@ func same(a, b config.Sink) bool {
 func (e *Evidence) spoolDir(s config.Sink) string { return filepath.Join(e.dir, s.ID) }
 
 // writer makes the Writer of a sink.
-func (e *Evidence) writer(s config.Sink) (sink.Writer, error) {
+func (e *Evidence) writer(s config.Sink, need shared) (sink.Writer, error) {
 	switch s.Kind {
 	case config.File:
-		w, err := lines.File(lines.Options{Path: s.Path, MaxBytes: s.MaxBytes, Every: s.MaxAge, Files: s.KeepFiles, Days: s.KeepDays,
-			Compress: strings.TrimPrefix(s.Compress, "none")})
+		o := lines.Options{Path: s.Path, MaxBytes: s.MaxBytes, Every: s.MaxAge, Files: s.KeepFiles, Days: s.KeepDays, Compress: strings.TrimPrefix(s.Compress, "none")}
+		if need.seals != nil {
+			return e.sealed(s, o, need.seals)
+		}
+		w, err := lines.File(o)
 		if err != nil {
 			return nil, err // not a nil pointer in an interface
 		}
@@ -198,8 +202,8 @@ func (c *Change) Commit() {
 			s.end = append(s.end, r)
 		}
 	}
-	e.running, e.keys = c.sinks, c.keys
-	if e.keys != nil {
+	e.running, e.shared = c.sinks, c.shared
+	if e.shared.keys != nil {
 		e.renew.Reset(0)
 	}
 	e.queue = append(e.queue, s)
@@ -212,7 +216,7 @@ func (c *Change) Commit() {
 // sink makes a sink.
 func (e *Evidence) sink(r *running, w sink.Writer) *sink.Sink {
 	s := r.config
-	o := sink.Options{Name: s.ID, Acts: e.acts, Encoder: e.encoder(r), Writer: w, Logger: e.o.Logger, Keep: keep(s)}
+	o := sink.Options{Name: s.ID, Acts: e.acts, Encoder: withoutOwnSeals{e.encoder(r), s.ID}, Writer: w, Logger: e.o.Logger, Keep: keep(s)}
 	if s.Events != config.Acts {
 		o.Records, o.Want = e.o.Records, resolver.Banned|resolver.WouldBlock|resolver.Excepted|resolver.Bypass
 	}
@@ -298,13 +302,19 @@ func (e *Evidence) steps() {
 	}
 }
 
-// stop ends sinks, all at a time, and waits for them.
+// stop ends sinks and waits for them: first those that seal what they have written, so that the others are told of the last seals.
 func stop(all []*running) {
-	for _, r := range all {
-		r.cancel()
-	}
-	for _, r := range all {
-		<-r.done
+	for _, sealed := range []bool{true, false} {
+		for _, r := range all {
+			if r.config.Seal == sealed {
+				r.cancel()
+			}
+		}
+		for _, r := range all {
+			if r.config.Seal == sealed {
+				<-r.done
+			}
+		}
 	}
 }
 

@@ -51,6 +51,7 @@ func AccessWarnings(cfg *config.Config) []string {
 		secret("listen.cookies.secrets_file", cfg.Listen.Cookies.SecretsFile)
 	}
 	secret("evidence.pseudonyms.key_dir", cfg.Evidence.Pseudonyms.KeyDir)
+	secret("evidence.seal.key_file", cfg.Evidence.Seal.KeyFile)
 	if a, err := files.Of(cfg.Log.Queries); cfg.Log.Queries != "" && err == nil {
 		add("log.queries", a.Reads())
 		add("log.queries", a.Writes())
