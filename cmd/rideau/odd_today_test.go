@@ -45,6 +45,7 @@ func oddToday() map[string]float64 {
 		"empty, RA=0/UDP/second of three":                                  .3,
 		"empty, RA=0/UDP/two of three":                                     0,
 		"ignores all but the first query of a connection/TCP/first of two": 1,
+		"ignores all but the first query of a connection/TCP/two of three": 1,
 		"ignores all but the first query of a connection/TLS/two of three": 1,
 		"records of another name only/UDP/first of two":                    0,
 		"records of another name only/UDP/second of three":                 .3,
