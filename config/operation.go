@@ -46,6 +46,8 @@ type Log struct {
 	Level slog.Level `key:"level" applies:"live"`
 	// Format is the format of the lines.
 	Format LogFormat `key:"format" applies:"restart"`
+	// Language is the language of the messages.
+	Language LogLanguage `key:"language" applies:"restart"`
 	// Queries is the path of a file to which queries are logged, relative as List.File is; empty for none.
 	Queries string `key:"queries" applies:"live"`
 	// QueriesMaxBytes is the size at which that file is renamed and a new one begins.
@@ -59,6 +61,15 @@ type Log struct {
 	// Clients says how much of clients' addresses is logged.
 	Clients LogClients `key:"clients" applies:"live"`
 }
+
+// LogLanguage is a language of the log's messages.
+type LogLanguage string
+
+// Languages of the log.
+const (
+	LogEnglish LogLanguage = "en"
+	LogFrench  LogLanguage = "fr"
+)
 
 // LogClients says how much of a client's address is logged.
 type LogClients string
@@ -101,7 +112,7 @@ func (c *Config) SocketPath() (path string, named bool) {
 func defaultOps() Ops { return Ops{Listen: "127.0.0.1:5380", Socket: AutoSocket} }
 
 func defaultLog() Log {
-	return Log{Level: slog.LevelInfo, Format: LogText, QueriesMaxBytes: 1 << 30, QueriesMaxRate: 50000,
+	return Log{Level: slog.LevelInfo, Format: LogText, Language: LogEnglish, QueriesMaxBytes: 1 << 30, QueriesMaxRate: 50000,
 		Blocked: true, BlockedMaxRate: 20, Clients: ClientAddress}
 }
 
@@ -160,6 +171,7 @@ func (l *Log) read(m *node.Mapping) {
 		m.At("level").Problem("use debug, info, warn or error", "unknown level %s", node.Quote(level))
 	}
 	node.Set(m, "format", &l.Format, node.Word("a format", LogText, LogJSON))
+	node.Set(m, "language", &l.Language, node.Word("a language", LogEnglish, LogFrench))
 	node.Set(m, "queries", &l.Queries, value.FileOrNone)
 	node.Set(m, "queries_max_bytes", &l.QueriesMaxBytes, node.Size(1<<20, 1<<40))
 	node.Set(m, "queries_max_rate", &l.QueriesMaxRate, node.Integer(1, 10_000_000))

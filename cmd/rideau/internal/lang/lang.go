@@ -6,7 +6,10 @@
 // read from top to bottom, and its test finds what is missing and what has other verbs.
 package lang
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Language is one of the official languages.
 type Language string
@@ -30,8 +33,9 @@ type Printer struct {
 func New(l Language) *Printer {
 	p := &Printer{language: English}
 	if l == French {
-		p.language, p.table = French, make(map[string]string, len(french))
-		for _, m := range french {
+		all := messages()
+		p.language, p.table = French, make(map[string]string, len(all))
+		for _, m := range all {
 			p.table[m.en] = m.fr
 		}
 	}
@@ -54,9 +58,12 @@ func (p *Printer) Say(en string, args ...any) string {
 	return fmt.Sprintf(text, args...)
 }
 
+// messages returns all tables as one.
+func messages() []message { return slices.Concat(french[:], journal[:], composed[:]) }
+
 // Has reports whether a sentence has a translation.
 func Has(en string) bool {
-	for _, m := range french {
+	for _, m := range messages() {
 		if m.en == en {
 			return true
 		}

@@ -10,6 +10,7 @@ import (
 	"rideau/blocklists/compile"
 	"rideau/blocklists/enforced"
 	"rideau/cmd/rideau/internal/auditlog"
+	"rideau/cmd/rideau/internal/lang"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 	"rideau/resolver"
@@ -22,10 +23,11 @@ func newLogger(w io.Writer, cfg *config.Config, level *slog.LevelVar) *slog.Logg
 	level.Set(cfg.Log.Level)
 	w = printable.NewWriter(w) // JSON has some control characters as they are
 	o := &slog.HandlerOptions{Level: level}
+	in := lang.New(lang.Language(cfg.Log.Language))
 	if cfg.Log.Format == config.LogJSON {
-		return slog.New(slog.NewJSONHandler(w, o))
+		return slog.New(in.Handler(slog.NewJSONHandler(w, o)))
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	return slog.New(in.Handler(slog.NewTextHandler(w, o)))
 }
 
 // queryLogBounds returns how much of the queries a configuration has logged.
