@@ -230,11 +230,14 @@ func TestBanByDate(t *testing.T) {
 	w := newWorld(t)
 	begin := time.Now().Add(2 * time.Second).Truncate(time.Second).Add(time.Second)
 	end := begin.Add(2 * time.Second)
-	w.config(func(s *settings) {
+	w.write("more.txt", "other.example\n")
+	text := w.configText(func(s *settings) {
 		s.extra = ", effective: " + begin.UTC().Format(time.RFC3339) + ", expires: " + end.UTC().Format(time.RFC3339)
+		s.extraLists = ", {id: more, file: more.txt}"
 	})
+	w.write("rideau.yaml", strings.Replace(text, "bans: [", "bans: [{id: other, title: {en: Other}, lists: [more]}, ", 1))
 	p := start(t, w.dir)
-	if !strings.Contains(strings.Join(p.banner, "\n"), "enforce, from "+begin.UTC().Format(time.RFC3339)) {
+	if !strings.Contains(strings.Join(p.banner, "\n"), "not in force: from "+begin.UTC().Format(time.RFC3339)) {
 		t.Errorf("banner: %q", p.banner)
 	}
 	before := outcome(p.ask("udp", "banned.example", dns.TypeA)) // and it is cached from now on
@@ -254,16 +257,57 @@ func TestBanByDate(t *testing.T) {
 	if n := p.metric(`rideau_ban_active{ban="ban",mode="enforce"}`); n != 0 {
 		t.Errorf("rideau_ban_active is %v after its end", n)
 	}
+	// The log says what the dates changed, and nothing of the other ban.
+	p.logs(time.Now(), `level=INFO msg="a ban is in force from now on" ban=ban effective=`)
+	p.logs(time.Now(), `level=WARN msg="a ban has ended: its names are resolved" ban=ban expires=`)
+	log := p.stderr.String()
+	if n := strings.Count(log, `msg="a ban `); n != 2 || strings.Contains(log, "msg=reloaded") || strings.Contains(log, "msg=changed") {
+		t.Errorf("%d lines about bans", n)
+	}
 }
 
-// TestLogJSON: with format: json every line of the log is a JSON object.
+// TestLogJSON: with format: json every line of the log is a JSON object, the first of which says what serves, and nothing else is printed.
 func TestLogJSON(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
-	w.config(func(s *settings) { s.level = "debug, format: json" })
-	p := start(t, w.dir)
+	w.config(func(s *settings) { s.level = "debug, format: json, language: fr" })
+	p := &process{t: t, dir: w.dir, cmd: rideau(context.Background(), w.dir, "serve", "--config", "rideau.yaml"), ended: make(chan struct{})}
+	var stdout lockedBuffer
+	p.cmd.Stdout, p.cmd.Stderr = &stdout, &p.stderr
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.ended)
+	}()
+	t.Cleanup(p.stop)
+	var started struct {
+		Level, Msg, Version, Ops, Fingerprint string
+		Addresses                             []string
+		Bans                                  []string `json:"bans_in_force"`
+	}
+	p.within(time.Now(), "started", func() (string, bool) {
+		for line := range strings.Lines(p.stderr.String()) {
+			if json.Unmarshal([]byte(line), &started) == nil && started.Msg == "démarré" {
+				return "started", true
+			}
+		}
+		return "not started", false
+	})
+	if len(started.Addresses) != 1 || len(started.Bans) != 1 || started.Bans[0] != "ban" || len(started.Fingerprint) != 12 || started.Version == "" || started.Level != "INFO" {
+		t.Fatalf("started: %+v", started)
+	}
+	p.dns, p.ops = started.Addresses, "http://"+started.Ops
+	if got := outcome(p.ask("udp", "banned.example", dns.TypeA)); got != blocked {
+		t.Errorf("a banned name: %s", got)
+	}
 	w.write("list.txt", "http://banned.example/\n")
 	p.reload("")
 	p.stop()
+	if stdout.String() != "" {
+		t.Errorf("printed: %q", stdout.String())
+	}
 	lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
 	messages := map[string]bool{}
 	for _, l := range lines {
@@ -273,7 +317,7 @@ func TestLogJSON(t *testing.T) {
 		}
 		messages[entry.Msg] = true
 	}
-	for _, want := range []string{"reload refused; the old policy goes on serving", "stopped"} {
+	for _, want := range []string{"bloqué", "rechargement refusé; l’ancienne politique reste en vigueur", "arrêté"} {
 		if !messages[want] {
 			t.Errorf("no message %q in %q", want, lines)
 		}
