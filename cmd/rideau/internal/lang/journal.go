@@ -83,6 +83,7 @@ var journal = [...]message{
 	{"a connection was closed", "une connexion a été fermée"},
 
 	// Operators' HTTP, and evidence.
+	{"there is no Unix socket for operators", "il n’y a pas de socket Unix pour l’exploitation"},
 	{"a request for /metrics ended before its reply did", "une demande de /metrics a pris fin avant sa réponse"},
 	{"the spool ended within an event, which is lost", "le fichier d’attente finit au milieu d’un événement, qui est perdu"},
 	{"events are delivered again", "les événements sont de nouveau livrés"},
