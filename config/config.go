@@ -94,9 +94,12 @@ func DefaultText() []byte { return []byte(defaultText) }
 // ExampleText returns a configuration that shows and explains every key.
 func ExampleText() []byte { return []byte(exampleText) }
 
+// DefaultName is what messages call the configuration that is used when no file is given.
+const DefaultName = "(inside the program)"
+
 // Default returns the parsed DefaultText.
 func Default() *Config {
-	c, err := Parse("default.yaml", DefaultText())
+	c, err := Parse(DefaultName, DefaultText())
 	if err != nil {
 		panic(fmt.Sprintf("config: the embedded default is wrong: %v", err))
 	}

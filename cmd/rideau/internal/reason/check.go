@@ -85,7 +85,7 @@ func Check(ctx context.Context, path string, o CheckOptions) *CheckReport {
 	r := &CheckReport{Config: path, Findings: []Finding{}}
 	cfg, err := setup.Load(path)
 	if path == "" {
-		r.Config = "(inside the program)"
+		r.Config = config.DefaultName
 	}
 	if err != nil {
 		r.failed(err, path)

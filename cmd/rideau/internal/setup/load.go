@@ -26,7 +26,7 @@ func Load(path string) (*config.Config, error) {
 // Name returns what messages call a configuration.
 func Name(c *config.Config) string {
 	if c.File == "" {
-		return "(inside the program)"
+		return config.DefaultName
 	}
 	return c.File
 }
