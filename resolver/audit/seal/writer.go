@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -245,7 +246,9 @@ func (w *Writer) save(text []byte) {
 
 // replace writes a file that is there as a whole or as it was.
 func replace(path string, text []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	// Not a name that evidence* would match for rideau verify, if a kill leaves it behind.
+	fresh := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
+	f, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
 	if err != nil {
 		return err
 	}
@@ -253,7 +256,7 @@ func replace(path string, text []byte) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(path+".new", path)
+	return os.Rename(fresh, path)
 }
 
 // Write implements io.Writer. The Writer's mu is held.
