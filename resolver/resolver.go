@@ -237,16 +237,14 @@ func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome)
 		return out, so
 	}
 	res := shared.Result()
-	if res.Failed {
+	if res.Failed || res.Cut && q.Transport.LargeAnswers() && wire.Count(res.Msg, wire.Answer) == 0 {
 		if out, so, ok := r.stale(dst, q, o); ok {
 			return out, so
 		}
 		return r.fail(dst, q, res.EDE, false, o)
 	}
-	base := len(dst)
-	dst = append(dst, res.Msg...)
 	o.Kind = Forwarded
-	return r.finish(dst, base, q, cache.Hit{Generation: res.Generation, EDE: res.EDE}, o)
+	return r.finish(append(dst, res.Msg...), len(dst), q, cache.Hit{Generation: res.Generation, EDE: res.EDE, Truncated: res.Cut}, o)
 }
 
 // question is what upstreams are asked for q. It borrows q's name.

@@ -17,6 +17,8 @@ const (
 	unrelated       // all its records are for other names
 	breaksOff       // it ends at an alias, and what that leads to is to be asked for
 	endless         // its aliases lead in a circle, or are too many
+	empty           // it says that there is no data, from a server that may not know
+	cut             // it is truncated, and nobody has the whole
 )
 
 // incoming is an upstream's response on its way into the cache. It is scratch
@@ -45,12 +47,41 @@ func (x *Exchanges) examine(p *Pending, msg []byte, r *incoming) fault {
 	if err := r.resp.Parse(msg, &r.name); err != nil {
 		return malformed
 	}
-	if !acceptance.Usable(&r.resp) {
+	f := x.lacks(msg, r)
+	if f == unusable {
 		return unusable
 	}
 	wire.SetID(msg, 0) // it was the exchange's
 	r.msg = msg[:r.resp.End]
-	return x.relate(p, r, p)
+	answers := r.resp.Answers
+	g := x.relate(p, r, p)
+	if g == none && answers > 0 && r.resp.Answers == 0 && !r.resp.HasSOA && r.resp.Rcode == wire.NoError {
+		f = max(f, empty) // all was of other types
+	}
+	if g == none || f == cut && p.DO && g == breaksOff {
+		return f // signatures may be what is missing
+	}
+	return g
+}
+
+// lacks says what keeps a response that has been parsed from being an answer.
+// Most are one, as a look at the header shows.
+func (x *Exchanges) lacks(msg []byte, r *incoming) fault {
+	flags := wire.Flags(msg)
+	if acceptance.Usable(&r.resp) && flags&wire.FlagRA != 0 && r.resp.Answers > 0 && r.resp.Rcode != wire.YXDomain {
+		return none
+	}
+	lack := acceptance.LackOf(msg, &r.resp)
+	switch {
+	case lack == acceptance.LacksAll:
+		return unusable
+	case r.resp.TC:
+		wire.SetFlags(msg, flags&^wire.FlagTC) // the mark of a partial answer
+		return cut
+	case lack == acceptance.LacksData:
+		return empty
+	}
+	return none
 }
 
 // relate removes the records of a response that do not belong to its question, so
@@ -87,6 +118,22 @@ func (x *Exchanges) Unrelated() uint64 { return x.unrelated.Load() }
 
 // store has policy examine a whole answer and stores it, as accept does.
 func (x *Exchanges) store(p *Pending, dst []byte, r *incoming, now int64) Result {
+	res := x.vet(p, r, now)
+	var stored bool
+	if res.Msg, stored = x.put(p, dst, r, res.Generation, now); !stored {
+		res.Msg = bounded(dst, r, x.cache.MaxTTL())
+	}
+	return res
+}
+
+// bounded appends an answer that is not stored to dst.
+func bounded(dst []byte, r *incoming, maxTTL uint32) []byte {
+	wire.CapTTLs(r.msg, maxTTL)
+	return append(dst, r.msg...)
+}
+
+// vet has policy examine an answer.
+func (x *Exchanges) vet(p *Pending, r *incoming, now int64) Result {
 	res := Result{EDE: r.resp.EDE}
 	p.target.noteAnswer(now)
 	policy := x.routing.Load().policy
@@ -98,12 +145,6 @@ func (x *Exchanges) store(p *Pending, dst []byte, r *incoming, now int64) Result
 	} else if !trim && !x.Unclean(p.Name, p.Type) {
 		res.Generation = policy.Generation()
 	}
-	var stored bool
-	if res.Msg, stored = x.put(p, dst, r, res.Generation, now); stored {
-		return res
-	}
-	wire.CapTTLs(r.msg, x.cache.MaxTTL())
-	res.Msg = append(dst, r.msg...)
 	return res
 }
 

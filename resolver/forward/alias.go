@@ -102,12 +102,12 @@ func (x *Exchanges) part(ctx context.Context, p *Pending) (msg []byte, end *wire
 	}
 	var r incoming
 	f = x.examine(p, msg, &r)
-	if f == malformed || f == unusable {
+	if f == malformed || f == unusable || f == cut {
 		return nil, nil, f
 	}
 	now := x.now()
 	p.target.noteAnswer(now)
-	if f == none {
+	if f == none || f == empty {
 		return x.store(p, nil, &r, now).Msg, nil, none
 	}
 	return r.msg, r.rel.End(), f
@@ -133,7 +133,7 @@ func (x *Exchanges) Fetch(ctx context.Context, r *Routing, q Question, since tim
 	defer patience.Stop()
 	select {
 	case <-shared.Done():
-		return shared.result.Msg, !shared.result.Failed && !response.IsPartial(shared.result.Msg)
+		return shared.result.Msg, !shared.result.Failed && !shared.result.Cut && !response.IsPartial(shared.result.Msg)
 	case <-patience.C:
 	case <-ctx.Done():
 	}

@@ -132,6 +132,11 @@ func (x *Exchanges) exchange(p *Pending) Result {
 			ede = r.resp.EDE // the reason of a validating upstream, for instance (RFC 8914 section 3)
 		}
 		return x.fail(p, ede, true)
+	case empty, cut:
+		// It is the best that anybody said, and is not stored.
+		res = x.vet(p, &r, x.now())
+		res.Msg, res.Cut = bounded(nil, &r, x.cache.MaxTTL()), fault == cut
+		return res
 	case breaksOff:
 		if ede, ok := x.follow(p, &r); !ok {
 			return x.fail(p, ede, true)

@@ -83,9 +83,12 @@ func answers() map[string]func(r *dns.Msg) {
 			r.SetEdns0(1232, false)
 			r.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: 6}}
 		},
-		"refused":  func(r *dns.Msg) { r.Rcode = dns.RcodeRefused },
-		"notauth":  func(r *dns.Msg) { r.Rcode = dns.RcodeNotAuth },
-		"yxdomain": func(r *dns.Msg) { r.Rcode = dns.RcodeYXDomain },
+		"refused": func(r *dns.Msg) { r.Rcode = dns.RcodeRefused },
+		"notauth": func(r *dns.Msg) { r.Rcode = dns.RcodeNotAuth },
+		"yxdomain": func(r *dns.Msg) {
+			r.Rcode = dns.RcodeYXDomain
+			r.Answer = []dns.RR{&dns.DNAME{Hdr: dns.RR_Header{Name: "example.", Rrtype: dns.TypeDNAME, Class: dns.ClassINET, Ttl: 60}, Target: "long.example."}}
+		},
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 
 	"rideau/resolver/limit"
 	"rideau/resolver/upstream/acceptance"
-	"rideau/resolver/wire"
+	"rideau/resolver/upstream/verdict"
 )
 
 // Attempt is one request to one server of a group, made by a race or by a
@@ -63,6 +63,12 @@ func (a *Attempt) Answered(took time.Duration, sample bool) {
 	a.g.heardOf(a.m, a.sent, took, sample)
 }
 
+// Succeeded is Answered for a response that is a good answer.
+func (a *Attempt) Succeeded(took time.Duration) {
+	a.Answered(took, true)
+	a.m.use.Useful()
+}
+
 // AnsweredLate notes a response for an attempt that has been handed over. The
 // race that goes on with it notes the rest.
 func (a *Attempt) AnsweredLate(took time.Duration) {
@@ -74,7 +80,7 @@ func (a *Attempt) AnsweredLate(took time.Duration) {
 // answered others meanwhile, that is held against the zone, and against the
 // server if it answers that zone otherwise and so may have lost a datagram.
 func (a *Attempt) unanswered(limit time.Duration) {
-	a.m.failures[Timeout].Add(1)
+	a.m.failures[verdict.Timeout].Add(1)
 	if a.m.endpoint != nil {
 		a.m.endpoint.Unanswered()
 	}
@@ -148,10 +154,7 @@ func (a *Attempt) Over(now time.Time) (over bool, in time.Duration) {
 // 4.9.3). All responses pass here before anybody else reads them; validation of
 // our own belongs in this place.
 func (m *member) trust(resp []byte) {
-	if m.trusted || len(resp) < wire.HeaderLen {
-		return
-	}
-	if f := wire.Flags(resp); f&wire.FlagAD != 0 {
-		wire.SetFlags(resp, f&^wire.FlagAD)
+	if !m.trusted {
+		acceptance.ClearAD(resp)
 	}
 }

@@ -237,16 +237,21 @@ func TestNoHedge(t *testing.T) {
 	})
 }
 
-// SERVFAIL from two servers is final, and neither goes down for it.
-func TestAskedElsewhereOnce(t *testing.T) {
+// A failure, and what is no answer, is final once all have been asked that are up,
+// and none goes down for it.
+func TestAskedElsewhere(t *testing.T) {
 	for codes, want := range map[string]string{
-		"SERVFAIL SERVFAIL SERVFAIL SERVFAIL": "[10 10 0 0] SERVFAIL",
-		"REFUSED REFUSED good SERVFAIL":       "[10 10 0 0] REFUSED",
-		"SERVFAIL REFUSED SERVFAIL good":      "[10 10 10 0] SERVFAIL",
+		"SERVFAIL SERVFAIL SERVFAIL SERVFAIL": "[10 10 10 10] SERVFAIL",
+		"SERVFAIL SERVFAIL good SERVFAIL":     "[10 10 10 10] good",
+		"REFUSED REFUSED good SERVFAIL":       "[10 10 10 0] good",
+		"REFUSED REFUSED REFUSED REFUSED":     "[10 10 10 10] REFUSED",
+		"REFUSED SERVFAIL NOTAUTH REFUSED":    "[10 10 10 10] SERVFAIL",
+		"NOTAUTH YXRRSET NOTZONE good":        "[10 10 10 10] good",
+		"SERVFAIL REFUSED SERVFAIL good":      "[10 10 10 10] good",
 		"SERVFAIL REFUSED good SERVFAIL":      "[10 10 10 0] good",
 		"NOTIMP NOTIMP FORMERR good":          "[10 10 10 10] good",
 		"SERVFAIL good good good":             "[10 10 0 0] good",
-		"SERVFAIL refuse SERVFAIL good":       "[10 2 10 0] SERVFAIL",
+		"SERVFAIL refuse SERVFAIL good":       "[10 2 10 10] good",
 	} {
 		bubble(t, 4, func(t *testing.T, g *upstream.Group, f []*fake) {
 			for i, c := range strings.Fields(codes) {

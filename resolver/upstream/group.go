@@ -9,8 +9,10 @@ import (
 
 	"rideau/resolver/limit"
 	"rideau/resolver/upstream/acceptance"
+	"rideau/resolver/upstream/choice"
 	"rideau/resolver/upstream/health"
 	"rideau/resolver/upstream/latency"
+	"rideau/resolver/upstream/verdict"
 	"rideau/resolver/wire"
 )
 
@@ -92,7 +94,7 @@ type Group struct {
 	suspect  chan struct{} // has space for one: a member is to be probed
 	identity Identity
 	turns    atomic.Uint32 // choices made
-	budget   hedgeBudget
+	budget   choice.Budget
 }
 
 // record is what a group has measured of a server. It outlives the group: a
@@ -102,12 +104,14 @@ type record struct {
 	places        *limit.Places
 	suspected     atomic.Bool // a probe is to tell whether it is silent
 	requests      atomic.Uint64
-	failures      [reasons]atomic.Uint64
+	failures      [verdict.Reasons]atomic.Uint64
 	latency       latency.Histogram
 	probes        atomic.Uint64
 	probeFailures atomic.Uint64
 	hedges        atomic.Uint64
 	hedgeWins     atomic.Uint64
+	use           health.Use
+	streams       health.Streams
 }
 
 func newRecord() *record {
@@ -145,7 +149,7 @@ func NewGroup(name string, o Options, servers ...Server) *Group {
 		logger:         o.Logger,
 		suspect:        make(chan struct{}, 1),
 	}
-	if len(servers) > maxMembers {
+	if len(servers) > choice.MaxServers {
 		panic("upstream: too many upstreams in a group")
 	}
 	g.attemptTimeout = min(g.attemptTimeout, g.timeout)
@@ -153,7 +157,7 @@ func NewGroup(name string, o Options, servers ...Server) *Group {
 		g.logger = slog.New(slog.DiscardHandler)
 	}
 	if g.strategy == Weighted {
-		g.schedule = schedule(o.Weights, len(servers))
+		g.schedule = choice.Schedule(o.Weights, len(servers))
 	}
 	probed := o.ProbeName
 	if probed == nil || probed.Len() == 0 {
@@ -245,7 +249,7 @@ func (g *Group) Stats() []Stat {
 			s.Uses = m.endpoint.Uses()
 		}
 		for r := range m.failures {
-			s.Failures = append(s.Failures, Failure{Reason(r).String(), m.failures[r].Load()})
+			s.Failures = append(s.Failures, Failure{verdict.Reason(r).String(), m.failures[r].Load()})
 		}
 		for why := range limit.Reason(limit.Reasons) {
 			s.Busy = append(s.Busy, Failure{why.String(), m.places.Refused(why)})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rideau/resolver/upstream/health"
+	"rideau/resolver/upstream/try"
 )
 
 // Run probes the servers: at once all that have not answered yet, and then
@@ -107,7 +108,7 @@ func (g *Group) sendProbe(parent context.Context, m *member) {
 	defer cancel()
 	m.probes.Add(1)
 	sent := time.Now()
-	_, err := g.exchange(WithTry(ctx, Probing), m, g.probe, false)
+	_, err := g.exchange(try.With(ctx, try.Probing), m, g.probe, false)
 	switch {
 	case err == nil:
 		// What is in use is measured by what is asked for. A probe that was answered

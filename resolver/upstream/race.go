@@ -3,7 +3,6 @@ package upstream
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -11,6 +10,8 @@ import (
 
 	"rideau/resolver/limit"
 	"rideau/resolver/upstream/health"
+	"rideau/resolver/upstream/try"
+	"rideau/resolver/upstream/verdict"
 	"rideau/resolver/wire"
 )
 
@@ -43,47 +44,18 @@ type race struct {
 	share      limit.Share
 	hedged     bool // there has been a hedge, or there will be none
 
-	fallback []byte    // the best response so far that another may better
-	reason   Reason    // of fallback
-	rank     int       // of fallback
-	agreed   bool      // two servers have failed for the same reason
-	silent   bool      // one has not answered in its time
-	busy     bool      // one had too many requests under way
-	step     time.Time // when those are tried again that had; zero if none had
-	err      error     // the last
+	fallback []byte         // the best response so far that another may better
+	part     []byte         // a truncated one, without TCP
+	reason   verdict.Reason // of fallback
+	rank     int            // of fallback
+	failed   int            // SERVFAILs
+	silent   bool           // one has not answered in its time
+	busy     bool           // one had too many requests under way
+	step     time.Time      // when those are tried again that had; zero if none had
+	err      error          // the last
 
 	firstCandidates [4]candidate
 	firstAttempts   [2]*attempt
-}
-
-// candidate is a server's place in a race.
-type candidate struct {
-	m      *member
-	first  bool
-	health health.Health
-	order  int64 // among those of one health; lower is earlier
-	over   bool  // it has given its response, and is not asked again
-	full   bool  // it has too many requests under way to be asked again, for now
-	asked  int
-}
-
-// attempt is one request of a race. Until it has come through done, msg, took
-// and err belong to its goroutine.
-type attempt struct {
-	Attempt
-	candidate  *candidate
-	limit      time.Duration // after it others are asked
-	stream     bool          // over TCP, since UDP was of no use
-	truncated  bool          // over TCP, since a datagram says so, and that may be forged
-	hedge      bool
-	again      bool     // the server has been asked before in this race
-	handedOver *Started // if a multiplexer waits for the response
-	late       bool     // past its limit, and counted as unanswered
-	end        bool
-
-	msg  []byte
-	took time.Duration
-	err  error
 }
 
 // Exchange implements [Upstream]. The server that the strategy chooses is
@@ -95,10 +67,9 @@ type attempt struct {
 // nineteen of twenty times, the next is asked earlier, as long as that is a
 // tenth of all requests at most.
 //
-// After SERVFAIL and REFUSED the next is asked at once, until two have said the
-// same; after NOTIMP and FORMERR until there is no other. They are returned if
-// there is nothing better. The exchange ends after the group's timeout at the
-// latest.
+// After a response that is no answer, or a failure, the next is asked at once, until
+// there is no other. The best of them is returned: see package verdict. The exchange
+// ends after the group's timeout at the latest.
 func (g *Group) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	if len(g.members) == 0 {
 		return dst, fmt.Errorf("upstream group %s: %w", g.name, ErrNoUpstream)
@@ -156,7 +127,7 @@ func (g *Group) newRace(ctx context.Context, query []byte, s *Started) *race {
 		first, r.done, r.share = s.m, s.done, s.a.Share
 	}
 	for _, m := range g.members {
-		c := candidate{m: m, first: m == first, health: m.Health()}
+		c := candidate{m: m, first: m == first, health: m.Health(), last: g.goesLast(m)}
 		switch {
 		case c.health == health.Down:
 			c.order = m.LastFailure()
@@ -173,6 +144,11 @@ func (g *Group) newRace(ctx context.Context, query []byte, s *Started) *race {
 			return 1
 		case a.health != b.health:
 			return int(a.health) - int(b.health)
+		case a.last != b.last:
+			if a.last {
+				return 1
+			}
+			return -1
 		}
 		return cmp.Compare(a.order, b.order)
 	})
@@ -201,17 +177,19 @@ func (r *race) next() *candidate {
 	return nil
 }
 
+// maxTogether is how many servers are asked together after others have failed.
+const maxTogether = 4
+
 // proceed asks the servers that are to be asked now. If there is a fallback,
 // all that are down are asked together: they must not cost the client more
-// than the time of one attempt. So are all over TCP, at last.
+// than the time of one attempt. So are all over TCP, at last, and some of those
+// that are left after two SERVFAILs: a name that fails everywhere should not take
+// the time of all.
 func (r *race) proceed() {
-	if r.agreed {
-		return
-	}
 	if !r.step.IsZero() && time.Since(r.step) >= 0 {
 		r.retry()
 	}
-	for r.fresh == 0 {
+	for r.fresh == 0 || r.failed >= 2 && r.fresh < maxTogether && r.nextIsUp() {
 		c := r.next()
 		if c == nil {
 			return
@@ -282,7 +260,7 @@ func (r *race) hedge(c *candidate) {
 func (r *race) launch(c *candidate) bool {
 	if r.chosen == c.m {
 		r.chosen = nil
-	} else if !c.m.enter(r.g.maxInFlight, &r.share, c.asked > 0) {
+	} else if !c.m.places.Take(r.g.maxInFlight, &r.share, c.asked > 0) {
 		r.busy = true
 		if c.asked == 0 || !c.m.places.Answers(&r.share) { // of a zone that may be silent
 			c.over = true
@@ -327,12 +305,14 @@ func (r *race) count(a *attempt) {
 
 // run makes an attempt that has entered.
 func (r *race) run(a *attempt) {
-	ctx := r.ctx
+	ctx := try.WithPart(r.ctx, &a.part)
 	if a.again {
-		ctx = WithTry(ctx, Again)
+		ctx = try.With(ctx, try.Again)
 	}
 	a.msg, a.err = r.g.exchange(ctx, a.m, r.query, a.stream)
 	a.took = time.Since(a.sent)
+	a.validated = len(a.msg) >= wire.HeaderLen && wire.Flags(a.msg)&wire.FlagAD != 0
+	a.m.trust(a.msg)
 	r.done <- a // has space for all
 }
 
@@ -351,7 +331,6 @@ func (g *Group) exchange(ctx context.Context, m *member, query []byte, stream bo
 	} else {
 		msg, err = m.server.Exchange(ctx, nil, query)
 	}
-	m.trust(msg)
 	g.wake(m)
 	return msg, err
 }
@@ -365,19 +344,7 @@ func (r *race) finish(a *attempt) bool {
 		r.fresh--
 	}
 	if a.err != nil {
-		if errors.Is(a.err, ErrTimeout) {
-			r.expired(a)
-			return false
-		}
-		if a.truncated {
-			r.err = a.err // it has answered by UDP, where it is asked again
-			return false
-		}
-		a.candidate.over, r.err = true, a.err
-		if !a.late {
-			a.m.failures[Network].Add(1)
-			r.g.missed(a.m, a.sent, a.err, false)
-		}
+		r.finishFailed(a)
 		return false
 	}
 	if a.handedOver == nil {
@@ -385,27 +352,40 @@ func (r *race) finish(a *attempt) bool {
 	} else {
 		a.m.latency.Observe(a.took)
 	}
-	reason, rank := judge(a.msg)
-	if rank == good {
+	reason, rank := verdict.Of(r.query, a.msg)
+	if rank == verdict.Good && r.rank == verdict.RankBogus && !a.validated {
+		r.dismiss(a.candidate)
+		return false
+	}
+	if rank == verdict.Good {
 		if a.hedge {
 			a.m.hedgeWins.Add(1)
 		}
+		if a.part.Load() != nil {
+			a.m.streams.Worked()
+		}
+		a.m.use.Useful()
+		r.won()
 		return true
+	}
+	if reason == verdict.Cut {
+		r.part = a.msg
+		r.cut(a, a.msg, true)
+		return false
 	}
 	if !a.late {
 		a.m.failures[reason].Add(1)
 	}
-	again := a.candidate.over
-	r.dismiss(a.candidate)
-	switch {
-	case again:
-	case reason == Malformed:
-		r.err = fmt.Errorf("upstream %s: %w: %w", a.m.server.Addr(), ErrNetwork, wire.ErrMessage)
-	case r.fallback != nil && r.reason == reason && (reason == ServFail || reason == Refused):
-		r.agreed = true
-	case rank > r.rank:
-		r.fallback, r.rank, r.reason = a.msg, rank, reason
+	if !a.candidate.over {
+		if reason == verdict.ServFail {
+			r.failed++
+		}
+		a.candidate.useless = reason.IsNoAnswer()
+		if r.offer(a.msg, reason, rank); reason == verdict.Malformed {
+			r.err = fmt.Errorf("upstream %s: %w: %w", a.m.server.Addr(), ErrNetwork, wire.ErrMessage)
+		}
 	}
+	r.dismiss(a.candidate)
 	return false
 }
 
@@ -440,6 +420,10 @@ func (r *race) expired(a *attempt) {
 	}
 	a.late = true
 	a.Leave()
+	if part := a.part.Load(); part != nil {
+		r.cut(a, *part, false)
+		return
+	}
 	if a.handedOver == nil || a.handedOver.counted.CompareAndSwap(false, true) {
 		a.unanswered(a.limit)
 	}

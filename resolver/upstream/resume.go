@@ -49,8 +49,8 @@ type Started struct {
 }
 
 // HandOver turns an attempt that ended so, and took so long, into what Resume
-// goes on with. resp is the response with Answered and Unusable, and is
-// copied; err is the error of Failed; hedge is whether TakeHedge ended a Late
+// goes on with. resp is the response with Answered, Unusable and Truncated, and
+// is copied; err is the error of Failed; hedge is whether TakeHedge ended a Late
 // one. After a Late one the caller calls Deliver when the response comes, or
 // Expire when the time is over.
 func (a *Attempt) HandOver(how Ending, resp []byte, err error, took time.Duration, hedge bool) *Started {
@@ -61,6 +61,9 @@ func (a *Attempt) HandOver(how Ending, resp []byte, err error, took time.Duratio
 	case Answered, Unusable:
 		s.how, s.a.msg = Unusable, slices.Clone(resp)
 		s.a.took = took
+	case Truncated:
+		part := slices.Clone(resp)
+		s.a.part.Store(&part)
 	case Failed:
 		s.a.err = fmt.Errorf("upstream %s: %w: %w", a.m.server.Addr(), ErrNetwork, err)
 	case Late:
@@ -104,10 +107,7 @@ func (r *race) resume(s *Started) bool {
 	case Unusable, Failed:
 		return r.finish(s.a)
 	case Truncated:
-		s.a.stream, s.a.truncated, s.a.limit = true, true, r.g.attemptTimeout
-		s.m.places.TakeAnyway(&s.a.Share)
-		s.a.entered = true
-		go r.run(s.a)
+		r.askByStream(s.a)
 	}
 	r.expire(1)
 	if s.hedge && r.fresh > 0 {

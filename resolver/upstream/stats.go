@@ -8,26 +8,6 @@ import (
 	"rideau/resolver/upstream/latency"
 )
 
-// Reason is why a request brought no usable answer.
-type Reason uint8
-
-// Reasons.
-const (
-	Timeout   Reason = iota // no response within the attempt's limit
-	Network                 // it could not be sent, or the server's host refused it
-	Malformed               // the records of the response cannot be read
-	FormErr                 // this response code, and so below
-	ServFail
-	NotImp
-	Refused     // REFUSED
-	reasons int = iota
-)
-
-var reasonNames = [reasons]string{"timeout", "network", "malformed", "formerr", "servfail", "notimp", "refused"}
-
-// String is the reason in a word.
-func (r Reason) String() string { return reasonNames[r] }
-
 // Stat is what a group has measured of a server, at one moment. The counters
 // never fall.
 type Stat struct {

@@ -132,27 +132,3 @@ func shareOf(ctx context.Context) limit.Share {
 	s, _ := ctx.Value(shareKey{}).(limit.Share)
 	return s
 }
-
-// Try is which of several tries a query is.
-type Try uint8
-
-// Tries.
-const (
-	First   Try = iota // the server has not been sent the query yet
-	Again              // it has, and has not answered
-	Probing            // it is to be found out whether, and how, the server answers
-)
-
-// tryKey is the key of a context's Try.
-type tryKey struct{}
-
-// WithTry is a context for a query that is such a try.
-func WithTry(ctx context.Context, t Try) context.Context {
-	return context.WithValue(ctx, tryKey{}, t)
-}
-
-// TryOf is which try a context is for.
-func TryOf(ctx context.Context) Try {
-	t, _ := ctx.Value(tryKey{}).(Try)
-	return t
-}

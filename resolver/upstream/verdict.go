@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"time"
 
-	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/wire"
 )
 
 // settled reports whether there is nothing more to wait for, or it is not worth
 // it.
 func (r *race) settled() bool {
-	if r.open == 0 && r.step.IsZero() || r.agreed {
+	if r.open == 0 && r.step.IsZero() {
 		return true
 	}
 	if r.fresh > 0 {
@@ -98,6 +97,7 @@ func (r *race) leave() {
 // settle returns the best that a race without a winner has: the fallback, or
 // the error that says most.
 func (r *race) settle(ctx context.Context, dst []byte) ([]byte, error) {
+	r.offerPart()
 	switch {
 	case r.fallback != nil:
 		return r.deliver(dst, r.fallback), nil
@@ -121,27 +121,4 @@ func (r *race) deliver(dst, msg []byte) []byte {
 		return msg
 	}
 	return append(dst, msg...)
-}
-
-// good is the rank of a response that ends a race.
-const good = 4
-
-// judge returns what is wrong with a response, and its rank among those that
-// another may better. SERVFAIL is worth most: it may be the name's own fault,
-// and may carry the reason.
-func judge(resp []byte) (Reason, int) {
-	if !acceptance.Readable(resp) {
-		return Malformed, 0
-	}
-	switch code, result := wire.HeaderRcode(resp), acceptance.Judge(resp); {
-	case code == wire.ServFail:
-		return ServFail, 3
-	case code == wire.Refused:
-		return Refused, 2
-	case code == wire.NotImp:
-		return NotImp, 1
-	case result == acceptance.RefusesEDNS:
-		return FormErr, 1
-	}
-	return 0, good
 }

@@ -3,6 +3,8 @@ package wire
 // Info codes of extended errors (RFC 8914 section 4).
 const (
 	EDEStale            = 3
+	EDEBogus            = 6  // the first of those that say why a validation failed
+	EDENoNSEC           = 12 // the last of them
 	EDECachedError      = 13
 	EDENotReady         = 14
 	EDEProhibited       = 18

@@ -56,8 +56,9 @@ const (
 // Accept judges a message that was received by path for query, which is as it
 // was sent: with its id, its letters and its cookie (RFC 5452 section 9.1). It
 // returns the response as well: msg itself, or, where the server has not
-// repeated the question, a message made of the query. With Mismatch and
-// Truncated there is none; with Doubtful it is msg itself. e is the server's;
+// repeated the question, a message made of the query. With Mismatch there is
+// none, nor with Truncated for a datagram that did not fit; with Doubtful it is
+// msg itself. e is the server's;
 // nil with Encrypted.
 //
 // Records are read to their ends, but not into: whoever stores the response
@@ -75,7 +76,7 @@ func Accept(path Path, e *Endpoint, query, msg []byte) (Result, []byte) {
 		}
 		e.hears(query, msg)
 		if wire.Flags(msg)&wire.FlagTC != 0 {
-			return Truncated, nil
+			return Truncated, msg
 		}
 		result := Judge(msg)
 		if result == RefusesEDNS && doubtsRefusal(query, msg) {
@@ -213,4 +214,14 @@ func FindOPT(msg []byte) (off, end int) {
 		}
 	}
 	return 0, 0
+}
+
+// ClearAD clears AD in a response, of whatever length.
+func ClearAD(resp []byte) {
+	if len(resp) < wire.HeaderLen {
+		return
+	}
+	if f := wire.Flags(resp); f&wire.FlagAD != 0 {
+		wire.SetFlags(resp, f&^wire.FlagAD)
+	}
 }

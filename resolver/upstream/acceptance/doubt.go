@@ -74,7 +74,7 @@ func (e *Endpoint) Believe(d Doubt, query, msg []byte) (result Result, resp []by
 		e.DropCookie()
 		return Doubtful, nil, true
 	case d == BareTruncated:
-		return Truncated, nil, false
+		return Truncated, withQuestion(query, wire.Flags(msg)), false
 	case d&bareError != 0:
 		result, resp = acceptBare(Stream, query, msg)
 		return result, resp, false

@@ -197,9 +197,6 @@ func (c *confirmation) conclude(dst []byte) ([]byte, acceptance.Result, error) {
 	if !c.mute {
 		c.s.muted.begin()
 	}
-	result, msg, again := c.s.endpoint.Believe(c.doubt, c.agree.query, c.agree.msg)
-	if result == acceptance.Truncated && !again {
-		return dst, 0, errDoubtful // it says to use TCP, which brings nothing
-	}
+	result, msg, _ := c.s.endpoint.Believe(c.doubt, c.agree.query, c.agree.msg)
 	return append(dst, msg...), result, nil
 }

@@ -13,6 +13,7 @@ import (
 	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/upstream/pipeline"
+	"rideau/resolver/upstream/try"
 	"rideau/resolver/wire"
 )
 
@@ -96,9 +97,10 @@ func (s *Server) Close() { s.tcp.Close() }
 
 // Exchange implements [upstream.Server]. A truncated response is asked for
 // again over TCP (RFC 7766 section 5), and so is one that finds no cookie good
-// enough (RFC 7873 section 5.3). A server that does not understand OPT records
-// is asked again without one (RFC 6891 section 6.2.2). One that does not answer
-// is asked in several ways at a time.
+// enough (RFC 7873 section 5.3). If TCP brings nothing, and the server says the
+// same again, the response is the truncated one. A server that does not
+// understand OPT records is asked again without one (RFC 6891 section 6.2.2).
+// One that does not answer is asked in several ways at a time.
 func (s *Server) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	w := wire.NewWalk(query)
 	if w.Err() != nil || wire.Count(query, wire.Question) != 1 || len(query) > wire.MaxMessage {
@@ -125,8 +127,8 @@ func (s *Server) exchange(ctx context.Context, dst, query []byte) ([]byte, error
 		q := bytes.Clone(query)
 		s.lettered.Store(&q)
 	}
-	if try := upstream.TryOf(ctx); try != upstream.First {
-		return s.exchangeWide(ctx, dst, query, try)
+	if t := try.Of(ctx); t != try.First {
+		return s.exchangeWide(ctx, dst, query, t)
 	}
 	if s.endpoint.Streams() {
 		return s.ExchangeStream(ctx, dst, query)
@@ -241,13 +243,14 @@ func (s *Server) ask(ctx context.Context, dst []byte, f frame) ([]byte, acceptan
 	case result != acceptance.Truncated:
 		return out, result, nil
 	}
+	try.NoteTruncated(ctx, out[len(dst):])
 	out, result, err = s.askTCP(ctx, dst, f)
 	if err == nil || ctx.Err() != nil {
 		return out, result, err
 	}
 	// The server has no TCP, and TC may have been forged.
 	again, result, errUDP := s.askUDP(ctx, dst, f)
-	if errUDP != nil || result == acceptance.Truncated || result == acceptance.Doubtful {
+	if errUDP != nil || result == acceptance.Doubtful || result == acceptance.Truncated && len(again) == len(dst) {
 		return dst, 0, err
 	}
 	return again, result, nil

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/acceptance"
+	"rideau/resolver/upstream/try"
 )
 
 const (
@@ -41,7 +41,7 @@ type wideEnd struct {
 // usual, and then also in a way that a firewall lets pass, or a server
 // understands, that has dropped the usual one. The first response counts. If it
 // is to another way, Learn finds out what it was that got lost.
-func (s *Server) exchangeWide(ctx context.Context, dst, query []byte, try upstream.Try) ([]byte, error) {
+func (s *Server) exchangeWide(ctx context.Context, dst, query []byte, t try.Try) ([]byte, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w := &wide{s: s, ctx: ctx, query: slices.Clone(query), came: make(chan wideEnd, 3)}
@@ -52,7 +52,7 @@ func (s *Server) exchangeWide(ctx context.Context, dst, query []byte, try upstre
 		next = append(next, func() { w.run(wideEnd{plain: true}, w.plain) })
 	}
 	wait := time.Duration(0)
-	if try == upstream.Probing {
+	if t == try.Probing {
 		wait = plainAfter
 		if !streams {
 			next = append(next, func() { w.run(wideEnd{}, w.overTCP) })

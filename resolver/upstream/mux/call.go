@@ -43,8 +43,8 @@ type Call struct {
 // Receiver is told of the ends of calls, on the goroutine that uses the Mux.
 type Receiver interface {
 	// Ended is called once for each call, and again with Over for one that
-	// ended Late. resp is the response with Answered and Unusable; it may be
-	// written to, and is valid until Ended returns.
+	// ended Late. resp is the response with Answered, Unusable and Truncated, but
+	// nil with Truncated if it did not fit; it may be written to, and is valid until Ended returns.
 	Ended(c *Call, resp []byte, how upstream.Ending)
 }
 
@@ -59,7 +59,7 @@ func (c *Call) Took() time.Duration { return c.took }
 
 // Succeeded notes that the response of a call that ended Answered is good. The
 // receiver calls it before it uses c again.
-func (c *Call) Succeeded() { c.attempt.Answered(c.took, true) }
+func (c *Call) Succeeded() { c.attempt.Succeeded(c.took) }
 
 // HandOver turns a call that ended, and did not succeed, into what
 // [upstream.Upstream.Resume] goes on with. resp is copied. The response to a

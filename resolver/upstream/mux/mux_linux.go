@@ -302,7 +302,7 @@ func (x *Mux) accept(p *port, resp []byte, path acceptance.Path) {
 			x.abandon(p, upstream.Rejected, nil)
 		}
 	case acceptance.Truncated:
-		x.end(c, nil, upstream.Truncated)
+		x.end(c, resp, upstream.Truncated)
 	case acceptance.Doubtful:
 		p.s.endpoint.Doubted(c.message(), resp)
 		x.end(c, nil, upstream.Rejected)

@@ -1,0 +1,43 @@
+package upstream
+
+import (
+	"time"
+
+	"rideau/resolver/upstream/health"
+	"rideau/resolver/upstream/try"
+)
+
+// candidate is a server's place in a race.
+type candidate struct {
+	m       *member
+	first   bool
+	health  health.Health
+	order   int64 // among those of one health; lower is earlier
+	last    bool  // it gives no answers, as a rule
+	over    bool  // it has given its response, and is not asked again
+	useless bool  // that was no answer
+	cut     int   // how often it has said TC without more over TCP
+	full    bool  // it has too many requests under way to be asked again, for now
+	asked   int
+}
+
+// attempt is one request of a race. Until it has come through done, msg, took
+// and err belong to its goroutine.
+type attempt struct {
+	Attempt
+	candidate  *candidate
+	limit      time.Duration // after it others are asked
+	stream     bool          // over TCP, since UDP was of no use
+	truncated  bool          // over TCP, since a datagram says so, and that may be forged
+	hedge      bool
+	again      bool     // the server has been asked before in this race
+	handedOver *Started // if a multiplexer waits for the response
+	late       bool     // past its limit, and counted as unanswered
+	end        bool
+
+	msg       []byte
+	took      time.Duration
+	err       error
+	validated bool     // msg came with AD
+	part      try.Part // what it has said by UDP, with TC
+}

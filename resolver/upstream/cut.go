@@ -1,0 +1,90 @@
+package upstream
+
+import (
+	"errors"
+
+	"rideau/resolver/upstream/verdict"
+)
+
+// A server may answer by UDP and not over TCP: a firewall or a router lets nothing
+// else through. That takes nothing from its health, which is that of what it is
+// asked by first. What it truncates is asked for elsewhere; if nobody has it whole,
+// the truncated answer is what can be had.
+
+const (
+	// cutLimits is how many times as long as by UDP TCP is waited for, with its
+	// handshake, before others are asked.
+	cutLimits = 3
+	// maxCut is how often one server says that it has more before it is not asked
+	// again: the first may have been forged.
+	maxCut = 2
+)
+
+// finishFailed processes an attempt that has ended in an error.
+func (r *race) finishFailed(a *attempt) {
+	part := a.part.Load()
+	switch {
+	case errors.Is(a.err, ErrTimeout):
+		r.expired(a)
+	case part != nil:
+		if r.err = a.err; !a.late {
+			r.cut(a, *part, !a.truncated)
+		}
+	default:
+		a.candidate.over, r.err = true, a.err
+		if !a.late {
+			a.m.failures[verdict.Network].Add(1)
+			r.g.missed(a.m, a.sent, a.err, false)
+		}
+	}
+}
+
+// cut notes that a's server has answered part by UDP, and that nothing more came
+// over TCP. With final there is no use in asking it again.
+func (r *race) cut(a *attempt, part []byte, final bool) {
+	a.m.streams.Failed()
+	r.partly(a, part, final)
+}
+
+// partly is cut without a look at TCP.
+func (r *race) partly(a *attempt, part []byte, final bool) {
+	a.m.failures[verdict.Cut].Add(1)
+	a.m.places.Answered(&a.Share)
+	r.g.heardOf(a.m, a.sent, 0, false)
+	if r.part == nil {
+		r.part = part
+	}
+	c := a.candidate
+	if c.cut++; final || c.cut >= maxCut {
+		r.offerPart()
+		r.dismiss(c)
+	}
+}
+
+// offerPart makes what a server has said by UDP, with TC, the fallback if there
+// is nothing better.
+func (r *race) offerPart() {
+	if len(r.part) == 0 {
+		return
+	}
+	if reason, rank := verdict.Of(r.query, r.part); reason == verdict.Cut {
+		r.offer(r.part, reason, rank)
+	}
+}
+
+// askByStream goes on with a multiplexer's attempt that was told to use TCP. If
+// that has been closed lately, the others are asked first.
+func (r *race) askByStream(a *attempt) {
+	a.stream, a.truncated = true, true
+	a.limit = min(cutLimits*a.limit, r.g.attemptTimeout)
+	if !a.m.streams.Open() {
+		a.end, a.late = true, true
+		r.open--
+		r.fresh--
+		r.partly(a, *a.part.Load(), false)
+		return
+	}
+	a.m.places.TakeAnyway(&a.Share)
+	a.entered = true
+	go r.run(a)
+}
