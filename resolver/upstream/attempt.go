@@ -129,7 +129,7 @@ func (a *Attempt) Due(now time.Time, patience time.Duration) (due bool, in time.
 	if waited >= limit {
 		return true, limit - waited
 	}
-	if h := a.hedgeAfter(limit); h > 0 && a.g.affordsHedge() {
+	if h := a.hedgeAfter(limit); h > 0 && a.g.budget.Affords(a.g.sent()) {
 		return false, h - waited
 	}
 	return false, limit - waited
@@ -139,7 +139,7 @@ func (a *Attempt) Due(now time.Time, patience time.Duration) (due bool, in time.
 // that has not answered. It is then paid for.
 func (a *Attempt) TakeHedge(now time.Time, patience time.Duration) bool {
 	h := a.hedgeAfter(a.Limit(patience))
-	return h > 0 && now.Sub(a.sent) >= h && a.g.takeHedge()
+	return h > 0 && now.Sub(a.sent) >= h && a.g.budget.Take(a.g.sent())
 }
 
 // Over reports whether the exchange has no time left, and if not, how much it

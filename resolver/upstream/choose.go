@@ -119,12 +119,6 @@ func (m *member) faster(o *member) bool {
 	return mine != 0 && (other == 0 || mine < other)
 }
 
-// affordsHedge reports whether the budget has a hedge left.
-func (g *Group) affordsHedge() bool { return g.budget.Affords(g.sent()) }
-
-// takeHedge pays for a hedge, and reports whether the budget had one left.
-func (g *Group) takeHedge() bool { return g.budget.Take(g.sent()) }
-
 // sent is the number of requests so far.
 func (g *Group) sent() (n uint64) {
 	for _, m := range g.members {

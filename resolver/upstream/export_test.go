@@ -17,7 +17,7 @@ func (g *Group) Choose(took time.Duration) (addr string) {
 	g.heardOf(m, time.Now(), took, true)
 	g.hedgeAfter(m)
 	g.limit(m)
-	g.affordsHedge()
-	g.takeHedge()
+	g.budget.Affords(g.sent())
+	g.budget.Take(g.sent())
 	return m.server.Addr()
 }

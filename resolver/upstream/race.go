@@ -204,7 +204,7 @@ func (r *race) proceed() {
 	}
 	if after := r.hedgeAfter(); after >= 0 && time.Since(r.attempts[0].sent) >= after {
 		r.hedged = true
-		if c := r.companion(); c != nil && r.g.takeHedge() {
+		if c := r.companion(); c != nil && r.g.budget.Take(r.g.sent()) {
 			r.hedge(c)
 		}
 	}
