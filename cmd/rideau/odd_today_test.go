@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 // oddToday are the cases of TestOdd in which Rideau does not yet do what the row wants,

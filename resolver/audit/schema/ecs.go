@@ -165,7 +165,7 @@ func (e *ECS) Act(b []byte, a *act.Act) []byte {
 	event := object{"id": string(e.node.appendID(nil, actLetter, a.Number)), "kind": "event", "module": "rideau", "dataset": "rideau.act",
 		"action": a.Kind, "outcome": "success"}
 	event["category"], event["type"] = ecsCategory(a.Kind)
-	if failed(a) {
+	if Failed(a) {
 		event["outcome"] = "failure"
 	}
 	if a.Reason != "" {

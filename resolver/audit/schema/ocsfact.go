@@ -74,7 +74,7 @@ func (e *OCSF) Act(b []byte, a *act.Act) []byte {
 		"status_id": 1, "status": "Success", "unmapped": newActJSON(e.node, &e.time, a), "actor": ocsfActor(a),
 	}
 	o["severity_id"], o["severity"] = severityOf(a)
-	if failed(a) {
+	if Failed(a) {
 		o["status_id"], o["status"] = 2, "Failure"
 	}
 	if a.Reason != "" {
@@ -163,7 +163,7 @@ func entity(a *act.Act) object {
 // severityOf returns how much an act matters.
 func severityOf(a *act.Act) (id int, caption string) {
 	switch {
-	case failed(a) || a.Kind == act.ListStale || a.Kind == act.NotReady || a.Kind == act.ClockDistrusted:
+	case Failed(a) || a.Kind == act.ListStale || a.Kind == act.NotReady || a.Kind == act.ClockDistrusted:
 		return 3, "Medium"
 	case a.Kind == act.Stop || a.Kind == act.Force || a.Kind == act.BanEnded || a.Kind == act.Flush:
 		return 2, "Low"

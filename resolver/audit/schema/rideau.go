@@ -147,7 +147,7 @@ func (e *Rideau) Act(b []byte, a *act.Act) []byte { return marshal(b, newActJSON
 
 func newActJSON(n *Node, t *timestamp, a *act.Act) actJSON {
 	out := actJSON{Schema: Version, Event: a.Kind, ID: string(n.appendID(nil, actLetter, a.Number)), Time: string(t.append(nil, a.Time)),
-		Node: n.Name, Version: n.Version, Actor: actorJSON(a.Actor), Object: a.Object, Failed: failed(a), Reason: a.Reason,
+		Node: n.Name, Version: n.Version, Actor: actorJSON(a.Actor), Object: a.Object, Failed: Failed(a), Reason: a.Reason,
 		Policy: policyJSON(a.Policy), Config: a.Config}
 	if a.Distrusted {
 		out.Clock = "distrusted"

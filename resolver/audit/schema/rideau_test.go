@@ -50,7 +50,7 @@ func TestNoClient(t *testing.T) {
 
 // hostile are texts that break out of formats, logs and pages.
 func hostile() []string {
-	return []string{`</script><script>alert(1)</script>`, `"',;--`, "a\nb\r\nc", "\x1b[31mred\x07", `=cmd|' /C calc'!A0`, "\xff\xfe\x80", strings.Repeat("x", 255), "\u202ereversed", "\x00"}
+	return []string{`</script><script>alert(1)</script>`, `"',;--`, "a\nb\r\nc", "\x1b[31mred\x07", `=cmd|' /C calc'!A0`, "\xff\xfe\x80", strings.Repeat("x", 255), "\u202ereversed", "\x00", "a\u009b31m\x7f\u200b"}
 }
 
 // Whatever names, ids and reasons hold, an event is one line of JSON without
@@ -66,7 +66,7 @@ func TestHostileText(t *testing.T) {
 		a := &act.Act{Kind: act.Reload, Object: text, Reason: text, Actor: act.Actor{Way: act.ByHTTP, User: text},
 			Changes: []act.Change{{File: text, Key: text, Before: text, After: text}}, Bans: []act.Ban{{ID: text, Lists: []act.List{{ID: text}}}}}
 		for _, line := range [][]byte{e.Query(nil, r), e.Act(nil, a)} {
-			if !json.Valid(line) || !utf8.Valid(line) || bytes.ContainsAny(line, "\n\r\x1b\x07\x00<>") {
+			if !json.Valid(line) || !utf8.Valid(line) || bytes.ContainsAny(line, "\n\r\x1b\x07\x00<>\x7f\u009b\u202e\u200b") {
 				t.Errorf("%q", line)
 			}
 		}

@@ -91,7 +91,7 @@ func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
 			text, _ := json.Marshal(s) // never fails for a string
-			return append(b, text...)
+			return append(b, Plain(text)...)
 		}
 	}
 	b = append(b, '"')
@@ -107,8 +107,8 @@ func key(b []byte, k, v string) []byte {
 	return appendString(b, v)
 }
 
-// failed reports whether what was asked for did not happen.
-func failed(a *act.Act) bool {
+// Failed reports whether what was asked for did not happen.
+func Failed(a *act.Act) bool {
 	return a.Failed || a.Kind == act.ReloadRefused || a.Kind == act.ListRefused || a.Kind == act.AccessDenied
 }
 
@@ -227,5 +227,5 @@ func marshal(b []byte, v any) []byte {
 	if err != nil {
 		return b // strings and numbers always have JSON
 	}
-	return append(b, text...)
+	return append(b, Plain(text)...)
 }

@@ -148,7 +148,7 @@ func (e *Encoder) Act(dst []byte, a *act.Act) []byte {
 	e.value = e.o.Node.AppendActID(e.value[:0], a.Number)
 	e.param("id", string(e.value))
 	outcome := "done"
-	if a.Failed {
+	if schema.Failed(a) {
 		outcome = "failed"
 	}
 	e.param("outcome", outcome)
