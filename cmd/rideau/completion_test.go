@@ -46,7 +46,7 @@ func TestCompletion(t *testing.T) {
 		"config --pack we":        {"wechat"},
 		"egress --format nf":      {"nftables"},
 		"completion z":            {"zsh"},
-		"help ver":                {"version"},
+		"help vers":               {"version"},
 		"--con":                   {"--config"},
 		"check /etc/hostna":       {"/etc/hostname"},
 		"serve -c /etc/hostna":    {"/etc/hostname"},

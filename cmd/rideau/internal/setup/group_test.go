@@ -25,7 +25,9 @@ func counted(t *testing.T) (addr string, asked *atomic.Int64) {
 	asked = new(atomic.Int64)
 	s := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		asked.Add(1)
-		w.WriteMsg(new(dns.Msg).SetReply(q))
+		r := new(dns.Msg).SetReply(q)
+		r.RecursionAvailable = true // otherwise an empty response is none
+		w.WriteMsg(r)
 	})}
 	var wg sync.WaitGroup
 	wg.Go(func() { s.ActivateAndServe() })
