@@ -612,6 +612,7 @@ func TestIncludes(t *testing.T) {
 	began := time.Now()
 	w.replace("zones/more/names", "second.example CNAME .\nplain.example CNAME .\n")
 	p.becomes(began, "plain.example", blocked)
+	p.logs(began, `reloaded why="a file changed"`) // by then the copies are written
 	w.write("zones/zone", soa+"$INCLUDE ../list.txt\n")
 	p.logs(time.Now(), `reload refused because of.*zones/zone:4: .INCLUDE.*own folder`)
 	p.stop()

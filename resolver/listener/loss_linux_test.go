@@ -36,6 +36,7 @@ func lossy(t *testing.T, share float64, delay time.Duration) netip.AddrPort {
 				continue
 			}
 			buf[2] |= 0x80
+			buf[3] |= 0x80
 			time.AfterFunc(delay, func() { conn.WriteToUDPAddrPort(buf[:n], from) })
 		}
 	})

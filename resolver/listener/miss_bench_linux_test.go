@@ -29,6 +29,7 @@ func answering(t testing.TB) netip.AddrPort {
 			}
 			n -= 11 // the OPT record
 			buf[2] |= 0x80
+			buf[3] |= 0x80
 			buf[7], buf[11] = 1, 0 // one answer, nothing additional
 			n += copy(buf[n:], "\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x04\xc0\x00\x02\x01")
 			conn.WriteToUDPAddrPort(buf[:n], from)

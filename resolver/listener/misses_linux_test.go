@@ -52,7 +52,8 @@ func newMirror(t *testing.T) *mirror {
 				return
 			}
 			m.received.Add(1)
-			buf[2] |= 0x80
+			buf[2] |= 0x80 // QR
+			buf[3] |= 0x80 // RA: an empty response of a server that does not recurse is none
 			answer := func() { conn.WriteToUDPAddrPort(buf[:n], from) }
 			m.mu.Lock()
 			if m.held {
