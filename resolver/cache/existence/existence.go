@@ -38,7 +38,7 @@ type Table struct {
 	// answered has two places for each name that was answered, by its hash: the
 	// Unix time in seconds until which that counts. Names may share places, so
 	// that a name may count that was not answered, but none is forgotten.
-	answered []atomic.Uint32
+	answered atomic.Pointer[[]atomic.Uint32]
 
 	mu     sync.Mutex
 	denied []denial // guarded by mu; by hash, newer ones overwrite older ones
@@ -57,7 +57,10 @@ type denial struct {
 func New(entries int, bytes int64) *Table {
 	n := min(max(min(8*int64(entries), bytes/128), minSlots), maxSlots)
 	n = 1 << (bits.Len64(uint64(n)) - 1)
-	return &Table{seed: maphash.MakeSeed(), answered: make([]atomic.Uint32, n), denied: make([]denial, max(n/16, 64))}
+	t := &Table{seed: maphash.MakeSeed(), denied: make([]denial, max(n/16, 64))}
+	answered := make([]atomic.Uint32, n)
+	t.answered.Store(&answered)
+	return t
 }
 
 // Answered notes that a response came which shows that name exists, and so all
@@ -117,11 +120,11 @@ func (t *Table) Deny(name *wire.Name, zone int, typ wire.Type, now, until int64)
 	return true
 }
 
-// Forget forgets everything.
+// Forget forgets everything. What Answered notes meanwhile may be forgotten, too.
+// New memory costs less than to write a million places.
 func (t *Table) Forget() {
-	for i := range t.answered {
-		t.answered[i].Store(0)
-	}
+	answered := make([]atomic.Uint32, len(*t.answered.Load()))
+	t.answered.Store(&answered)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	clear(t.denied)
@@ -137,8 +140,9 @@ func (t *Table) add(h uint64, label []byte) uint64 {
 
 // places returns the two places of a hash.
 func (t *Table) places(h uint64) [2]*atomic.Uint32 {
-	mask := uint64(len(t.answered) - 1)
-	return [2]*atomic.Uint32{&t.answered[h&mask], &t.answered[h>>32&mask]}
+	answered := *t.answered.Load()
+	mask := uint64(len(answered) - 1)
+	return [2]*atomic.Uint32{&answered[h&mask], &answered[h>>32&mask]}
 }
 
 // isSuffix reports whether name is a suffix below which the public registers
