@@ -190,7 +190,7 @@ var usualBefore = []struct{ name, policy string }{
 // cache, under all flags, from an upstream that fails.
 func usualRun(t *testing.T, before, policy, others string, resolve resolveFunc, set ...func(*run)) []*exchange {
 	t.Helper()
-	head := "forward corp.example to corp\nforward lab.example to lab\ncache max-stale=24h\npatience attempt=100ms total=200ms\nsame-case\nlist none lists/none allow-tld\n"
+	head := "forward corp.example to corp\nforward lab.example to lab\ncache max-stale=24h\npatience attempt=600ms total=1200ms\nsame-case\nlist none lists/none allow-tld\n"
 	first := policy
 	if before != "" {
 		first = before
