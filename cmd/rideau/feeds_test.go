@@ -493,6 +493,7 @@ func TestFolderList(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.becomes(began, "plain.example", passed)
+	p.logs(began, `before="3 entries" after="2 entries"`) // by then the copies are written
 	w.write("lists/30.txt", "<html>\n")
 	p.logs(time.Now(), `reload refused because of.*lists/30\.txt`)
 	p.stop()
