@@ -13,6 +13,23 @@ import (
 	"rideau/resolver/resolvertest"
 )
 
+// startAnswering runs a server that bans a.example, before an upstream that has an
+// address for every name. It returns the text of the configuration, too.
+func startAnswering(t *testing.T) (s *instance, text string) {
+	t.Helper()
+	up := new(resolvertest.Upstream)
+	up.Start(t)
+	if err := up.Load(". SOA\n* A\n\tanswer any.example. 300 IN A 192.0.2.1\n"); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, up.Addr().String(), "a.example")
+	b, err := os.ReadFile(s.path("rideau.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, string(b)
+}
+
 // events returns the events in a file.
 func (i *instance) events(file string) []map[string]any {
 	i.t.Helper()
@@ -34,19 +51,10 @@ func (i *instance) events(file string) []map[string]any {
 // TestEvidence: what a ban did and what was done to the server is in the files
 // of its sinks, also of one that a reload adds, and each event is there once.
 func TestEvidence(t *testing.T) {
-	up := new(resolvertest.Upstream)
-	up.Start(t)
-	if err := up.Load(". SOA\n* A\n\tanswer any.example. 300 IN A 192.0.2.1\n"); err != nil {
-		t.Fatal(err)
-	}
-	s := start(t, up.Addr().String(), "a.example")
-	text, err := os.ReadFile(s.path("rideau.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, text := startAnswering(t)
 	with := func(sinks string) {
 		t.Helper()
-		s.write("rideau.yaml", string(text)+"evidence: {sinks: ["+sinks+"]}\n")
+		s.write("rideau.yaml", text+"evidence: {sinks: ["+sinks+"]}\n")
 		if _, err := s.Reload(t.Context(), "the test"); err != nil {
 			t.Fatal(err)
 		}

@@ -10,22 +10,12 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/resolver/audit/privacy"
-	"rideau/resolver/resolvertest"
 )
 
 // TestPrivacy: each sink tells of clients what it is to tell, and names of queries
 // without a ban only if all are asked for.
 func TestPrivacy(t *testing.T) {
-	up := new(resolvertest.Upstream)
-	up.Start(t)
-	if err := up.Load(". SOA\n* A\n\tanswer any.example. 300 IN A 192.0.2.1\n"); err != nil {
-		t.Fatal(err)
-	}
-	s := start(t, up.Addr().String(), "a.example")
-	text, err := os.ReadFile(s.path("rideau.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, text := startAnswering(t)
 	sinks, all := "", []string{"address", "network", "pseudonym", "none"}
 	for _, c := range all {
 		sinks += "{id: " + c + ", kind: file, path: " + c + ".json, clients: " + c + "}, "
@@ -33,7 +23,7 @@ func TestPrivacy(t *testing.T) {
 	sinks += "{id: all, kind: file, path: all.json, events: all, clients: pseudonym}, {id: acts, kind: file, path: acts.json, events: acts}"
 	load := func(rotate string) {
 		t.Helper()
-		s.write("rideau.yaml", string(text)+"evidence: {pseudonyms: {key_dir: keys, rotate: "+rotate+"}, sinks: ["+sinks+"]}\n")
+		s.write("rideau.yaml", text+"evidence: {pseudonyms: {key_dir: keys, rotate: "+rotate+"}, sinks: ["+sinks+"]}\n")
 		if _, err := s.Reload(t.Context(), "the test"); err != nil {
 			t.Fatal(err)
 		}

@@ -8,22 +8,12 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/resolver/audit/seal"
-	"rideau/resolver/resolvertest"
 )
 
 // TestSealed: a sealed sink goes on over reloads that change it and its key, the
 // other sinks have each of its seals, and all of it is proved.
 func TestSealed(t *testing.T) {
-	up := new(resolvertest.Upstream)
-	up.Start(t)
-	if err := up.Load(". SOA\n* A\n\tanswer any.example. 300 IN A 192.0.2.1\n"); err != nil {
-		t.Fatal(err)
-	}
-	s := start(t, up.Addr().String(), "a.example")
-	text, err := os.ReadFile(s.path("rideau.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, text := startAnswering(t)
 	var keys []seal.Public
 	for _, name := range []string{"one.pem", "two.pem"} {
 		k, err := seal.NewKey(s.path(name))
@@ -34,7 +24,7 @@ func TestSealed(t *testing.T) {
 	}
 	load := func(key, format string) {
 		t.Helper()
-		s.write("rideau.yaml", string(text)+"evidence: {seal: {key_file: "+key+"}, sinks: [{id: outside, kind: file, path: outside.json, events: acts, format: ecs}, "+
+		s.write("rideau.yaml", text+"evidence: {seal: {key_file: "+key+"}, sinks: [{id: outside, kind: file, path: outside.json, events: acts, format: ecs}, "+
 			"{id: sealed, kind: file, path: sealed.json, seal: true, format: "+format+"}]}\n")
 		if _, err := s.Reload(t.Context(), "the test"); err != nil {
 			t.Fatal(err)
