@@ -135,8 +135,8 @@ func ownImports() map[string][]string {
 		"cmd/rideau/internal/server": {
 			"blocklists", "blocklists/compare", "blocklists/compile", "blocklists/enforced", "blocklists/fingerprint", "blocklists/input", "blocklists/source",
 			"cmd/rideau/internal/auditlog", "cmd/rideau/internal/changes",
-			"cmd/rideau/internal/clock", "cmd/rideau/internal/descriptors", "cmd/rideau/internal/evidence", "cmd/rideau/internal/flood", "cmd/rideau/internal/lang", "cmd/rideau/internal/nat64", "cmd/rideau/internal/setup", "cmd/rideau/internal/snapshot", "cmd/rideau/internal/text", "cmd/rideau/internal/watch", "config", "resolver",
-			"resolver/audit", "resolver/audit/act", "resolver/cache", "resolver/cookie", "resolver/device", "resolver/limit", "resolver/listener", "resolver/ops",
+			"cmd/rideau/internal/clock", "cmd/rideau/internal/evidence", "cmd/rideau/internal/flood", "cmd/rideau/internal/lang", "cmd/rideau/internal/nat64", "cmd/rideau/internal/setup", "cmd/rideau/internal/snapshot", "cmd/rideau/internal/sockets", "cmd/rideau/internal/text", "cmd/rideau/internal/watch", "config", "resolver",
+			"resolver/audit", "resolver/audit/act", "resolver/cache", "resolver/cookie", "resolver/device", "resolver/limit", "resolver/ops",
 			"resolver/ops/metrics", "resolver/ops/printable", "resolver/steady", "resolver/upstream/health", "resolver/wire",
 		},
 		"cmd/rideau/internal/setup": {
@@ -145,6 +145,7 @@ func ownImports() map[string][]string {
 			"resolver/upstream/encrypted", "resolver/wire",
 		},
 		"cmd/rideau/internal/snapshot": {"cmd/rideau/internal/files", "resolver/cache", "resolver/steady"},
+		"cmd/rideau/internal/sockets":  {"cmd/rideau/internal/descriptors", "cmd/rideau/internal/setup", "config", "resolver", "resolver/limit", "resolver/listener"},
 		"cmd/rideau/internal/text":     {"blocklists/compare", "blocklists/entry", "blocklists/format", "resolver/wire"},
 		"cmd/rideau/internal/watch":    nil,
 		"config":                       {"config/complete", "config/evidence", "config/key", "config/node", "config/policy", "config/server", "config/value"},

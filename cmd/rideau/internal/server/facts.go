@@ -99,7 +99,7 @@ func (s *Server) listFacts() []metrics.ListSource {
 // upstream.servers that all forward to this Rideau.
 func (s *Server) notServing() []string {
 	cfg, ups := s.current()
-	out := s.sockets.missing(cfg)
+	out := s.sockets.Missing(cfg)
 	if len(ups.Groups) > 1 && len(ups.Groups[0].Stats()) > 0 && time.Since(ups.Groups[0].LastAnswer()) > readyWithin {
 		out = append(out, fmt.Sprintf("none of upstream.servers has answered within %v", readyWithin))
 	}

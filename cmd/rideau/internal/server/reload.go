@@ -16,6 +16,7 @@ import (
 	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/setup"
+	"rideau/cmd/rideau/internal/sockets"
 	"rideau/config"
 	"rideau/resolver"
 	"rideau/resolver/ops"
@@ -48,7 +49,7 @@ type change struct {
 	slots     blocklists.Slots
 	ups       *setup.Upstreams
 	state     *resolver.State
-	sockets   *binding
+	sockets   *sockets.Binding
 	sinks     *evidence.Change
 	queries   *os.File
 	committed bool
@@ -210,7 +211,7 @@ func (c *change) bindSockets(context.Context) (err error) {
 	if c.sockets != nil {
 		return nil
 	}
-	c.sockets, err = c.s.sockets.bind(c.cfg, c.s.waits)
+	c.sockets, err = c.s.sockets.Bind(c.cfg, c.s.waits)
 	return err
 }
 
@@ -252,8 +253,8 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	s.gate.LimitOctets(c.cfg.Limits.UnverifiedBytesPerSecond)
 	s.limitMemory(c.cfg)
 	s.cache.Resize(c.cfg.Cache.MaxEntries, c.cfg.Cache.MaxBytes)
-	s.sockets.open(c.sockets, s.resolver)
-	s.sockets.retain(c.cfg)
+	s.sockets.Open(c.sockets, s.resolver)
+	s.sockets.Retain(c.cfg)
 	s.nat64.Wake()
 	s.arm(c.policy)
 	if before != nil {
@@ -298,7 +299,7 @@ func (c *change) close() {
 	if c.committed {
 		return
 	}
-	c.sockets.close()
+	c.sockets.Close()
 	c.sinks.Close()
 	if c.queries != nil {
 		c.queries.Close()

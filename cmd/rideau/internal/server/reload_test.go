@@ -173,10 +173,8 @@ func (f *reloadFixture) memory() memory {
 	defer f.mu.Unlock()
 	cfg, ups := f.current()
 	due, _ := f.sources.Due(time.Now())
-	f.sockets.mu.Lock()
-	defer f.sockets.mu.Unlock()
 	return memory{state: f.resolver.State(), cfg: cfg, ups: ups, level: f.level.Level(), limits: f.limits, slots: fmt.Sprint(f.slots), timer: f.timer, order: f.order,
-		shield: f.gate.Shield(), listen: fmt.Sprint(f.sockets.live, f.sockets.draining, f.sockets.absent),
+		shield: f.gate.Shield(), listen: f.sockets.String(),
 		lists: fmt.Sprint(f.sources.Status(), due, f.sources.Pending())}
 }
 
@@ -349,7 +347,7 @@ func TestReloadFails(t *testing.T) {
 		t.Errorf("memory\n%+v\nwas\n%+v", after, before)
 	}
 	cfg, _ := f.current()
-	for _, at := range f.sockets.bound(cfg) {
+	for _, at := range f.sockets.Bound(cfg) {
 		f.serves(at.String(), "new.example.", true)
 	}
 	if files := f.files(); files["state/new.json"] == "" {

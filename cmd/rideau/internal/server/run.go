@@ -68,7 +68,7 @@ type task struct {
 }
 
 func (s *Server) tasks() []task {
-	floods := flood.Watch{Gate: s.gate, Waits: s.waits, Sockets: s.sockets, Busy: s.sockets.busy, Clock: s.steady.At, Log: s.log}
+	floods := flood.Watch{Gate: s.gate, Waits: s.waits, Sockets: s.sockets, Busy: s.sockets.Busy(), Clock: s.steady.At, Log: s.log}
 	return []task{
 		{"fetching lists", s.refresh},
 		{"discovering NAT64 prefixes", func(ctx context.Context) {
@@ -140,7 +140,7 @@ func (s *Server) close() {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	s.sockets.close()
+	s.sockets.Close()
 	_, ups := s.current()
 	ups.Close()
 	ups.Wait()

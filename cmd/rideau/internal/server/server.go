@@ -25,6 +25,7 @@ import (
 	"rideau/cmd/rideau/internal/nat64"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/snapshot"
+	"rideau/cmd/rideau/internal/sockets"
 	"rideau/cmd/rideau/internal/watch"
 	"rideau/config"
 	"rideau/resolver"
@@ -103,7 +104,7 @@ type Server struct {
 	queries  *auditlog.QueryLog
 	events   *auditlog.EventLog
 	evidence *evidence.Evidence
-	sockets  *sockets
+	sockets  *sockets.Set
 	nat64    *nat64.Discovery
 	web      *ops.Server // the operators' HTTP; nil without one
 	reloads  metrics.ReloadLog
@@ -164,7 +165,7 @@ func (s *Server) Reload(ctx context.Context, why string) (ops.ReloadResult, erro
 // facts returns what is served now.
 func (s *Server) facts() Facts {
 	cfg, ups := s.current()
-	f := Facts{Addrs: s.sockets.bound(cfg), Policy: s.resolver.State().Policy(), Upstreams: ups.Servers, Forward: cfg.Forward, Clock: s.clock.Read(),
+	f := Facts{Addrs: s.sockets.Bound(cfg), Policy: s.resolver.State().Policy(), Upstreams: ups.Servers, Forward: cfg.Forward, Clock: s.clock.Read(),
 		Serves: s.resolver.State().Serves, Log: s.log, JSON: cfg.Log.Format == config.LogJSON}
 	if s.web != nil {
 		f.Ops = s.web.Addrs()[0].String()

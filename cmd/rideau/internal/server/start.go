@@ -11,6 +11,7 @@ import (
 	"rideau/cmd/rideau/internal/nat64"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/snapshot"
+	"rideau/cmd/rideau/internal/sockets"
 	"rideau/cmd/rideau/internal/watch"
 	"rideau/config"
 	"rideau/resolver"
@@ -31,7 +32,7 @@ func (s *Server) start(ctx context.Context) error {
 	s.nat64 = nat64.New(s.log)
 	s.sources = source.New(source.Options{Logger: s.log})
 	s.waits = limit.NewWaitLimit(cfg.Listen.MaxPending)
-	s.sockets = newSockets(s.log, s.o.Workers)
+	s.sockets = sockets.New(s.log, s.o.Workers)
 	c := &change{s: s, cfg: cfg, options: source.PrepareOptions{Start: true}}
 	defer c.close()
 	if err := c.planLists(); err != nil {
@@ -44,7 +45,7 @@ func (s *Server) start(ctx context.Context) error {
 	for _, f := range cfg.Forward {
 		servers += len(f.Servers)
 	}
-	s.sockets.limitConnections(cfg, servers)
+	s.sockets.LimitConnections(cfg, servers)
 	if err := c.bindSockets(ctx); err != nil {
 		return err
 	}

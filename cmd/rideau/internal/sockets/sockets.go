@@ -1,4 +1,6 @@
-package server
+// Package sockets has the sockets of a server: it binds what a configuration names and
+// is not bound yet, serves it, and drains what a configuration no longer names.
+package sockets
 
 import (
 	"cmp"
@@ -43,13 +45,12 @@ type socket struct {
 	done chan struct{} // closed when it is no longer served
 }
 
-// sockets are those of a server. Its methods are safe for concurrent use; only
-// one goroutine at a time may call bind, open and retain.
-type sockets struct {
+// Set has the sockets of a server. Its methods are safe for concurrent use; only
+// one goroutine at a time may call Bind, Open and Retain.
+type Set struct {
 	log     *slog.Logger
 	workers int // for each address, unless configured
-	// busy has a token when a worker has read as many queries as it can at once.
-	busy chan struct{}
+	busy    chan struct{}
 	// connections are those of all addresses. They are set before the first bind.
 	connections *listener.Connections
 
@@ -60,12 +61,18 @@ type sockets struct {
 	past     listener.Stats    // of sockets that were closed
 }
 
-func newSockets(log *slog.Logger, workers int) *sockets {
-	return &sockets{log: log, workers: workers, busy: make(chan struct{}, 1), live: map[place]*socket{}, draining: map[*socket]place{}, absent: map[place]bool{}}
+// New makes a Set without sockets. workers is how many each address has where the
+// configuration does not say; 0 is one for each processor.
+func New(log *slog.Logger, workers int) *Set {
+	return &Set{log: log, workers: workers, busy: make(chan struct{}, 1), live: map[place]*socket{}, draining: map[*socket]place{}, absent: map[place]bool{}}
 }
 
-// limitConnections sets how many connections clients may have, on all addresses together. servers is how many upstream servers there are.
-func (s *sockets) limitConnections(cfg *config.Config, servers int) {
+// Busy has a token when a worker has read as many queries as it can at once.
+func (s *Set) Busy() <-chan struct{} { return s.busy }
+
+// LimitConnections sets how many connections clients may have, on all addresses together.
+// servers is how many upstream servers there are. It is called before the first Bind.
+func (s *Set) LimitConnections(cfg *config.Config, servers int) {
 	t, resolvers := cfg.Listen.TCP, cfg.Clients.Resolvers
 	need := descriptors.Need{Addresses: len(cfg.Listen.Addresses), Workers: cmp.Or(cfg.Listen.Workers, s.workers, runtime.GOMAXPROCS(0)),
 		Servers: servers, MaxInFlight: cfg.Upstream.MaxInFlight}
@@ -79,14 +86,14 @@ func (s *sockets) limitConnections(cfg *config.Config, servers int) {
 		}})
 }
 
-// binding has the sockets that a configuration needs and that were not bound before.
-type binding struct {
+// Binding has the sockets that a configuration needs and that were not bound before.
+type Binding struct {
 	fresh  map[place]*socket
 	absent []place // IPv6 where the system has none
 }
 
-// close closes the sockets of a binding that was not opened. b may be nil.
-func (b *binding) close() {
+// Close closes the sockets of a binding that was not opened. b may be nil.
+func (b *Binding) Close() {
 	if b != nil {
 		for _, k := range b.fresh {
 			k.Close()
@@ -94,10 +101,10 @@ func (b *binding) close() {
 	}
 }
 
-// bind binds the addresses that are not bound yet, all or none. The system queues the
-// queries that come there, until open serves them.
-func (s *sockets) bind(cfg *config.Config, waits *limit.WaitLimit) (*binding, error) {
-	b := &binding{fresh: map[place]*socket{}}
+// Bind binds the addresses that are not bound yet, all or none. The system queues the
+// queries that come there, until Open serves them.
+func (s *Set) Bind(cfg *config.Config, waits *limit.WaitLimit) (*Binding, error) {
+	b := &Binding{fresh: map[place]*socket{}}
 	for _, p := range places(cfg) {
 		if s.at(p) != nil {
 			continue
@@ -112,7 +119,7 @@ func (s *sockets) bind(cfg *config.Config, waits *limit.WaitLimit) (*binding, er
 			continue
 		}
 		if err != nil {
-			b.close()
+			b.Close()
 			return nil, fmt.Errorf("%s: listen.addresses: %w", setup.Name(cfg), err)
 		}
 		b.fresh[p] = &socket{Listener: l, done: make(chan struct{})}
@@ -123,7 +130,7 @@ func (s *sockets) bind(cfg *config.Config, waits *limit.WaitLimit) (*binding, er
 // overlaps reports whether a socket of this server has an address that includes p
 // or that p includes: a draining one with the same address, or one of the two is
 // the unspecified address.
-func (s *sockets) overlaps(p place) bool {
+func (s *Set) overlaps(p place) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	overlap := func(o place) bool {
@@ -144,14 +151,14 @@ func (s *sockets) overlaps(p place) bool {
 }
 
 // at returns the socket for p; nil if there is none.
-func (s *sockets) at(p place) *socket {
+func (s *Set) at(p place) *socket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.live[p]
 }
 
-// open serves the sockets of a binding.
-func (s *sockets) open(b *binding, r *resolver.Resolver) {
+// Open serves the sockets of a binding.
+func (s *Set) Open(b *Binding, r *resolver.Resolver) {
 	for _, p := range b.absent {
 		s.log.Info("this system has no IPv6; serving IPv4 alone", "address", p.AddrPort)
 		s.mu.Lock()
@@ -175,9 +182,9 @@ func (s *sockets) open(b *binding, r *resolver.Resolver) {
 	}
 }
 
-// retain drains and closes the sockets that a configuration does not name, while
+// Retain drains and closes the sockets that a configuration does not name, while
 // the others serve.
-func (s *sockets) retain(cfg *config.Config) {
+func (s *Set) Retain(cfg *config.Config) {
 	keep := map[place]bool{}
 	for _, p := range places(cfg) {
 		keep[p] = true
@@ -201,8 +208,8 @@ func (s *sockets) retain(cfg *config.Config) {
 	}
 }
 
-// close drains and closes all sockets. They are served until no query waits.
-func (s *sockets) close() {
+// Close drains and closes all sockets. They are served until no query waits.
+func (s *Set) Close() {
 	s.mu.Lock()
 	var all []*socket
 	for _, k := range s.live {
@@ -221,8 +228,8 @@ func (s *sockets) close() {
 	}
 }
 
-// bound returns the addresses that are bound for a configuration, in its order.
-func (s *sockets) bound(cfg *config.Config) []netip.AddrPort {
+// Bound returns the addresses that are bound for a configuration, in its order.
+func (s *Set) Bound(cfg *config.Config) []netip.AddrPort {
 	var out []netip.AddrPort
 	for _, p := range places(cfg) {
 		if k := s.at(p); k != nil {
@@ -232,8 +239,16 @@ func (s *sockets) bound(cfg *config.Config) []netip.AddrPort {
 	return out
 }
 
-// missing returns which addresses of a configuration are not served, and why.
-func (s *sockets) missing(cfg *config.Config) []string {
+// String names every socket with its address, those that drain too: two strings are
+// equal if the sockets are the same.
+func (s *Set) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprint(s.live, s.draining, s.absent)
+}
+
+// Missing returns which addresses of a configuration are not served, and why.
+func (s *Set) Missing(cfg *config.Config) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []string
@@ -257,7 +272,7 @@ func (s *sockets) missing(cfg *config.Config) []string {
 
 // Shield lets the system drop datagrams of networks that flood, on all sockets;
 // nil ends that.
-func (s *sockets) Shield(by *limit.Shield) {
+func (s *Set) Shield(by *limit.Shield) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range s.live {
@@ -268,7 +283,7 @@ func (s *sockets) Shield(by *limit.Shield) {
 }
 
 // Stats returns the sum of the figures of all sockets, open and closed.
-func (s *sockets) Stats() listener.Stats {
+func (s *Set) Stats() listener.Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sum := s.past
