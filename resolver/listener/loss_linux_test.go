@@ -12,6 +12,7 @@ import (
 	"rideau/resolver/listener"
 	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/do53"
+	"rideau/resolver/upstream/member"
 	"rideau/resolver/wire"
 )
 
@@ -51,7 +52,7 @@ func TestMissesSurviveLoss(t *testing.T) {
 	for name, shares := range map[string][]float64{"one of two": {0.3, 0}, "both": {0.3, 0.3}, "black hole": {1, 0}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var ups []upstream.Server
+			var ups []member.Server
 			for _, share := range shares {
 				ups = append(ups, do53.New(lossy(t, share, 5*time.Millisecond), do53.Options{}))
 			}

@@ -22,6 +22,7 @@ import (
 	"rideau/resolver/listener"
 	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/do53"
+	"rideau/resolver/upstream/member"
 	"rideau/resolver/wire"
 )
 
@@ -86,7 +87,7 @@ func (m *mirror) release() {
 // forwarder is a resolver that bans nothing, caches nothing and asks mirrors.
 func forwarder(t testing.TB, o upstream.Options, mirrors ...*mirror) *resolver.Resolver {
 	t.Helper()
-	var ups []upstream.Server
+	var ups []member.Server
 	for _, m := range mirrors {
 		ups = append(ups, do53.New(m.addr(), do53.Options{}))
 	}
@@ -94,7 +95,7 @@ func forwarder(t testing.TB, o upstream.Options, mirrors ...*mirror) *resolver.R
 }
 
 // forwarderTo is a resolver that bans nothing and caches so many responses.
-func forwarderTo(t testing.TB, o upstream.Options, entries int, ups ...upstream.Server) *resolver.Resolver {
+func forwarderTo(t testing.TB, o upstream.Options, entries int, ups ...member.Server) *resolver.Resolver {
 	t.Helper()
 	snap, _, err := compile.Load(context.Background(), blocklists.Policy{}, nil, compile.Options{Slots: new(blocklists.Slots)})
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 	"rideau/resolver/limit"
 	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/do53"
+	"rideau/resolver/upstream/member"
 )
 
 // epoch is the time at which every scenario begins.
@@ -231,7 +232,7 @@ func (r *run) exchanger(p *policy, names []string) (upstream.Upstream, error) {
 	if g := r.groups[key]; g != nil {
 		return g, nil
 	}
-	var members []upstream.Server
+	var members []member.Server
 	for _, name := range names {
 		u := r.upstreams[name]
 		if u == nil {

@@ -5,6 +5,7 @@ import (
 
 	"rideau/resolver/limit"
 	"rideau/resolver/upstream/acceptance"
+	"rideau/resolver/upstream/member"
 	"rideau/resolver/upstream/verdict"
 )
 
@@ -17,7 +18,7 @@ type Attempt struct {
 	// leaves it.
 	Share   limit.Share
 	g       *Group
-	m       *member
+	m       *member.Member
 	sent    time.Time
 	entered bool // it has a place
 }
@@ -25,12 +26,12 @@ type Attempt struct {
 // Begin implements [Upstream]: it chooses a server by the group's strategy. The
 // caller either calls Cancel, or sends the query and calls Sent.
 func (g *Group) Begin(a *Attempt, now time.Time) bool {
-	m := g.choose(&a.Share)
+	m := g.chooser.Choose(&a.Share)
 	if m == nil {
 		return false
 	}
-	if m.endpoint == nil {
-		m.places.Give(&a.Share)
+	if m.Endpoint == nil {
+		m.Places.Give(&a.Share)
 		return false
 	}
 	*a = Attempt{Share: a.Share, g: g, m: m, sent: now, entered: true}
@@ -38,10 +39,10 @@ func (g *Group) Begin(a *Attempt, now time.Time) bool {
 }
 
 // Endpoint is where to send the query, and what judges the response.
-func (a *Attempt) Endpoint() *acceptance.Endpoint { return a.m.endpoint }
+func (a *Attempt) Endpoint() *acceptance.Endpoint { return a.m.Endpoint }
 
 // Sent counts the request.
-func (a *Attempt) Sent() { a.m.requests.Add(1) }
+func (a *Attempt) Sent() { a.m.Requests.Add(1) }
 
 // Age is how long ago the attempt began.
 func (a *Attempt) Age(now time.Time) time.Duration { return now.Sub(a.sent) }
@@ -51,28 +52,28 @@ func (a *Attempt) Age(now time.Time) time.Duration { return now.Sub(a.sent) }
 func (a *Attempt) Leave() {
 	if a.entered {
 		a.entered = false
-		a.m.places.Give(&a.Share)
+		a.m.Places.Give(&a.Share)
 	}
 }
 
 // Answered notes a response after took. sample is whether that tells how long
 // the server takes.
 func (a *Attempt) Answered(took time.Duration, sample bool) {
-	a.m.latency.Observe(took)
-	a.m.places.Answered(&a.Share)
+	a.m.Latency.Observe(took)
+	a.m.Places.Answered(&a.Share)
 	a.g.heardOf(a.m, a.sent, took, sample)
 }
 
 // Succeeded is Answered for a response that is a good answer.
 func (a *Attempt) Succeeded(took time.Duration) {
 	a.Answered(took, true)
-	a.m.use.Useful()
+	a.m.Use.Useful()
 }
 
 // AnsweredLate notes a response for an attempt that has been handed over. The
 // race that goes on with it notes the rest.
 func (a *Attempt) AnsweredLate(took time.Duration) {
-	a.m.places.Answered(&a.Share)
+	a.m.Places.Answered(&a.Share)
 	a.g.heardOf(a.m, a.sent, took, true)
 }
 
@@ -80,16 +81,16 @@ func (a *Attempt) AnsweredLate(took time.Duration) {
 // answered others meanwhile, that is held against the zone, and against the
 // server if it answers that zone otherwise and so may have lost a datagram.
 func (a *Attempt) unanswered(limit time.Duration) {
-	a.m.failures[verdict.Timeout].Add(1)
-	if a.m.endpoint != nil {
-		a.m.endpoint.Unanswered()
+	a.m.Failures[verdict.Timeout].Add(1)
+	if a.m.Endpoint != nil {
+		a.m.Endpoint.Unanswered()
 	}
 	since := a.m.AnsweredSince(a.sent)
 	if since {
-		a.m.places.Unanswered(&a.Share)
+		a.m.Places.Unanswered(&a.Share)
 	}
 	probed := a.Share.Known() && a.g.running.Load()
-	if !a.Share.Known() || a.m.places.Answers(&a.Share) {
+	if !a.Share.Known() || a.m.Places.Answers(&a.Share) {
 		a.g.lost(a.m, limit)
 	} else if since {
 		return
@@ -101,7 +102,7 @@ func (a *Attempt) unanswered(limit time.Duration) {
 }
 
 // Trust clears AD in a response unless its server is trusted.
-func (a *Attempt) Trust(resp []byte) { a.m.trust(resp) }
+func (a *Attempt) Trust(resp []byte) { a.m.Trust(resp) }
 
 // Limit is how long after it was sent the attempt counts as lost and others
 // are asked. patience is how long the caller wants to wait at most; 0 sets no
@@ -147,14 +148,4 @@ func (a *Attempt) TakeHedge(now time.Time, patience time.Duration) bool {
 func (a *Attempt) Over(now time.Time) (over bool, in time.Duration) {
 	in = a.g.timeout - now.Sub(a.sent)
 	return in <= 0, in
-}
-
-// trust clears AD in a response unless the server is trusted to validate, over
-// a path on which nobody can set a bit (RFC 6840 section 5.8, RFC 4035 section
-// 4.9.3). All responses pass here before anybody else reads them; validation of
-// our own belongs in this place.
-func (m *member) trust(resp []byte) {
-	if !m.trusted {
-		acceptance.ClearAD(resp)
-	}
 }

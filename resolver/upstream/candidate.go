@@ -4,12 +4,13 @@ import (
 	"time"
 
 	"rideau/resolver/upstream/health"
+	"rideau/resolver/upstream/member"
 	"rideau/resolver/upstream/try"
 )
 
 // candidate is a server's place in a race.
 type candidate struct {
-	m       *member
+	m       *member.Member
 	first   bool
 	health  health.Health
 	order   int64 // among those of one health; lower is earlier

@@ -12,6 +12,7 @@ import (
 
 	"rideau/resolver/limit"
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/choice"
 	"rideau/resolver/upstream/health"
 )
 
@@ -28,7 +29,7 @@ func asked(f []*fake) []int {
 }
 
 func TestWeighted(t *testing.T) {
-	o := upstream.Options{Strategy: upstream.Weighted, Weights: []int{5, 3, 2}}
+	o := upstream.Options{Strategy: choice.Weighted, Weights: []int{5, 3, 2}}
 	bubbleWith(t, o, 3, func(t *testing.T, g *upstream.Group, f []*fake) {
 		for i := range f {
 			f[i].say(time.Millisecond, fmt.Sprint(i))
@@ -61,7 +62,7 @@ func TestWeighted(t *testing.T) {
 }
 
 func TestWeightedByDefaultIsEqual(t *testing.T) {
-	bubbleWith(t, upstream.Options{Strategy: upstream.Weighted}, 4, func(t *testing.T, g *upstream.Group, f []*fake) {
+	bubbleWith(t, upstream.Options{Strategy: choice.Weighted}, 4, func(t *testing.T, g *upstream.Group, f []*fake) {
 		for i := range f {
 			f[i].say(time.Millisecond, fmt.Sprint(i))
 		}
@@ -75,7 +76,7 @@ func TestWeightedByDefaultIsEqual(t *testing.T) {
 }
 
 func TestFastest(t *testing.T) {
-	bubbleWith(t, upstream.Options{Strategy: upstream.Fastest}, 3, func(t *testing.T, g *upstream.Group, f []*fake) {
+	bubbleWith(t, upstream.Options{Strategy: choice.Fastest}, 3, func(t *testing.T, g *upstream.Group, f []*fake) {
 		f[0].say(100*time.Millisecond, "slow")
 		f[1].say(5*time.Millisecond, "fast")
 		f[2].say(50*time.Millisecond, "middle")
@@ -109,7 +110,7 @@ func TestFastest(t *testing.T) {
 
 // A server that answers fast but loses much is not the fastest.
 func TestFastestCountsWhatWasLost(t *testing.T) {
-	o := upstream.Options{Strategy: upstream.Fastest, NoHedge: true, AttemptTimeout: 100 * time.Millisecond}
+	o := upstream.Options{Strategy: choice.Fastest, NoHedge: true, AttemptTimeout: 100 * time.Millisecond}
 	bubbleWith(t, o, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
 		f[1].say(20*time.Millisecond, "steady")
 		for i := range 400 {
@@ -126,7 +127,7 @@ func TestFastestCountsWhatWasLost(t *testing.T) {
 }
 
 func TestMaxInFlight(t *testing.T) {
-	for _, s := range []upstream.Strategy{upstream.Ordered, upstream.Weighted, upstream.Fastest} {
+	for _, s := range []choice.Strategy{choice.Ordered, choice.Weighted, choice.Fastest} {
 		bubbleWith(t, upstream.Options{MaxInFlight: 3, Strategy: s, AttemptTimeout: 5 * time.Second}, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
 			ctx, cancel := context.WithCancel(t.Context())
 			var wg sync.WaitGroup
@@ -275,7 +276,7 @@ func TestAskedElsewhere(t *testing.T) {
 
 // Every query chooses a server and notes its answer: neither may allocate.
 func TestChooseAllocatesNothing(t *testing.T) {
-	for _, s := range []upstream.Strategy{upstream.Ordered, upstream.Weighted, upstream.Fastest} {
+	for _, s := range []choice.Strategy{choice.Ordered, choice.Weighted, choice.Fastest} {
 		g := upstream.NewGroup("test", upstream.Options{Strategy: s}, &fake{addr: "a"}, &fake{addr: "b"}, &fake{addr: "c"})
 		if n := testing.AllocsPerRun(1000, func() {
 			if g.Choose(time.Millisecond) == "" {
@@ -288,7 +289,7 @@ func TestChooseAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkChoose(b *testing.B) {
-	for name, s := range map[string]upstream.Strategy{"ordered": upstream.Ordered, "weighted": upstream.Weighted, "fastest": upstream.Fastest} {
+	for name, s := range map[string]choice.Strategy{"ordered": choice.Ordered, "weighted": choice.Weighted, "fastest": choice.Fastest} {
 		b.Run(name, func(b *testing.B) {
 			g := upstream.NewGroup("test", upstream.Options{Strategy: s}, &fake{addr: "a"}, &fake{addr: "b"}, &fake{addr: "c"})
 			b.RunParallel(func(p *testing.PB) {
@@ -309,7 +310,7 @@ func TestWrongWeights(t *testing.T) {
 					t.Errorf("%s: %v for two upstreams", name, weights)
 				}
 			}()
-			upstream.NewGroup("test", upstream.Options{Strategy: upstream.Weighted, Weights: weights}, &fake{addr: "a"}, &fake{addr: "b"})
+			upstream.NewGroup("test", upstream.Options{Strategy: choice.Weighted, Weights: weights}, &fake{addr: "a"}, &fake{addr: "b"})
 		}()
 	}
 }

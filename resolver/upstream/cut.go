@@ -33,7 +33,7 @@ func (r *race) finishFailed(a *attempt) {
 	default:
 		a.candidate.over, r.err = true, a.err
 		if !a.late {
-			a.m.failures[verdict.Network].Add(1)
+			a.m.Failures[verdict.Network].Add(1)
 			r.g.missed(a.m, a.sent, a.err, false)
 		}
 	}
@@ -42,14 +42,14 @@ func (r *race) finishFailed(a *attempt) {
 // cut notes that a's server has answered part by UDP, and that nothing more came
 // over TCP. With final there is no use in asking it again.
 func (r *race) cut(a *attempt, part []byte, final bool) {
-	a.m.streams.Failed()
+	a.m.Streams.Failed()
 	r.partly(a, part, final)
 }
 
 // partly is cut without a look at TCP.
 func (r *race) partly(a *attempt, part []byte, final bool) {
-	a.m.failures[verdict.Cut].Add(1)
-	a.m.places.Answered(&a.Share)
+	a.m.Failures[verdict.Cut].Add(1)
+	a.m.Places.Answered(&a.Share)
 	r.g.heardOf(a.m, a.sent, 0, false)
 	if r.part == nil {
 		r.part = part
@@ -77,14 +77,14 @@ func (r *race) offerPart() {
 func (r *race) askByStream(a *attempt) {
 	a.stream, a.truncated = true, true
 	a.limit = min(cutLimits*a.limit, r.g.attemptTimeout)
-	if !a.m.streams.Open() {
+	if !a.m.Streams.Open() {
 		a.end, a.late = true, true
 		r.open--
 		r.fresh--
 		r.partly(a, *a.part.Load(), false)
 		return
 	}
-	a.m.places.TakeAnyway(&a.Share)
+	a.m.Places.TakeAnyway(&a.Share)
 	a.entered = true
 	go r.run(a)
 }

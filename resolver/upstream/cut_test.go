@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/choice"
 	"rideau/resolver/upstream/health"
 	"rideau/resolver/wire"
 )
@@ -110,7 +111,7 @@ func TestTCPComesBack(t *testing.T) {
 // ordered group.
 func TestGoesLast(t *testing.T) {
 	for _, code := range []string{"REFUSED", "NOTAUTH", "NOTIMP"} {
-		for _, s := range []upstream.Strategy{upstream.Ordered, upstream.Weighted, upstream.Fastest} {
+		for _, s := range []choice.Strategy{choice.Ordered, choice.Weighted, choice.Fastest} {
 			bubbleWith(t, upstream.Options{NoHedge: true, Strategy: s}, 3, func(t *testing.T, g *upstream.Group, f []*fake) {
 				f[0].say(time.Millisecond, code)
 				f[1].say(10*time.Millisecond, "good")
@@ -135,7 +136,7 @@ func TestGoesLast(t *testing.T) {
 				if n := exchange(32); n < 8 {
 					t.Errorf("%s, strategy %d: asked %d times of 32 when it answers", code, s, n)
 				}
-				if s != upstream.Ordered {
+				if s != choice.Ordered {
 					return
 				}
 				f[0].say(time.Millisecond, code)

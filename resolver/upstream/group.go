@@ -7,12 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"rideau/resolver/limit"
-	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/upstream/choice"
 	"rideau/resolver/upstream/health"
-	"rideau/resolver/upstream/latency"
-	"rideau/resolver/upstream/verdict"
+	"rideau/resolver/upstream/member"
 	"rideau/resolver/wire"
 )
 
@@ -43,8 +40,8 @@ const probeUDPSize = 1232
 // Options go with [NewGroup]. The zero value is good.
 type Options struct {
 	// Strategy is which server is asked first.
-	Strategy Strategy
-	// Weights are the shares of the servers with [Weighted], in their order,
+	Strategy choice.Strategy
+	// Weights are the shares of the servers with [choice.Weighted], in their order,
 	// each from 1 to 100; nil for equal ones. It is not kept.
 	Weights []int
 	// NoHedge leaves out the second request where a server is slower than
@@ -78,9 +75,9 @@ type Options struct {
 // concurrent use, except for [Group.Inherit].
 type Group struct {
 	name           string
-	members        []*member
-	strategy       Strategy
-	schedule       []uint8 // of Weighted
+	members        []*member.Member
+	strategy       choice.Strategy
+	chooser        *choice.Chooser
 	hedge          bool
 	maxInFlight    int64
 	attemptTimeout time.Duration
@@ -93,50 +90,14 @@ type Group struct {
 	running  atomic.Bool   // Run sends probes
 	suspect  chan struct{} // has space for one: a member is to be probed
 	identity Identity
-	turns    atomic.Uint32 // choices made
 	budget   choice.Budget
-}
-
-// record is what a group has measured of a server. It outlives the group: a
-// successor of the same name with the same server continues it.
-type record struct {
-	health.Record
-	places        *limit.Places
-	suspected     atomic.Bool // a probe is to tell whether it is silent
-	requests      atomic.Uint64
-	failures      [verdict.Reasons]atomic.Uint64
-	latency       latency.Histogram
-	probes        atomic.Uint64
-	probeFailures atomic.Uint64
-	hedges        atomic.Uint64
-	hedgeWins     atomic.Uint64
-	use           health.Use
-	streams       health.Streams
-}
-
-func newRecord() *record {
-	r := &record{places: limit.NewPlaces()}
-	r.Init()
-	return r
-}
-
-// member is a server in a group.
-type member struct {
-	server Server
-	*record
-	own        bool                 // the record is not a predecessor's
-	mismatches uint64               // of predecessors
-	endpoint   *acceptance.Endpoint // nil if it is not asked by datagram
-	trusted    bool                 // its AD counts
-	learning   atomic.Bool          // its [Learner] is at work
-	uses       []acceptance.Use     // when Run last looked
 }
 
 // NewGroup makes a group of servers. It starts nothing: without [Group.Run] a
 // group works, but notices that a server is back only when all others fail.
 // name is for the log and for Inherit. More than 256 servers, or a number of
 // weights that is not theirs, is a mistake in the program, and panics.
-func NewGroup(name string, o Options, servers ...Server) *Group {
+func NewGroup(name string, o Options, servers ...member.Server) *Group {
 	g := &Group{
 		name:           name,
 		strategy:       o.Strategy,
@@ -149,15 +110,9 @@ func NewGroup(name string, o Options, servers ...Server) *Group {
 		logger:         o.Logger,
 		suspect:        make(chan struct{}, 1),
 	}
-	if len(servers) > choice.MaxServers {
-		panic("upstream: too many upstreams in a group")
-	}
 	g.attemptTimeout = min(g.attemptTimeout, g.timeout)
 	if g.logger == nil {
 		g.logger = slog.New(slog.DiscardHandler)
-	}
-	if g.strategy == Weighted {
-		g.schedule = choice.Schedule(o.Weights, len(servers))
 	}
 	probed := o.ProbeName
 	if probed == nil || probed.Len() == 0 {
@@ -168,8 +123,9 @@ func NewGroup(name string, o Options, servers ...Server) *Group {
 	}
 	g.probe = wire.AppendQuery(nil, 0, probed, wire.TypeSOA, wire.ClassIN, false, false, true, probeUDPSize)
 	for _, s := range servers {
-		g.members = append(g.members, &member{server: s, record: newRecord(), own: true, endpoint: s.Endpoint(), trusted: s.TrustsAD()})
+		g.members = append(g.members, member.New(s))
 	}
+	g.chooser = choice.NewChooser(o.Strategy, o.Weights, g.maxInFlight, g.members)
 	return g
 }
 
@@ -185,21 +141,14 @@ func (g *Group) Inherit(old *Group) {
 	if old == nil {
 		return
 	}
-	taken := make(map[*record]bool)
+	taken := make(map[*member.Record]bool)
 	for _, m := range g.members {
 		for _, o := range old.members {
-			if !m.own || m.server.Addr() != o.server.Addr() || taken[o.record] {
+			if m.Inherited() || m.Server.Addr() != o.Server.Addr() || taken[o.Record] {
 				continue
 			}
-			taken[o.record] = true
-			if m.endpoint != nil && o.endpoint != nil && m.endpoint != o.endpoint {
-				m.endpoint.Inherit(o.endpoint)
-			}
-			if g.name == old.name {
-				m.record, m.own, m.mismatches = o.record, false, o.countMismatches()
-			} else {
-				m.Learn(&o.record.Record)
-			}
+			taken[o.Record] = true
+			m.Inherit(o, g.name != old.name)
 			break
 		}
 	}
@@ -208,7 +157,7 @@ func (g *Group) Inherit(old *Group) {
 // Close closes idle connections, and from now on none is kept. Exchanges go on.
 func (g *Group) Close() {
 	for _, m := range g.members {
-		m.server.Close()
+		m.Server.Close()
 	}
 }
 
@@ -225,52 +174,32 @@ func (g *Group) LastAnswer() time.Time {
 }
 
 // Stats returns one Stat for each server, in their order.
-func (g *Group) Stats() []Stat {
-	stats := make([]Stat, len(g.members))
+func (g *Group) Stats() []member.Stat {
+	stats := make([]member.Stat, len(g.members))
 	for i, m := range g.members {
-		s := &stats[i]
-		*s = Stat{
-			Addr:          m.server.Addr(),
-			Requests:      m.requests.Load(),
-			Latency:       m.latency.Total(),
-			Probes:        m.probes.Load(),
-			ProbeFailures: m.probeFailures.Load(),
-			Mismatches:    m.countMismatches(),
-			Healthy:       !m.Is(health.Down),
-			Health:        m.Health(),
-			LastAnswer:    m.LastAnswer(),
-			RTT:           m.RTT.Smoothed(),
-			P95:           m.RTT.P95(),
-			InFlight:      m.places.Taken(),
-			Hedges:        m.hedges.Load(),
-			HedgeWins:     m.hedgeWins.Load(),
-		}
-		if m.endpoint != nil {
-			s.Uses = m.endpoint.Uses()
-		}
-		for r := range m.failures {
-			s.Failures = append(s.Failures, Failure{verdict.Reason(r).String(), m.failures[r].Load()})
-		}
-		for why := range limit.Reason(limit.Reasons) {
-			s.Busy = append(s.Busy, Failure{why.String(), m.places.Refused(why)})
-		}
+		stats[i] = m.Stat()
 	}
 	return stats
 }
 
-// countMismatches counts those of predecessors too.
-func (m *member) countMismatches() uint64 { return m.mismatches + m.server.Mismatches() }
+// sent is the number of requests so far.
+func (g *Group) sent() (n uint64) {
+	for _, m := range g.members {
+		n += m.Requests.Load()
+	}
+	return n
+}
 
 // heardOf notes that m has answered a request of sent after took. With sample
 // that tells how long it takes.
-func (g *Group) heardOf(m *member, sent time.Time, took time.Duration, sample bool) {
+func (g *Group) heardOf(m *member.Member, sent time.Time, took time.Duration, sample bool) {
 	if sample {
 		m.RTT.Observe(took)
 	}
 	if took > g.attemptTimeout {
 		m.AnsweredLate()
 	} else if m.Answered(sent, !m.Is(health.Up) && g.noneUp()) {
-		g.logger.Info("upstream answers again", "group", g.name, "upstream", m.server.Addr())
+		g.logger.Info("upstream answers again", "group", g.name, "upstream", m.Server.Addr())
 	}
 }
 
@@ -286,18 +215,18 @@ func (g *Group) noneUp() bool {
 
 // lost notes that a request to m was lost: it was not answered within limit, and was
 // for a name that may be expected to be answered.
-func (g *Group) lost(m *member, limit time.Duration) {
+func (g *Group) lost(m *member.Member, limit time.Duration) {
 	m.RTT.Lost(limit)
 	if m.Lost() && g.hasBetter(m) && m.Demote(g.probeInterval) {
 		g.logger.Warn("upstream loses too much; others are asked first until it does better",
-			"group", g.name, "upstream", m.server.Addr())
+			"group", g.name, "upstream", m.Server.Addr())
 	}
 }
 
 // missed notes that m did not answer a request of sent.
 // probed is whether it is a client's request, so that a probe tells what to think
 // of that.
-func (g *Group) missed(m *member, sent time.Time, why error, probed bool) {
+func (g *Group) missed(m *member.Member, sent time.Time, why error, probed bool) {
 	var silence time.Duration
 	if errors.Is(why, ErrTimeout) {
 		silence = health.UnhealthyAfter * g.limit(m)
@@ -307,14 +236,14 @@ func (g *Group) missed(m *member, sent time.Time, why error, probed bool) {
 	}
 	if m.Unanswered(sent, silence, g.probeInterval) {
 		g.logger.Warn("upstream does not answer; it is asked last until it does",
-			"group", g.name, "upstream", m.server.Addr(), "error", why)
+			"group", g.name, "upstream", m.Server.Addr(), "error", why)
 	}
 }
 
 // doubt has m probed if the last requests were not answered: the probe tells
 // whether it is the server that is silent, or the zone.
-func (g *Group) doubt(m *member) {
-	if m.Failing() && !m.Is(health.Down) && !m.suspected.Swap(true) {
+func (g *Group) doubt(m *member.Member) {
+	if m.Failing() && !m.Is(health.Down) && !m.Suspected.Swap(true) {
 		select {
 		case g.suspect <- struct{}{}:
 		default:
@@ -324,9 +253,9 @@ func (g *Group) doubt(m *member) {
 
 // hasBetter reports whether another server is known to lose less than half of
 // what m loses.
-func (g *Group) hasBetter(m *member) bool {
+func (g *Group) hasBetter(m *member.Member) bool {
 	for _, o := range g.members {
-		if o != m && o.LosesLess(&m.Record, g.probeInterval) {
+		if o != m && o.LosesLess(&m.Record.Record, g.probeInterval) {
 			return true
 		}
 	}
@@ -334,12 +263,12 @@ func (g *Group) hasBetter(m *member) bool {
 }
 
 // limit is how long m is waited for before others are asked, or m again.
-func (g *Group) limit(m *member) time.Duration {
+func (g *Group) limit(m *member.Member) time.Duration {
 	least, unknown := minStreamLimit, g.attemptTimeout
 	switch {
-	case m.endpoint != nil && len(g.members) == 1:
+	case m.Endpoint != nil && len(g.members) == 1:
 		least, unknown = minSoleLimit, minSoleLimit
-	case m.endpoint != nil:
+	case m.Endpoint != nil:
 		least, unknown = minLimit, firstLimit
 	}
 	return min(m.RTT.Limit(max(least, g.leastAttempt), max(unknown, g.leastAttempt)), g.attemptTimeout)
@@ -347,7 +276,7 @@ func (g *Group) limit(m *member) time.Duration {
 
 // hedgeAfter is how long m is waited for before another server is asked beside
 // it; 0 if there is to be none, or there is no other.
-func (g *Group) hedgeAfter(m *member) time.Duration {
+func (g *Group) hedgeAfter(m *member.Member) time.Duration {
 	p95 := m.RTT.P95()
 	if !g.hedge || p95 == 0 || len(g.members) == 1 {
 		return 0

@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/member"
 	"rideau/resolver/wire"
 )
 
@@ -21,7 +22,7 @@ import (
 var quick = upstream.Options{NoHedge: true, AttemptTimeout: 200 * time.Millisecond, Timeout: 3 * time.Second, ProbeInterval: 50 * time.Millisecond}
 
 func group(t testing.TB, o upstream.Options, servers ...*server) *upstream.Group {
-	var ups []upstream.Server
+	var ups []member.Server
 	for _, s := range servers {
 		ups = append(ups, plainServer(s))
 	}
@@ -40,7 +41,7 @@ func runs(t testing.TB, g *upstream.Group) {
 	t.Cleanup(func() { cancel(); wg.Wait() })
 }
 
-func count(s upstream.Stat, reason string) uint64 {
+func count(s member.Stat, reason string) uint64 {
 	for _, f := range s.Failures {
 		if f.Reason == reason {
 			return f.Count

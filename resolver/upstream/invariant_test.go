@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/choice"
+	"rideau/resolver/upstream/member"
 	"rideau/resolver/wire"
 )
 
@@ -21,7 +23,7 @@ func TestInvariants(t *testing.T) {
 	luck := rand.New(rand.NewPCG(7, 9))
 	for round := range 300 {
 		o := upstream.Options{
-			Strategy:    upstream.Strategy(luck.IntN(3)),
+			Strategy:    choice.Strategy(luck.IntN(3)),
 			NoHedge:     luck.IntN(3) == 0,
 			MaxInFlight: []int{0, 1, 5}[luck.IntN(3)],
 		}
@@ -49,7 +51,7 @@ func TestInvariants(t *testing.T) {
 	}
 }
 
-func failures(s upstream.Stat) (n uint64) {
+func failures(s member.Stat) (n uint64) {
 	for _, f := range s.Failures {
 		if f.Reason == "timeout" || f.Reason == "network" {
 			n += f.Count
@@ -58,7 +60,7 @@ func failures(s upstream.Stat) (n uint64) {
 	return n
 }
 
-func answers(s upstream.Stat) (n uint64) {
+func answers(s member.Stat) (n uint64) {
 	for _, c := range s.Latency.Counts {
 		n += c
 	}

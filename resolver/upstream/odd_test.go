@@ -16,6 +16,7 @@ import (
 
 	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/do53"
+	"rideau/resolver/upstream/member"
 )
 
 // odd is a server, or a path to it, with a habit. It is asked by UDP and, where
@@ -285,7 +286,7 @@ var oddHabits = map[string]oddHabit{
 }
 
 // oddUnused is what queries to a server do not use.
-func oddUnused(st upstream.Stat) string {
+func oddUnused(st member.Stat) string {
 	var unused []string
 	for _, u := range st.Uses {
 		if !u.Used {

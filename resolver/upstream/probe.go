@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rideau/resolver/upstream/health"
+	"rideau/resolver/upstream/member"
 	"rideau/resolver/upstream/try"
 )
 
@@ -32,11 +33,11 @@ func (g *Group) Run(ctx context.Context) {
 	defer look.Stop()
 	for ctx.Err() == nil {
 		for _, m := range g.members {
-			if m.suspected.Swap(false) && !m.Probing(g.limit(m)) || m.Silent(g.probeInterval) {
+			if m.Suspected.Swap(false) && !m.Probing(g.limit(m)) || m.Silent(g.probeInterval) {
 				m.Probed()
 				probes.Go(func() { g.sendProbe(ctx, m) })
 			}
-			if l, ok := m.server.(Learner); ok && l.LearnDue() && !m.learning.Swap(true) {
+			if l, ok := m.Server.(member.Learner); ok && l.LearnDue() && !m.Learning.Swap(true) {
 				probes.Go(func() { g.learn(ctx, m, l) })
 			}
 			g.report(m)
@@ -56,7 +57,7 @@ func (g *Group) nextLook() time.Duration {
 	often := max(min(g.probeInterval/4, time.Second), time.Millisecond)
 	in := g.probeInterval
 	for _, m := range g.members {
-		if !m.Is(health.Up) || m.Failing() || m.learning.Load() {
+		if !m.Is(health.Up) || m.Failing() || m.Learning.Load() {
 			return often
 		}
 		in = min(in, m.SilentIn(g.probeInterval))
@@ -65,8 +66,8 @@ func (g *Group) nextLook() time.Duration {
 }
 
 // wake has Run look at m now, if it is to find out how it is to be asked.
-func (g *Group) wake(m *member) {
-	if l, ok := m.server.(Learner); ok && !m.learning.Load() && l.LearnDue() {
+func (g *Group) wake(m *member.Member) {
+	if l, ok := m.Server.(member.Learner); ok && !m.Learning.Load() && l.LearnDue() {
 		select {
 		case g.suspect <- struct{}{}:
 		default:
@@ -76,11 +77,11 @@ func (g *Group) wake(m *member) {
 
 // learn lets m find out how it is to be asked. A panic ends that and nothing
 // else.
-func (g *Group) learn(ctx context.Context, m *member, l Learner) {
-	defer m.learning.Store(false)
+func (g *Group) learn(ctx context.Context, m *member.Member, l member.Learner) {
+	defer m.Learning.Store(false)
 	defer func() {
 		if p := recover(); p != nil {
-			g.logger.Error("upstream failed by a fault in the program", "group", g.name, "upstream", m.server.Addr(),
+			g.logger.Error("upstream failed by a fault in the program", "group", g.name, "upstream", m.Server.Addr(),
 				"panic", p, "stack", string(debug.Stack()))
 		}
 	}()
@@ -89,35 +90,35 @@ func (g *Group) learn(ctx context.Context, m *member, l Learner) {
 
 // report logs what queries to m use now and did not before, and what they do not
 // use any more. Only Run calls it.
-func (g *Group) report(m *member) {
-	if m.endpoint == nil {
+func (g *Group) report(m *member.Member) {
+	if m.Endpoint == nil {
 		return
 	}
-	uses := m.endpoint.Uses()
+	uses := m.Endpoint.Uses()
 	for i, u := range uses {
-		if i < len(m.uses) && m.uses[i].Used != u.Used {
-			g.logger.Info("upstream is asked in another way from now on", "group", g.name, "upstream", m.server.Addr(), u.What, u.Used)
+		if i < len(m.Uses) && m.Uses[i].Used != u.Used {
+			g.logger.Info("upstream is asked in another way from now on", "group", g.name, "upstream", m.Server.Addr(), u.What, u.Used)
 		}
 	}
-	m.uses = uses
+	m.Uses = uses
 }
 
 // sendProbe sends one probe to m and notes the result.
-func (g *Group) sendProbe(parent context.Context, m *member) {
+func (g *Group) sendProbe(parent context.Context, m *member.Member) {
 	ctx, cancel := context.WithTimeout(parent, g.attemptTimeout)
 	defer cancel()
-	m.probes.Add(1)
+	m.Probes.Add(1)
 	sent := time.Now()
 	_, err := g.exchange(try.With(ctx, try.Probing), m, g.probe, false)
 	switch {
 	case err == nil:
 		// What is in use is measured by what is asked for. A probe that was answered
 		// in another way only took long since it was sent that way later.
-		l, learns := m.server.(Learner)
+		l, learns := m.Server.(member.Learner)
 		usual := !learns || !l.Suspects()
 		g.heardOf(m, sent, time.Since(sent), usual && (!m.Is(health.Up) || m.RTT.Smoothed() == 0))
 	case parent.Err() == nil:
-		m.probeFailures.Add(1)
+		m.ProbeFailures.Add(1)
 		g.missed(m, sent, err, false)
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"rideau/resolver/limit"
+	"rideau/resolver/upstream/choice"
 	"rideau/resolver/upstream/health"
+	"rideau/resolver/upstream/member"
 	"rideau/resolver/upstream/try"
 	"rideau/resolver/upstream/verdict"
 	"rideau/resolver/wire"
@@ -38,9 +40,9 @@ type race struct {
 	turn       int         // the next of them
 	round      int
 	attempts   []*attempt
-	open       int     // attempts that have not ended
-	fresh      int     // those among them that are not late
-	chosen     *member // a place is taken already, for the first attempt
+	open       int            // attempts that have not ended
+	fresh      int            // those among them that are not late
+	chosen     *member.Member // a place is taken already, for the first attempt
 	share      limit.Share
 	hedged     bool // there has been a hedge, or there will be none
 
@@ -117,21 +119,21 @@ func (g *Group) race(ctx context.Context, dst, query []byte, limit time.Duration
 func (g *Group) newRace(ctx context.Context, query []byte, s *Started) *race {
 	r := &race{g: g, ctx: ctx, query: append([]byte(nil), query...)}
 	r.candidates, r.attempts = r.firstCandidates[:0], r.firstAttempts[:0]
-	var first *member
+	var first *member.Member
 	if s == nil {
 		r.share = shareOf(ctx)
-		r.chosen = g.choose(&r.share)
+		r.chosen = g.chooser.Choose(&r.share)
 		first = r.chosen
 		r.done = make(chan *attempt, maxAttempts(g))
 	} else {
 		first, r.done, r.share = s.m, s.done, s.a.Share
 	}
 	for _, m := range g.members {
-		c := candidate{m: m, first: m == first, health: m.Health(), last: g.goesLast(m)}
+		c := candidate{m: m, first: m == first, health: m.Health(), last: g.chooser.GoesLast(m)}
 		switch {
 		case c.health == health.Down:
 			c.order = m.LastFailure()
-		case g.strategy == Fastest:
+		case g.strategy == choice.Fastest:
 			c.order = int64(m.RTT.Cost())
 		}
 		r.candidates = append(r.candidates, c)
@@ -195,7 +197,7 @@ func (r *race) proceed() {
 			return
 		}
 		r.launch(c)
-		for c.health == health.Down && r.fallback != nil || r.round == maxDatagrams && c.m.endpoint != nil {
+		for c.health == health.Down && r.fallback != nil || r.round == maxDatagrams && c.m.Endpoint != nil {
 			if c = r.next(); c == nil {
 				return
 			}
@@ -242,7 +244,7 @@ func (r *race) companion() *candidate {
 			return c
 		}
 	}
-	if c := r.attempts[0].candidate; c.m.endpoint != nil && !c.over {
+	if c := r.attempts[0].candidate; c.m.Endpoint != nil && !c.over {
 		return c
 	}
 	return nil
@@ -252,7 +254,7 @@ func (r *race) companion() *candidate {
 func (r *race) hedge(c *candidate) {
 	if r.launch(c) {
 		r.attempts[len(r.attempts)-1].hedge = true
-		c.m.hedges.Add(1)
+		c.m.Hedges.Add(1)
 	}
 }
 
@@ -260,9 +262,9 @@ func (r *race) hedge(c *candidate) {
 func (r *race) launch(c *candidate) bool {
 	if r.chosen == c.m {
 		r.chosen = nil
-	} else if !c.m.places.Take(r.g.maxInFlight, &r.share, c.asked > 0) {
+	} else if !c.m.Places.Take(r.g.maxInFlight, &r.share, c.asked > 0) {
 		r.busy = true
-		if c.asked == 0 || !c.m.places.Answers(&r.share) { // of a zone that may be silent
+		if c.asked == 0 || !c.m.Places.Answers(&r.share) { // of a zone that may be silent
 			c.over = true
 			return false
 		}
@@ -270,7 +272,7 @@ func (r *race) launch(c *candidate) bool {
 		return false
 	}
 	a := &attempt{Attempt: Attempt{Share: r.share, g: r.g, m: c.m, sent: time.Now(), entered: true}, candidate: c, again: c.asked > 0}
-	a.stream = c.m.endpoint != nil && c.asked >= maxDatagrams
+	a.stream = c.m.Endpoint != nil && c.asked >= maxDatagrams
 	// A server that did not answer gets twice the time (RFC 6298 section 5.5).
 	// The time of those that are asked meanwhile is part of it.
 	usual := a.Limit(0)
@@ -312,24 +314,24 @@ func (r *race) run(a *attempt) {
 	a.msg, a.err = r.g.exchange(ctx, a.m, r.query, a.stream)
 	a.took = time.Since(a.sent)
 	a.validated = len(a.msg) >= wire.HeaderLen && wire.Flags(a.msg)&wire.FlagAD != 0
-	a.m.trust(a.msg)
+	a.m.Trust(a.msg)
 	r.done <- a // has space for all
 }
 
 // exchange asks one server. A panic in a transport ends the attempt and nothing
 // else.
-func (g *Group) exchange(ctx context.Context, m *member, query []byte, stream bool) (msg []byte, err error) {
+func (g *Group) exchange(ctx context.Context, m *member.Member, query []byte, stream bool) (msg []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			g.logger.Error("upstream failed by a fault in the program", "group", g.name, "upstream", m.server.Addr(),
+			g.logger.Error("upstream failed by a fault in the program", "group", g.name, "upstream", m.Server.Addr(),
 				"panic", p, "stack", string(debug.Stack()))
-			msg, err = nil, fmt.Errorf("upstream %s: panic: %v", m.server.Addr(), p)
+			msg, err = nil, fmt.Errorf("upstream %s: panic: %v", m.Server.Addr(), p)
 		}
 	}()
 	if stream {
-		msg, err = m.server.ExchangeStream(ctx, nil, query)
+		msg, err = m.Server.ExchangeStream(ctx, nil, query)
 	} else {
-		msg, err = m.server.Exchange(ctx, nil, query)
+		msg, err = m.Server.Exchange(ctx, nil, query)
 	}
 	g.wake(m)
 	return msg, err
@@ -350,7 +352,7 @@ func (r *race) finish(a *attempt) bool {
 	if a.handedOver == nil {
 		a.Answered(a.took, !a.stream)
 	} else {
-		a.m.latency.Observe(a.took)
+		a.m.Latency.Observe(a.took)
 	}
 	reason, rank := verdict.Of(r.query, a.msg)
 	if rank == verdict.Good && r.rank == verdict.RankBogus && !a.validated {
@@ -359,12 +361,12 @@ func (r *race) finish(a *attempt) bool {
 	}
 	if rank == verdict.Good {
 		if a.hedge {
-			a.m.hedgeWins.Add(1)
+			a.m.HedgeWins.Add(1)
 		}
 		if a.part.Load() != nil {
-			a.m.streams.Worked()
+			a.m.Streams.Worked()
 		}
-		a.m.use.Useful()
+		a.m.Use.Useful()
 		r.won()
 		return true
 	}
@@ -374,7 +376,7 @@ func (r *race) finish(a *attempt) bool {
 		return false
 	}
 	if !a.late {
-		a.m.failures[reason].Add(1)
+		a.m.Failures[reason].Add(1)
 	}
 	if !a.candidate.over {
 		if reason == verdict.ServFail {
@@ -382,7 +384,7 @@ func (r *race) finish(a *attempt) bool {
 		}
 		a.candidate.useless = reason.IsNoAnswer()
 		if r.offer(a.msg, reason, rank); reason == verdict.Malformed {
-			r.err = fmt.Errorf("upstream %s: %w: %w", a.m.server.Addr(), ErrNetwork, wire.ErrMessage)
+			r.err = fmt.Errorf("upstream %s: %w: %w", a.m.Server.Addr(), ErrNetwork, wire.ErrMessage)
 		}
 	}
 	r.dismiss(a.candidate)

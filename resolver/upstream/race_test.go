@@ -14,6 +14,7 @@ import (
 
 	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/acceptance"
+	"rideau/resolver/upstream/member"
 )
 
 // fake is a Server that follows a plan, under the fake clock of a synctest
@@ -101,7 +102,7 @@ func bubble(t *testing.T, n int, run func(t *testing.T, g *upstream.Group, f []*
 func bubbleWith(t *testing.T, o upstream.Options, n int, run func(t *testing.T, g *upstream.Group, f []*fake)) {
 	synctest.Test(t, func(t *testing.T) {
 		var fakes []*fake
-		var ups []upstream.Server
+		var ups []member.Server
 		for i := range n {
 			f := &fake{t: t, addr: fmt.Sprint(i), begun: time.Now()}
 			fakes, ups = append(fakes, f), append(ups, f)

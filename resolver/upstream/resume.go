@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"rideau/resolver/upstream/member"
 )
 
 // Ending is how a multiplexer's attempt ended.
@@ -35,7 +37,7 @@ const (
 // [Upstream.Resume].
 type Started struct {
 	how Ending
-	m   *member
+	m   *member.Member
 	// a is the attempt, as one of the race to come. If it is Late, it belongs
 	// to the multiplexer until it has been sent to done.
 	a    *attempt
@@ -65,7 +67,7 @@ func (a *Attempt) HandOver(how Ending, resp []byte, err error, took time.Duratio
 		part := slices.Clone(resp)
 		s.a.part.Store(&part)
 	case Failed:
-		s.a.err = fmt.Errorf("upstream %s: %w: %w", a.m.server.Addr(), ErrNetwork, err)
+		s.a.err = fmt.Errorf("upstream %s: %w: %w", a.m.Server.Addr(), ErrNetwork, err)
 	case Late:
 		s.a.handedOver, s.hedge = s, hedge
 	}

@@ -1,6 +1,6 @@
 // Package upstream forwards queries to other resolvers.
 //
-// A [Server] is one of them; packages do53 and encrypted have the kinds. A
+// A [member.Server] is one of them; packages do53 and encrypted have the kinds. A
 // [Group] is several that can stand in for one another, asked in order, by
 // weight, or the fastest first, with health and failover: a server that does
 // not answer costs the first few queries a wait, and the others nothing.
@@ -30,7 +30,6 @@ import (
 	"time"
 
 	"rideau/resolver/limit"
-	"rideau/resolver/upstream/acceptance"
 )
 
 // Upstream is what the resolver forwards queries to; a [Group] is one. It is
@@ -55,42 +54,6 @@ type Upstream interface {
 
 // Identity tells one upstream from others, by its address in memory.
 type Identity struct{ _ byte }
-
-// Server is one resolver that queries are forwarded to. It is safe for
-// concurrent use.
-type Server interface {
-	// Exchange is as in [Upstream].
-	Exchange(ctx context.Context, dst, query []byte) ([]byte, error)
-	// ExchangeStream is Exchange for a query to which UDP has brought no
-	// response: it uses TCP, or is Exchange for a server that is never asked by
-	// UDP.
-	ExchangeStream(ctx context.Context, dst, query []byte) ([]byte, error)
-	// Addr is what operators call the server. Two with one address are the
-	// same server.
-	Addr() string
-	// Endpoint is where to ask the server by UDP; nil if it is not asked so.
-	Endpoint() *acceptance.Endpoint
-	// TrustsAD reports whether the server is trusted to validate, over a path
-	// on which nobody can change a bit.
-	TrustsAD() bool
-	// Mismatches counts the messages that were no response to what was asked.
-	Mismatches() uint64
-	// Close closes idle connections, and from now on none is kept. Exchanges
-	// go on.
-	Close()
-}
-
-// Learner is a [Server] that finds out how it is to be asked. [Group.Run] lets it.
-type Learner interface {
-	// LearnDue reports whether there is something to find out now.
-	LearnDue() bool
-	// Suspects reports whether a query was answered in another way than the usual
-	// one, so that the time it took says nothing, and Learn has not looked into it.
-	Suspects() bool
-	// Learn sends queries of its own, beside those of clients, until it is found
-	// out, or ctx ends. probe is a query that every server can answer.
-	Learn(ctx context.Context, probe []byte)
-}
 
 // Errors of an exchange. Exactly one of ErrTimeout, ErrNetwork, ErrNoUpstream
 // and ErrBusy is found in an error by errors.Is, unless the caller's context

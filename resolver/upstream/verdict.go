@@ -33,7 +33,7 @@ func (r *race) settled() bool {
 // isSilent reports whether the zone is silent at a server that was asked.
 func (r *race) isSilent() bool {
 	for _, a := range r.attempts {
-		if a.m.places.Silent(&r.share) {
+		if a.m.Places.Silent(&r.share) {
 			return true
 		}
 	}
@@ -87,7 +87,7 @@ const (
 // leave gives back the places of the race, which is over.
 func (r *race) leave() {
 	if r.chosen != nil {
-		r.chosen.places.Give(&r.share)
+		r.chosen.Places.Give(&r.share)
 	}
 	for _, a := range r.attempts {
 		a.Leave()

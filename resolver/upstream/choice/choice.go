@@ -1,4 +1,4 @@
-// Package choice has what a group of servers chooses one by: whose turn it is, and
+// Package choice has what a group of servers chooses one by: which is asked first, and
 // whether two may be asked.
 package choice
 

@@ -95,7 +95,7 @@ func (s *Server) Mismatches() uint64 { return s.endpoint.Mismatches() }
 // go on.
 func (s *Server) Close() { s.tcp.Close() }
 
-// Exchange implements [upstream.Server]. A truncated response is asked for
+// Exchange implements [member.Server]. A truncated response is asked for
 // again over TCP (RFC 7766 section 5), and so is one that finds no cookie good
 // enough (RFC 7873 section 5.3). If TCP brings nothing, and the server says the
 // same again, the response is the truncated one. A server that does not
@@ -197,7 +197,7 @@ func (s *Server) exchangePlain(ctx context.Context, dst []byte, f frame, refusal
 	return out, result, err
 }
 
-// ExchangeStream implements [upstream.Server] over TCP.
+// ExchangeStream implements [member.Server] over TCP.
 func (s *Server) ExchangeStream(ctx context.Context, dst, query []byte) ([]byte, error) {
 	f, _ := s.protect(newFrame(query), acceptance.Whole)
 	out, _, err := s.askTCP(ctx, dst, f)

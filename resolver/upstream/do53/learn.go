@@ -33,16 +33,16 @@ func (s *Server) suspect(query []byte) {
 	s.suspected.Store(true)
 }
 
-// LearnDue implements [upstream.Learner].
+// LearnDue implements [member.Learner].
 func (s *Server) LearnDue() bool {
 	e := s.endpoint
 	return !s.stream && (s.suspected.Load() || e.ReviewDue() || e.CookieDue() > 0 || e.CaseDue() > 0)
 }
 
-// Suspects implements [upstream.Learner].
+// Suspects implements [member.Learner].
 func (s *Server) Suspects() bool { return s.suspected.Load() }
 
-// Learn implements [upstream.Learner]. It finds out which part of a query it was
+// Learn implements [member.Learner]. It finds out which part of a query it was
 // that the server did not answer, whether it still does not, and whether it gives
 // cookies and keeps the case of names.
 func (s *Server) Learn(ctx context.Context, probe []byte) {

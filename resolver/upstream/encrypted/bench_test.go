@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/encrypted"
+	"rideau/resolver/upstream/member"
 )
 
 // repeat answers with the query itself and the bit QR, which costs little.
@@ -27,7 +27,7 @@ func repeat(q []byte, _ int) [][]byte {
 func BenchmarkExchange(b *testing.B) {
 	ca := newAuthority(b)
 	cert, _ := ca.certificate(b, false, "dns.example")
-	run := func(name string, start func(b *testing.B) upstream.Server) {
+	run := func(name string, start func(b *testing.B) member.Server) {
 		b.Run(name, func(b *testing.B) {
 			u := start(b)
 			defer u.(interface{ Close() }).Close()
@@ -42,7 +42,7 @@ func BenchmarkExchange(b *testing.B) {
 			}
 		})
 	}
-	run("DoT", func(b *testing.B) upstream.Server {
+	run("DoT", func(b *testing.B) member.Server {
 		l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"dot"}})
 		if err != nil {
 			b.Fatal(err)
@@ -60,12 +60,12 @@ func BenchmarkExchange(b *testing.B) {
 		return encrypted.NewDoT(options(ca, &server{addr: netip.MustParseAddrPort(l.Addr().String())}))
 	})
 	link := &url.URL{Scheme: "https", Host: "dns.example", Path: "/dns-query"}
-	run("DoH", func(b *testing.B) upstream.Server {
+	run("DoH", func(b *testing.B) member.Server {
 		var s *server
 		s = startHTTP(b, cert, func(w http.ResponseWriter, r *http.Request) { s.handler(repeat)(w, r) })
 		return encrypted.NewDoH(link, false, options(ca, s))
 	})
-	run("DoQ", func(b *testing.B) upstream.Server { return encrypted.NewDoQ(options(ca, startQUIC(b, cert, repeat))) })
+	run("DoQ", func(b *testing.B) member.Server { return encrypted.NewDoQ(options(ca, startQUIC(b, cert, repeat))) })
 }
 
 func repeatAll(c net.Conn) {

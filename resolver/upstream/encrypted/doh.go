@@ -140,7 +140,7 @@ func (e *connError) Unwrap() error { return e.error }
 // Close closes idle connections. Exchanges go on.
 func (u *DoH) Close() { u.links.close() }
 
-// Exchange implements upstream.Server. The query is sent by POST, with the id 0
+// Exchange implements member.Server. The query is sent by POST, with the id 0
 // (RFC 8484 section 4.1).
 func (u *DoH) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	m, err := prepare(query, 0, 0)
@@ -178,7 +178,7 @@ func (u *DoH) ask(ctx context.Context, t http.RoundTripper, m []byte) ([]byte, e
 	}
 }
 
-// ExchangeStream implements upstream.Server: HTTPS is all there is.
+// ExchangeStream implements member.Server: HTTPS is all there is.
 func (u *DoH) ExchangeStream(ctx context.Context, dst, query []byte) ([]byte, error) {
 	return u.Exchange(ctx, dst, query)
 }

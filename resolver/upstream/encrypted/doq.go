@@ -120,7 +120,7 @@ func (k *doqLink) close() {
 	k.mu.Unlock()
 }
 
-// Exchange implements upstream.Server.
+// Exchange implements member.Server.
 func (u *DoQ) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	m, err := prepare(query, 0, 2) // the id has to be 0 (RFC 9250 section 4.2.1)
 	if err != nil {
@@ -161,7 +161,7 @@ func (k *doqLink) ask(ctx context.Context, framed []byte) ([]byte, error) {
 	}
 }
 
-// ExchangeStream implements upstream.Server: QUIC is all there is.
+// ExchangeStream implements member.Server: QUIC is all there is.
 func (u *DoQ) ExchangeStream(ctx context.Context, dst, query []byte) ([]byte, error) {
 	return u.Exchange(ctx, dst, query)
 }

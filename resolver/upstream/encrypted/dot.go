@@ -44,7 +44,7 @@ func NewDoT(o Options) *DoT {
 // when they are idle.
 func (u *DoT) Close() { u.pool.Close() }
 
-// Exchange implements upstream.Server.
+// Exchange implements member.Server.
 func (u *DoT) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	m, err := prepare(query, 0, 2)
 	if err != nil {
@@ -57,7 +57,7 @@ func (u *DoT) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	return appendResponse(dst, query, resp), nil
 }
 
-// ExchangeStream implements upstream.Server: TLS is all there is.
+// ExchangeStream implements member.Server: TLS is all there is.
 func (u *DoT) ExchangeStream(ctx context.Context, dst, query []byte) ([]byte, error) {
 	return u.Exchange(ctx, dst, query)
 }

@@ -17,6 +17,7 @@ import (
 
 	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/encrypted"
+	"rideau/resolver/upstream/member"
 	"rideau/resolver/wire"
 )
 
@@ -25,7 +26,7 @@ import (
 func TestExchange(t *testing.T) {
 	ca := newAuthority(t)
 	cert, _ := ca.certificate(t, false, "dns.example")
-	kinds(t, cert, echo, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u upstream.Server) {
+	kinds(t, cert, echo, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u member.Server) {
 		for i := range 3 {
 			if err := ask(t, u, fmt.Sprintf("n%d.example", i), 5*time.Second); err != nil {
 				t.Fatal(err)
@@ -72,7 +73,7 @@ func TestOutOfOrder(t *testing.T) {
 		}
 		return echo(q, n)
 	}
-	kinds(t, cert, slow, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u upstream.Server) {
+	kinds(t, cert, slow, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u member.Server) {
 		ask(t, u, "first.example", 5*time.Second)
 		start := time.Now()
 		var wg sync.WaitGroup
@@ -125,7 +126,7 @@ func TestStrict(t *testing.T) {
 			case 2:
 				cert = expired
 			}
-			kinds(t, cert, echo, c.o, func(t *testing.T, s *server, u upstream.Server) {
+			kinds(t, cert, echo, c.o, func(t *testing.T, s *server, u member.Server) {
 				if strings.HasPrefix(u.Addr(), "h") && c.o.Name == "" && len(c.o.Pins) == 0 {
 					t.Skip("an HTTPS server has the name of its URL")
 				}
@@ -176,7 +177,7 @@ func TestLies(t *testing.T) {
 				}
 				return lie(q, n)
 			}
-			kinds(t, cert, f, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, _ *server, u upstream.Server) {
+			kinds(t, cert, f, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, _ *server, u member.Server) {
 				start := time.Now()
 				err := ask(t, u, "lied.example", 500*time.Millisecond)
 				if err == nil && name != "64 KB" {
@@ -333,7 +334,7 @@ func hang([]byte, int) [][]byte {
 func TestCancelled(t *testing.T) {
 	ca := newAuthority(t)
 	cert, _ := ca.certificate(t, false, "dns.example")
-	kinds(t, cert, hang, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u upstream.Server) {
+	kinds(t, cert, hang, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u member.Server) {
 		ctx, cancel := context.WithCancel(context.Background())
 		time.AfterFunc(200*time.Millisecond, cancel)
 		start := time.Now()
@@ -362,7 +363,7 @@ func TestDeadConnection(t *testing.T) {
 		}
 		return echo(q, n)
 	}
-	kinds(t, cert, dead, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u upstream.Server) {
+	kinds(t, cert, dead, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u member.Server) {
 		if s.kill == nil || strings.HasPrefix(u.Addr(), "h") {
 			t.Skip("HTTP asks by itself whether a connection lives")
 		}
@@ -380,7 +381,7 @@ func TestTrust(t *testing.T) {
 	ca := newAuthority(t)
 	cert, _ := ca.certificate(t, false, "dns.example")
 	for _, trusted := range []bool{false, true} {
-		kinds(t, cert, echo, encrypted.Options{Name: "dns.example", Roots: ca.pool, TrustAD: trusted}, func(t *testing.T, _ *server, u upstream.Server) {
+		kinds(t, cert, echo, encrypted.Options{Name: "dns.example", Roots: ca.pool, TrustAD: trusted}, func(t *testing.T, _ *server, u member.Server) {
 			g := upstream.NewGroup("test", upstream.Options{}, u)
 			out, err := g.Exchange(context.Background(), nil, query(t, "n.example"))
 			if err != nil {

@@ -29,8 +29,8 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
-	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/encrypted"
+	"rideau/resolver/upstream/member"
 	"rideau/resolver/wire"
 )
 
@@ -307,7 +307,7 @@ func query(t testing.TB, name string) []byte {
 }
 
 // ask asks, and returns what is wrong with the response.
-func ask(t testing.TB, u upstream.Server, name string, limit time.Duration) error {
+func ask(t testing.TB, u member.Server, name string, limit time.Duration) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -330,13 +330,13 @@ func ask(t testing.TB, u upstream.Server, name string, limit time.Duration) erro
 }
 
 // kinds makes a server and a client of each kind.
-func kinds(t *testing.T, cert tls.Certificate, f respond, o encrypted.Options, test func(t *testing.T, s *server, u upstream.Server)) {
+func kinds(t *testing.T, cert tls.Certificate, f respond, o encrypted.Options, test func(t *testing.T, s *server, u member.Server)) {
 	kindsVia(t, cert, f, o, nil, test)
 }
 
 // kindsVia is kinds with clients that ask at another address than the server's.
 func kindsVia(t *testing.T, cert tls.Certificate, f respond, o encrypted.Options, via func(t *testing.T, s *server) netip.AddrPort,
-	test func(t *testing.T, s *server, u upstream.Server)) {
+	test func(t *testing.T, s *server, u member.Server)) {
 	var now *testing.T
 	at := func(s *server) encrypted.Options {
 		o := o
@@ -347,7 +347,7 @@ func kindsVia(t *testing.T, cert tls.Certificate, f respond, o encrypted.Options
 		return o
 	}
 	link := &url.URL{Scheme: "https", Host: "dns.example", Path: "/dns-query"}
-	run := func(name string, start func() (*server, upstream.Server)) {
+	run := func(name string, start func() (*server, member.Server)) {
 		t.Run(name, func(t *testing.T) {
 			noLeak(t)
 			now = t
@@ -356,20 +356,20 @@ func kindsVia(t *testing.T, cert tls.Certificate, f respond, o encrypted.Options
 			test(t, s, u)
 		})
 	}
-	run("DoT", func() (*server, upstream.Server) {
+	run("DoT", func() (*server, member.Server) {
 		s := startTLS(t, cert, f)
 		return s, encrypted.NewDoT(at(s))
 	})
-	run("DoH", func() (*server, upstream.Server) {
+	run("DoH", func() (*server, member.Server) {
 		var s *server
 		s = startHTTP(t, cert, func(w http.ResponseWriter, r *http.Request) { s.handler(f)(w, r) })
 		return s, encrypted.NewDoH(link, false, at(s))
 	})
-	run("DoH3", func() (*server, upstream.Server) {
+	run("DoH3", func() (*server, member.Server) {
 		s := startHTTP3(t, cert, f)
 		return s, encrypted.NewDoH(link, true, at(s))
 	})
-	run("DoQ", func() (*server, upstream.Server) {
+	run("DoQ", func() (*server, member.Server) {
 		s := startQUIC(t, cert, f)
 		return s, encrypted.NewDoQ(at(s))
 	})

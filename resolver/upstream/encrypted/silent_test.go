@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/encrypted"
+	"rideau/resolver/upstream/member"
 )
 
 // path passes on what goes to and from a server, by TCP and UDP, and forgets
@@ -129,7 +129,7 @@ func TestSilentDeath(t *testing.T) {
 		p = newPath(t, s)
 		return p.addr
 	}
-	kindsVia(t, cert, echo, encrypted.Options{Name: "dns.example", Roots: ca.pool}, via, func(t *testing.T, s *server, u upstream.Server) {
+	kindsVia(t, cert, echo, encrypted.Options{Name: "dns.example", Roots: ca.pool}, via, func(t *testing.T, s *server, u member.Server) {
 		for range 2 {
 			for range 3 {
 				if err := ask(t, u, "n.example", 10*time.Second); err != nil {
@@ -152,7 +152,7 @@ func TestSilentDeath(t *testing.T) {
 	})
 }
 
-func quickest(t *testing.T, u upstream.Server) time.Duration {
+func quickest(t *testing.T, u member.Server) time.Duration {
 	best := time.Hour
 	for range 3 {
 		start := time.Now()
@@ -175,7 +175,7 @@ func TestSlowName(t *testing.T) {
 		}
 		return echo(q, n)
 	}
-	kinds(t, cert, slow, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u upstream.Server) {
+	kinds(t, cert, slow, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u member.Server) {
 		for range 2 {
 			if err := ask(t, u, "n.example", 10*time.Second); err != nil {
 				t.Fatal(err)

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/encrypted"
+	"rideau/resolver/upstream/member"
 )
 
 // When a server closes its connections, all queries that wait are sent again: over
@@ -55,7 +55,7 @@ func TestNoStormAtFirst(t *testing.T) {
 	const queries, few = 200, 8
 	ca := newAuthority(t)
 	cert, _ := ca.certificate(t, false, "dns.example")
-	kinds(t, cert, echo, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u upstream.Server) {
+	kinds(t, cert, echo, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u member.Server) {
 		askMany(t, u, queries, 0)()
 		if n := s.conns.Load(); n > few {
 			t.Errorf("%d queries are asked over %d connections", queries, n)
@@ -97,7 +97,7 @@ func options(ca *authority, s *server) encrypted.Options {
 
 // askMany asks many queries at a time, of which few may fail. It returns a function
 // that waits for the responses.
-func askMany(t *testing.T, u upstream.Server, n int, few int64) (wait func()) {
+func askMany(t *testing.T, u member.Server, n int, few int64) (wait func()) {
 	t.Helper()
 	var all sync.WaitGroup
 	var failed atomic.Int64

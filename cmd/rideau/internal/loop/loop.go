@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/member"
 	"rideau/resolver/wire"
 )
 
@@ -41,7 +42,7 @@ const Default = "loop.example"
 type Target struct {
 	Key    string // where the configuration names it, for the log
 	Zone   string // below which it is asked
-	Server upstream.Server
+	Server member.Server
 }
 
 // Detector asks servers, and is the [upstream.Upstream] of the zones of its questions. It is safe for concurrent use.
@@ -128,7 +129,7 @@ func (d *Detector) ask(ctx context.Context, i int) {
 	}
 }
 
-// Found reports whether a server forwards to this Rideau, as far as is known. addr is [upstream.Server]'s.
+// Found reports whether a server forwards to this Rideau, as far as is known. addr is [member.Server]'s.
 func (d *Detector) Found(addr string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 
 	"rideau/config"
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/choice"
 )
 
 // groupOptions are the settings of a group: how its servers are chosen, and how
@@ -26,12 +27,12 @@ func groupOptionsOfForward(f *config.Forward) groupOptions {
 
 // apply returns o with these settings.
 func (s groupOptions) apply(o upstream.Options) upstream.Options {
-	o.Strategy = upstream.Ordered
+	o.Strategy = choice.Ordered
 	switch s.strategy {
 	case config.StrategyWeighted:
-		o.Strategy = upstream.Weighted
+		o.Strategy = choice.Weighted
 	case config.StrategyFastest:
-		o.Strategy = upstream.Fastest
+		o.Strategy = choice.Fastest
 	}
 	o.Weights = nil
 	if len(s.weights) > 0 {

@@ -12,13 +12,13 @@ import (
 	"strings"
 
 	"rideau/config"
-	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/do53"
 	"rideau/resolver/upstream/encrypted"
+	"rideau/resolver/upstream/member"
 )
 
 // newUpstream makes the upstream for one server.
-func newUpstream(cfg *config.Config, s config.Server, log *slog.Logger) (upstream.Server, error) {
+func newUpstream(cfg *config.Config, s config.Server, log *slog.Logger) (member.Server, error) {
 	switch s.Transport {
 	case config.Do53, config.TCP:
 		return do53.New(s.Addresses[0], do53.Options{TrustAD: s.TrustAD, Stream: s.Transport == config.TCP,

@@ -20,6 +20,7 @@ import (
 	"rideau/resolver/cache"
 	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/do53"
+	"rideau/resolver/upstream/member"
 	"rideau/resolver/wire"
 )
 
@@ -183,7 +184,7 @@ func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.
 		ProbeInterval: cfg.Upstream.ProbeInterval, ProbeName: probe, Logger: log}
 	var targets []loop.Target
 	group := func(name, key, zone string, servers []config.Server, s groupOptions) (*upstream.Group, error) {
-		var ups []upstream.Server
+		var ups []member.Server
 		for _, at := range servers {
 			up, err := newUpstream(cfg, at, log)
 			if err != nil {
@@ -248,7 +249,7 @@ func (u *Upstreams) Fallback(p UpstreamPlan) upstream.Upstream {
 // AllLoop reports whether each server of the default group forwards to this Rideau.
 func (u *Upstreams) AllLoop() bool {
 	stats := u.Groups[0].Stats()
-	return len(stats) > 0 && !slices.ContainsFunc(stats, func(s upstream.Stat) bool { return !u.Loops.Found(s.Addr) })
+	return len(stats) > 0 && !slices.ContainsFunc(stats, func(s member.Stat) bool { return !u.Loops.Found(s.Addr) })
 }
 
 // Start probes the servers until ctx ends or Close is called.

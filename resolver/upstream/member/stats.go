@@ -1,4 +1,4 @@
-package upstream
+package member
 
 import (
 	"time"
@@ -18,7 +18,7 @@ type Stat struct {
 	Requests uint64
 	Failures []Failure     // one for each reason, in order
 	Latency  latency.Total // of requests that got any response
-	// Probes were sent by [Group.Run]; ProbeFailures of them were not answered.
+	// Probes were sent by the group; ProbeFailures of them were not answered.
 	Probes        uint64
 	ProbeFailures uint64
 	// Mismatches are messages that were no response to what had been asked.
