@@ -7,36 +7,22 @@ import (
 	"rideau/blocklists"
 	"rideau/resolver/forward"
 	"rideau/resolver/limit"
+	"rideau/resolver/transport"
 	"rideau/resolver/wire"
 )
 
 // Transport is the transport that a query came over.
-type Transport uint8
+type Transport = transport.Transport
 
 // Transports.
 const (
-	UDP Transport = iota
-	TCP
-	transports
+	UDP  = transport.UDP
+	TCP  = transport.TCP
+	DoT  = transport.DoT
+	DoH  = transport.DoH
+	DoH3 = transport.DoH3
+	DoQ  = transport.DoQ
 )
-
-// String is the transport's name in metrics.
-func (t Transport) String() string {
-	return [...]string{"udp", "tcp"}[t]
-}
-
-// LargeAnswers reports whether a response may have up to 65,535 octets
-// (RFC 1035 section 4.2.2), and not only what the client can receive in one
-// datagram.
-func (t Transport) LargeAnswers() bool { return t != UDP }
-
-// AddressVerified reports whether the client has shown, by a handshake, that it
-// receives what is sent to its address.
-func (t Transport) AddressVerified() bool { return t != UDP }
-
-// IsTCP reports whether the query came over TCP, which the policy action
-// tcp-only demands.
-func (t Transport) IsTCP() bool { return t == TCP }
 
 // Query is one client's query on its way. A listener owns it, fills the
 // exported fields, and may use it again as soon as the call it was given to
@@ -105,7 +91,7 @@ func (q *Query) verify() {
 // ask is the question for policy. It borrows q's name.
 func (q *Query) ask() blocklists.Ask {
 	v := &q.view
-	return blocklists.Ask{Name: &v.Name, Type: v.Type, Client: q.Client, TCP: q.Transport.IsTCP(), Group: q.group}
+	return blocklists.Ask{Name: &v.Name, Type: v.Type, Client: q.Client, TCP: q.Transport.LargeAnswers(), Group: q.group}
 }
 
 // Kind is how a query ended. The set is closed: it labels metrics.

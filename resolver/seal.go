@@ -27,8 +27,16 @@ func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte) ([]b
 	dst = response.Fit(dst, base, limit-len(option))
 	off := len(dst)
 	dst = wire.AppendOPT(dst, base, wire.OPT{UDPSize: q.state.udpSize, DO: v.DO, Rcode: rcode, Options: option})
-	return wire.AppendOption(dst, off, fixed), rcode
+	dst = wire.AppendOption(dst, off, fixed)
+	if v.Padding && q.Transport.Encrypted() {
+		dst = wire.AppendPadding(dst, base, off, paddingBlock)
+	}
+	return dst, rcode
 }
+
+// paddingBlock is the block that encrypted responses are padded to (RFC 8467
+// section 4.1).
+const paddingBlock = 468
 
 // limit is how many octets the response may have, which has size octets now.
 func (q *Query) limit(size int) int {
@@ -56,7 +64,7 @@ func (q *Query) appendOptions(dst []byte) []byte {
 	if v.Cookie != wire.CookieNone && q.state.cookies != nil {
 		dst = q.appendCookie(dst)
 	}
-	if v.Keepalive && q.Keepalive > 0 && q.Transport.IsTCP() {
+	if v.Keepalive && q.Keepalive > 0 && q.Transport.Keepalive() {
 		dst = wire.AppendKeepalive(dst, q.Keepalive)
 	}
 	if v.NSID {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/resolver/transport"
 )
 
 // LatencyBounds are the upper bounds of the latency histograms' buckets.
@@ -53,7 +54,7 @@ func (t *HistogramTotal) add(h *Histogram) {
 // so that no two cores write the same cache line; a scrape sums them.
 type Counters struct {
 	_        [64]byte
-	queries  [transports][qtypes][kinds]atomic.Uint64
+	queries  [transport.Count][qtypes][kinds]atomic.Uint64
 	latency  [kinds]Histogram
 	blocks   [blocklists.MaxSlots][blocklists.Actions]atomic.Uint64
 	monitor  [blocklists.MaxSlots]atomic.Uint64
@@ -107,7 +108,7 @@ func (c *Counters) Count(q *Query, o Outcome, elapsed time.Duration) {
 
 // Totals is the sum of all counters at one moment.
 type Totals struct {
-	Queries [transports][qtypes][kinds]uint64
+	Queries [transport.Count][qtypes][kinds]uint64
 	Latency [kinds]HistogramTotal
 	Blocks  [blocklists.MaxSlots][blocklists.Actions]uint64
 	Monitor [blocklists.MaxSlots]uint64

@@ -39,7 +39,7 @@ func (s *reader) rideau(line []byte) (result, string) {
 	case l.Name == nil:
 		return broken, "it has no name"
 	}
-	s.q.TCP = l.Transport == "tcp"
+	s.q.TCP = l.Transport != "" && l.Transport != "udp"
 	return s.query([]byte(*l.Name), []byte(l.Type), []byte(l.Client), true)
 }
 

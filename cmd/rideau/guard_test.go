@@ -158,7 +158,7 @@ func ownImports() map[string][]string {
 		"config/value":                 {"config/node"},
 		"resolver": {
 			"blocklists", "blocklists/prefix", "resolver/audit/names", "resolver/batch", "resolver/cache", "resolver/cookie", "resolver/device",
-			"resolver/forward", "resolver/limit", "resolver/special", "resolver/steady", "resolver/upstream", "resolver/upstream/mux", "resolver/wire",
+			"resolver/forward", "resolver/limit", "resolver/special", "resolver/steady", "resolver/transport", "resolver/upstream", "resolver/upstream/mux", "resolver/wire",
 			"resolver/wire/response", "resolver/wire/svcb",
 		},
 		"resolver/audit":           {"blocklists", "blocklists/entry", "resolver", "resolver/audit/names", "resolver/wire"},
@@ -196,6 +196,7 @@ func ownImports() map[string][]string {
 		"resolver/resolvertest/odd":    nil,
 		"resolver/special":             {"blocklists/suffix", "resolver/wire"},
 		"resolver/steady":              nil,
+		"resolver/transport":           nil,
 		"resolver/upstream":            {"resolver/limit", "resolver/upstream/acceptance", "resolver/upstream/choice", "resolver/upstream/health", "resolver/upstream/latency", "resolver/upstream/try", "resolver/upstream/verdict", "resolver/wire"},
 		"resolver/upstream/verdict":    {"resolver/upstream/acceptance", "resolver/wire"},
 		"resolver/upstream/acceptance": {"resolver/wire", "resolver/wire/response"},

@@ -60,7 +60,7 @@ func (f *front) ask(x *exchange) (wait func()) {
 	}
 	f.calls[string(x.sent)] = c
 	f.mu.Unlock()
-	conn, err := net.Dial(x.transport.String(), f.l.Addr().String())
+	conn, err := net.Dial(map[bool]string{false: "udp", true: "tcp"}[x.transport.LargeAnswers()], f.l.Addr().String())
 	if err != nil {
 		f.r.t.Error(err)
 		return nil
@@ -69,7 +69,7 @@ func (f *front) ask(x *exchange) (wait func()) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		tcp.SetLinger(0) // no port waits: a fuzzer would use up all
 	}
-	if x.transport.IsTCP() {
+	if x.transport.LargeAnswers() {
 		msg = frame(msg)
 	}
 	if _, err := conn.Write(msg); err != nil {
@@ -91,7 +91,7 @@ func (f *front) ask(x *exchange) (wait func()) {
 			return
 		}
 		conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-		if x.transport.IsTCP() {
+		if x.transport.LargeAnswers() {
 			x.out = readFrame(conn)
 		} else {
 			buf := make([]byte, 65535)
@@ -125,13 +125,13 @@ func (f *front) as(q *resolver.Query, do func(*frontCall) ([]byte, resolver.Outc
 		return nil, resolver.Outcome{Kind: resolver.Dropped}
 	}
 	was := *q
-	q.Client, q.Keepalive, q.Received = c.x.client, c.x.keepalive, f.r.clock.Now()
+	q.Client, q.Keepalive, q.Received, q.Transport = c.x.client, c.x.keepalive, f.r.clock.Now(), c.x.transport
 	out, o := do(c)
 	if o.Kind != resolver.Pending {
 		f.r.counters.Observe(q, o, 0)
 		close(c.done)
 	}
-	q.Client, q.Keepalive, q.Received = was.Client, was.Keepalive, was.Received
+	q.Client, q.Keepalive, q.Received, q.Transport = was.Client, was.Keepalive, was.Received, was.Transport
 	return out, o
 }
 

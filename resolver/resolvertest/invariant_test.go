@@ -127,13 +127,18 @@ func (v *violations) edns(p *policy) {
 		// RFC 3225 section 3. Of two OPT records, or one that is malformed,
 		// either reading is right: the answer is FORMERR.
 		v.check(opt.Do() == asked.Do() || v.x.outcome.Kind == resolver.Malformed, "DO is not the query's")
+		isPadding := func(o dns.EDNS0) bool { return o.Option() == dns.EDNS0PADDING }
+		wanted := v.x.transport.Encrypted() && slices.ContainsFunc(asked.Option, isPadding)
+		padded := slices.ContainsFunc(opt.Option, isPadding)
+		v.check(wanted == padded || v.x.outcome.Kind == resolver.Malformed, "padded: %v, and it is to be %v", padded, wanted)
+		v.check(!padded || len(v.x.out)%468 == 0 || len(v.x.out) == dns.MaxMsgSize, "padded to %d octets", len(v.x.out))
 		for _, o := range opt.Option {
 			code := o.Option()
 			if e, ok := o.(*dns.EDNS0_EDE); ok {
 				v.check(utf8.ValidString(e.ExtraText), "an extended error's text that is not UTF-8: %q", e.ExtraText)
 			}
 			ours := code == dns.EDNS0EDE || code == dns.EDNS0TCPKEEPALIVE ||
-				code == dns.EDNS0COOKIE && len(p.cookies) > 0 || code == dns.EDNS0NSID && p.nsid != ""
+				code == dns.EDNS0PADDING && v.x.transport.Encrypted() || code == dns.EDNS0COOKIE && len(p.cookies) > 0 || code == dns.EDNS0NSID && p.nsid != ""
 			v.check(ours, "EDNS option %d, which is upstream's", code)
 		}
 	}

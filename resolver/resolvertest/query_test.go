@@ -48,8 +48,10 @@ func newExchange(l *line, words []string, id uint16) (*exchange, error) {
 	opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
 	size, version, noEDNS := uint16(1232), uint16(0), false
 	err = options(words[2:], map[string]func(string) error{
-		"from":      setAddr(&x.client),
-		"via":       func(s string) error { return choose(&x.transport, s, resolver.UDP, resolver.TCP) },
+		"from": setAddr(&x.client),
+		"via": func(s string) error {
+			return choose(&x.transport, s, resolver.UDP, resolver.TCP, resolver.DoT, resolver.DoH, resolver.DoH3, resolver.DoQ)
+		},
 		"keepalive": setUint16(&x.keepalive),
 		"id":        setUint16(&m.Id),
 		"cd":        setBool(&m.CheckingDisabled),

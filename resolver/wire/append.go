@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Reply begins an answer to q: it appends the header and, if the question could
 // be read, the question as the client wrote it (RFC 4343: case is preserved).
@@ -147,6 +150,25 @@ func Pad(msg []byte, block int) []byte {
 	msg = append(msg, make([]byte, n)...)
 	binary.BigEndian.PutUint16(msg[off+9:], uint16(4+n))
 	return msg
+}
+
+// AppendPadding pads the message in dst from base on to a multiple of block octets,
+// or to as many as a message may have. Its last record is the OPT record at off.
+func AppendPadding(dst []byte, base, off, block int) []byte {
+	const head = 4
+	size := len(dst) - base + head
+	n := min((size+block-1)/block*block, MaxMessage) - size
+	if n < 0 {
+		return dst
+	}
+	dst = binary.BigEndian.AppendUint16(dst, OptionPadding)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(n))
+	at := len(dst)
+	dst = slices.Grow(dst, n)[:at+n]
+	clear(dst[at:])
+	octets := binary.BigEndian.Uint16(dst[off+9:]) + uint16(head+n)
+	binary.BigEndian.PutUint16(dst[off+9:], octets)
+	return dst
 }
 
 // AppendKeepalive appends an edns-tcp-keepalive option (RFC 7828 section

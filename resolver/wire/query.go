@@ -42,6 +42,7 @@ type Query struct {
 	UDPSize   uint16 // as the client sent it, but not below MinUDP
 	Keepalive bool   // the client sent edns-tcp-keepalive (RFC 7828)
 	NSID      bool   // the client asks for the server's identifier (RFC 5001)
+	Padding   bool   // the client sent padding, and expects it (RFC 7830)
 	// Cookies (RFC 7873 section 4). A server cookie of another length than ours
 	// counts as CookieOther, and is not stored.
 	Cookie       CookieKind
@@ -84,7 +85,7 @@ func (q *Query) Parse(msg []byte) Fault {
 	q.ID = ID(msg)
 	q.Opcode = Opcode(flags >> 11 & 0xF)
 	q.RD, q.AD, q.CD = flags&FlagRD != 0, flags&FlagAD != 0, flags&FlagCD != 0
-	q.HasQuestion, q.EDNS, q.DO, q.Keepalive, q.NSID, q.Cookie = false, false, false, false, false, CookieNone
+	q.HasQuestion, q.EDNS, q.DO, q.Keepalive, q.NSID, q.Padding, q.Cookie = false, false, false, false, false, false, CookieNone
 	q.Version, q.UDPSize, q.QuestionEnd = 0, MinUDP, HeaderLen
 
 	if q.Opcode != OpQuery {
@@ -198,6 +199,8 @@ func (q *Query) options(data []byte) bool {
 			q.Keepalive = true
 		case OptionNSID:
 			q.NSID = true
+		case OptionPadding:
+			q.Padding = true
 		case OptionCookie:
 			if !q.cookie(value) {
 				return false

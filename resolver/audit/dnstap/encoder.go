@@ -43,7 +43,6 @@ const (
 	familyField        = 2
 	inet, inet6        = 1, 2
 	protocolField      = 3
-	udp, tcp           = 1, 2
 	queryAddressField  = 4
 	queryTimeField     = 8
 	queryNanosField    = 9
@@ -67,6 +66,11 @@ const (
 	actionLocalData    = 6
 	noValue            = 0
 )
+
+// protocols are the values of SocketProtocol. DoH has one whatever the version of HTTP.
+var protocols = [...]uint64{
+	resolver.UDP: 1, resolver.TCP: 2, resolver.DoT: 3, resolver.DoH: 4, resolver.DoH3: 4, resolver.DoQ: 7,
+}
 
 // Encoder makes dnstap messages of queries. It is for one goroutine. It implements
 // [rideau/resolver/audit/sink.Encoder].
@@ -111,11 +115,7 @@ func (e *Encoder) appendMessage(b []byte, r *audit.Record) []byte {
 	} else {
 		b = number(b, familyField, inet6)
 	}
-	if r.Transport.IsTCP() {
-		b = number(b, protocolField, tcp)
-	} else {
-		b = number(b, protocolField, udp)
-	}
+	b = number(b, protocolField, protocols[r.Transport])
 	b = e.appendClient(b, r)
 	b = moment(b, queryTimeField, queryNanosField, r.Time)
 	if answered {

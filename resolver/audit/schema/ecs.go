@@ -56,7 +56,7 @@ func (e *ECS) Query(b []byte, r *audit.Record) []byte {
 	} else {
 		b = append(b, `ipv6"`...)
 	}
-	b = append(key(b, "transport", r.Transport.String()), '}')
+	b = append(key(b, "transport", r.Transport.Carrier()), '}')
 	if r.Ban != "" {
 		b = e.rule(b, r)
 	}

@@ -115,7 +115,7 @@ func (e *OCSF) endpoints(b []byte, r *audit.Record) []byte {
 		b = append(append(b, e.client.text...), '"', '}')
 	}
 	b = append(appendString(append(b, `,"dst_endpoint":{"name":`...), e.node.Name), '}')
-	if r.Transport.IsTCP() {
+	if r.Transport.OverTCP() {
 		b = append(b, `,"connection_info":{"direction_id":1,"direction":"Inbound","protocol_num":6,"protocol_name":"tcp","protocol_ver_id":`...)
 	} else {
 		b = append(b, `,"connection_info":{"direction_id":1,"direction":"Inbound","protocol_num":17,"protocol_name":"udp","protocol_ver_id":`...)
