@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"rideau/resolver/limit"
+	"rideau/resolver/special"
 	"rideau/resolver/wire"
 )
 
@@ -87,24 +88,21 @@ func forwardable(t wire.Type) bool {
 
 // appendRefused answers a question that no client gets an answer to: a zone
 // transfer, a type that concerns one hop only, a class other than IN. That
-// includes version.bind and its like.
+// includes version.bind and its like, but not the policy's own name.
 func appendRefused(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
+	base, policy := len(dst), q.state.names.Policy()
+	if out, ok := special.AppendPolicy(dst, &q.view, q.Msg, policy.Fingerprint, policy.Generation); ok {
+		return q.special(out, base, o)
+	}
 	o.Kind = Refused
-	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.Refused)
 	dst, o.Rcode = q.seal(dst, base, wire.Refused, notSupported)
 	return dst, o
 }
 
-// appendAny answers a query for ANY with an HINFO record (RFC 8482 section
-// 4.2), so that such queries are of no use for amplification.
-func appendAny(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
+// special completes an answer that is made here, in dst from base on.
+func (q *Query) special(dst []byte, base int, o Outcome) ([]byte, Outcome) {
 	o.Kind = Special
-	base := len(dst)
-	dst = wire.Reply(dst, &q.view, q.Msg, wire.NoError)
-	dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, wire.TypeHINFO, 3600, hinfo)
 	dst, o.Rcode = q.seal(dst, base, wire.NoError, nil)
 	return dst, o
 }
-
-var hinfo = []byte("\x07RFC8482\x00")

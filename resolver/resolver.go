@@ -161,9 +161,7 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	if zone != special.None {
 		q.zoneLabels = 0
 		if out, ok := special.Append(dst, v, q.Msg, zone, labels); ok {
-			o.Kind = Special
-			dst, o.Rcode = q.seal(out, len(dst), wire.NoError, nil)
-			return dst, o
+			return q.special(out, len(dst), o)
 		}
 	}
 
@@ -175,7 +173,7 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 		return r.block(dst, q, q.verdict, o)
 	}
 	if v.Type == wire.TypeANY {
-		return appendAny(dst, q, o)
+		return q.special(special.AppendAny(dst, v, q.Msg), len(dst), o)
 	}
 
 	// The cache, and policy on the stored response.
