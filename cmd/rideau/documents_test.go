@@ -108,8 +108,8 @@ func usable(args []string) string {
 	if err := c.Parse(rest); err != nil {
 		return err.Error()
 	}
-	if want := len(strings.Fields(all[i].args)); len(c.Args()) > want {
-		return "too many arguments"
+	if problem := all[i].misused(len(c.Args())); problem == "too many arguments" {
+		return problem // a sentence may leave arguments out
 	}
 	return ""
 }

@@ -28,7 +28,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1 // the command could not do its work, or found an error
 	exitUsage   = 2 // the command line is wrong
-	exitBanned  = 3 // explain: the name is banned for that client
+	exitBanned  = 3 // explain: the name is banned for that client; diff and fleet-check: there are differences
 )
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
@@ -40,6 +40,18 @@ type command struct {
 	summary string
 	help    string
 	run     func(c *call) int
+}
+
+// misused returns what is wrong if the command has n arguments; empty if nothing is.
+func (c *command) misused(n int) string {
+	want, optional := len(strings.Fields(c.args)), strings.HasPrefix(c.args, "[")
+	switch many := strings.HasSuffix(strings.TrimSuffix(c.args, "]"), "..."); {
+	case n < want && !optional:
+		return "wants " + c.args
+	case n > want && !many:
+		return "too many arguments"
+	}
+	return ""
 }
 
 // call is one call of a command.
@@ -74,6 +86,7 @@ func commands() []command {
 		{"seal-key", "FILE", "make the key with which files of evidence are sealed, and print its public key", sealKeyHelp, sealKey},
 		{"verify", "[FILE...]", "say whether sealed files of evidence are as they were written", verifyHelp, verify},
 		{"healthcheck", "", "ask a running rideau whether it is ready; for containers", healthcheckHelp, healthcheck},
+		{"fleet-check", "HOST...", "ask servers which policy they enforce, and say whether they agree", fleetHelp, fleetCheck},
 		{"completion", "SHELL", "print a script by which bash, zsh or fish completes command lines", completionHelp, complete},
 		{"version", "", "print the version", "Prints the version, the revision and what it was built with.", version},
 	}
@@ -123,12 +136,7 @@ func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) in
 		return exitUsage
 	}
 	c.args = c.Args()
-	want, optional := len(strings.Fields(cmd.args)), strings.HasPrefix(cmd.args, "[")
-	if len(c.args) > want && !strings.HasSuffix(cmd.args, "...]") || len(c.args) < want && !optional {
-		problem := "too many arguments"
-		if len(c.args) < want {
-			problem = "wants " + cmd.args
-		}
+	if problem := cmd.misused(len(c.args)); problem != "" {
 		fmt.Fprintf(stderr, "rideau %s: %s; see rideau help %s\n", name, problem, name)
 		return exitUsage
 	}
@@ -169,12 +177,12 @@ and Kaspersky, listens on 127.0.0.1:5300, and forwards to the system's resolvers
 // defineFlags defines a command's options.
 func defineFlags(c *call, name string) {
 	switch name {
-	case "version", "completion", "config", "diff", "reidentify", "seal-key", "verify":
+	case "version", "completion", "config", "diff", "fleet-check", "reidentify", "seal-key", "verify":
 	default:
 		c.StringP("config", "c", "", "configuration `file`; without it the one inside the program is used")
 	}
 	switch name {
-	case "check", "diff", "explain", "rules", "simulate", "verify", "version":
+	case "check", "diff", "explain", "fleet-check", "rules", "simulate", "verify", "version":
 		c.Bool("json", false, "print JSON")
 	}
 	switch name {
@@ -227,6 +235,9 @@ func defineFlags(c *call, name string) {
 		c.StringSlice("key", nil, "the public `key`, or a file with it; may be given again for a key of before")
 		c.StringSlice("heads", nil, "a `file` of another place with acts of the kind seal, such as a syslog server's; may be given again")
 		c.String("since", "", "the `instant` (RFC 3339) from which on nothing may be missing")
+	case "fleet-check":
+		c.String("token-file", "", "a `file` with the token to send by HTTP")
+		c.Duration("timeout", defaultFleetTimeout, "how long to wait for each server")
 	case "healthcheck":
 		c.String("url", "", "`address` of the operators' HTTP, such as http://127.0.0.1:5380; by default from the configuration")
 		c.Bool("live", false, "ask only whether the process runs, not whether it is ready")
