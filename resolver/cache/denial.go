@@ -13,7 +13,8 @@ import (
 // for another type, or for a name below, gets the same records after a question
 // of another length. With DO the records would not prove what was asked, so
 // such an NXDOMAIN is stored for its own question only, as is one that the
-// package existence does not believe about more.
+// package existence does not believe about more. That package also says when a
+// denial holds for names below.
 
 // denials counts the stored denials by the number of labels of their names, so
 // that a lookup that missed does not search for what is not there.
@@ -79,7 +80,7 @@ func (c *Cache) getDenialOf(dst []byte, k *Key, n int, now int64) ([]byte, Hit) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.find(h, &w, now)
-	if e == nil || !e.fresh(now) {
+	if e == nil || !e.fresh(now) || n < k.Name.Labels() && e.flags&flagCut == 0 {
 		return dst, Hit{EDE: -1}
 	}
 	s.hits++
@@ -186,6 +187,35 @@ func denies(msg []byte, k *Key, r *wire.Response) (zone int, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// deny stores an NXDOMAIN, encoded for k, as the denial of k's name if package
+// existence believes that, and reports whether it did.
+func (c *Cache) deny(msg []byte, k *Key, zone int, e entry, now int64) bool {
+	types, cut := c.existence.Deny(k.Name, zone, k.Type, now, now+int64(e.lifetime)*1e9)
+	stored := types && c.putDenial(msg, k, e)
+	if cut > 0 && !c.noCut {
+		w := k.denialKey(cut)
+		h, s := c.locate(&w)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if n, ok := s.lookup(h, &w); ok {
+			s.record(n).flags |= flagCut
+		}
+	}
+	return stored
+}
+
+// Contradicts reports whether a response to k denies a name that was answered
+// lately, itself or below, so that it is worth asking somebody else. One that a
+// filter has made up is meant so: it says so, or has no SOA record of a zone above.
+func (c *Cache) Contradicts(k Key, msg []byte, r *wire.Response, now int64) bool {
+	if r.EDE >= int(wire.EDEBlocked) && r.EDE <= int(wire.EDEProhibited) {
+		return false
+	}
+	k.DO = false
+	_, ok := denies(msg, &k, r)
+	return ok && c.existence.Exists(k.Name, now)
 }
 
 // maxDenial is the longest message of a denial, names uncompressed. One with

@@ -8,6 +8,7 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/resolver/cache"
+	"rideau/resolver/cache/existence"
 	"rideau/resolver/wire"
 )
 
@@ -17,9 +18,25 @@ func nxdomain(t testing.TB, name string, records ...string) *dns.Msg {
 	return response(t, name, dns.TypeA, dns.RcodeNameError, append([]string{"--"}, records...)...)
 }
 
-// deny stores an NXDOMAIN for a name, after one for another question, so that it
-// is held against all types and the names below.
+// deny stores an NXDOMAIN for a name, after one for another question and some for
+// names below, so that it is held against all types and the names below.
 func deny(t testing.TB, c *cache.Cache, k cache.Key, m *dns.Msg, now int64) {
+	t.Helper()
+	denyAlone(t, c, k, m, now)
+	if k.DO {
+		return
+	}
+	for i := range existence.Evidence {
+		below, other := k, m.Copy()
+		below.Name = name(t, fmt.Sprintf("below%d.%s", i, k.Name))
+		other.Question[0].Name = below.Name.String()
+		put(t, c, below, other, now)
+		c.Remove(below)
+	}
+}
+
+// denyAlone is deny without names below: it is held against all types only.
+func denyAlone(t testing.TB, c *cache.Cache, k cache.Key, m *dns.Msg, now int64) {
 	t.Helper()
 	first := k
 	first.Type = wire.TypeTXT
@@ -108,6 +125,86 @@ func TestDenial(t *testing.T) {
 	}
 	if _, hit := c.Get(nil, key(t, "a.gone.example.com", dns.TypeA), epoch+300*second); hit.Freshness != cache.Miss {
 		t.Error("found after it expired")
+	}
+}
+
+// The names below an empty non-terminal are there, whatever a broken server says
+// of it, for as long as not many of them are denied, too.
+func TestDenialOfNonTerminal(t *testing.T) {
+	c := cache.New(options())
+	ent := key(t, "ent.example.com", dns.TypeA)
+	denyAlone(t, c, ent, nxdomain(t, "ent.example.com", denied), epoch)
+	mx := key(t, "ent.example.com", dns.TypeMX)
+	if _, hit := c.Get(nil, mx, epoch); hit.Freshness != cache.Fresh {
+		t.Error("another type is not denied")
+	}
+	for i := range existence.Evidence {
+		below := fmt.Sprintf("n%d.ent.example.com", i)
+		if _, hit := c.Get(nil, key(t, below, dns.TypeA), epoch); hit.Freshness != cache.Miss {
+			t.Fatalf("%s is denied after %d others", below, i)
+		}
+		put(t, c, key(t, below, dns.TypeA), nxdomain(t, below, denied), epoch)
+	}
+	if _, hit := c.Get(nil, key(t, "www.ent.example.com", dns.TypeA), epoch); hit.Freshness != cache.Fresh {
+		t.Error("nothing below is there, and a name below is not denied")
+	}
+	put(t, c, ent, nxdomain(t, "ent.example.com", denied), epoch+100*second) // renews it
+	if _, hit := c.Get(nil, key(t, "www.ent.example.com", dns.TypeA), epoch+350*second); hit.Freshness != cache.Fresh {
+		t.Error("a renewed denial does not hold for names below")
+	}
+	cd := key(t, "www.ent.example.com", dns.TypeA)
+	cd.CD = true
+	put(t, c, cd, response(t, "www.ent.example.com", dns.TypeA, 0, "www.ent.example.com. 300 IN A 192.0.2.1"), epoch+200*second)
+	for i := range 2 * existence.Evidence {
+		below := fmt.Sprintf("m%d.ent.example.com", i)
+		if _, hit := c.Get(nil, key(t, below, dns.TypeA), epoch+201*second); hit.Freshness != cache.Miss {
+			t.Fatalf("%s is denied though a name beside it is there", below)
+		}
+		put(t, c, key(t, below, dns.TypeA), nxdomain(t, below, denied), epoch+201*second)
+	}
+}
+
+// An NXDOMAIN contradicts what was answered a moment ago, unless it is meant so.
+func TestContradicts(t *testing.T) {
+	c := cache.New(options())
+	put(t, c, key(t, "www.ent.example.com", dns.TypeA), response(t, "www.ent.example.com", dns.TypeA, 0, "www.ent.example.com. 60 IN A 192.0.2.1"), epoch)
+	do, cd, ds := key(t, "www.ent.example.com", dns.TypeAAAA), key(t, "www.ent.example.com", dns.TypeAAAA), key(t, "www.ent.example.com", dns.TypeDS)
+	do.DO, cd.CD, ds.ZoneLabels = true, true, 5
+	blocked := nxdomain(t, "www.ent.example.com", denied)
+	blocked.SetEdns0(1232, false)
+	blocked.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeCensored}}
+	for what, tt := range map[string]struct {
+		k    cache.Key
+		m    *dns.Msg
+		at   int64
+		want bool
+	}{
+		"of another type":              {k: key(t, "www.ent.example.com", dns.TypeAAAA), want: true},
+		"of the same type":             {k: key(t, "www.ent.example.com", dns.TypeA), want: true},
+		"with DO":                      {k: do, want: true},
+		"with CD":                      {k: cd, want: true},
+		"of the non-terminal":          {k: key(t, "ent.example.com", dns.TypeA), want: true},
+		"of a name below":              {k: key(t, "a.www.ent.example.com", dns.TypeA)},
+		"of a name beside":             {k: key(t, "x.ent.example.com", dns.TypeA)},
+		"of the zone above":            {k: ds},
+		"long after":                   {k: key(t, "www.ent.example.com", dns.TypeA), at: 3900},
+		"NODATA":                       {k: key(t, "www.ent.example.com", dns.TypeAAAA), m: response(t, "www.ent.example.com", dns.TypeAAAA, 0, "--", denied)},
+		"of a filter that says so":     {k: key(t, "www.ent.example.com", dns.TypeAAAA), m: blocked},
+		"of a filter without SOA":      {k: key(t, "www.ent.example.com", dns.TypeA), m: nxdomain(t, "www.ent.example.com")},
+		"of a filter with its own":     {k: key(t, "www.ent.example.com", dns.TypeA), m: nxdomain(t, "www.ent.example.com", "rpz.example. 60 IN SOA a. b. 1 2 3 4 60")},
+		"of what an alias leads to":    {k: key(t, "www.ent.example.com", dns.TypeA), m: response(t, "www.ent.example.com", dns.TypeA, dns.RcodeNameError, "www.ent.example.com. 60 IN CNAME x.example.com.", "--", denied)},
+		"of a name never answered":     {k: key(t, "mail.example.com", dns.TypeA)},
+		"of a name of the same zone's": {k: key(t, "example.com", dns.TypeA), m: nxdomain(t, "example.com", "com. 60 IN SOA a. b. 1 2 3 4 60"), want: true},
+	} {
+		m := tt.m
+		if m == nil {
+			m = nxdomain(t, tt.k.Name.String(), denied)
+		}
+		m.Question[0].Qtype = uint16(tt.k.Type)
+		msg, r := parsed(t, m)
+		if got := c.Contradicts(tt.k, msg, r, epoch+tt.at*second); got != tt.want {
+			t.Errorf("an NXDOMAIN %s: %v", what, got)
+		}
 	}
 }
 

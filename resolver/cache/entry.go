@@ -15,6 +15,7 @@ const (
 	flagNoted                      // has a later failure noted on it
 	flagRefresh                    // a lookup reported Hit.Refresh, to prefetch it
 	flagDenial                     // of the key: denies a name, whatever the type
+	flagCut                        // denies the names below, too
 )
 
 // entryKey identifies an entry: by a Key, or as the denial of a name. It

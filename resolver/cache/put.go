@@ -62,8 +62,8 @@ func hasAnswer(msg []byte, k *Key) bool {
 // TTLs of its other records, and not without an SOA record (RFC 2308 section
 // 5). The TTL of its SOA record becomes that of the answer, and no other record
 // of its authority section keeps a longer one. An NXDOMAIN that came for two
-// types of a name holds for all types, and for all names below (see
-// [Options.NoCut] and package existence). A failure is stored as by
+// types of a name holds for all types, and, once some names below have been
+// denied, too, for all names below (see [Options.NoCut] and package existence). A failure is stored as by
 // [Cache.PutFailure]. Truncated responses, referrals, YXDOMAIN, and responses
 // with a TTL of 0 are not stored.
 //
@@ -95,8 +95,7 @@ func (c *Cache) Put(dst []byte, k Key, msg []byte, r *wire.Response, generation 
 		c.existence.Answered(k.Name, now, e.lifetime)
 	}
 	if e.lifetime > 0 {
-		zone, ok := denies(out[base:], &k, r)
-		if ok && c.existence.Deny(k.Name, zone, k.Type, now, now+int64(e.lifetime)*1e9) && c.putDenial(out[base:], &k, e) {
+		if zone, ok := denies(out[base:], &k, r); ok && c.deny(out[base:], &k, zone, e, now) {
 			return out, true
 		}
 	}

@@ -7,7 +7,8 @@ const (
 	EDENoNSEC           = 12 // the last of them
 	EDECachedError      = 13
 	EDENotReady         = 14
-	EDEProhibited       = 18
+	EDEBlocked          = 15 // the first of those that say that a filter has answered
+	EDEProhibited       = 18 // the last of them
 	EDEStaleNXDomain    = 19
 	EDENotAuthoritative = 20
 	EDENotSupported     = 21

@@ -7,7 +7,14 @@
 // them: a forger can add some. So the same is asked of every denial. It is not
 // believed about a top-level domain or a public suffix, nor about a name that
 // was answered lately, itself or below, and two different questions must have
-// brought it.
+// brought it. That is enough for the other types of the name.
+//
+// Some servers deny a name that has no records though there are names below it
+// (an empty non-terminal). So the names below are denied only once [Evidence]
+// of them have been denied by themselves, and none has been answered.
+//
+// The other way round, [Table.Exists] tells whether an NXDOMAIN contradicts what
+// was answered lately, and is worth another question.
 package existence
 
 import (
@@ -21,9 +28,16 @@ import (
 	"rideau/resolver/wire"
 )
 
-// Lately is for how many seconds at least an answer shows that its name exists.
-// An answer with a longer TTL shows it for its TTL.
-const Lately = 3600
+const (
+	// Lately is for how many seconds at least an answer shows that its name exists.
+	// An answer with a longer TTL shows it for its TTL. Either may last for up to
+	// Mark seconds more.
+	Lately = 3600
+	// Mark is how many seconds there are to tell the names apart that share a place.
+	Mark = 1 << 8
+	// Evidence is how many names below a denied one must be denied before all are.
+	Evidence = 8
+)
 
 const (
 	second   = int64(1e9)
@@ -36,8 +50,10 @@ const (
 type Table struct {
 	seed maphash.Seed
 	// answered has two places for each name that was answered, by its hash: the
-	// Unix time in seconds until which that counts. Names may share places, so
-	// that a name may count that was not answered, but none is forgotten.
+	// Unix time in seconds until which that counts, the low bits of which are the
+	// mark of the name that wrote it. Names may share places, so that a name may
+	// count that was not answered, but none is forgotten. The mark tells most of
+	// those that were answered from those that were not.
 	answered atomic.Pointer[[]atomic.Uint32]
 
 	mu     sync.Mutex
@@ -49,11 +65,13 @@ type denial struct {
 	hash     uint64
 	until    uint32 // Unix time in seconds
 	typ      wire.Type
-	believed bool // of another type too, and no public suffix
+	zone     uint8            // the number of labels of the zone that denied it
+	believed bool             // of another type too, and no public suffix
+	below    [Evidence]uint16 // different names below that were denied, by hash; 0 is none yet
 }
 
 // New returns an empty Table for a cache with these bounds. It takes about a
-// thirtieth of bytes, and 5 MiB at the most.
+// twentieth of bytes, and 6 MiB at the most.
 func New(entries int, bytes int64) *Table {
 	n := min(max(min(8*int64(entries), bytes/128), minSlots), maxSlots)
 	n = 1 << (bits.Len64(uint64(n)) - 1)
@@ -73,8 +91,9 @@ func (t *Table) Answered(name *wire.Name, now int64, ttl uint32) {
 		if i == name.Labels()-1 {
 			continue // a name of one label is never denied as a whole
 		}
+		marked := until + (mark(h)-until)%Mark
 		for _, slot := range t.places(h) {
-			raise(slot, until)
+			raise(slot, marked)
 		}
 	}
 }
@@ -88,37 +107,91 @@ func raise(slot *atomic.Uint32, until uint32) {
 	}
 }
 
-// Deny takes note of an NXDOMAIN without aliases for name, in response to a
-// question for typ, whose SOA record is of the zone made of name's last zone
-// labels. It holds until the time until; both times are in nanoseconds. Deny
-// reports whether it may be held against other types of the name and names
-// below.
-func (t *Table) Deny(name *wire.Name, zone int, typ wire.Type, now, until int64) bool {
+// mark is what the low bits of a hash's places are, if nobody else has written to
+// them since.
+func mark(h uint64) uint32 { return uint32(h>>56) % Mark }
+
+// isAnswered reports whether a name may have been answered lately: it has if it
+// was, and few others have.
+func (t *Table) isAnswered(h uint64, now int64) bool {
+	p := t.places(h)
+	return p[0].Load() > uint32(now/second) && p[1].Load() > uint32(now/second)
+}
+
+// Exists reports whether name was answered lately, itself or below. In a full table
+// it may say so of one in 500 names that were not, and miss one in eight that were.
+// It says nothing of names of one label.
+func (t *Table) Exists(name *wire.Name, now int64) bool {
 	if name.Labels() <= 1 {
 		return false
 	}
-	h := t.start()
-	for i := name.Labels() - 1; i >= 0; i-- {
-		h = t.add(h, name.Label(i))
+	h := t.hash(name)
+	p := t.places(h)
+	m := mark(h)
+	return t.isAnswered(h, now) && (p[0].Load()%Mark == m || p[1].Load()%Mark == m)
+}
+
+// Deny takes note of an NXDOMAIN without aliases for name, in response to a
+// question for typ, whose SOA record is of the zone made of name's last zone
+// labels. It holds until the time until; both times are in nanoseconds. types
+// reports whether it may be held against other types of the name. cut, if it is
+// not 0, is a number of labels: no name below that made of name's last cut labels
+// exists, which may be name itself or one above that is denied.
+func (t *Table) Deny(name *wire.Name, zone int, typ wire.Type, now, until int64) (types bool, cut int) {
+	own, h := name.Labels(), t.hash(name)
+	if own <= 1 || t.isAnswered(h, now) {
+		return false, 0
 	}
-	if p := t.places(h); p[0].Load() > uint32(now/second) && p[1].Load() > uint32(now/second) {
-		return false
-	}
-	h ^= uint64(zone+1) * 0x9E3779B97F4A7C15
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for i, above := own-1, t.start(); i > 0 && cut == 0; i-- {
+		above = t.add(above, name.Label(i))
+		if own-i > zone && t.isCut(above, zone, uint16(h>>40)|1, now) {
+			cut = own - i
+		}
+	}
 	d := &t.denied[h&uint64(len(t.denied)-1)]
-	if d.hash != h || int64(d.until)*second <= now {
-		*d = denial{hash: h, until: uint32(until / second), typ: typ}
-		return false
+	if !d.is(h, zone, now) {
+		*d = denial{hash: h, until: uint32(until / second), typ: typ, zone: uint8(zone)}
+		return false, cut
 	}
 	if !d.believed && (d.typ == typ || isSuffix(name)) {
-		return false
+		return false, cut
 	}
 	d.believed = true // while it holds, the next one renews it
 	d.until = max(d.until, uint32(until/second))
-	return true
+	if cut == 0 && d.full() {
+		cut = own
+	}
+	return true, cut
 }
+
+// isCut notes that a name below that of hash h was denied, and reports whether all
+// names below are. below tells the names apart, and is not 0. mu is held.
+func (t *Table) isCut(h uint64, zone int, below uint16, now int64) bool {
+	d := &t.denied[h&uint64(len(t.denied)-1)]
+	if !d.is(h, zone, now) || t.isAnswered(h, now) {
+		return false
+	}
+	for i, b := range d.below {
+		if b == below {
+			break
+		}
+		if b == 0 {
+			d.below[i] = below
+			break
+		}
+	}
+	return d.believed && d.full()
+}
+
+// is reports whether d is the denial of a name by a zone, and holds.
+func (d *denial) is(h uint64, zone int, now int64) bool {
+	return d.hash == h && d.zone == uint8(zone) && int64(d.until)*second > now
+}
+
+// full reports whether enough names below have been denied.
+func (d *denial) full() bool { return d.below[Evidence-1] != 0 }
 
 // Forget forgets everything. What Answered notes meanwhile may be forgotten, too.
 // New memory costs less than to write a million places.
@@ -128,6 +201,15 @@ func (t *Table) Forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	clear(t.denied)
+}
+
+// hash is the hash of a name.
+func (t *Table) hash(name *wire.Name) uint64 {
+	h := t.start()
+	for i := name.Labels() - 1; i >= 0; i-- {
+		h = t.add(h, name.Label(i))
+	}
+	return h
 }
 
 // start is the hash of the root; add is that of a name one label longer.
