@@ -6,56 +6,19 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/resolver/histogram"
 	"rideau/resolver/transport"
 )
 
-// LatencyBounds are the upper bounds of the latency histograms' buckets.
-// A last bucket without bound follows.
-var LatencyBounds = [...]time.Duration{
-	10 * time.Microsecond, 25 * time.Microsecond, 50 * time.Microsecond, 100 * time.Microsecond,
-	250 * time.Microsecond, 500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond,
-	5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
-	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second,
-	2500 * time.Millisecond, 5 * time.Second,
-}
-
-// Histogram counts durations. It is safe for concurrent use and never locks;
-// a sum read while others write may be one observation behind the counts.
-type Histogram struct {
-	counts [len(LatencyBounds) + 1]atomic.Uint64
-	nanos  atomic.Uint64
-}
-
-// Observe adds one duration.
-func (h *Histogram) Observe(d time.Duration) {
-	i := 0
-	for i < len(LatencyBounds) && d > LatencyBounds[i] {
-		i++
-	}
-	h.counts[i].Add(1)
-	h.nanos.Add(uint64(max(d, 0)))
-}
-
-// HistogramTotal is a histogram's state at one moment. Counts are for each
-// bucket alone, not cumulative.
-type HistogramTotal struct {
-	Counts [len(LatencyBounds) + 1]uint64
-	Sum    time.Duration
-}
-
-func (t *HistogramTotal) add(h *Histogram) {
-	for i := range h.counts {
-		t.Counts[i] += h.counts[i].Load()
-	}
-	t.Sum += time.Duration(h.nanos.Load())
-}
+// Bounds are the upper bounds of the buckets of Totals.Latency.
+var Bounds = histogram.Bounds
 
 // Counters count the queries of one worker that ended. Each worker has its own,
 // so that no two cores write the same cache line; a scrape sums them.
 type Counters struct {
 	_        [64]byte
 	queries  [transport.Count][qtypes][kinds]atomic.Uint64
-	latency  [kinds]Histogram
+	latency  [kinds]histogram.Histogram
 	blocks   [blocklists.MaxSlots][blocklists.Actions]atomic.Uint64
 	monitor  [blocklists.MaxSlots]atomic.Uint64
 	allowed  [blocklists.MaxSlots]atomic.Uint64
@@ -109,7 +72,7 @@ func (c *Counters) Count(q *Query, o Outcome, elapsed time.Duration) {
 // Totals is the sum of all counters at one moment.
 type Totals struct {
 	Queries [transport.Count][qtypes][kinds]uint64
-	Latency [kinds]HistogramTotal
+	Latency [kinds]histogram.Total
 	Blocks  [blocklists.MaxSlots][blocklists.Actions]uint64
 	Monitor [blocklists.MaxSlots]uint64
 	Allowed [blocklists.MaxSlots]uint64 // by exceptions
@@ -151,7 +114,7 @@ func (s *Stats) Totals() *Totals {
 			}
 		}
 		for i := range c.latency {
-			t.Latency[i].add(&c.latency[i])
+			t.Latency[i].Add(&c.latency[i])
 		}
 		for i := range c.blocks {
 			for j := range c.blocks[i] {

@@ -159,7 +159,7 @@ func ownImports() map[string][]string {
 		"config/value":                 {"config/node"},
 		"resolver": {
 			"blocklists", "blocklists/prefix", "resolver/audit/names", "resolver/batch", "resolver/cache", "resolver/cookie", "resolver/device",
-			"resolver/forward", "resolver/limit", "resolver/special", "resolver/steady", "resolver/transport", "resolver/upstream", "resolver/upstream/mux", "resolver/wire",
+			"resolver/forward", "resolver/histogram", "resolver/limit", "resolver/special", "resolver/steady", "resolver/transport", "resolver/upstream", "resolver/upstream/mux", "resolver/wire",
 			"resolver/wire/response", "resolver/wire/svcb",
 		},
 		"resolver/audit":           {"blocklists", "blocklists/entry", "resolver", "resolver/audit/names", "resolver/wire"},
@@ -185,6 +185,7 @@ func ownImports() map[string][]string {
 			"blocklists", "blocklists/suffix", "resolver/cache", "resolver/limit", "resolver/special", "resolver/steady", "resolver/upstream", "resolver/upstream/acceptance",
 			"resolver/upstream/mux", "resolver/wire", "resolver/wire/response",
 		},
+		"resolver/histogram":           nil,
 		"resolver/limit":               {"resolver/wire"},
 		"resolver/listener":            {"resolver", "resolver/batch", "resolver/limit", "resolver/listener/datagram", "resolver/listener/session", "resolver/listener/stream"},
 		"resolver/listener/datagram":   {"resolver", "resolver/batch", "resolver/limit", "resolver/listener/session"},

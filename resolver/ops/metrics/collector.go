@@ -158,7 +158,7 @@ func (s scrape) queries(t *resolver.Totals) {
 	for kind := range t.Latency {
 		l := &t.Latency[kind]
 		if l.Counts != [len(l.Counts)]uint64{} {
-			s.histogram(answerDuration, Histogram{resolver.LatencyBounds[:], l.Counts[:], l.Sum}, resolver.Kind(kind).String())
+			s.histogram(answerDuration, Histogram{resolver.Bounds[:], l.Counts[:], l.Sum}, resolver.Kind(kind).String())
 		}
 	}
 }
