@@ -120,7 +120,7 @@ func ownImports() map[string][]string {
 		},
 		"cmd/rideau/internal/clock": nil,
 		"cmd/rideau/internal/evidence": {
-			"blocklists", "blocklists/enforced", "blocklists/fingerprint", "cmd/rideau/internal/files", "cmd/rideau/internal/text", "config/evidence", "resolver", "resolver/audit", "resolver/audit/act", "resolver/audit/dial", "resolver/audit/dnstap", "resolver/audit/lines",
+			"blocklists", "blocklists/enforced", "blocklists/fingerprint", "cmd/rideau/internal/files", "cmd/rideau/internal/text", "config", "config/evidence", "resolver", "resolver/audit", "resolver/audit/act", "resolver/audit/dial", "resolver/audit/dnstap", "resolver/audit/lines",
 			"resolver/audit/names", "resolver/audit/privacy", "resolver/audit/schema", "resolver/audit/seal", "resolver/audit/sink", "resolver/audit/spool", "resolver/audit/syslog", "resolver/ops", "resolver/ops/metrics",
 		},
 		"cmd/rideau/internal/files": nil,
@@ -241,7 +241,7 @@ func otherModules() map[string][2][]string {
 		"golang.org/x/net/ipv4":                     {{"resolver/listener/datagram"}},
 		"golang.org/x/net/ipv6":                     {{"resolver/listener/datagram"}},
 		"golang.org/x/net/quic":                     {nil, {"resolver/upstream/encrypted"}},
-		"golang.org/x/sys":                          {{"cmd/rideau/internal/clock", "cmd/rideau/internal/server", "cmd/rideau/internal/watch", "resolver/audit/dial", "resolver/batch", "resolver/listener", "resolver/listener/datagram", "resolver/listener/stream", "resolver/upstream/mux"}, {"cmd/rideau"}},
+		"golang.org/x/sys":                          {{"cmd/rideau/internal/clock", "cmd/rideau/internal/server", "cmd/rideau/internal/watch", "resolver/audit/dial", "resolver/batch", "resolver/listener", "resolver/listener/datagram", "resolver/listener/stream", "resolver/ops", "resolver/upstream/mux"}, {"cmd/rideau"}},
 		"google.golang.org/protobuf":                {{"resolver/audit/dnstap"}},
 		"gopkg.in/yaml.v3":                          {{"config/node"}, {"config"}},
 	}

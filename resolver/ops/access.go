@@ -68,6 +68,10 @@ func (s *Server) refuseAccess(w http.ResponseWriter, r *http.Request, what, reas
 	} else {
 		s.o.Logger.Warn(what+" refused", "client", r.RemoteAddr, "reason", reason, "not_logged", s.unlogged.Swap(0))
 	}
+	s.denied.Add(1)
+	if s.o.Denied != nil {
+		s.o.Denied(Denial{Caller: *s.caller(r), What: what, Reason: reason})
+	}
 	refuse(w, r, http.StatusForbidden, reason)
 }
 

@@ -67,7 +67,7 @@ func TestRefusalsLogged(t *testing.T) {
 	var log strings.Builder
 	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	o.Token = token
-	o.Flush = func(ops.Flush) (int, error) { return 0, nil }
+	o.Flush = func(context.Context, ops.Flush) (int, error) { return 0, nil }
 	s := ops.New(o)
 	began := time.Now()
 	for range 2000 {
@@ -110,7 +110,7 @@ func TestSocket(t *testing.T) {
 	o := healthy(t)
 	o.Token = token
 	flushed := 0
-	o.Flush = func(ops.Flush) (int, error) { flushed++; return 1, nil }
+	o.Flush = func(context.Context, ops.Flush) (int, error) { flushed++; return 1, nil }
 	addr, socket := serveBoth(t, o)
 	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v", info, err)

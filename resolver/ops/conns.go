@@ -23,7 +23,8 @@ type conns struct {
 type opsConn struct {
 	net.Conn
 	of     *conns
-	socket bool // it came by the Unix socket
+	socket bool  // it came by the Unix socket
+	peer   *Peer // of the Unix socket; nil if it is not known
 	since  time.Time
 	busy   atomic.Bool // a request is being served
 }
@@ -73,6 +74,9 @@ func (l boundedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		c := &opsConn{Conn: inner, of: l.conns, socket: l.socket, since: time.Now()}
+		if l.socket {
+			c.peer = peerOf(inner)
+		}
 		if l.conns.admit(c) {
 			return c, nil
 		}

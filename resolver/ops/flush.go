@@ -37,7 +37,7 @@ func (s *Server) flush(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusBadRequest, err.Error())
 		return
 	}
-	n, err := s.o.Flush(f)
+	n, err := s.o.Flush(r.Context(), f)
 	switch {
 	case errors.Is(err, ErrName):
 		refuse(w, r, http.StatusBadRequest, err.Error())

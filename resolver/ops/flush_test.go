@@ -1,6 +1,7 @@
 package ops_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ func TestFlush(t *testing.T) {
 	} {
 		o := healthy(t)
 		got := ""
-		o.Flush = func(f ops.Flush) (int, error) {
+		o.Flush = func(_ context.Context, f ops.Flush) (int, error) {
 			switch f.Name {
 			case "bad":
 				return 0, fmt.Errorf("bad: %w", ops.ErrName)
@@ -69,7 +70,7 @@ func TestFlushAccess(t *testing.T) {
 		o := healthy(t)
 		calls := 0
 		o.Token = tt.token
-		o.Flush = func(ops.Flush) (int, error) {
+		o.Flush = func(context.Context, ops.Flush) (int, error) {
 			calls++
 			return 0, nil
 		}
@@ -83,7 +84,7 @@ func TestFlushAccess(t *testing.T) {
 		}
 	}
 	o := healthy(t)
-	o.Flush = func(ops.Flush) (int, error) { return 0, nil }
+	o.Flush = func(context.Context, ops.Flush) (int, error) { return 0, nil }
 	if w := ask(ops.New(o), request("GET", "/cache/flush?all=true")); w.Code != 405 {
 		t.Errorf("GET: %d", w.Code)
 	}

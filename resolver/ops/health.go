@@ -76,26 +76,32 @@ func (s *Server) notReady() []string {
 	if s.draining.Load() {
 		return []string{"shutting down"}
 	}
+	return s.o.NotReady()
+}
+
+// NotReady returns the reasons why queries are not served, as /readyz tells them;
+// nil if they are. It needs Sources, Ready, ReadyWithin and Clock.
+func (o *Options) NotReady() []string {
 	var reasons []string
-	if s.o.Sources.Snapshot() == nil {
+	if o.Sources.Snapshot() == nil {
 		reasons = append(reasons, "no policy is loaded")
 	}
-	if r := s.unanswered(); r != "" {
+	if r := o.unanswered(); r != "" {
 		reasons = append(reasons, r)
 	}
-	if s.o.Ready != nil {
-		reasons = append(reasons, s.o.Ready()...)
+	if o.Ready != nil {
+		reasons = append(reasons, o.Ready()...)
 	}
 	return reasons
 }
 
 // unanswered returns why the upstreams are not expected to answer, or an empty
 // string if they are.
-func (s *Server) unanswered() string {
-	if s.o.Sources.Upstreams == nil {
+func (o *Options) unanswered() string {
+	if o.Sources.Upstreams == nil {
 		return ""
 	}
-	all := s.o.Sources.Upstreams()
+	all := o.Sources.Upstreams()
 	if len(all) == 0 {
 		return "no upstream is configured"
 	}
@@ -108,9 +114,9 @@ func (s *Server) unanswered() string {
 	if last.LastAnswer.IsZero() {
 		return "no upstream has answered yet"
 	}
-	if ago := s.o.Clock().Sub(last.LastAnswer); ago > s.o.ReadyWithin {
+	if ago := o.Clock().Sub(last.LastAnswer); ago > o.ReadyWithin {
 		return fmt.Sprintf("no upstream has answered within %v; the last was %s, %v ago",
-			s.o.ReadyWithin, last.Name, ago.Round(time.Second))
+			o.ReadyWithin, last.Name, ago.Round(time.Second))
 	}
 	return ""
 }

@@ -47,7 +47,10 @@ type Options struct {
 	DryRun func(ctx context.Context, force input.Forced) (DryRun, error)
 	// Flush removes cached answers, and returns how many; its error wraps
 	// ErrName if the name is invalid. If it is nil, there is no such endpoint.
-	Flush func(Flush) (entries int, err error)
+	Flush func(ctx context.Context, f Flush) (entries int, err error)
+	// Denied is told of each request that is refused because of who sent it. It
+	// must not wait, and bounds what it makes of them. It may be nil.
+	Denied func(Denial)
 	// Token allows clients to reload, to flush and to read profiles, on this
 	// machine and on others. If it is empty, only this machine may.
 	Token string
@@ -87,6 +90,7 @@ type Server struct {
 	conns     *conns
 	refusedAt atomic.Int64  // when a refused request was last logged, in Unix nanoseconds
 	unlogged  atomic.Uint64 // refused requests since then
+	denied    atomic.Uint64 // refused requests since the start
 }
 
 // New returns a Server. It starts no goroutine and binds no address.
@@ -108,6 +112,7 @@ func New(o Options) *Server {
 	}
 	s := &Server{o: o, reloading: make(chan struct{}, 1),
 		origins: http.NewCrossOriginProtection(), started: o.Clock(), conns: &conns{open: map[*opsConn]struct{}{}}}
+	s.o.Sources.OpsDenied = s.denied.Load
 	s.http = &http.Server{
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: o.Timeout,
@@ -138,6 +143,7 @@ func (s *Server) Handler() http.Handler {
 			c.busy.Store(true)
 			defer c.busy.Store(false)
 		}
+		r = s.withCaller(r)
 		if reason := s.mayRead(r); reason != "" {
 			s.refuseAccess(w, r, "request", reason)
 			return

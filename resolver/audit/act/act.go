@@ -26,14 +26,17 @@ const (
 	ListStale          Kind = "list_stale"          // a list was not confirmed for too long
 	BanBegan           Kind = "ban_began"           // a ban came into force by its date
 	BanEnded           Kind = "ban_ended"           // a ban ended by its date
+	ExceptionMade      Kind = "exception_made"      // an exception was written into the configuration, or changed there
+	ExceptionRemoved   Kind = "exception_removed"   // an exception was taken out of the configuration
 	ExceptionBegan     Kind = "exception_began"     // an exception came into force
-	ExceptionEnded     Kind = "exception_ended"     // an exception ended
+	ExceptionEnded     Kind = "exception_ended"     // an exception is not in force any more: removed, or by its date
+	ExceptionUsed      Kind = "exception_used"      // an exception let queries through
 	Flush              Kind = "flush"               // answers were removed from the cache
 	Force              Kind = "force"               // a list or the loss of a ban was accepted by force
 	ClockDistrusted    Kind = "clock_distrusted"    // the system's clock contradicts what else is known
 	ClockTrusted       Kind = "clock_trusted"       // it no longer does
-	CertificateChanged Kind = "certificate_changed" // a listener shows another certificate
-	AccessDenied       Kind = "access_denied"       // an operator's request had no right token
+	CertificateChanged Kind = "certificate_changed" // a certificate that Rideau shows or trusts is another one
+	AccessDenied       Kind = "access_denied"       // an operator's request was refused: a wrong token, a place it may not come from
 	NotReady           Kind = "not_ready"           // the server stopped being ready
 	Ready              Kind = "ready"               // it is ready again
 	Seal               Kind = "seal"                // a sealed file has a seal; Reason is its head
@@ -41,8 +44,8 @@ const (
 
 // Kinds are all kinds, in the order of the documentation.
 func Kinds() []Kind {
-	return []Kind{Start, Stop, Reload, ReloadRefused, ListRefused, ListStale, BanBegan, BanEnded, ExceptionBegan, ExceptionEnded, Flush, Force,
-		ClockDistrusted, ClockTrusted, CertificateChanged, AccessDenied, NotReady, Ready, Seal}
+	return []Kind{Start, Stop, Reload, ReloadRefused, ListRefused, ListStale, BanBegan, BanEnded, ExceptionMade, ExceptionRemoved, ExceptionBegan,
+		ExceptionEnded, ExceptionUsed, Flush, Force, ClockDistrusted, ClockTrusted, CertificateChanged, AccessDenied, NotReady, Ready, Seal}
 }
 
 // Way is how an act was asked for.
@@ -64,8 +67,40 @@ type Actor struct {
 	// Address is where an HTTP request came from; empty for other ways.
 	Address string
 	// User is who it is, as far as is known: the user id of a Unix socket's peer,
-	// or the name of a token. Empty if nothing is known.
+	// or the key of the configuration that has the token. Empty if nothing is known.
 	User string
+	// Process is the process id of a Unix socket's peer; 0 if it is not known.
+	Process int
+}
+
+// Exception is what is known of an exception. Times are zero if there is none.
+type Exception struct {
+	ID       string
+	Ticket   string // where it was asked for
+	Approver string // who approved it
+	Contact  string // whom to ask about it
+	Reason   string
+	Groups   []string // the groups it is for
+	Lists    []string
+	// Effective and Expires are when it begins and ends.
+	Effective, Expires time.Time
+	// InForce says whether it lets queries through now.
+	InForce bool
+	// Uses is how many queries it let through since the act before of the same
+	// kind; for ExceptionUsed.
+	Uses uint64
+}
+
+// Certificate is what is known of a certificate.
+type Certificate struct {
+	Use         string // what it is for: a key of the configuration
+	File        string
+	Subject     string
+	Issuer      string
+	Serial      string // in hexadecimal
+	Fingerprint string // SHA-256 of the whole, in hexadecimal
+	// NotBefore and NotAfter are when it begins and ends.
+	NotBefore, NotAfter time.Time
 }
 
 // Change is one difference between what was in force and what is.
@@ -114,6 +149,10 @@ type Act struct {
 	Reason string
 	// Changes are the differences that a reload made.
 	Changes []Change
+	// Exception is the exception that the act is about; nil if it is about none.
+	Exception *Exception
+	// Certificate is what there is now; nil if the act is about none, or none is left.
+	Certificate *Certificate
 	// Bans are the states of all bans after the act; nil if the act cannot
 	// change them.
 	Bans []Ban

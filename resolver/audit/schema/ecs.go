@@ -179,7 +179,13 @@ func (e *ECS) Act(b []byte, a *act.Act) []byte {
 		"event": event, "observer": observer, "rideau": newActJSON(e.node, &e.time, a)}
 	if a.Actor.User != "" {
 		o["user"] = object{"name": a.Actor.User}
+		if a.Actor.Way == act.BySocket {
+			o["user"] = object{"id": a.Actor.User}
+		}
 		o["related"] = object{"user": []string{a.Actor.User}}
+	}
+	if a.Actor.Process != 0 {
+		o["process"] = object{"pid": a.Actor.Process}
 	}
 	if a.Actor.Address != "" {
 		source := object{"address": a.Actor.Address}
@@ -203,8 +209,12 @@ func ecsCategory(k act.Kind) (category, types []string) {
 		return []string{"process"}, []string{"end"}
 	case act.AccessDenied:
 		return []string{"api"}, []string{"access", "denied"}
-	case act.Flush:
+	case act.Flush, act.ExceptionRemoved:
 		return []string{"configuration"}, []string{"deletion"}
+	case act.ExceptionMade:
+		return []string{"configuration"}, []string{"creation"}
+	case act.ExceptionUsed:
+		return []string{"configuration"}, []string{"access"}
 	case act.ClockDistrusted, act.ClockTrusted, act.NotReady, act.Ready, act.ListStale, act.Seal:
 		return []string{"configuration"}, []string{"info"}
 	}

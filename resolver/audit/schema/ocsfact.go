@@ -51,6 +51,12 @@ func ocsfClassOf(k act.Kind) ocsfClass {
 		return entityManagement(10, "Activate")
 	case act.BanEnded, act.ExceptionEnded:
 		return entityManagement(11, "Deactivate")
+	case act.ExceptionMade:
+		return entityManagement(1, "Create")
+	case act.ExceptionRemoved:
+		return entityManagement(4, "Delete")
+	case act.ExceptionUsed:
+		return entityManagement(2, "Read")
 	case act.Flush:
 		return apiActivity(4, "Delete")
 	case act.AccessDenied:
@@ -112,8 +118,15 @@ func (e *OCSF) productObject() object {
 
 func ocsfActor(a *act.Act) object {
 	o := object{"app_name": a.Actor.Way}
-	if a.Actor.User != "" {
+	switch {
+	case a.Actor.User == "":
+	case a.Actor.Way == act.BySocket:
+		o["user"] = object{"uid": a.Actor.User}
+	default:
 		o["user"] = object{"name": a.Actor.User}
+	}
+	if a.Actor.Process != 0 {
+		o["process"] = object{"pid": a.Actor.Process}
 	}
 	return o
 }
@@ -145,7 +158,7 @@ func entity(a *act.Act) object {
 	case act.BanBegan, act.BanEnded:
 		p := object{"uid": a.Object, "name": a.Object, "version": a.Policy.Fingerprint}
 		return object{"type_id": policyType, "type": "Policy", "uid": a.Object, "name": a.Object, "version": a.Policy.Fingerprint, "policy": p}
-	case act.ExceptionBegan, act.ExceptionEnded:
+	case act.ExceptionMade, act.ExceptionRemoved, act.ExceptionBegan, act.ExceptionEnded, act.ExceptionUsed:
 		return object{"type_id": otherType, "type": "Exception", "uid": a.Object, "name": a.Object}
 	case act.ListRefused, act.ListStale:
 		return object{"type_id": otherType, "type": "List", "uid": a.Object, "name": a.Object}
@@ -165,7 +178,7 @@ func severityOf(a *act.Act) (id int, caption string) {
 	switch {
 	case Failed(a) || a.Kind == act.ListStale || a.Kind == act.NotReady || a.Kind == act.ClockDistrusted:
 		return 3, "Medium"
-	case a.Kind == act.Stop || a.Kind == act.Force || a.Kind == act.BanEnded || a.Kind == act.Flush:
+	case a.Kind == act.Stop || a.Kind == act.Force || a.Kind == act.BanEnded || a.Kind == act.Flush || a.Kind == act.ExceptionMade || a.Kind == act.ExceptionBegan:
 		return 2, "Low"
 	}
 	return 1, "Informational"
@@ -176,9 +189,10 @@ func sentence(a *act.Act) string {
 	texts := map[act.Kind]string{act.Start: "Rideau answers", act.Stop: "Rideau was told to stop", act.Reload: "a configuration was put in force",
 		act.ReloadRefused: "a configuration was refused", act.ListRefused: "a list was refused", act.ListStale: "a list was not confirmed for too long",
 		act.BanBegan: "a ban came into force", act.BanEnded: "a ban ended", act.ExceptionBegan: "an exception came into force",
-		act.ExceptionEnded: "an exception ended", act.Flush: "the cache was flushed", act.Force: "the loss of a list or of a ban was accepted by force",
+		act.ExceptionEnded: "an exception ended", act.ExceptionMade: "an exception was made or changed", act.ExceptionRemoved: "an exception was removed",
+		act.ExceptionUsed: "an exception let queries through", act.Flush: "the cache was flushed", act.Force: "the loss of a list or of a ban was accepted by force",
 		act.ClockDistrusted: "the clock is distrusted", act.ClockTrusted: "the clock is trusted again",
-		act.CertificateChanged: "a listener shows another certificate", act.AccessDenied: "an operator's request was denied",
+		act.CertificateChanged: "a certificate changed", act.AccessDenied: "an operator's request was denied",
 		act.NotReady: "Rideau is not ready", act.Ready: "Rideau is ready again", act.Seal: "a file of evidence was sealed"}
 	text, ok := texts[a.Kind]
 	if !ok {

@@ -117,18 +117,22 @@ func acts() []*act.Act {
 	var out []*act.Act
 	for _, k := range act.Kinds() {
 		for _, w := range []act.Actor{{Way: act.ByFile}, {Way: act.ByHTTP, Address: "192.0.2.1"}, {Way: act.ByHTTP, Address: "[2001:db8::1]:4711", User: "ada"},
-			{Way: act.BySocket, User: "1000"}, {Way: act.ByDate}} {
+			{Way: act.BySocket, User: "1000", Process: 4711}, {Way: act.ByDate}} {
 			out = append(out, &act.Act{Number: 3, Time: time.Unix(1700000000, 0), Kind: k, Actor: w, Object: "no-chat", Reason: "because",
 				Policy: names.Policy{Generation: 2, Fingerprint: "ff"}, Config: "aa", Distrusted: true,
-				Changes: []act.Change{{File: "rideau.yaml", Line: 3, Key: "bans", Before: "a", After: "b"}},
-				Bans:    []act.Ban{{ID: "no-chat", Mode: "enforce", Lists: []act.List{{ID: "chat", Hash: "cc", Entries: 4}}}}})
+				Changes:     []act.Change{{File: "rideau.yaml", Line: 3, Key: "bans", Before: "a", After: "b"}},
+				Exception:   &act.Exception{ID: "press", Ticket: "T1", Approver: "A", Groups: []string{"all"}, Expires: time.Unix(1800000000, 0), InForce: true, Uses: 2},
+				Certificate: &act.Certificate{Use: "fetch.ca_file", File: "ca.pem", Subject: "CN=a", Fingerprint: "00", NotAfter: time.Unix(1800000000, 0)},
+				Bans:        []act.Ban{{ID: "no-chat", Mode: "enforce", Lists: []act.List{{ID: "chat", Hash: "cc", Entries: 4}}}}})
 		}
 		out = append(out, &act.Act{Time: time.Unix(1700000000, 0), Kind: k, Actor: act.Actor{Way: act.ByItself}, Failed: true})
 	}
 	for i, text := range hostile() {
-		for _, k := range act.Kinds()[i%3*6:][:6] {
+		for _, k := range act.Kinds()[i%3*7:][:8] {
 			out = append(out, &act.Act{Time: time.Unix(1700000000, 0), Kind: k, Object: text, Reason: text, Actor: act.Actor{Way: act.ByHTTP, User: text, Address: text},
-				Changes: []act.Change{{File: text, Key: text, Before: text, After: text}}, Bans: []act.Ban{{ID: text, Lists: []act.List{{ID: text}}}}})
+				Exception:   &act.Exception{ID: text, Ticket: text, Approver: text, Contact: text, Reason: text, Groups: []string{text}, Lists: []string{text}},
+				Certificate: &act.Certificate{Use: text, File: text, Subject: text, Issuer: text, Serial: text, Fingerprint: text},
+				Changes:     []act.Change{{File: text, Key: text, Before: text, After: text}}, Bans: []act.Ban{{ID: text, Lists: []act.List{{ID: text}}}}})
 		}
 	}
 	return out
@@ -254,7 +258,8 @@ func TestFieldsOfOthers(t *testing.T) {
 // Every kind of act has a class that fits, and its differences are kept.
 func TestActsOfOthers(t *testing.T) {
 	class := map[act.Kind]float64{act.Start: 600203, act.Stop: 600204, act.Reload: 300403, act.ReloadRefused: 300403, act.ListRefused: 300403, act.ListStale: 300403,
-		act.BanBegan: 300410, act.BanEnded: 300411, act.ExceptionBegan: 300410, act.ExceptionEnded: 300411, act.Flush: 600304, act.Force: 300403,
+		act.BanBegan: 300410, act.BanEnded: 300411, act.ExceptionBegan: 300410, act.ExceptionEnded: 300411,
+		act.ExceptionMade: 300401, act.ExceptionRemoved: 300404, act.ExceptionUsed: 300402, act.Flush: 600304, act.Force: 300403,
 		act.ClockDistrusted: 501901, act.ClockTrusted: 501901, act.CertificateChanged: 300403, act.AccessDenied: 600300, act.NotReady: 501901, act.Ready: 501901,
 		act.Seal: 501901}
 	for _, k := range act.Kinds() {
@@ -265,6 +270,17 @@ func TestActsOfOthers(t *testing.T) {
 		}
 		if got := lookUp(t, line, "unmapped/changes"); fmt.Sprint(got) != "[map[after:b key:bans]]" {
 			t.Errorf("%s: changes %v", k, got)
+		}
+		x := &act.Act{Time: time.Unix(1700000000, 0), Kind: k, Actor: act.Actor{Way: act.BySocket, User: "1000", Process: 4711},
+			Exception: &act.Exception{ID: "press", Ticket: "T1", Approver: "A", Uses: 3}}
+		for _, w := range []struct{ in, path, want string }{
+			{"rideau", "actor/process", "4711"}, {"ocsf", "actor/process/pid", "4711"}, {"ecs", "process/pid", "4711"},
+			{"rideau", "actor/user", "1000"}, {"ocsf", "actor/user/uid", "1000"}, {"ecs", "user/id", "1000"},
+			{"rideau", "exception/ticket", "T1"}, {"ocsf", "unmapped/exception/ticket", "T1"}, {"ecs", "rideau/exception/approver", "A"}, {"ecs", "rideau/exception/uses", "3"},
+		} {
+			if got := fmt.Sprint(lookUp(t, encoders()[w.in].Act(nil, x), w.path)); got != w.want {
+				t.Errorf("%s: %s: %s is %s, want %s", k, w.in, w.path, got, w.want)
+			}
 		}
 		if got := lookUp(t, schema.NewECS(node()).Act(nil, a), "rideau/changes"); fmt.Sprint(got) != "[map[after:b key:bans]]" {
 			t.Errorf("%s: changes %v", k, got)

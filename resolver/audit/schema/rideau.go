@@ -2,6 +2,7 @@ package schema
 
 import (
 	"strconv"
+	"time"
 
 	"rideau/resolver"
 	"rideau/resolver/audit"
@@ -104,15 +105,44 @@ type actJSON struct {
 	Reason  string       `json:"reason,omitempty"`
 	Clock   string       `json:"clock,omitempty"` // distrusted
 	Changes []changeJSON `json:"changes,omitempty"`
-	Bans    []banJSON    `json:"bans,omitempty"`
-	Policy  policyJSON   `json:"policy"`
-	Config  string       `json:"config,omitempty"`
+	// Exception is an object of the same key as that of a query, with more in it.
+	Exception   *exceptionJSON   `json:"exception,omitempty"`
+	Certificate *certificateJSON `json:"certificate,omitempty"`
+	Bans        []banJSON        `json:"bans,omitempty"`
+	Policy      policyJSON       `json:"policy"`
+	Config      string           `json:"config,omitempty"`
 }
 
 type actorJSON struct {
 	Way     act.Way `json:"way"`
 	Address string  `json:"address,omitempty"`
 	User    string  `json:"user,omitempty"`
+	Process int     `json:"process,omitempty"`
+}
+
+type exceptionJSON struct {
+	ID        string   `json:"id"`
+	Ticket    string   `json:"ticket"`
+	Approver  string   `json:"approver"`
+	Contact   string   `json:"contact,omitempty"`
+	Reason    string   `json:"reason,omitempty"`
+	Groups    []string `json:"groups,omitempty"`
+	Lists     []string `json:"lists,omitempty"`
+	Effective string   `json:"effective,omitempty"`
+	Expires   string   `json:"expires,omitempty"`
+	InForce   bool     `json:"in_force"`
+	Uses      uint64   `json:"uses,omitempty"`
+}
+
+type certificateJSON struct {
+	Use         string `json:"use"`
+	File        string `json:"file,omitempty"`
+	Subject     string `json:"subject"`
+	Issuer      string `json:"issuer"`
+	Serial      string `json:"serial"`
+	Fingerprint string `json:"fingerprint"`
+	NotBefore   string `json:"not_before"`
+	NotAfter    string `json:"not_after"`
 }
 
 type changeJSON struct {
@@ -155,6 +185,14 @@ func newActJSON(n *Node, t *timestamp, a *act.Act) actJSON {
 	for _, c := range a.Changes {
 		out.Changes = append(out.Changes, changeJSON(c))
 	}
+	if x := a.Exception; x != nil {
+		out.Exception = &exceptionJSON{ID: x.ID, Ticket: x.Ticket, Approver: x.Approver, Contact: x.Contact, Reason: x.Reason, Groups: x.Groups, Lists: x.Lists,
+			Effective: date(x.Effective), Expires: date(x.Expires), InForce: x.InForce, Uses: x.Uses}
+	}
+	if c := a.Certificate; c != nil {
+		out.Certificate = &certificateJSON{Use: c.Use, File: c.File, Subject: c.Subject, Issuer: c.Issuer, Serial: c.Serial, Fingerprint: c.Fingerprint,
+			NotBefore: date(c.NotBefore), NotAfter: date(c.NotAfter)}
+	}
 	for _, n := range a.Bans {
 		ban := banJSON{ID: n.ID, Enforced: n.Enforced, Mode: n.Mode}
 		for _, l := range n.Lists {
@@ -163,4 +201,12 @@ func newActJSON(n *Node, t *timestamp, a *act.Act) actJSON {
 		out.Bans = append(out.Bans, ban)
 	}
 	return out
+}
+
+// date writes a time that may be zero.
+func date(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
 }

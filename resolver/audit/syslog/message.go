@@ -156,6 +156,10 @@ func (e *Encoder) Act(dst []byte, a *act.Act) []byte {
 	e.param("way", string(a.Actor.Way))
 	e.param("client", a.Actor.Address)
 	e.param("user", a.Actor.User)
+	if x := a.Exception; x != nil {
+		e.param("ticket", x.Ticket)
+		e.param("approver", x.Approver)
+	}
 	e.param("policy", a.Policy.Fingerprint)
 	e.param("reason", a.Reason)
 	return e.end(dst)
@@ -166,7 +170,7 @@ func severity(a *act.Act) int {
 	switch a.Kind {
 	case act.NotReady:
 		return failure
-	case act.ReloadRefused, act.ListRefused, act.ListStale, act.ClockDistrusted, act.AccessDenied, act.BanEnded:
+	case act.ReloadRefused, act.ListRefused, act.ListStale, act.ClockDistrusted, act.AccessDenied, act.BanEnded, act.ExceptionMade, act.ExceptionBegan:
 		return warning
 	}
 	if a.Failed {

@@ -79,7 +79,7 @@ func TestSeverities(t *testing.T) {
 			t.Errorf("got %s %d, want %s", *m.MsgID, *m.Severity, want)
 		}
 	}
-	want := map[act.Kind]uint8{act.NotReady: 3, act.ReloadRefused: 4, act.ListRefused: 4, act.ListStale: 4, act.ClockDistrusted: 4, act.AccessDenied: 4, act.BanEnded: 4}
+	want := map[act.Kind]uint8{act.NotReady: 3, act.ReloadRefused: 4, act.ListRefused: 4, act.ListStale: 4, act.ClockDistrusted: 4, act.AccessDenied: 4, act.BanEnded: 4, act.ExceptionMade: 4, act.ExceptionBegan: 4}
 	for _, k := range act.Kinds() {
 		severity := want[k]
 		if severity == 0 {

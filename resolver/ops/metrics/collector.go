@@ -83,6 +83,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if c.src.Panics != nil {
 		s.put(panicsTotal, float64(c.src.Panics()))
 	}
+	if c.src.OpsDenied != nil {
+		s.put(opsDenied, float64(c.src.OpsDenied()))
+	}
 	if c.src.EventsDropped != nil {
 		s.put(eventsDropped, float64(c.src.EventsDropped()))
 	}

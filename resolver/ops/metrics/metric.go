@@ -78,6 +78,7 @@ const (
 	turnedAway
 	flooded
 	panicsTotal
+	opsDenied
 	eventsDropped
 	eventsCounted
 	queriesLost
@@ -218,6 +219,8 @@ var table = [ids]Metric{
 		"Whether queries are turned away because of a flood (1).", nil},
 	panicsTotal: {"rideau_panics_total", counter,
 		"Queries answered with SERVFAIL because of a fault in the program.", nil},
+	opsDenied: {"rideau_ops_denied_total", counter,
+		"Requests to the operators' HTTP that were refused because of who sent them: a wrong token, or a place they may not come from.", nil},
 	eventsDropped: {"rideau_events_dropped_total", counter,
 		"Events for the log that were lost because too many came at once.", nil},
 	eventsCounted: {"rideau_events_counted_total", counter,

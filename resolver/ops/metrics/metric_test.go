@@ -74,6 +74,7 @@ func busy(t testing.TB) metrics.Sources {
 		},
 		Distrusted:    func() string { return "the clock says 1970" },
 		Panics:        func() uint64 { return 12 },
+		OpsDenied:     func() uint64 { return 17 },
 		EventsDropped: func() uint64 { return 13 },
 		EventsCounted: func() uint64 { return 14 },
 		QueriesLost:   func() uint64 { return 14 },

@@ -39,6 +39,8 @@ type Sources struct {
 	// the number of events dropped because the buffer was full.
 	Panics        func() uint64
 	EventsDropped func() uint64
+	// OpsDenied returns the number of refused requests of operators. [rideau/resolver/ops.New] sets it.
+	OpsDenied func() uint64
 	// EventsCounted returns the number of events that have no line of the log of their own.
 	EventsCounted func() uint64
 	// QueriesLost returns the number of queries missing from the query log; nil

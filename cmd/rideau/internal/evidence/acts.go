@@ -58,8 +58,7 @@ func bans(m Moment) []act.Ban {
 }
 
 // Reloaded returns the acts that a reload was. asked says that somebody asked for it: it is an act then even if nothing changed.
-func Reloaded(way act.Way, why string, asked bool, result ops.ReloadResult, err error) []act.Act {
-	actor := act.Actor{Way: way}
+func Reloaded(actor act.Actor, why string, asked bool, result ops.ReloadResult, err error) []act.Act {
 	if err != nil {
 		return []act.Act{{Kind: act.ReloadRefused, Actor: actor, Failed: true, Reason: err.Error()}}
 	}

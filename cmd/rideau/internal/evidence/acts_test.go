@@ -11,7 +11,7 @@ import (
 func TestReloadSaysWhere(t *testing.T) {
 	t.Parallel()
 	c := ops.Change{File: "rideau.yaml", Line: 12, Key: "bans[chat].mode", Before: "enforce", After: "off", Applies: "lists"}
-	acts := Reloaded(act.ByFile, "rideau.yaml", false, ops.ReloadResult{Changed: true, Changes: []ops.Change{c}}, nil)
+	acts := Reloaded(act.Actor{Way: act.ByFile}, "rideau.yaml", false, ops.ReloadResult{Changed: true, Changes: []ops.Change{c}}, nil)
 	if len(acts) != 1 || len(acts[0].Changes) != 1 {
 		t.Fatalf("%+v", acts)
 	}

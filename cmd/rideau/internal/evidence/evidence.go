@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rideau/cmd/rideau/internal/text"
@@ -28,6 +29,7 @@ import (
 	"rideau/resolver/audit/schema"
 	"rideau/resolver/audit/sink"
 	"rideau/resolver/audit/spool"
+	"rideau/resolver/ops"
 	"rideau/resolver/ops/metrics"
 )
 
@@ -50,11 +52,17 @@ type Evidence struct {
 	wake  chan struct{}
 	renew *time.Timer // when keys of pseudonyms are to be renewed
 
-	mu      sync.Mutex
-	running []*running // guarded by mu: the sinks in force, in the order of the configuration
-	queue   []step     // guarded by mu: what Run has to do
-	shared  shared     // guarded by mu: what sinks of the configuration have in common
-	last    act.Act    // guarded by mu: the last act that Add recorded
+	mu       sync.Mutex
+	running  []*running // guarded by mu: the sinks in force, in the order of the configuration
+	queue    []step     // guarded by mu: what Run has to do
+	shared   shared     // guarded by mu: what sinks of the configuration have in common
+	last     act.Act    // guarded by mu: the last act that Add recorded
+	followed followed   // guarded by mu
+	// following is held while two states are compared.
+	following sync.Mutex
+
+	denied   chan ops.Denial
+	undenied atomic.Uint64 // refused requests for which denied had no space
 }
 
 // running is a sink, and what it was made from.
@@ -85,7 +93,7 @@ func New(name, dir string, o Options) *Evidence {
 	rand.Read(run[:])
 	renew := time.NewTimer(0)
 	renew.Stop()
-	return &Evidence{o: o, renew: renew, acts: act.New(), dir: dir, wake: make(chan struct{}, 1), node: schema.Node{
+	return &Evidence{o: o, renew: renew, acts: act.New(), dir: dir, wake: make(chan struct{}, 1), denied: make(chan ops.Denial, 64), node: schema.Node{
 		Name: name, Run: hex.EncodeToString(run[:]), Version: o.Version, TypeName: text.TypeName, RcodeName: text.RcodeName}}
 }
 

@@ -9,6 +9,7 @@ import (
 	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
+	"rideau/resolver/audit/act"
 )
 
 // clockInterval is the longest time between two comparisons of the policy with the clock, which may be set at any time.
@@ -83,6 +84,7 @@ func (s *Server) changeByDate() {
 		for _, a := range evidence.ByDate(state.Policy(), snap) {
 			s.record(a)
 		}
+		s.follow(act.Actor{Way: act.ByDate})
 		changes.ByDate(s.log, state.Policy(), snap, now.Now())
 	}
 	s.arm(snap)

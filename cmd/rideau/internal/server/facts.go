@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
-	"rideau/resolver/audit/act"
 	"rideau/resolver/limit"
 	"rideau/resolver/ops"
 	"rideau/resolver/ops/metrics"
@@ -58,11 +58,12 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 		ReadyWithin: readyWithin,
 		Reload: func(ctx context.Context, o ops.ReloadOptions) (ops.ReloadResult, error) {
 			result, err := s.reload(ctx, o)
-			s.tell(act.ByHTTP, "POST /reload", true, result, err)
+			s.tell(evidence.Actor(ops.CallerOf(ctx)), "POST /reload", true, result, err)
 			return result, err
 		},
 		DryRun: s.dryRun,
 		Flush:  s.flush,
+		Denied: s.evidence.Denied,
 		Token:  secret,
 		Hosts:  cfg.Ops.Hosts,
 		Pprof:  cfg.Ops.Pprof,

@@ -1,18 +1,21 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"unicode"
 
+	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/text"
 	"rideau/resolver/ops"
 	"rideau/resolver/wire"
 )
 
 // flush removes from the cache what a POST to /cache/flush names, and returns how
-// many entries that were.
-func (s *Server) flush(f ops.Flush) (entries int, err error) {
+// many entries that were. It is an act.
+func (s *Server) flush(ctx context.Context, f ops.Flush) (entries int, err error) {
+	defer func() { s.record(evidence.Flushed(evidence.Actor(ops.CallerOf(ctx)), f, entries, err)) }()
 	if f.Name == "" {
 		return s.cache.Flush(), nil
 	}

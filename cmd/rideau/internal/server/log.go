@@ -92,5 +92,5 @@ func (s *Server) warnOpen(was bool, now *blocklists.Snapshot) {
 // reloadAndLog reloads because something changed by itself, and logs the result with why.
 func (s *Server) reloadAndLog(ctx context.Context, way act.Way, why string) {
 	result, err := s.reload(ctx, ops.ReloadOptions{})
-	s.tell(way, why, false, result, err)
+	s.tell(act.Actor{Way: way}, why, false, result, err)
 }

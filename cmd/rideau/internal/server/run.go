@@ -24,6 +24,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	drain := s.serve()
 	s.record(act.Act{Kind: act.Start, Actor: act.Actor{Way: act.ByItself}})
+	s.follow(act.Actor{Way: act.ByItself})
 	close(s.started)
 	<-ctx.Done()
 	s.stop() // no reload begins any more
@@ -78,6 +79,7 @@ func (s *Server) tasks() []task {
 		{"watching for floods", func(ctx context.Context) {
 			floods.Run(ctx, func() bool { cfg, _ := s.current(); return cfg.Limits.Flood })
 		}},
+		{"watching for acts", s.watchActs},
 		{"watching files", func(ctx context.Context) {
 			w := watch.Watcher{Interval: s.interval, Paths: s.watched, Seen: s.seen, Changed: func() { s.reloadAndLog(ctx, act.ByFile, "a file changed") }}
 			w.Run(ctx)

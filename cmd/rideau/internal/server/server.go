@@ -158,7 +158,7 @@ func (s *Server) Reload(ctx context.Context, why string) (ops.ReloadResult, erro
 		return ops.ReloadResult{}, ctx.Err()
 	}
 	result, err := s.reload(ctx, ops.ReloadOptions{})
-	s.tell(act.BySignal, why, true, result, err)
+	s.tell(act.Actor{Way: act.BySignal}, why, true, result, err)
 	return result, err
 }
 
