@@ -255,6 +255,22 @@ func (c *Cache) putDenial(msg []byte, k *Key, e entry) bool {
 	return s.store(h, &w, e, out, offsets)
 }
 
+// removeDenied removes what is stored for the usual questions for k's name, if it
+// denies that the name exists: k's answer shows that it does.
+func (c *Cache) removeDenied(k *Key) {
+	w := k.entryKey()
+	for _, w.typ = range []wire.Type{wire.TypeA, wire.TypeAAAA, wire.TypeHTTPS} {
+		for _, w.flags = range []uint8{0, flagDO, flagCD, flagDO | flagCD} {
+			h, s := c.locate(&w)
+			s.mu.Lock()
+			if n, ok := s.lookup(h, &w); ok && s.record(n).flags&flagFailure == 0 && wire.HeaderRcode(s.octets.At(s.record(n).data, wire.HeaderLen)) == wire.NXDomain {
+				s.remove(n)
+			}
+			s.mu.Unlock()
+		}
+	}
+}
+
 // removeDenials removes denials of k's name and of the names above, since k's
 // name exists.
 func (c *Cache) removeDenials(k *Key) {

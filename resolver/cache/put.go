@@ -92,7 +92,9 @@ func (c *Cache) Put(dst []byte, k Key, msg []byte, r *wire.Response, generation 
 
 	if r.Rcode == wire.NoError || r.Answers > 0 {
 		c.removeDenials(&k)
-		c.existence.Answered(k.Name, now, e.lifetime)
+		if c.existence.Answered(k.Name, now, e.lifetime) {
+			c.removeDenied(&k)
+		}
 	}
 	if e.lifetime > 0 {
 		if zone, ok := denies(out[base:], &k, r); ok && c.deny(out[base:], &k, zone, e, now) {

@@ -1,7 +1,11 @@
 package forward
 
 import (
+	"context"
+	"slices"
+
 	"rideau/blocklists"
+	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/wire"
 	"rideau/resolver/wire/response"
@@ -19,6 +23,7 @@ const (
 	endless         // its aliases lead in a circle, or are too many
 	empty           // it says that there is no data, from a server that may not know
 	cut             // it is truncated, and nobody has the whole
+	denied          // it denies a name that was answered lately
 )
 
 // incoming is an upstream's response on its way into the cache. It is scratch
@@ -34,10 +39,13 @@ type incoming struct {
 // to be an answer, freed of unrelated records, examined by policy, stored, and
 // appended to dst as the next client will get it, with its TTLs bounded. msg is
 // written to. now is in nanoseconds. With a fault nothing is stored, and r has
-// what was found so far.
-func (x *Exchanges) accept(p *Pending, msg, dst []byte, r *incoming, now int64) (Result, fault) {
+// what was found so far. Nobody doubts what is final: the others have been asked.
+func (x *Exchanges) accept(p *Pending, msg, dst []byte, r *incoming, now int64, final bool) (Result, fault) {
 	if f := x.examine(p, msg, r); f != none {
 		return Result{}, f
+	}
+	if !final && x.contradicts(p, r, now) {
+		return Result{}, denied
 	}
 	return x.store(p, dst, r, now), none
 }
@@ -62,6 +70,22 @@ func (x *Exchanges) examine(p *Pending, msg []byte, r *incoming) fault {
 		return f // signatures may be what is missing
 	}
 	return g
+}
+
+// contradicts reports whether a response that examine has found to be an answer
+// denies a name that was answered lately, so that it is worth asking others.
+func (x *Exchanges) contradicts(p *Pending, r *incoming, now int64) bool {
+	return r.resp.Rcode == wire.NXDomain && x.cache.Contradicts(p.Key(), r.msg, &r.resp, now)
+}
+
+// context is the context of an exchange for p that takes its share of the upstream's
+// places, and in which the upstream doubts what contradicts.
+func (x *Exchanges) context(parent context.Context, p *Pending) context.Context {
+	return upstream.WithDoubt(upstream.WithShare(parent, p.Share), func(msg []byte) bool {
+		var r incoming
+		r.msg = slices.Clone(msg) // Parse writes to it
+		return r.resp.Parse(r.msg, &r.name) == nil && x.contradicts(p, &r, x.now())
+	})
 }
 
 // lacks says what keeps a response that has been parsed from being an answer.

@@ -7,7 +7,6 @@ import (
 	"rideau/blocklists"
 	"rideau/resolver/cache"
 	"rideau/resolver/special"
-	"rideau/resolver/upstream"
 	"rideau/resolver/wire"
 	"rideau/resolver/wire/response"
 )
@@ -40,7 +39,7 @@ func (p *Pending) Elsewhere(target *wire.Name) bool {
 // response is marked as partial: it is enough for as long as that policy holds. The
 // cache does not store it, since it neither answers nor denies.
 func (x *Exchanges) follow(p *Pending, r *incoming) (ede int, ok bool) {
-	ctx, cancel := context.WithTimeout(upstream.WithShare(context.Background(), p.Share), maxFollow)
+	ctx, cancel := context.WithTimeout(context.Background(), maxFollow)
 	defer cancel()
 	end := *r.rel.End()
 	for range maxRestarts {
@@ -96,7 +95,7 @@ func (x *Exchanges) part(ctx context.Context, p *Pending) (msg []byte, end *wire
 		return nil, nil, unusable
 	}
 	query := p.newQuery(p.routing.udpSize)
-	msg, err := p.target.Exchange(ctx, nil, query)
+	msg, err := p.target.Exchange(x.context(ctx, p), nil, query)
 	if err != nil || !matches(query, msg) {
 		return nil, nil, unusable
 	}

@@ -95,7 +95,7 @@ func (x *Exchanges) exchange(p *Pending) Result {
 		return Result{Failed: true, EDE: wire.EDENotReady}
 	}
 	query := p.newQuery(p.routing.udpSize)
-	ctx := upstream.WithShare(context.Background(), p.Share)
+	ctx := x.context(context.Background(), p)
 	var msg []byte
 	var err error
 	if p.started != nil {
@@ -122,7 +122,7 @@ func (x *Exchanges) exchange(p *Pending) Result {
 		return x.fail(p, wire.EDEInvalidData, true)
 	}
 	var r incoming
-	res, fault := x.accept(p, msg, nil, &r, x.now())
+	res, fault := x.accept(p, msg, nil, &r, x.now(), true)
 	switch fault {
 	case malformed, unrelated, endless:
 		return x.fail(p, wire.EDEInvalidData, true)

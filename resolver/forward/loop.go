@@ -146,7 +146,7 @@ func (l *Loop) answer(c *call, msg []byte) (ok bool) {
 		}
 	}()
 	dst := l.sink.Buffer()
-	res, fault := l.x.accept(&c.pending, msg, dst, &l.r, l.x.steady.At(c.since.Add(c.mux.Took())))
+	res, fault := l.x.accept(&c.pending, msg, dst, &l.r, l.x.steady.At(c.since.Add(c.mux.Took())), false)
 	if fault != none {
 		return false
 	}

@@ -3,7 +3,21 @@ package upstream
 import (
 	"rideau/resolver/upstream/health"
 	"rideau/resolver/upstream/verdict"
+	"rideau/resolver/wire"
 )
+
+// judge returns what is wrong with the response of an attempt, and its rank. An
+// NXDOMAIN is doubted where it contradicts what was answered lately, unless a server
+// that is trusted has validated it; see [WithDoubt].
+func (r *race) judge(a *attempt) (verdict.Reason, int) {
+	reason, rank := verdict.Of(r.query, a.msg)
+	if rank == verdict.Good && wire.HeaderRcode(a.msg) == wire.NXDomain && wire.Flags(a.msg)&wire.FlagAD == 0 && len(r.candidates) > 1 {
+		if doubt, ok := r.ctx.Value(doubtKey{}).(func([]byte) bool); ok && doubt(a.msg) {
+			return verdict.Denied, verdict.RankDenied
+		}
+	}
+	return reason, rank
+}
 
 // offer makes msg the fallback if it is better than what there is.
 func (r *race) offer(msg []byte, reason verdict.Reason, rank int) {

@@ -169,7 +169,7 @@ func (r *race) next() *candidate {
 		for r.turn < len(r.candidates) {
 			c := &r.candidates[r.turn]
 			r.turn++
-			if !c.over && !c.full && c.asked <= r.round {
+			if !c.over && !c.full && c.asked <= r.round && (r.rank != verdict.RankDenied || c.health == health.Up) {
 				return c
 			}
 		}
@@ -185,13 +185,13 @@ const maxTogether = 4
 // proceed asks the servers that are to be asked now. If there is a fallback,
 // all that are down are asked together: they must not cost the client more
 // than the time of one attempt. So are all over TCP, at last, and some of those
-// that are left after two SERVFAILs: a name that fails everywhere should not take
-// the time of all.
+// that are left after two SERVFAILs, or after an NXDOMAIN that is doubted: a name
+// that fails everywhere, or is gone, should not take the time of all.
 func (r *race) proceed() {
 	if !r.step.IsZero() && time.Since(r.step) >= 0 {
 		r.retry()
 	}
-	for r.fresh == 0 || r.failed >= 2 && r.fresh < maxTogether && r.nextIsUp() {
+	for r.fresh == 0 || (r.failed >= 2 || r.rank == verdict.RankDenied) && r.fresh < maxTogether && r.nextIsUp() {
 		c := r.next()
 		if c == nil {
 			return
@@ -354,7 +354,7 @@ func (r *race) finish(a *attempt) bool {
 	} else {
 		a.m.Latency.Observe(a.took)
 	}
-	reason, rank := verdict.Of(r.query, a.msg)
+	reason, rank := r.judge(a)
 	if rank == verdict.Good && r.rank == verdict.RankBogus && !a.validated {
 		r.dismiss(a.candidate)
 		return false

@@ -91,6 +91,16 @@ func WithShare(ctx context.Context, s limit.Share) context.Context {
 	return context.WithValue(ctx, shareKey{}, s)
 }
 
+// doubtKey is the key of a context's doubt.
+type doubtKey struct{}
+
+// WithDoubt is a context for an exchange in which an NXDOMAIN that doubt reports
+// true for is returned only if no other server that is up says something else.
+// doubt does not write to the response.
+func WithDoubt(ctx context.Context, doubt func(resp []byte) bool) context.Context {
+	return context.WithValue(ctx, doubtKey{}, doubt)
+}
+
 func shareOf(ctx context.Context) limit.Share {
 	s, _ := ctx.Value(shareKey{}).(limit.Share)
 	return s

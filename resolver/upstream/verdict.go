@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"rideau/resolver/upstream/verdict"
 	"rideau/resolver/wire"
 )
 
@@ -21,6 +22,9 @@ func (r *race) settled() bool {
 	if r.fallback == nil {
 		// Names of a silent zone wait no longer than those of others usually do.
 		return r.busy && time.Since(r.attempts[0].sent) >= silentPatience && r.isSilent()
+	}
+	if r.rank == verdict.RankDenied {
+		return true // a name that is gone is not to take longer than the others need
 	}
 	for _, a := range r.attempts {
 		if !a.end && time.Since(a.sent) < r.g.attemptTimeout && !a.candidate.over {

@@ -60,9 +60,10 @@ type Table struct {
 	denied []denial // guarded by mu; by hash, newer ones overwrite older ones
 }
 
-// denial is a name that one question found not to exist.
+// denial is a name that one question found not to exist. mu guards it; hash may be
+// read without.
 type denial struct {
-	hash     uint64
+	hash     atomic.Uint64
 	until    uint32 // Unix time in seconds
 	typ      wire.Type
 	zone     uint8            // the number of labels of the zone that denied it
@@ -82,8 +83,9 @@ func New(entries int, bytes int64) *Table {
 }
 
 // Answered notes that a response came which shows that name exists, and so all
-// names above. now is in nanoseconds, ttl in seconds.
-func (t *Table) Answered(name *wire.Name, now int64, ttl uint32) {
+// names above. now is in nanoseconds, ttl in seconds. It reports whether name was
+// denied before, for the first time after that.
+func (t *Table) Answered(name *wire.Name, now int64, ttl uint32) (denied bool) {
 	until := uint32(now/second) + max(ttl, Lately)
 	h := t.start()
 	for i := name.Labels() - 1; i >= 0; i-- {
@@ -96,6 +98,23 @@ func (t *Table) Answered(name *wire.Name, now int64, ttl uint32) {
 			raise(slot, marked)
 		}
 	}
+	if d := t.denialOf(h); d.hash.Load() == h {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if denied = d.hash.Load() == h; denied {
+			d.renew(0)
+		}
+	}
+	return denied
+}
+
+// denialOf returns the place of the denial of a name.
+func (t *Table) denialOf(h uint64) *denial { return &t.denied[h&uint64(len(t.denied)-1)] }
+
+// renew makes d that of a name that nothing is known of.
+func (d *denial) renew(h uint64) {
+	d.hash.Store(h)
+	d.until, d.typ, d.zone, d.believed, d.below = 0, 0, 0, false, [Evidence]uint16{}
 }
 
 // raise sets slot to until, unless it is higher.
@@ -150,9 +169,10 @@ func (t *Table) Deny(name *wire.Name, zone int, typ wire.Type, now, until int64)
 			cut = own - i
 		}
 	}
-	d := &t.denied[h&uint64(len(t.denied)-1)]
+	d := t.denialOf(h)
 	if !d.is(h, zone, now) {
-		*d = denial{hash: h, until: uint32(until / second), typ: typ, zone: uint8(zone)}
+		d.renew(h)
+		d.until, d.typ, d.zone = uint32(until/second), typ, uint8(zone)
 		return false, cut
 	}
 	if !d.believed && (d.typ == typ || isSuffix(name)) {
@@ -169,7 +189,7 @@ func (t *Table) Deny(name *wire.Name, zone int, typ wire.Type, now, until int64)
 // isCut notes that a name below that of hash h was denied, and reports whether all
 // names below are. below tells the names apart, and is not 0. mu is held.
 func (t *Table) isCut(h uint64, zone int, below uint16, now int64) bool {
-	d := &t.denied[h&uint64(len(t.denied)-1)]
+	d := t.denialOf(h)
 	if !d.is(h, zone, now) || t.isAnswered(h, now) {
 		return false
 	}
@@ -187,7 +207,7 @@ func (t *Table) isCut(h uint64, zone int, below uint16, now int64) bool {
 
 // is reports whether d is the denial of a name by a zone, and holds.
 func (d *denial) is(h uint64, zone int, now int64) bool {
-	return d.hash == h && d.zone == uint8(zone) && int64(d.until)*second > now
+	return d.hash.Load() == h && d.zone == uint8(zone) && int64(d.until)*second > now
 }
 
 // full reports whether enough names below have been denied.
@@ -200,7 +220,9 @@ func (t *Table) Forget() {
 	t.answered.Store(&answered)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	clear(t.denied)
+	for i := range t.denied {
+		t.denied[i].renew(0)
+	}
 }
 
 // hash is the hash of a name.

@@ -93,6 +93,25 @@ func TestAnsweredLately(t *testing.T) {
 	}
 }
 
+// A name that answers after it was denied is told once.
+func TestAnsweredAfterDenial(t *testing.T) {
+	e := existence.New(1000, 1<<20)
+	n := name(t, "www.example.com")
+	if e.Answered(name(t, "mail.example.com"), epoch, 60) {
+		t.Error("a name was denied that was not")
+	}
+	e.Deny(n, 2, wire.TypeAAAA, epoch, epoch+300*second)
+	if e.Answered(name(t, "a.www.example.com"), epoch, 60) {
+		t.Error("a name below was denied")
+	}
+	for i, want := range []bool{true, false} {
+		if got := e.Answered(n, epoch, 60); got != want {
+			t.Errorf("answer %d: denied before: %v", i, got)
+		}
+		e.Deny(n, 2, wire.TypeAAAA, epoch, epoch+300*second) // not believed
+	}
+}
+
 // No answered name is forgotten, however many there are.
 func TestNoneForgotten(t *testing.T) {
 	e := existence.New(16, 1<<16)
@@ -173,7 +192,9 @@ func TestExists(t *testing.T) {
 	if missed > n/6 || wrong > n/200 {
 		t.Errorf("%d of %d are missed, and %d of as many are wrong", missed, n, wrong)
 	}
-	for text, want := range map[string]bool{"example.com": true, "com": false, "a.www.n1.example.com": false, "example.net": false} {
+	e = existence.New(n, 1<<30)
+	e.Answered(at(n-1), epoch, 60)
+	for text, want := range map[string]bool{"example.com": true, fmt.Sprintf("n%d.example.com", n-1): true, "com": false, "a.www.n1.example.com": false, "example.net": false} {
 		if got := e.Exists(name(t, text), epoch+second); got != want {
 			t.Errorf("%s exists: %v", text, got)
 		}

@@ -24,10 +24,11 @@ const (
 	OtherCode     // a response code that no resolver answers with
 	NoAnswer      // a referral, or what else is no resolver's answer: see [acceptance.Lack]
 	Cut           // a truncated response, and no whole one over TCP
+	Denied        // an NXDOMAIN for a name that was answered lately
 	Reasons   int = iota
 )
 
-var reasonNames = [Reasons]string{"timeout", "network", "malformed", "formerr", "servfail", "notimp", "refused", "other_code", "no_answer", "truncated"}
+var reasonNames = [Reasons]string{"timeout", "network", "malformed", "formerr", "servfail", "notimp", "refused", "other_code", "no_answer", "truncated", "denied"}
 
 // String is the reason in a word.
 func (r Reason) String() string { return reasonNames[r] }
@@ -41,6 +42,9 @@ const (
 	// RankServFail is that of a resolver's failure: it may be the name's own fault,
 	// and may carry the reason.
 	RankServFail
+	// RankDenied is that of an NXDOMAIN for a name that was answered lately. [Of] does
+	// not know of that.
+	RankDenied
 	RankCut  // a truncated answer: some of the whole
 	RankRest // an alias: whoever knows the target can make an answer of it
 	// RankBogus is that of a failed validation. Only an answer that was validated
@@ -101,5 +105,5 @@ func saysBogus(resp []byte) bool {
 // IsNoAnswer reports whether a response with this fault says nothing about the
 // name: its server does not serve such questions.
 func (r Reason) IsNoAnswer() bool {
-	return r != Timeout && r != Network && r != ServFail && r != Cut
+	return r != Timeout && r != Network && r != ServFail && r != Cut && r != Denied
 }
