@@ -57,7 +57,7 @@ type Table struct {
 	answered atomic.Pointer[[]atomic.Uint32]
 
 	mu     sync.Mutex
-	denied []denial // guarded by mu; by hash, newer ones overwrite older ones
+	denied []denial // guarded by mu; by hash, each in one of two places
 }
 
 // denial is a name that one question found not to exist. mu guards it; hash may be
@@ -98,7 +98,7 @@ func (t *Table) Answered(name *wire.Name, now int64, ttl uint32) (denied bool) {
 			raise(slot, marked)
 		}
 	}
-	if d := t.denialOf(h); d.hash.Load() == h {
+	if d := t.find(h); d != nil {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if denied = d.hash.Load() == h; denied {
@@ -108,8 +108,34 @@ func (t *Table) Answered(name *wire.Name, now int64, ttl uint32) (denied bool) {
 	return denied
 }
 
-// denialOf returns the place of the denial of a name.
-func (t *Table) denialOf(h uint64) *denial { return &t.denied[h&uint64(len(t.denied)-1)] }
+// find returns the denial of a name; nil if there is none.
+func (t *Table) find(h uint64) *denial {
+	for _, d := range t.choices(h) {
+		if d.hash.Load() == h {
+			return d
+		}
+	}
+	return nil
+}
+
+// choices returns the two places where the denial of a name may be.
+func (t *Table) choices(h uint64) [2]*denial {
+	mask := uint64(len(t.denied) - 1)
+	return [2]*denial{&t.denied[h&mask], &t.denied[h>>32&mask]}
+}
+
+// place returns where to note the denial of a name for which there is none: in
+// place of one that is over, else of one that is not believed yet.
+func (t *Table) place(h uint64, now int64) *denial {
+	c := t.choices(h)
+	switch {
+	case int64(c[0].until)*second <= now:
+		return c[0]
+	case int64(c[1].until)*second <= now || c[0].believed && !c[1].believed:
+		return c[1]
+	}
+	return c[0]
+}
 
 // renew makes d that of a name that nothing is known of.
 func (d *denial) renew(h uint64) {
@@ -169,8 +195,11 @@ func (t *Table) Deny(name *wire.Name, zone int, typ wire.Type, now, until int64)
 			cut = own - i
 		}
 	}
-	d := t.denialOf(h)
-	if !d.is(h, zone, now) {
+	d := t.find(h)
+	if d == nil || !d.is(zone, now) {
+		if d == nil {
+			d = t.place(h, now)
+		}
 		d.renew(h)
 		d.until, d.typ, d.zone = uint32(until/second), typ, uint8(zone)
 		return false, cut
@@ -189,8 +218,8 @@ func (t *Table) Deny(name *wire.Name, zone int, typ wire.Type, now, until int64)
 // isCut notes that a name below that of hash h was denied, and reports whether all
 // names below are. below tells the names apart, and is not 0. mu is held.
 func (t *Table) isCut(h uint64, zone int, below uint16, now int64) bool {
-	d := t.denialOf(h)
-	if !d.is(h, zone, now) || t.isAnswered(h, now) {
+	d := t.find(h)
+	if d == nil || !d.is(zone, now) || t.isAnswered(h, now) {
 		return false
 	}
 	for i, b := range d.below {
@@ -205,9 +234,9 @@ func (t *Table) isCut(h uint64, zone int, below uint16, now int64) bool {
 	return d.believed && d.full()
 }
 
-// is reports whether d is the denial of a name by a zone, and holds.
-func (d *denial) is(h uint64, zone int, now int64) bool {
-	return d.hash.Load() == h && d.zone == uint8(zone) && int64(d.until)*second > now
+// is reports whether d is a denial by a zone, and holds.
+func (d *denial) is(zone int, now int64) bool {
+	return d.zone == uint8(zone) && int64(d.until)*second > now
 }
 
 // full reports whether enough names below have been denied.
