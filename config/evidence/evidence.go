@@ -105,7 +105,7 @@ type Sink struct {
 	// Spool is the size of the largest spool, in bytes; 0 for none.
 	Spool int64 `key:"spool"`
 
-	// Path is the file of a sink of kind file. Load makes it relative to the directory of the configuration file.
+	// Path is the file of a sink of kind file, or of kind dnstap without an address. Load makes it relative to the directory of the configuration file.
 	Path string `key:"path"`
 	// MaxBytes and MaxAge say when the file is renamed and a new one begins; 0 for no such limit.
 	MaxBytes int64         `key:"max_bytes"`
@@ -180,7 +180,7 @@ func someKinds() map[Kind][]string {
 		File:   {"path", "max_bytes", "max_age", "keep_files", "keep_days", "compress", "seal", "format"},
 		Stdout: {"format"},
 		Syslog: {"address", "name", "ca_file", "pins", "certificate", "key", "facility", "enterprise", "max_message", "format"},
-		Dnstap: {"address", "name", "ca_file", "pins", "certificate", "key"},
+		Dnstap: {"address", "name", "ca_file", "pins", "certificate", "key", "path", "max_bytes", "max_age", "keep_files", "keep_days", "compress"},
 	}
 }
 

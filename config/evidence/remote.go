@@ -92,7 +92,25 @@ func (s *Sink) checkSyslog(m *node.Mapping) {
 // checkDnstap checks the keys of a sink of kind dnstap together.
 func (s *Sink) checkDnstap(m *node.Mapping) {
 	const remedy = "write unix:///run/dnstap.sock, tcp://192.0.2.1:6000 or tls://192.0.2.1:6000"
-	m.Require("address", remedy)
+	const file = "write either where a reader is, or the path of a file"
+	switch toFile, toReader := m.Has("path"), m.Has("address"); {
+	case toFile && toReader:
+		m.At("path").Problem(file, "dnstap goes to a reader or to a file")
+	case toReader:
+		for _, k := range []string{"max_bytes", "max_age", "keep_files", "keep_days", "compress"} {
+			if m.Has(k) {
+				m.At(k).Problem("take it out, or write path in place of address", "%s is for a file of dnstap", k)
+			}
+		}
+	case toFile:
+		for _, k := range []string{"name", "ca_file", "pins", "certificate", "key"} {
+			if m.Has(k) {
+				m.At(k).Problem("take it out, or write address in place of path", "%s is for a reader of dnstap", k)
+			}
+		}
+	default:
+		m.Problem(file, "there is neither an address nor a path")
+	}
 	if s.Events == Acts {
 		m.At("events").Problem("write banned or all, or let a sink of another kind take them", "dnstap has no events for acts")
 	}

@@ -11,6 +11,13 @@ import (
 
 // dnstapWriter makes the Writer of a sink of kind dnstap.
 func dnstapWriter(s config.Sink) (sink.Writer, error) {
+	if s.Path != "" {
+		w, err := dnstap.NewFile(fileOptions(s))
+		if err != nil {
+			return nil, err // not a nil pointer in an interface
+		}
+		return w, nil
+	}
 	o := remote(s, "unix")
 	if err := o.Check(); err != nil {
 		return nil, err

@@ -159,7 +159,7 @@ func (e *Evidence) spoolDir(s config.Sink) string { return filepath.Join(e.dir, 
 func (e *Evidence) writer(s config.Sink, need shared) (sink.Writer, error) {
 	switch s.Kind {
 	case config.File:
-		o := lines.Options{Path: s.Path, MaxBytes: s.MaxBytes, Every: s.MaxAge, Files: s.KeepFiles, Days: s.KeepDays, Compress: strings.TrimPrefix(s.Compress, "none")}
+		o := fileOptions(s)
 		if need.seals != nil {
 			return e.sealed(s, o, need.seals)
 		}
@@ -176,6 +176,11 @@ func (e *Evidence) writer(s config.Sink, need shared) (sink.Writer, error) {
 		return dnstapWriter(s)
 	}
 	return nil, fmt.Errorf("unknown kind %s", s.Kind)
+}
+
+// fileOptions says where the file of a sink is and how it is kept.
+func fileOptions(s config.Sink) lines.Options {
+	return lines.Options{Path: s.Path, MaxBytes: s.MaxBytes, Every: s.MaxAge, Files: s.KeepFiles, Days: s.KeepDays, Compress: strings.TrimPrefix(s.Compress, "none")}
 }
 
 // Close gives up a Change that is not in force.

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/json"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -162,6 +163,40 @@ func TestDnstap(t *testing.T) {
 	for f := first; ok; f, ok = <-frames {
 		if n++; !strings.Contains(f, `"outcome":"blocked"`) || !strings.Contains(f, "\x01a\x07example\x00") || !strings.Contains(f, "\x7f\x00\x00\x01") {
 			t.Errorf("%q", f)
+		}
+	}
+	if n != 2 { // over UDP and TCP
+		t.Errorf("%d messages", n)
+	}
+}
+
+// TestDnstapFile: a file of dnstap has what a ban did, and is whole when the server has ended.
+func TestDnstapFile(t *testing.T) {
+	s, text := startAnswering(t)
+	s.write("rideau.yaml", text+"evidence: {sinks: [{id: tap, kind: dnstap, path: a.tap}]}\n")
+	if _, err := s.Reload(t.Context(), "the test"); err != nil {
+		t.Fatal(err)
+	}
+	s.answers("a.example.", dns.RcodeNameError)
+	s.answers("b.example.", dns.RcodeSuccess)
+	s.stop()
+	f, err := os.Open(s.path("a.tap"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	in, err := framestream.NewReader(f, &framestream.ReaderOptions{ContentTypes: [][]byte{[]byte("protobuf:dnstap.Dnstap")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for b := make([]byte, 1<<16); ; n++ {
+		size, err := in.ReadFrame(b)
+		if err == io.EOF {
+			break
+		}
+		if err != nil || !strings.Contains(string(b[:size]), `"outcome":"blocked"`) {
+			t.Fatalf("%v: %q", err, b[:size])
 		}
 	}
 	if n != 2 { // over UDP and TCP
