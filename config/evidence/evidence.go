@@ -33,6 +33,8 @@ type Seal struct {
 	// Every is the longest time between two seals, Events the number of events after which there is one.
 	Every  time.Duration `key:"every" applies:"live"`
 	Events int           `key:"events" applies:"live"`
+	// Within is the longest time that an event has no seal. Until then it could be cut off unseen.
+	Within time.Duration `key:"within" applies:"live"`
 }
 
 // Pseudonyms say where the keys of clients' pseudonyms are, and how long they live.
@@ -143,7 +145,7 @@ type Sink struct {
 
 // Default is the section that holds where a configuration says nothing.
 func Default() Evidence {
-	return Evidence{Pseudonyms: Pseudonyms{Rotate: 720 * time.Hour, Keep: 9600 * time.Hour}, Seal: Seal{Every: time.Hour, Events: 100_000}}
+	return Evidence{Pseudonyms: Pseudonyms{Rotate: 720 * time.Hour, Keep: 9600 * time.Hour}, Seal: Seal{Every: time.Hour, Events: 100_000, Within: time.Minute}}
 }
 
 // MaxSinks is the number of sinks that a configuration may have.
@@ -163,6 +165,7 @@ func (s *Seal) read(m *node.Mapping) {
 	node.Set(m, "key_file", &s.KeyFile, value.FileOrNone)
 	node.Set(m, "every", &s.Every, node.Duration(time.Minute, 24*time.Hour))
 	node.Set(m, "events", &s.Events, node.Integer(100, 10_000_000))
+	node.Set(m, "within", &s.Within, node.Duration(time.Second, 24*time.Hour))
 }
 
 func (p *Pseudonyms) read(m *node.Mapping) {

@@ -29,6 +29,9 @@ type Options struct {
 	// after which there is one.
 	Every time.Duration
 	Lines int
+	// Tail is the longest time that a line has no seal; 0: Every. Until its seal, a
+	// line can be cut off unseen.
+	Tail time.Duration
 	// Sealed is told each seal. It must not wait. nil: nobody is.
 	Sealed func(Head)
 	Logger *slog.Logger
@@ -44,6 +47,7 @@ type Writer struct {
 	text *lines.Writer // writes to tee
 	stop chan struct{}
 	done chan struct{} // closed when the goroutine of timed seals has ended
+	tail chan struct{} // gets a token when there are lines without a seal
 
 	mu      sync.Mutex
 	begun   bool      // guarded by mu: the file was read
@@ -69,7 +73,7 @@ func NewWriter(o Options) (*Writer, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	w := &Writer{o: o, segment: newSegment(), stop: make(chan struct{}), done: make(chan struct{})}
+	w := &Writer{o: o, segment: newSegment(), stop: make(chan struct{}), done: make(chan struct{}), tail: make(chan struct{}, 1)}
 	file := o.File
 	file.MaxBytes, file.Every = 0, 0 // here, so that a seal comes before
 	var err error
@@ -98,6 +102,12 @@ func (w *Writer) Write(ctx context.Context, events [][]byte) (int, error) {
 	if err == nil && w.segment.n >= w.o.Lines {
 		w.sealOrDue(Counted)
 	}
+	if w.segment.n > 0 {
+		select {
+		case w.tail <- struct{}{}:
+		default:
+		}
+	}
 	return n, err
 }
 
@@ -125,15 +135,27 @@ func (w *Writer) time() {
 	}
 	tick := time.NewTicker(w.o.Every)
 	defer tick.Stop()
+	var tail <-chan time.Time // nil: no line waits for a seal
 	for {
+		always := false
 		select {
 		case <-w.stop:
 			return
+		case <-w.tail:
+			if tail == nil && w.o.Tail > 0 {
+				tail = time.After(w.o.Tail)
+			}
+			continue
+		case <-tail:
+			tail = nil
 		case <-tick.C:
-			w.mu.Lock()
-			w.sealOrDue(Timed)
-			w.mu.Unlock()
+			always = true
 		}
+		w.mu.Lock()
+		if always || w.segment.n > 0 {
+			w.sealOrDue(Timed)
+		}
+		w.mu.Unlock()
 	}
 }
 

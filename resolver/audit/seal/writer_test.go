@@ -114,6 +114,37 @@ func TestTimedSeals(t *testing.T) {
 	if !r.Intact || r.Seals != 7 || len(r.Findings) != 0 || r.To.Sub(r.From) != 5*time.Hour+time.Minute {
 		t.Errorf("%+v", r)
 	}
+	// With Tail, lines get their seal sooner, and time without lines has no more of them.
+	w = newWorld(t)
+	synctest.Test(t, func(t *testing.T) {
+		k, err := seal.NewWriter(seal.Options{File: lines.Options{Path: w.path()}, Key: w.key, Every: time.Hour, Tail: time.Minute, Lines: 1000,
+			Sealed: func(h seal.Head) { w.heads = append(w.heads, h) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			w.write(k, 2)
+			before := len(w.heads)
+			time.Sleep(59 * time.Second)
+			synctest.Wait()
+			if len(w.heads) != before {
+				t.Error("a seal came too soon")
+			}
+			w.write(k, 1)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if r := w.verify(w.files(), w.heads); len(w.heads) != before+1 || has(r, seal.Tail, false) {
+				t.Errorf("%d seals more; %+v", len(w.heads)-before, r)
+			}
+			time.Sleep(5 * time.Minute)
+		}
+		if err := k.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if r := w.verify(w.files(), w.heads); !r.Intact || r.Seals != 5 {
+		t.Errorf("%+v", r)
+	}
 	// The same with a machine that slept.
 	w = newWorld(t)
 	k := w.writer()

@@ -229,7 +229,10 @@ func (c *Change) Commit() {
 // sink makes a sink.
 func (e *Evidence) sink(r *running, w sink.Writer) *sink.Sink {
 	s := r.config
-	o := sink.Options{Name: s.ID, Acts: e.acts, Encoder: withoutOwnSeals{e.encoder(r), s.ID}, Writer: w, Logger: e.o.Logger, Keep: keep(s)}
+	o := sink.Options{Name: s.ID, Acts: e.acts, Encoder: e.encoder(r), Writer: w, Logger: e.o.Logger, Keep: keep(s)}
+	if s.Seal {
+		o.Encoder = withoutSeals{o.Encoder}
+	}
 	if s.Events != config.Acts {
 		o.Records, o.Want = e.o.Records, resolver.Banned|resolver.WouldBlock|resolver.Excepted|resolver.Bypass
 	}

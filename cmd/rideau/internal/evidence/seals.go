@@ -63,7 +63,7 @@ func openSealKey(cfg config.Evidence, before *sealKey) (*sealKey, error) {
 
 // sealed makes the Writer of a sealed file. Each seal is an act, so that other sinks hold it, too.
 func (e *Evidence) sealed(s config.Sink, o lines.Options, k *sealKey) (sink.Writer, error) {
-	w, err := seal.NewWriter(seal.Options{File: o, Key: k.key, Node: e.node.Name, Sink: s.ID, Every: k.config.Every, Lines: k.config.Events, Logger: e.o.Logger,
+	w, err := seal.NewWriter(seal.Options{File: o, Key: k.key, Node: e.node.Name, Sink: s.ID, Every: k.config.Every, Tail: k.config.Within, Lines: k.config.Events, Logger: e.o.Logger,
 		Sealed: func(h seal.Head) {
 			e.mu.Lock()
 			last := e.last
@@ -77,15 +77,12 @@ func (e *Evidence) sealed(s config.Sink, o lines.Options, k *sealKey) (sink.Writ
 	return w, nil
 }
 
-// withoutOwnSeals leaves out the acts that are the seals of the sink itself: each would need the next seal.
-type withoutOwnSeals struct {
-	sink.Encoder
-	id string
-}
+// withoutSeals leaves out the acts that are seals, for sinks that are sealed themselves: each would need the next seal.
+type withoutSeals struct{ sink.Encoder }
 
 // Act implements sink.Encoder.
-func (e withoutOwnSeals) Act(dst []byte, a *act.Act) []byte {
-	if a.Kind == act.Seal && a.Object == e.id {
+func (e withoutSeals) Act(dst []byte, a *act.Act) []byte {
+	if a.Kind == act.Seal {
 		return dst
 	}
 	return e.Encoder.Act(dst, a)
