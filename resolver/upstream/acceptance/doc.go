@@ -36,6 +36,9 @@
 //     to whole ones, and whether it gives cookies. A cookie counts only if it is
 //     in the response to all of these queries and repeats our part of it, which
 //     nobody can guess.
+//   - A query that was not answered is sent again without OPT record, too. That takes
+//     its cookie away. Where the server has given one, and no random case protects the
+//     name, it takes two queries in a row that were not answered.
 //   - Neither probes nor queries of clients carry a cookie before the server has
 //     given one: only that query does that is sent to find out.
 package acceptance

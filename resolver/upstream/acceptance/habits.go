@@ -112,6 +112,22 @@ func (h *habits) Silent() bool { return h.silent.Load() >= agreeing }
 // KeepsCase reports whether a query in random case was ever answered.
 func (h *habits) KeepsCase() bool { return h.keeps.Load() }
 
+// Proves notes what a response shows that has repeated our part of a cookie, which
+// nobody can guess: the server understands EDNS, and perhaps keeps the case.
+func (h *habits) Proves(query, msg []byte) {
+	h.shows.Store(true)
+	if mixed(query) && SameCase(query, msg) {
+		h.keeps.Store(true)
+	}
+}
+
+// NeedsCookie reports whether nothing but the id and the port would protect a query
+// without cookie: the server has given one, its names have no random case, and it has
+// answered one of the last queries.
+func (e *Endpoint) NeedsCookie() bool {
+	return e.given() != nil && !(e.MixesCase() && e.KeepsCase()) && !e.Silent()
+}
+
 // hears notes what a response by UDP shows, of which query and msg belong to one
 // another. It contradicts observations that were made of habits.
 func (e *Endpoint) hears(query, msg []byte) {

@@ -254,6 +254,7 @@ func (s *Server) tryCookie(ctx context.Context, probe []byte, n int) {
 		}
 		if answered++; acceptance.OwnCookie(f.message(), msg) != nil {
 			given++
+			s.endpoint.Proves(f.message(), msg)
 			cookie = acceptance.OwnCookie(f.message(), msg)
 		}
 	})

@@ -48,7 +48,7 @@ func (s *Server) exchangeWide(ctx context.Context, dst, query []byte, t try.Try)
 	w.run(wideEnd{first: true}, w.usual)
 	streams := s.endpoint.Streams()
 	var next []func()
-	if s.endpoint.Shape() != acceptance.Plain || streams {
+	if (s.endpoint.Shape() != acceptance.Plain || streams) && !s.endpoint.NeedsCookie() {
 		next = append(next, func() { w.run(wideEnd{plain: true}, w.plain) })
 	}
 	wait := time.Duration(0)
