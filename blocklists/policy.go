@@ -71,6 +71,7 @@ type Ban struct {
 	TTL       time.Duration // of the answers: how long clients cache them
 	Groups    []string      // ids of client groups in scope, GroupAll, or GroupEnforced
 	Lists     []string
+	Canary    string // a name that it blocks, in presentation form, for tests; empty: one of its lists
 	// Bypass says that the ban is about ways to bypass this resolver: a client
 	// whose query it blocks tries one.
 	Bypass bool

@@ -129,7 +129,7 @@ func checkValues(t *testing.T, c *config.Config) {
 	equal(t, b.TTL, time.Minute)
 	equal(t, b.Groups, []string{"one", "all"})
 	equal(t, c.Exceptions[0].Groups, []string{policy.GroupAll})
-	equal(t, c.Ops, config.Ops{Listen: ":5380", Pprof: true, Socket: config.AutoSocket})
+	equal(t, c.Ops, config.Ops{Listen: ":5380", Pprof: true, Socket: config.AutoSocket, SelfTest: 24 * time.Hour})
 	equal(t, c.Log, config.Log{Level: slog.LevelDebug, Format: config.LogJSON, Language: config.LogFrench, QueriesMaxBytes: 1 << 30, QueriesMaxRate: 50000,
 		Blocked: true, BlockedMaxRate: 20, Clients: config.ClientAddress})
 	var warnings []string

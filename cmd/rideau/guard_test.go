@@ -136,10 +136,11 @@ func ownImports() map[string][]string {
 		"cmd/rideau/internal/server": {
 			"blocklists", "blocklists/compare", "blocklists/compile", "blocklists/enforced", "blocklists/fingerprint", "blocklists/input", "blocklists/source",
 			"cmd/rideau/internal/auditlog", "cmd/rideau/internal/changes",
-			"cmd/rideau/internal/clock", "cmd/rideau/internal/evidence", "cmd/rideau/internal/flood", "cmd/rideau/internal/lang", "cmd/rideau/internal/nat64", "cmd/rideau/internal/setup", "cmd/rideau/internal/snapshot", "cmd/rideau/internal/sockets", "cmd/rideau/internal/text", "cmd/rideau/internal/watch", "config", "resolver",
+			"cmd/rideau/internal/clock", "cmd/rideau/internal/evidence", "cmd/rideau/internal/flood", "cmd/rideau/internal/lang", "cmd/rideau/internal/nat64", "cmd/rideau/internal/selftest", "cmd/rideau/internal/setup", "cmd/rideau/internal/snapshot", "cmd/rideau/internal/sockets", "cmd/rideau/internal/text", "cmd/rideau/internal/watch", "config", "resolver",
 			"resolver/audit", "resolver/audit/act", "resolver/cache", "resolver/cookie", "resolver/device", "resolver/limit", "resolver/ops",
 			"resolver/ops/metrics", "resolver/ops/printable", "resolver/steady", "resolver/upstream/health", "resolver/wire",
 		},
+		"cmd/rideau/internal/selftest": {"blocklists", "blocklists/enforced", "blocklists/entry", "resolver/wire"},
 		"cmd/rideau/internal/setup": {
 			"blocklists", "blocklists/compile", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/pack", "blocklists/source",
 			"cmd/rideau/internal/clock", "cmd/rideau/internal/files", "cmd/rideau/internal/loop", "config", "config/policy", "resolver", "resolver/cache", "resolver/cookie", "resolver/upstream", "resolver/upstream/do53",
@@ -230,7 +231,7 @@ func otherModules() map[string][2][]string {
 		"github.com/hashicorp/golang-lru":           {{"resolver/forward"}},
 		"github.com/klauspost/compress":             {{"resolver/audit/seal"}},
 		"github.com/leodido/go-syslog":              {nil, {"resolver/audit/syslog"}},
-		"github.com/miekg/dns":                      {{"blocklists/format", "blocklists/format/policyzone", "cmd/rideau/internal/fleet", "cmd/rideau/internal/reason", "cmd/rideau/internal/text", "resolver/resolvertest", "resolver/resolvertest/odd"}, {"*"}},
+		"github.com/miekg/dns":                      {{"blocklists/format", "blocklists/format/policyzone", "cmd/rideau/internal/fleet", "cmd/rideau/internal/reason", "cmd/rideau/internal/selftest", "cmd/rideau/internal/text", "resolver/resolvertest", "resolver/resolvertest/odd"}, {"*"}},
 		"github.com/prometheus":                     {{"resolver/ops/metrics"}},
 		"github.com/quic-go/quic-go":                {{"resolver/upstream/encrypted"}},
 		"github.com/rogpeppe/go-internal":           {nil, {"*"}},

@@ -86,6 +86,7 @@ func commands() []command {
 		{"seal-key", "FILE", "make the key with which files of evidence are sealed, and print its public key", sealKeyHelp, sealKey},
 		{"verify", "[FILE...]", "say whether sealed files of evidence are as they were written", verifyHelp, verify},
 		{"healthcheck", "", "ask a running rideau whether it is ready; for containers", healthcheckHelp, healthcheck},
+		{"selftest", "", "ask the running rideau for a name of each ban, and compare the answers with the policy", selftestHelp, selftest},
 		{"fleet-check", "HOST...", "ask servers which policy they enforce, and say whether they agree", fleetHelp, fleetCheck},
 		{"completion", "SHELL", "print a script by which bash, zsh or fish completes command lines", completionHelp, complete},
 		{"version", "", "print the version", "Prints the version, the revision and what it was built with.", version},
@@ -182,7 +183,7 @@ func defineFlags(c *call, name string) {
 		c.StringP("config", "c", "", "configuration `file`; without it the one inside the program is used")
 	}
 	switch name {
-	case "check", "diff", "explain", "fleet-check", "rules", "simulate", "verify", "version":
+	case "check", "diff", "explain", "fleet-check", "rules", "selftest", "simulate", "verify", "version":
 		c.Bool("json", false, "print JSON")
 	}
 	switch name {
@@ -235,6 +236,9 @@ func defineFlags(c *call, name string) {
 		c.StringSlice("key", nil, "the public `key`, or a file with it; may be given again for a key of before")
 		c.StringSlice("heads", nil, "a `file` of another place with acts of the kind seal, such as a syslog server's; may be given again")
 		c.String("since", "", "the `instant` (RFC 3339) from which on nothing may be missing")
+	case "selftest":
+		c.String("url", "", "`address` of the operators' HTTP, such as http://127.0.0.1:5380; by default from the configuration")
+		c.Duration("timeout", defaultSelftestTimeout, "how long to wait")
 	case "fleet-check":
 		c.String("token-file", "", "a `file` with the token to send by HTTP")
 		c.Duration("timeout", defaultFleetTimeout, "how long to wait for each server")

@@ -134,6 +134,8 @@ type Ban struct {
 	StripECH bool `key:"strip_ech"`
 	// UnknownTypes says what becomes of queries for types that Rideau does not know.
 	UnknownTypes UnknownTypes `key:"unknown_types"`
+	// Canary is a name that the ban blocks, in presentation form, by which Rideau tests itself; empty for one of its lists.
+	Canary string `key:"canary"`
 	// Line is the line where the ban begins.
 	Line int `key:"-"`
 }
@@ -222,6 +224,7 @@ func (s *Sections) readBan(v node.Value) (Ban, bool) {
 	node.Set(m, "bypass", &b.Bypass, node.Boolean)
 	node.Set(m, "strip_ech", &b.StripECH, node.Boolean)
 	node.Set(m, "unknown_types", &b.UnknownTypes, node.Word("a rule", UnknownAllow, UnknownBlock))
+	node.Set(m, "canary", &b.Canary, value.Domain)
 	m.Done()
 	m.Require("id", "give the ban an id")
 	m.Require("title", "say in title.en what is banned")

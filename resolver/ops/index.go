@@ -31,6 +31,9 @@ func (s *Server) endpoints() []endpoint {
 	if s.o.Flush != nil {
 		out = append(out, endpoint{"POST", "/cache/flush", "remove ?name=NAME from the cache, with &tree=true all below it, too, or ?all=true", s.flush})
 	}
+	if s.o.Test != nil {
+		out = append(out, endpoint{"POST", "/selftest", "ask for a name of each ban, and compare the answers with the policy", s.selfTest})
+	}
 	if s.o.Pprof {
 		// The package also registers its handlers on the default mux, which
 		// nothing here serves. It extends the write deadline of long profiles

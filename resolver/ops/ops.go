@@ -51,6 +51,8 @@ type Options struct {
 	// Denied is told of each request that is refused because of who sent it. It
 	// must not wait, and bounds what it makes of them. It may be nil.
 	Denied func(Denial)
+	// Test tests the bans now; nil if there is no such function.
+	Test func(ctx context.Context) SelfTest
 	// Token allows clients to reload, to flush and to read profiles, on this
 	// machine and on others. If it is empty, only this machine may.
 	Token string

@@ -77,6 +77,12 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if c.src.Reloads != nil {
 		s.reloads(c.src.Reloads.read())
 	}
+	if c.src.SelfTest != nil {
+		if last, failed := c.src.SelfTest(); !last.IsZero() {
+			s.put(selftestFailed, float64(failed))
+			s.put(selftestLast, seconds(last))
+		}
+	}
 	if c.src.Distrusted != nil {
 		s.put(clockDistrusted, truth(c.src.Distrusted() != ""))
 	}

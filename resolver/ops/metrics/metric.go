@@ -70,6 +70,8 @@ const (
 	policyNextChange
 	policyMemory
 	clockDistrusted
+	selftestFailed
+	selftestLast
 	pendingQueries
 	tcpConnections
 	tcpRefused
@@ -200,6 +202,10 @@ var table = [ids]Metric{
 	policyMemory: {"rideau_policy_memory_bytes", gauge,
 		"Memory that the names and addresses of the policy use.", nil},
 
+	selftestFailed: {"rideau_selftest_failed", gauge,
+		"Questions of the last self-test that were not answered as a ban demands; /readyz says which. Absent before the first.", nil},
+	selftestLast: {"rideau_selftest_last_timestamp_seconds", gauge,
+		"When the last self-test began. Absent before the first.", nil},
 	clockDistrusted: {"rideau_clock_distrusted", gauge,
 		"Whether the system's clock contradicts what else is known of the time (1), so that bans are in force if they are by either; /readyz says why.", nil},
 

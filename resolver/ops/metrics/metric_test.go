@@ -72,6 +72,7 @@ func busy(t testing.TB) metrics.Sources {
 		Bypass: func() []metrics.Bypass {
 			return []metrics.Bypass{{Group: "all", Attempts: 14, Devices: 15}, {Group: "mobile", Attempts: 16, Devices: 17, Overflow: 18}}
 		},
+		SelfTest:      func() (time.Time, int) { return now, 2 },
 		Distrusted:    func() string { return "the clock says 1970" },
 		Panics:        func() uint64 { return 12 },
 		OpsDenied:     func() uint64 { return 17 },

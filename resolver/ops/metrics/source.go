@@ -51,6 +51,9 @@ type Sources struct {
 	// Lists returns the state of the sources of lists, as far as there is
 	// something to report; nil for none.
 	Lists func() []ListSource
+	// SelfTest returns when the last self-test began, and how many of its
+	// questions failed; the zero time before the first.
+	SelfTest func() (last time.Time, failed int)
 	// Distrusted returns why the system's clock is not believed; empty if it is.
 	Distrusted func() string
 	// Bypass returns, for each group, the attempts to bypass the resolver; each

@@ -52,6 +52,7 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 			Reloads:       &s.reloads,
 			Lists:         s.listFacts,
 			Distrusted:    s.distrusted,
+			SelfTest:      s.lastTest,
 			Build:         metrics.Build{Version: s.o.Build.Version, Revision: s.o.Build.Revision},
 		},
 		Ready:       s.notServing,
@@ -64,6 +65,7 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 		DryRun: s.dryRun,
 		Flush:  s.flush,
 		Denied: s.evidence.Denied,
+		Test:   s.selfTest,
 		Token:  secret,
 		Hosts:  cfg.Ops.Hosts,
 		Pprof:  cfg.Ops.Pprof,
@@ -96,8 +98,8 @@ func (s *Server) listFacts() []metrics.ListSource {
 }
 
 // notServing returns why the server is not ready: configured addresses that are not
-// served, no answer of upstream.servers while servers of forwarded zones answer, and
-// upstream.servers that all forward to this Rideau.
+// served, no answer of upstream.servers while servers of forwarded zones answer,
+// upstream.servers that all forward to this Rideau, and bans that failed the self-test.
 func (s *Server) notServing() []string {
 	cfg, ups := s.current()
 	out := s.sockets.Missing(cfg)
@@ -107,7 +109,7 @@ func (s *Server) notServing() []string {
 	if ups.AllLoop() {
 		out = append(out, "upstream.servers: each forwards to this rideau; name another resolver")
 	}
-	return out
+	return append(out, s.failedTest()...)
 }
 
 func (s *Server) cacheFacts() metrics.Cache {

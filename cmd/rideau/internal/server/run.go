@@ -76,6 +76,7 @@ func (s *Server) tasks() []task {
 			s.nat64.Run(ctx, s.asksTranslators, func() { s.reloadAndLog(ctx, act.ByItself, "NAT64 prefixes were discovered") })
 		}},
 		{"saving the cache", s.saveCacheOften},
+		{"testing the bans", s.testOften},
 		{"watching for floods", func(ctx context.Context) {
 			floods.Run(ctx, func() bool { cfg, _ := s.current(); return cfg.Limits.Flood })
 		}},

@@ -23,6 +23,7 @@ import (
 	"rideau/cmd/rideau/internal/clock"
 	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/nat64"
+	"rideau/cmd/rideau/internal/selftest"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/snapshot"
 	"rideau/cmd/rideau/internal/sockets"
@@ -98,6 +99,7 @@ type Server struct {
 	saved    snapshot.Cache
 	devices  *device.Table
 	gate     *limit.Gate
+	tester   *selftest.Tester
 	waits    *limit.WaitLimit
 	resolver *resolver.Resolver
 	records  *audit.Log

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"time"
 
 	"rideau/blocklists/source"
@@ -114,10 +115,13 @@ func (s *Server) makeResolver(cfg *config.Config, state *resolver.State) {
 	s.gate.LimitOctets(cfg.Limits.UnverifiedBytesPerSecond)
 	s.records = audit.New()
 	s.events = auditlog.NewEventLog(s.records, s.log, func() uint64 { return blockedQueries(s.resolver.Stats().Totals()) })
+	key := make([]byte, 16)
+	rand.Read(key) // it does not fail
 	s.resolver = resolver.New(resolver.Options{
-		Cache: s.cache, Steady: s.steady, State: state, RefusedPerSecond: cfg.Clients.RefusedPerSecond,
+		Cache: s.cache, Steady: s.steady, State: state, TestKey: key, RefusedPerSecond: cfg.Clients.RefusedPerSecond,
 		StaleAfter: cfg.Cache.StaleAfter, Gate: s.gate, Devices: s.devices, Audit: s.records, Logger: s.log,
 	})
+	s.tester = s.newTester(key)
 }
 
 // limitMemory passes a configuration's limit of memory on.

@@ -104,7 +104,7 @@ func ban(b *policy.Ban) blocklists.Ban {
 		URL: b.URL, Contact: b.Contact, Effective: b.Effective, Expires: b.Expires, Mode: mode(b.Mode),
 		Action: action(b.Action), Sinkhole4: b.Sinkhole.IPv4, Sinkhole6: b.Sinkhole.IPv6, EDE: uint16(b.EDE),
 		TTL: b.TTL, Groups: b.Groups, Lists: b.Lists, Bypass: b.Bypass, StripECH: b.StripECH,
-		UnknownTypes: b.UnknownTypes == policy.UnknownBlock,
+		UnknownTypes: b.UnknownTypes == policy.UnknownBlock, Canary: b.Canary,
 	}
 	if b.CNAME != "" {
 		out.CNAME, _ = wire.AppendName(nil, []byte(b.CNAME)) // the configuration has checked it

@@ -1,0 +1,318 @@
+// Package selftest asks the running server for names that its bans block, and
+// compares the answers with the policy: through each of its sockets, as clients
+// do, and for each group of clients inside the process, where the address of a
+// client can be chosen.
+//
+// The queries end with a key that only this process knows, so that the server does
+// not count or record them as attempts of a client.
+package selftest
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"rideau/blocklists"
+)
+
+// Options say what is tested. All functions are safe for concurrent use.
+type Options struct {
+	// Policy returns the policy in force, and Serves whether a client is answered.
+	Policy func() *blocklists.Snapshot
+	Serves func(netip.Addr) bool
+	// Addrs returns the addresses where DNS is served, by UDP and TCP.
+	Addrs func() []netip.AddrPort
+	// Answer returns the response to a query of a client, as a listener for
+	// streams gets it; nil if there is none.
+	Answer func(ctx context.Context, client netip.Addr, query []byte) []byte
+	// Key ends the messages of queries; see resolver.Options.TestKey.
+	Key []byte
+	// Logger hears of failures and of their end. It may not be nil.
+	Logger *slog.Logger
+}
+
+// Result is how one question was answered.
+type Result struct {
+	Ban   string `json:"ban"`
+	Group string `json:"group"`
+	Name  string `json:"name"`
+	// Way is a transport and a socket, or "inside": within the process.
+	Way string `json:"way"`
+	// Problem is what is wrong; empty if the ban decided as it should.
+	Problem string `json:"problem,omitempty"`
+}
+
+// Report is one test of all bans.
+type Report struct {
+	OK         bool       `json:"ok"`
+	At         time.Time  `json:"at"` // when it began
+	Generation uint64     `json:"generation"`
+	Results    []Result   `json:"results"`
+	Untested   []Untested `json:"untested,omitempty"`
+}
+
+// Tester tests a server. It is safe for concurrent use.
+type Tester struct {
+	o       Options
+	running sync.Mutex // one test at a time
+
+	mu   sync.Mutex
+	last *Report // nil before the first
+}
+
+// New makes a Tester. It starts nothing.
+func New(o Options) *Tester { return &Tester{o: o} }
+
+// Last returns the last report, which must not be written; nil if there is none.
+func (t *Tester) Last() *Report {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.last
+}
+
+// again is how soon a failed test is repeated, and settle how often a change of the
+// policy is looked for.
+const (
+	again  = 10 * time.Second
+	settle = 5 * time.Second
+)
+
+// Loop tests now, whenever the policy has changed, and when interval has passed,
+// until ctx ends. An interval of 0 means never.
+func (t *Tester) Loop(ctx context.Context, interval func() time.Duration) {
+	tick := time.NewTicker(settle)
+	defer tick.Stop()
+	for {
+		last, every := t.Last(), interval()
+		if every > 0 && t.due(last, every) {
+			t.Run(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (t *Tester) due(last *Report, every time.Duration) bool {
+	if last == nil || last.Generation != t.o.Policy().Generation() {
+		return true
+	}
+	since := time.Since(last.At)
+	return since >= every || !last.OK && since >= again
+}
+
+// Run tests all bans, and returns the report. It waits for a test that runs
+// already.
+func (t *Tester) Run(ctx context.Context) *Report {
+	t.running.Lock()
+	defer t.running.Unlock()
+	var r *Report
+	for range 3 {
+		s := t.o.Policy()
+		if r = t.test(ctx, s); ctx.Err() != nil {
+			return r // cut short, and no result
+		}
+		if t.o.Policy() == s {
+			break // else the answers may be by another policy
+		}
+	}
+	t.mu.Lock()
+	was := t.last
+	t.last = r
+	t.mu.Unlock()
+	if was == nil || was.Generation != r.Generation {
+		for _, u := range r.Untested {
+			t.o.Logger.Warn("a ban cannot be tested", "ban", u.Ban, "group", u.Group, "why", u.Why)
+		}
+	}
+	switch {
+	case !r.OK && (was == nil || was.OK || was.Generation != r.Generation):
+		for _, p := range r.Problems() {
+			t.o.Logger.Error("the self-test failed: a ban is not enforced as it should be", "problem", p)
+		}
+	case r.OK && was != nil && !was.OK:
+		t.o.Logger.Warn("the self-test passes again")
+	}
+	return r
+}
+
+// Problems returns what failed, one line each.
+func (r *Report) Problems() []string {
+	var out []string
+	for _, x := range r.Results {
+		if x.Problem != "" {
+			out = append(out, fmt.Sprintf("ban %s, group %s: %s, %s: %s", x.Ban, x.Group, x.Name, x.Way, x.Problem))
+		}
+	}
+	return out
+}
+
+// Lines are the report for people.
+func (r *Report) Lines() []string {
+	out := r.Problems()
+	for _, u := range r.Untested {
+		out = append(out, fmt.Sprintf("ban %s, group %s: not tested: %s", u.Ban, u.Group, u.Why))
+	}
+	bans := map[string]bool{}
+	for _, x := range r.Results {
+		bans[x.Ban] = true
+	}
+	verdict := "all bans that were tested decide as they should"
+	if !r.OK {
+		verdict = "FAILED"
+	} else if len(bans) == 0 {
+		verdict = "nothing was tested"
+	}
+	return append(out, fmt.Sprintf("%s: %d questions, %d bans", verdict, len(r.Results), len(bans)))
+}
+
+func (t *Tester) test(ctx context.Context, s *blocklists.Snapshot) *Report {
+	r := &Report{OK: true, At: time.Now(), Generation: s.Generation()}
+	questions, untested := plan(s, t.o.Serves)
+	r.Untested = untested
+	add := func(q *Question, way string, problem string) {
+		r.Results = append(r.Results, Result{Ban: q.Ban, Group: q.Group, Name: strings.TrimSuffix(q.Name.String(), "."), Way: way, Problem: problem})
+		r.OK = r.OK && problem == ""
+	}
+	for i := range questions {
+		q := &questions[i]
+		query := t.query(q)
+		within, cancel := context.WithTimeout(ctx, patience)
+		add(q, "inside", judge(s, q, query, t.o.Answer(within, q.Client, query), true))
+		cancel()
+	}
+	for _, at := range t.o.Addrs() {
+		if at.Addr().IsUnspecified() {
+			local := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+			if at.Addr().Is6() {
+				local = netip.IPv6Loopback()
+			}
+			at = netip.AddrPortFrom(local, at.Port())
+		}
+		for _, network := range []string{"udp", "tcp"} {
+			t.through(ctx, s, network, at, questions, add)
+		}
+	}
+	return r
+}
+
+// through asks the questions of this machine's own group through a socket.
+func (t *Tester) through(ctx context.Context, s *blocklists.Snapshot, network string, at netip.AddrPort, questions []Question, add func(*Question, string, string)) {
+	own := ownAddress(at)
+	if !own.IsValid() || !t.o.Serves(own) {
+		return // this machine is no client
+	}
+	group := s.GroupName(s.Group(own))
+	for i := range questions {
+		q := &questions[i]
+		if q.Group != group || ctx.Err() != nil {
+			continue
+		}
+		query := t.query(q)
+		problem := ""
+		for range tries {
+			var response []byte
+			var err error
+			if response, err = ask(ctx, network, at, query, q.want.Action == blocklists.Drop); err != nil {
+				problem = err.Error()
+				continue
+			}
+			if problem = judge(s, q, query, response, network == "tcp"); problem == "" {
+				break
+			}
+		}
+		add(q, network+" "+at.String(), problem)
+	}
+}
+
+// ownAddress is the address from which this machine asks a server on itself.
+func ownAddress(at netip.AddrPort) netip.Addr {
+	c, err := net.Dial("udp", at.String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	defer c.Close()
+	if a, ok := c.LocalAddr().(*net.UDPAddr); ok {
+		return a.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
+}
+
+const (
+	tries    = 3
+	patience = 2 * time.Second
+	// silence is how long no answer has to come where a ban drops queries.
+	silence = 300 * time.Millisecond
+	// optionKey is the EDNS option that carries the key: one for experiments
+	// (RFC 6891 section 9). It is the last, so that the key ends the message.
+	optionKey = 65001
+)
+
+// query is the message of a question.
+func (t *Tester) query(q *Question) []byte {
+	m := new(dns.Msg).SetQuestion(q.Name.String(), dns.TypeA)
+	m.SetEdns0(1232, false)
+	opt := m.IsEdns0()
+	opt.Option = append(opt.Option, &dns.EDNS0_LOCAL{Code: optionKey, Data: t.o.Key})
+	out, err := m.Pack()
+	if err != nil {
+		return nil // the name came from one
+	}
+	return out
+}
+
+// ask sends a query through a socket. With silent no answer is waited for longer
+// than to see that none comes.
+func ask(ctx context.Context, network string, at netip.AddrPort, query []byte, silent bool) ([]byte, error) {
+	wait := patience
+	if silent {
+		wait = silence
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var d net.Dialer
+	c, err := d.DialContext(ctx, network, at.String())
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(wait)); err != nil {
+		return nil, err
+	}
+	if network == "tcp" {
+		query = append(binary.BigEndian.AppendUint16(nil, uint16(len(query))), query...)
+	}
+	if _, err := c.Write(query); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, dns.MaxMsgSize)
+	n, err := 0, error(nil)
+	if network == "tcp" {
+		var size [2]byte
+		if _, err = io.ReadFull(c, size[:]); err == nil {
+			n, err = io.ReadFull(c, buf[:binary.BigEndian.Uint16(size[:])])
+		}
+	} else {
+		n, err = c.Read(buf)
+	}
+	var timeout net.Error
+	if silent && err != nil && (errors.Is(err, io.EOF) || errors.As(err, &timeout) && timeout.Timeout()) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return buf[:n], nil
+}
