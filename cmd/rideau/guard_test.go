@@ -170,10 +170,13 @@ func ownImports() map[string][]string {
 		"resolver/audit/lines":     nil,
 		"resolver/audit/names":     {"blocklists", "blocklists/fingerprint"},
 		"resolver/audit/privacy":   nil,
+		"resolver/audit/inforce":   {"resolver/audit/act"},
+		"resolver/audit/read":      {"resolver/audit/act", "resolver/audit/names"},
 		"resolver/audit/schema":    {"blocklists", "resolver", "resolver/audit", "resolver/audit/act", "resolver/wire"},
 		"resolver/audit/seal":      {"resolver/audit/lines"},
 		"resolver/audit/sink":      {"resolver", "resolver/audit", "resolver/audit/act", "resolver/audit/spool"},
 		"resolver/audit/spool":     nil,
+		"resolver/audit/store":     {"resolver/audit/act", "resolver/audit/inforce", "resolver/audit/read", "resolver/audit/sink"},
 		"resolver/audit/syslog":    {"resolver", "resolver/audit", "resolver/audit/act", "resolver/audit/dial", "resolver/audit/schema", "resolver/audit/sink", "resolver/wire"},
 		"resolver/batch":           nil,
 		"resolver/cache":           {"resolver/cache/existence", "resolver/cache/saved", "resolver/cache/slab", "resolver/wire"},
@@ -244,6 +247,7 @@ func otherModules() map[string][2][]string {
 		"golang.org/x/net/quic":                     {nil, {"resolver/upstream/encrypted"}},
 		"golang.org/x/sys":                          {{"cmd/rideau/internal/clock", "cmd/rideau/internal/server", "cmd/rideau/internal/watch", "resolver/audit/dial", "resolver/batch", "resolver/listener", "resolver/listener/datagram", "resolver/listener/stream", "resolver/ops", "resolver/upstream/mux"}, {"cmd/rideau"}},
 		"google.golang.org/protobuf":                {{"resolver/audit/dnstap"}},
+		"modernc.org/sqlite":                        {{"resolver/audit/store"}},
 		"gopkg.in/yaml.v3":                          {{"config/node"}, {"config"}},
 	}
 }

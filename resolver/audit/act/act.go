@@ -121,6 +121,15 @@ type Ban struct {
 	// Enforced is outside its dates.
 	Mode  string
 	Lists []List
+	// Groups are those for which it is Enforced; the empty name is for the clients
+	// of no group.
+	Groups []string
+	// What the configuration says of it. Effective and Expires are zero if it has
+	// no such date. Bypass says that it is about ways round the resolver.
+	TitleEN, TitleFR           string
+	Authority, Instrument, URL string
+	Effective, Expires         time.Time
+	Bypass                     bool
 }
 
 // List is a list as a ban uses it.
@@ -162,6 +171,9 @@ type Act struct {
 	Config string
 	// Distrusted says that the clock was distrusted when Time was read.
 	Distrusted bool
+	// Uptime is how long the program had run by a clock that nobody sets; 0 if it
+	// is not known.
+	Uptime time.Duration
 }
 
 // Log hands acts to its readers. It is safe for concurrent use.

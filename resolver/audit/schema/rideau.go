@@ -111,6 +111,7 @@ type actJSON struct {
 	Bans        []banJSON        `json:"bans,omitempty"`
 	Policy      policyJSON       `json:"policy"`
 	Config      string           `json:"config,omitempty"`
+	Uptime      int64            `json:"uptime_ms,omitempty"`
 }
 
 type actorJSON struct {
@@ -158,6 +159,16 @@ type banJSON struct {
 	Enforced bool       `json:"enforced"`
 	Mode     string     `json:"mode"`
 	Lists    []listJSON `json:"lists,omitempty"`
+
+	Groups     []string  `json:"groups,omitempty"`
+	TitleEN    string    `json:"title_en,omitempty"`
+	TitleFR    string    `json:"title_fr,omitempty"`
+	Authority  string    `json:"authority,omitempty"`
+	Instrument string    `json:"instrument,omitempty"`
+	URL        string    `json:"url,omitempty"`
+	Effective  time.Time `json:"effective,omitzero"`
+	Expires    time.Time `json:"expires,omitzero"`
+	Bypass     bool      `json:"bypass,omitempty"`
 }
 
 type listJSON struct {
@@ -178,7 +189,7 @@ func (e *Rideau) Act(b []byte, a *act.Act) []byte { return marshal(b, newActJSON
 func newActJSON(n *Node, t *timestamp, a *act.Act) actJSON {
 	out := actJSON{Schema: Version, Event: a.Kind, ID: string(n.appendID(nil, actLetter, a.Number)), Time: string(t.append(nil, a.Time)),
 		Node: n.Name, Version: n.Version, Actor: actorJSON(a.Actor), Object: a.Object, Failed: Failed(a), Reason: a.Reason,
-		Policy: policyJSON(a.Policy), Config: a.Config}
+		Policy: policyJSON(a.Policy), Config: a.Config, Uptime: a.Uptime.Milliseconds()}
 	if a.Distrusted {
 		out.Clock = "distrusted"
 	}
@@ -194,7 +205,8 @@ func newActJSON(n *Node, t *timestamp, a *act.Act) actJSON {
 			NotBefore: date(c.NotBefore), NotAfter: date(c.NotAfter)}
 	}
 	for _, n := range a.Bans {
-		ban := banJSON{ID: n.ID, Enforced: n.Enforced, Mode: n.Mode}
+		ban := banJSON{ID: n.ID, Enforced: n.Enforced, Mode: n.Mode, Groups: n.Groups, TitleEN: n.TitleEN, TitleFR: n.TitleFR,
+			Authority: n.Authority, Instrument: n.Instrument, URL: n.URL, Effective: n.Effective, Expires: n.Expires, Bypass: n.Bypass}
 		for _, l := range n.Lists {
 			ban.Lists = append(ban.Lists, listJSON(l))
 		}
