@@ -9,14 +9,15 @@ import (
 // seal completes the response in dst from base on: it appends the OPT record
 // if the client sent one, and keeps the response within what the client takes.
 // An option that does not fit, which only explains, is left out first; then
-// whole RRsets are. Of rcode only the bits above the header's four are used.
+// whole RRsets are. Clients without EDNS, some of which know nothing of TCP, get as
+// many addresses as fit. Of rcode only the bits above the header's four are used.
 // It also returns the response code.
 func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte) ([]byte, wire.Rcode) {
 	v := &q.view
 	rcode = rcode&^0xF | wire.HeaderRcode(dst[base:])
 	limit := q.limit(len(dst) - base)
 	if !v.EDNS {
-		return response.Fit(dst, base, limit), rcode
+		return response.FitAddresses(dst, base, limit), rcode
 	}
 	var tmp [maxOptions]byte
 	fixed := q.appendOptions(tmp[:0])

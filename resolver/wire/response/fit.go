@@ -12,13 +12,20 @@ import (
 // answer or the authority section lost any, so that the client asks again over
 // TCP; additional records are not essential. The message must not have an OPT
 // record yet.
-func Fit(dst []byte, base, limit int) []byte {
+func Fit(dst []byte, base, limit int) []byte { return fit(dst, base, limit, false) }
+
+// FitAddresses is Fit for a client that may never ask again over TCP. It may keep
+// part of an answer's RRset of addresses: one of them is enough to be reached by, and
+// a client that knows TC takes nothing from such a response (RFC 2181 section 9).
+func FitAddresses(dst []byte, base, limit int) []byte { return fit(dst, base, limit, true) }
+
+func fit(dst []byte, base, limit int, addresses bool) []byte {
 	m := dst[base:]
 	if len(m) <= limit {
 		return dst
 	}
 	var f fitter
-	end := f.whole(f.fill(m, limit))
+	end := f.whole(f.fill(m, limit), addresses)
 	counts, lost := f.count(m, end)
 	for i, n := range counts {
 		wire.SetCount(m, wire.Answer+wire.Section(i), n)
@@ -93,12 +100,17 @@ func (f *fitter) find(m []byte, r *wire.Record, h uint64) int {
 }
 
 // whole moves end before each RRset that it would cut: one with records both
-// before and after it. It returns the new end.
-func (f *fitter) whole(end int) int {
+// before and after it. With addresses, those of the answer may be cut. It returns the
+// new end.
+func (f *fitter) whole(end int, addresses bool) int {
 	for again := true; again; {
 		again = false
 		for i := range f.sets[:f.n] {
-			if s := &f.sets[i]; s.first.Off < end && s.end > end {
+			s := &f.sets[i]
+			if addresses && s.section == wire.Answer && (s.first.Type == wire.TypeA || s.first.Type == wire.TypeAAAA) {
+				continue
+			}
+			if s.first.Off < end && s.end > end {
 				end, again = s.first.Off, true
 			}
 		}

@@ -99,6 +99,43 @@ func TestFitKeeps(t *testing.T) {
 	}
 }
 
+// FitAddresses keeps the addresses of the answer that fit, after its aliases, and
+// part of nothing else.
+func TestFitAddresses(t *testing.T) {
+	for what, tt := range map[string]struct {
+		record string
+		want   int
+	}{
+		"A":    {"b.example.ca. 60 IN A 192.0.2.%d", 25},
+		"AAAA": {"b.example.ca. 60 IN AAAA 2001:db8::%d", 15},
+		"MX":   {"b.example.ca. 60 IN MX %d mx.example.ca.", 0},
+	} {
+		m := new(dns.Msg)
+		m.SetQuestion("www.example.ca.", dns.StringToType[what])
+		m.Response, m.Compress = true, true
+		m.Answer = append(m.Answer, rr(t, "www.example.ca. 60 IN CNAME b.example.ca."))
+		for i := range 100 {
+			m.Answer = append(m.Answer, rr(t, fmt.Sprintf(tt.record, i)))
+		}
+		var got dns.Msg
+		if err := got.Unpack(response.FitAddresses(encode(t, m), 0, 512)); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(got.Answer) - 1; n < tt.want || n > tt.want+5 || !got.Truncated {
+			t.Errorf("%s: %d of 100 are left, TC %v", what, n, got.Truncated)
+		}
+		for i, r := range got.Answer {
+			if r.String() != m.Answer[i].String() {
+				t.Errorf("%s: record %d is %v, was %v", what, i, r, m.Answer[i])
+			}
+		}
+		m.Answer, m.Extra = m.Answer[:1], m.Answer[1:]
+		if err := got.Unpack(response.FitAddresses(encode(t, m), 0, 512)); err != nil || len(got.Extra) != 0 || got.Truncated {
+			t.Errorf("%s: %d additional records are left, of one RRset", what, len(got.Extra))
+		}
+	}
+}
+
 // FuzzFit: whatever the message, Fit ends, stays within the limit, and leaves a
 // message that can be walked.
 func FuzzFit(f *testing.F) {
@@ -111,12 +148,14 @@ func FuzzFit(f *testing.F) {
 		if w.Err() != nil || int(limit) < w.Offset() {
 			return
 		}
-		b := response.Fit(bytes.Clone(msg), 0, int(limit))
-		if len(b) > int(limit) {
-			t.Fatalf("%d octets of %d", len(b), limit)
-		}
-		if w = wire.NewWalk(b); w.Err() != nil {
-			t.Fatal(w.Err())
+		for _, fit := range []func([]byte, int, int) []byte{response.Fit, response.FitAddresses} {
+			b := fit(bytes.Clone(msg), 0, int(limit))
+			if len(b) > int(limit) {
+				t.Fatalf("%d octets of %d", len(b), limit)
+			}
+			if w = wire.NewWalk(b); w.Err() != nil {
+				t.Fatal(w.Err())
+			}
 		}
 	})
 }
