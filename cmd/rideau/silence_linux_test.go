@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -67,7 +68,7 @@ func (s *silentServer) run() {
 		if err != nil {
 			return
 		}
-		if strings.Contains(string(buf[:n]), "silent") || rand.Float64() < s.loss {
+		if neverAnswered(buf[:n]) || rand.Float64() < s.loss {
 			continue
 		}
 		out := addressFor(buf[:n])
@@ -79,6 +80,10 @@ func (s *silentServer) run() {
 		time.AfterFunc(s.delay, send)
 	}
 }
+
+// neverAnswered reports whether a query is for a name that gets no answer. Rideau
+// sends names in letters of random case.
+func neverAnswered(query []byte) bool { return bytes.Contains(bytes.ToLower(query), []byte("silent")) }
 
 // addressFor is a response with one address; nil if there is none.
 func addressFor(query []byte) []byte {
@@ -114,7 +119,7 @@ func (s *silentServer) runTCP(l net.Listener, running *sync.WaitGroup) {
 				if _, err := io.ReadFull(c, q); err != nil {
 					return
 				}
-				if out := addressFor(q); !strings.Contains(string(q), "silent") {
+				if out := addressFor(q); !neverAnswered(q) {
 					c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(out))), out...))
 				}
 			}
@@ -257,26 +262,22 @@ func TestSilence(t *testing.T) {
 		"|---|---|---:|---:|---:|---:|",
 	}
 	full := os.Getenv("RIDEAU_TABLES") != ""
-	for _, hostile := range []int{1, 300} {
+	for _, hostile := range []int{1, 300, 1000} {
 		for _, ups := range []int{1, 2} {
 			for _, how := range []struct {
 				name  string
 				delay time.Duration
 				loss  float64
 			}{{"silent", 0, 0}, {"silent, slow (300 ms)", 300 * time.Millisecond, 0}, {"silent, lossy (20 %)", 0, .2}} {
-				if !full && (hostile == 1) == (how.loss > 0) {
-					continue // half of them will do
+				if !full && (hostile != 300 || how.delay == 0 == (ups == 1)) {
+					continue // TestSilentZones of package upstream has the others, under a fake clock
 				}
 				t.Run(fmt.Sprintf("%d/%d %s", hostile, ups, how.name), func(t *testing.T) {
 					honest, memory := silence(t, hostile, ups, how.delay, how.loss)
 					share, p50, p99 := honest.row()
 					table = append(table, fmt.Sprintf("| %d | %d, %s | %.1f %% | %.1f ms | %.0f ms | %d MiB |",
 						hostile, ups, how.name, share, millis(p50), millis(p99), memory>>20))
-					want := 99.5
-					if hostile > 1 && how.delay > 0 {
-						want = 90 // which zones are silent is learned from late answers, which takes seconds
-					}
-					if share < want {
+					if share < 99.5 {
 						t.Errorf("%.2f %% of %d honest queries were answered: %v", share, honest.sent.Load(), honest.failed)
 					}
 				})

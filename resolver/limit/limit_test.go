@@ -50,10 +50,10 @@ func TestWaitLimitShares(t *testing.T) {
 		from, to int // how many get in
 		why      limit.Reason
 	}{
-		{"one client", at(addr(1)), spread, limitOf*11/16 - 50, limitOf*11/16 + 100, limit.ClientFull},
+		{"one client", at(addr(1)), spread, limitOf*39/64 - 50, limitOf*39/64 + 100, limit.ClientFull},
 		{"one zone", addr, random("victim.example"), limitOf/2 - 10, limitOf/2 + 10, limit.ZoneFull},
 		{"one zone below others", addr, random("a.b.victim.example"), limitOf/2 - 10, limitOf/2 + 10, limit.ZoneFull},
-		{"many of both", func(i int) netip.Addr { return addr(i % 1000) }, spread, limitOf - 500, limitOf - 200, limit.ClientFull},
+		{"many of both", func(i int) netip.Addr { return addr(i % 1000) }, spread, limitOf*7/8 - 500, limitOf * 7 / 8, limit.ClientFull},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			w := limit.NewWaitLimit(limitOf)
@@ -110,6 +110,49 @@ func TestWaitLimitBelowAFullZone(t *testing.T) {
 	}
 	if refused > 2 { // some share a cell
 		t.Errorf("%d of 40 are turned away, while %d wait", refused, w.Waiting())
+	}
+}
+
+// Ten thousand clients that are not answered leave an eighth to those that are, and
+// to zones that are.
+func TestWaitLimitKeepsForProven(t *testing.T) {
+	const limitOf = 4096
+	w := limit.NewWaitLimit(limitOf)
+	good, zone := netip.MustParseAddr("192.0.2.1"), "answered.example"
+	prove := func(a netip.Addr, n *wire.Name, answered bool) {
+		var p limit.Permit
+		if _, ok := w.Acquire(&p, a, n); !ok {
+			t.Fatal("no permit while nothing waits")
+		}
+		w.Settle(&p, answered)
+		w.Release(&p)
+		w.Settle(&p, answered) // it is not held any more
+	}
+	prove(good, name(t, "www."+zone), true)
+	evil := func(i int) netip.Addr { return addr(i % 10000) }
+	prove(evil(1), name(t, "www.other.example"), true)
+	prove(evil(1), name(t, "www.other.example"), false) // it was answered, and is not any more
+	held := fill(w, evil, func(i int) *wire.Name { return name(t, fmt.Sprintf("x.z%d.example", i)) }, 30000)
+	if len(held) < limitOf*7/8-100 || len(held) > limitOf*7/8 {
+		t.Errorf("%d wait that are not proven", len(held))
+	}
+	for _, c := range []struct {
+		what   string
+		client netip.Addr
+		zone   string
+		want   int
+	}{
+		{"a client that is answered", good, "new.example", 60},
+		{"a zone that is answered", netip.MustParseAddr("192.0.2.2"), zone, 60},
+		{"neither", netip.MustParseAddr("192.0.2.3"), "other.example", 0},
+	} {
+		got := fill(w, func(int) netip.Addr { return c.client }, func(i int) *wire.Name { return name(t, fmt.Sprintf("n%d.%s", i, c.zone)) }, 60)
+		if len(got) != c.want {
+			t.Errorf("%s has %d of 60 permits", c.what, len(got))
+		}
+		for i := range got {
+			w.Release(&got[i])
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ type Share struct {
 	client uint32              // a hash, and so are zones
 	zones  [len(depths)]uint32 // the zone with the fewest labels is first
 	n      uint8               // how many of zones are in use; 0: it is nobody's
+	waits  *WaitLimit          // nil: it is nobody's
 }
 
 // Share is that of the query for a name that a permit was acquired for, or nobody's if it is not held. A name
@@ -22,7 +23,7 @@ func (w *WaitLimit) Share(p *Permit, name *wire.Name) Share {
 	if !p.held {
 		return Share{}
 	}
-	s := Share{client: p.cells[0], n: p.n - 1}
+	s := Share{client: p.cells[0], n: p.n - 1, waits: w}
 	copy(s.zones[:], p.cells[1:p.n])
 	if s.n == 0 {
 		s.zones[0], s.n = uint32(maphash.Bytes(w.seed, name.Bytes())), 1
@@ -32,6 +33,13 @@ func (w *WaitLimit) Share(p *Permit, name *wire.Name) Share {
 
 // Known reports whether it is anybody's.
 func (s *Share) Known() bool { return s.n > 0 }
+
+// Hurried reports whether a query should not wait long for a name that is not
+// answered: less than half of the permits are free, and it is not proven.
+func (s *Share) Hurried() bool {
+	w := s.waits
+	return w != nil && w.waiting.Load() > w.limit/2 && !w.proven(s.client) && !w.proven(s.zones[s.n-1])
+}
 
 // Places are the requests that may be under way to one server. They are divided
 // among clients and among zones as a [WaitLimit] divides permits. A zone whose
@@ -58,10 +66,13 @@ const (
 	// quarter of all is taken, and silentLeast what it may have at least.
 	silentPart  = 16
 	silentLeast = 4
-	// unknownPart is the part of the free places that a zone may have of which
-	// nothing is known yet: many zones that are about to prove silent leave some to
-	// one that is new.
-	unknownPart = 64
+	// A zone of which nothing is known yet may have one part in so many of the free
+	// places, beyond those that are kept from all such zones together: many that
+	// are about to prove silent leave some to one that is new, and to those that
+	// are known. provenPart and provenKept are the same for a client whose names
+	// are answered.
+	unknownPart, unknownKept = 64, 4
+	provenPart, provenKept   = 16, 8
 	// modestPart is the part of all places that a client may have that gets one
 	// though the zone above the one that it asks for has its share.
 	modestPart = 128
@@ -141,28 +152,32 @@ func (p *Places) mayTake(limit, n int64, s *Share, again bool) (why Reason, ok b
 	}
 	held := int64(p.cell(s.client).held.Load())
 	own := int64(p.cell(s.zones[s.n-1]).held.Load())
+	client := p.cell(s.client).about(s.client)
 	zone, known := p.standing(s)
+	part, kept := int64(unknownPart), limit/unknownKept
+	if client&answered != 0 {
+		part, kept = provenPart, limit/provenKept
+	}
 	switch {
-	case zone >= 0 && zone < int(s.n)-1:
-		// It may be another zone than those that make their parent silent.
-		if free < limit/4 {
-			return ZoneFull, false
-		}
-	case zone >= 0:
+	case zone == int(s.n)-1:
 		// All silent zones together leave half of the places to the others.
 		return ZoneFull, !again && free >= limit/2 && own < max(free/silentPart, silentLeast)
-	case !known && p.isSilent(p.cell(s.client).about(s.client)):
-		return ClientFull, !again && free >= limit/2 && held < max(free/silentPart, silentLeast)
-	case again && free < limit/4, !known && again && free < limit/2:
+	case known && again && free < limit/4:
 		return Full, false
-	case !known && own >= max(free/unknownPart, 1):
+	case known:
+		// Only what is in all, and what its client has, bounds it.
+	case p.isSilent(client):
+		return ClientFull, !again && free >= limit/2 && held < max(free/silentPart, silentLeast)
+	case free < kept || again && free < limit/2:
+		return Full, false
+	case own >= max((free-kept)/part, 1):
 		return ZoneFull, false
 	}
 	if held >= max(clientShare*(free-limit/16), 1) {
 		return ClientFull, false
 	}
 	// A client and a zone that have few do not suffer from what others do below its parent.
-	modest := !again && held < limit/modestPart && own < max(free/unknownPart, 1)
+	modest := !again && held < limit/modestPart && own < max(free/part, 1)
 	for i := int(s.n) - 1; i >= 0; i-- {
 		z := s.zones[i]
 		if int64(p.cell(z).held.Load()) >= max(free, 1) && !(modest && i < int(s.n)-1) {
@@ -176,21 +191,20 @@ func (p *Places) mayTake(limit, n int64, s *Share, again bool) (why Reason, ok b
 }
 
 // standing is what is known of the zones of s: the index of the one with most
-// labels that is silent, or -1; and whether names below it, or below any if none
-// is silent, have been answered. A zone that is known to answer below a silent
-// one is not silent.
+// labels that is silent, or -1; and whether names below that with most labels have
+// been answered. Such a zone below a silent one is not silent. That others below
+// its parent are answered says nothing of a zone.
 func (p *Places) standing(s *Share) (silent int, known bool) {
 	for i := int(s.n) - 1; i >= 0; i-- {
 		r := p.cell(s.zones[i]).about(s.zones[i])
 		if p.isSilent(r) {
-			if known {
-				return -1, true
-			}
 			return i, false
 		}
-		known = known || r&answered != 0
+		if i == int(s.n)-1 && r&answered != 0 {
+			return -1, true
+		}
 	}
-	return -1, known
+	return -1, false
 }
 
 // TakeAnyway takes a place whatever the limit.
@@ -280,8 +294,8 @@ func (p *Places) silent(hash, now uint32) (first bool) {
 	return n == 0
 }
 
-// Answers reports whether names of the zone of a request, or of one above it, have
-// been answered, and the zone is not silent.
+// Answers reports whether names of the zone of a request have been answered, and
+// the zone is not silent.
 func (p *Places) Answers(s *Share) bool {
 	_, known := p.standing(s)
 	return known

@@ -51,10 +51,11 @@ type race struct {
 	reason   verdict.Reason // of fallback
 	rank     int            // of fallback
 	failed   int            // SERVFAILs
-	silent   bool           // one has not answered in its time
-	busy     bool           // one had too many requests under way
-	step     time.Time      // when those are tried again that had; zero if none had
-	err      error          // the last
+	begun    time.Time
+	silent   bool      // one has not answered in its time
+	busy     bool      // one had too many requests under way
+	step     time.Time // when those are tried again that had; zero if none had
+	err      error     // the last
 
 	firstCandidates [4]candidate
 	firstAttempts   [2]*attempt
@@ -117,7 +118,7 @@ func (g *Group) race(ctx context.Context, dst, query []byte, limit time.Duration
 // newRace orders the servers: first the one that the strategy chooses, or that
 // was asked already, and then by health.
 func (g *Group) newRace(ctx context.Context, query []byte, s *Started) *race {
-	r := &race{g: g, ctx: ctx, query: append([]byte(nil), query...)}
+	r := &race{g: g, ctx: ctx, query: append([]byte(nil), query...), begun: time.Now()}
 	r.candidates, r.attempts = r.firstCandidates[:0], r.firstAttempts[:0]
 	var first *member.Member
 	if s == nil {
@@ -264,11 +265,11 @@ func (r *race) launch(c *candidate) bool {
 		r.chosen = nil
 	} else if !c.m.Places.Take(r.g.maxInFlight, &r.share, c.asked > 0) {
 		r.busy = true
-		if c.asked == 0 || !c.m.Places.Answers(&r.share) { // of a zone that may be silent
+		if c.asked == 0 && r.mayWait(c) || c.asked > 0 && c.m.Places.Answers(&r.share) {
+			c.full, r.step = true, time.Now().Add(busyStep)
+		} else {
 			c.over = true
-			return false
 		}
-		c.full, r.step = true, time.Now().Add(busyStep)
 		return false
 	}
 	a := &attempt{Attempt: Attempt{Share: r.share, g: r.g, m: c.m, sent: time.Now(), entered: true}, candidate: c, again: c.asked > 0}
@@ -284,6 +285,12 @@ func (r *race) launch(c *candidate) bool {
 	a.Sent()
 	go func() { r.run(a) }()
 	return true
+}
+
+// mayWait reports whether a query may wait until c has a place for it: for a while,
+// and not if its zone is silent, or if it is nobody's.
+func (r *race) mayWait(c *candidate) bool {
+	return r.share.Known() && time.Since(r.begun) < r.patience() && !c.m.Places.Silent(&r.share)
 }
 
 // inPlay is how many servers may be asked again.

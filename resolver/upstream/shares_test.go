@@ -27,6 +27,7 @@ func askFor(ctx context.Context, g *upstream.Group, w *limit.WaitLimit, client, 
 	defer w.Release(&p)
 	q := wire.AppendQuery(nil, 0x1234, &n, wire.TypeA, wire.ClassIN, false, false, false, 0)
 	_, err := g.Exchange(upstream.WithShare(ctx, w.Share(&p, &n)), nil, q)
+	w.Settle(&p, err == nil)
 	return err
 }
 
@@ -81,7 +82,7 @@ func TestRepeatedWhenThereIsAPlace(t *testing.T) {
 			go askFor(ctx, g, w, fmt.Sprintf("198.51.100.%d", i), fmt.Sprintf("x.other%d.example", i))
 		}
 		time.Sleep(750 * time.Millisecond)                // the first attempt is late after a second
-		if n := g.Stats()[0].Requests; n < 79 || n > 82 { // some may share a cell
+		if n := g.Stats()[0].Requests; n < 74 || n > 78 { // new zones leave a quarter of the places
 			t.Errorf("%d requests", n)
 		}
 		cancel() // the others end

@@ -20,8 +20,8 @@ func (r *race) settled() bool {
 		return false
 	}
 	if r.fallback == nil {
-		// Names of a silent zone wait no longer than those of others usually do.
-		return r.busy && time.Since(r.attempts[0].sent) >= silentPatience && r.isSilent()
+		// Names of a zone that may be silent wait no longer than those of others usually do.
+		return r.pressed() && time.Since(r.begun) >= r.patience() && r.isZone()
 	}
 	if r.rank == verdict.RankDenied {
 		return true // a name that is gone is not to take longer than the others need
@@ -34,20 +34,37 @@ func (r *race) settled() bool {
 	return true
 }
 
-// isSilent reports whether the zone is silent at a server that was asked.
-func (r *race) isSilent() bool {
+// pressed reports whether others need what the race takes.
+func (r *race) pressed() bool { return r.busy || r.share.Hurried() }
+
+// isZone reports whether it is likely the zone that is silent, and not a server: one
+// that was asked has answered others since, and is not known to answer the zone.
+func (r *race) isZone() bool {
+	others := false
 	for _, a := range r.attempts {
-		if a.m.Places.Silent(&r.share) {
-			return true
+		if a.m.Places.Answers(&r.share) {
+			return false
 		}
+		others = others || a.m.AnsweredSince(a.sent)
 	}
-	return false
+	return others
+}
+
+// patience is how long a query waits, in all, when there is no place to ask for it,
+// or to ask again, or few may wait, and its zone may be silent: as long as answers
+// usually take.
+func (r *race) patience() time.Duration {
+	most := leastPatience
+	for _, m := range r.g.members {
+		most = max(most, m.RTT.Smoothed()*3/2)
+	}
+	return most
 }
 
 // wait is how long there is nothing to do but to wait for responses.
 func (r *race) wait() time.Duration {
 	next := r.g.timeout
-	if r.busy && r.share.Known() {
+	if r.pressed() && r.share.Known() {
 		next = busyStep
 	}
 	if !r.step.IsZero() && r.fresh == 0 {
@@ -80,9 +97,8 @@ func (r *race) abandon() {
 }
 
 const (
-	// silentPatience is how long a name of a silent zone is waited for when there
-	// is no place to ask for it again.
-	silentPatience = time.Second
+	// leastPatience is how long a race waits at least that has no place.
+	leastPatience = time.Second
 	// busyStep is how often a race that had no place for a request looks
 	// whether its zone is silent.
 	busyStep = 250 * time.Millisecond

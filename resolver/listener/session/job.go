@@ -81,6 +81,7 @@ func (j *Job) run() {
 	c := j.pool.core
 	ans, o := c.resolve(j.pool.ctx, j.buf[LengthLen:LengthLen], &j.q)
 	j.counters.Observe(&j.q, o, time.Since(j.q.Received))
+	c.settle(&j.permit, o)
 	c.reply(j.path, j.buf, ans)
 }
 

@@ -126,6 +126,7 @@ func (s *Session) Release(p *limit.Permit) { s.core.limit.Release(p) }
 // Finish counts and records a query that has waited, not as a Job, and
 // releases its permit.
 func (s *Session) Finish(q *resolver.Query, o resolver.Outcome, now time.Time, p *limit.Permit) {
+	s.core.settle(p, o)
 	s.core.limit.Release(p)
 	s.counters.Observe(q, o, now.Sub(q.Received))
 }
@@ -134,4 +135,15 @@ func (s *Session) Finish(q *resolver.Query, o resolver.Outcome, now time.Time, p
 // longer. Finish is to be called with the outcome.
 func (s *Session) ShedWaiting(dst []byte, q *resolver.Query) ([]byte, resolver.Outcome) {
 	return s.core.shedQuery(dst, q)
+}
+
+// settle notes what has become of a query that had a permit to wait. One that was
+// shed says nothing.
+func (c *Core) settle(p *limit.Permit, o resolver.Outcome) {
+	switch o.Kind {
+	case resolver.Forwarded, resolver.Cached, resolver.Blocked:
+		c.limit.Settle(p, true)
+	case resolver.Failed, resolver.Stale:
+		c.limit.Settle(p, false)
+	}
 }
