@@ -91,10 +91,7 @@ func (g *Group) learn(ctx context.Context, m *member.Member, l member.Learner) {
 // report logs what queries to m use now and did not before, and what they do not
 // use any more. Only Run calls it.
 func (g *Group) report(m *member.Member) {
-	if m.Endpoint == nil {
-		return
-	}
-	uses := m.Endpoint.Uses()
+	uses := m.InUse()
 	for i, u := range uses {
 		if i < len(m.Uses) && m.Uses[i].Used != u.Used {
 			g.logger.Info("upstream is asked in another way from now on", "group", g.name, "upstream", m.Server.Addr(), u.What, u.Used)

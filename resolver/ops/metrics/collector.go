@@ -343,6 +343,9 @@ func (s scrape) upstreamGroup(u Upstream) {
 	for _, use := range u.Uses {
 		s.put(upstreamUses, truth(use.Used), u.Name, use.What)
 	}
+	if u.ConnectionAnswers > 0 {
+		s.put(upstreamAnswers, float64(u.ConnectionAnswers), u.Name)
+	}
 }
 
 // joined adds up upstreams with the same name, as a server has that more than
@@ -372,6 +375,7 @@ func joined(all []Upstream) []Upstream {
 		for i := range min(len(o.Uses), len(u.Uses)) { // less, if one group has learnt it
 			o.Uses[i].Used = o.Uses[i].Used && u.Uses[i].Used
 		}
+		o.ConnectionAnswers = max(o.ConnectionAnswers, u.ConnectionAnswers)
 		if u.LastAnswer.After(o.LastAnswer) {
 			o.LastAnswer = u.LastAnswer
 		}

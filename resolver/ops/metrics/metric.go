@@ -54,6 +54,7 @@ const (
 	upstreamHedges
 	upstreamHedgeWins
 	upstreamUses
+	upstreamAnswers
 	listEntries
 	listSkipped
 	listLastSuccess
@@ -167,7 +168,9 @@ var table = [ids]Metric{
 	upstreamHedgeWins: {"rideau_upstream_hedge_wins_total", counter,
 		"Requests of rideau_upstream_hedges_total that were answered first.", []string{"upstream"}},
 	upstreamUses: {"rideau_upstream_uses", gauge,
-		"Whether queries to the upstream use this (1), or do not since it does not understand it or does not answer with it (0): cookies, mix_case (letters in random case), edns, dnssec_ok, large (answers above 512 octets over UDP), udp. Absent if the configuration has it off.", []string{"upstream", "what"}},
+		"Whether queries to the upstream use this (1), or do not since it does not understand it or does not answer with it (0): cookies, mix_case (letters in random case), edns, dnssec_ok, large (answers above 512 octets over UDP), udp, pipelining (several queries at a time on a connection). Absent if the configuration has it off.", []string{"upstream", "what"}},
+	upstreamAnswers: {"rideau_upstream_connection_answers", gauge,
+		"Queries that the upstream answers on one connection before it closes it or falls silent; absent if that is not known to be bounded.", []string{"upstream"}},
 
 	listEntries: {"rideau_list_entries", gauge,
 		"Entries of the list in use.", []string{"list"}},

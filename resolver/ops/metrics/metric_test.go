@@ -54,6 +54,7 @@ func busy(t testing.TB) metrics.Sources {
 	up.Requests, up.Mismatches = 10, 3
 	up.RTT, up.P95, up.InFlight, up.Hedges, up.HedgeWins = 20*time.Millisecond, 50*time.Millisecond, 2, 4, 5
 	up.Busy = []metrics.Failure{{Reason: "all", Count: 3}, {Reason: "client", Count: 6}, {Reason: "zone"}}
+	up.ConnectionAnswers = 3
 	up.Uses = []metrics.Use{{What: "cookies", Used: true}, {What: "edns"}}
 	up.Failures = []metrics.Failure{{Reason: "timeout", Count: 2}, {Reason: "refused"}}
 	up.Duration = metrics.Histogram{Bounds: []time.Duration{time.Millisecond, time.Second}, Counts: []uint64{5, 2, 1}, Sum: 3500 * time.Millisecond}

@@ -148,8 +148,11 @@ type Upstream struct {
 	Busy      []Failure // times it was skipped because there were too many
 	Hedges    uint64    // requests sent because it or another upstream was slower than usual
 	HedgeWins uint64    // of Hedges, those that were answered first
-	// Uses is what queries to it use, if it is asked over UDP.
+	// Uses is what queries to it use, as far as that is found out.
 	Uses []Use
+	// ConnectionAnswers is how many queries it answers on a connection; 0 if that is
+	// not known to be bounded.
+	ConnectionAnswers int
 }
 
 // Use is whether queries use something that a server may not understand. What is a

@@ -91,6 +91,9 @@ func (s *Server) Endpoint() *acceptance.Endpoint {
 // no response to what was asked on their socket: forged, late or broken.
 func (s *Server) Mismatches() uint64 { return s.endpoint.Mismatches() }
 
+// Connections implements member.Connector.
+func (s *Server) Connections() (answers int, single bool) { return s.tcp.Connections() }
+
 // Close closes the idle connections, and from now on none is kept. Exchanges
 // go on.
 func (s *Server) Close() { s.tcp.Close() }

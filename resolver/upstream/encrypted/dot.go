@@ -44,6 +44,9 @@ func NewDoT(o Options) *DoT {
 // when they are idle.
 func (u *DoT) Close() { u.pool.Close() }
 
+// Connections implements member.Connector.
+func (u *DoT) Connections() (answers int, single bool) { return u.pool.Connections() }
+
 // Exchange implements member.Server.
 func (u *DoT) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	m, err := prepare(query, 0, 2)

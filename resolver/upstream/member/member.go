@@ -52,6 +52,15 @@ type Learner interface {
 	Learn(ctx context.Context, probe []byte)
 }
 
+// Connector is a [Server] that is asked over connections which carry many queries,
+// always or now and then.
+type Connector interface {
+	// Connections is what the server is known to make of them: how many queries it
+	// answers on each, 0 if that is not known to be bounded, and whether it answers
+	// only what comes alone.
+	Connections() (answers int, single bool)
+}
+
 // Record is what has been measured of a server. It outlives the group: a
 // successor of the same name with the same server continues it. It is made by
 // New, and is safe for concurrent use.
@@ -81,7 +90,7 @@ type Member struct {
 	*Record
 	Endpoint *acceptance.Endpoint // the Server's; nil if it is not asked by datagram
 	Learning atomic.Bool          // its [Learner] is at work
-	Uses     []acceptance.Use     // when they were last looked at; they are the looker's
+	Uses     []acceptance.Use     // what InUse returned when it was last looked at; they are the looker's
 
 	trusted    bool   // its AD counts
 	inherited  bool   // the record is a predecessor's
@@ -131,6 +140,20 @@ func (m *Member) Faster(o *Member) bool {
 	return mine != 0 && (other == 0 || mine < other)
 }
 
+// InUse is what queries to the server use, as far as it is found out by plain UDP,
+// TCP or TLS.
+func (m *Member) InUse() []acceptance.Use {
+	var all []acceptance.Use
+	if m.Endpoint != nil {
+		all = m.Endpoint.Uses()
+	}
+	if c, ok := m.Server.(Connector); ok {
+		_, single := c.Connections()
+		all = append(all, acceptance.Use{What: "pipelining", Used: !single})
+	}
+	return all
+}
+
 // Stat is what is known of the server now.
 func (m *Member) Stat() Stat {
 	s := Stat{
@@ -148,9 +171,10 @@ func (m *Member) Stat() Stat {
 		InFlight:      m.Places.Taken(),
 		Hedges:        m.Hedges.Load(),
 		HedgeWins:     m.HedgeWins.Load(),
+		Uses:          m.InUse(),
 	}
-	if m.Endpoint != nil {
-		s.Uses = m.Endpoint.Uses()
+	if c, ok := m.Server.(Connector); ok {
+		s.ConnectionAnswers, _ = c.Connections()
 	}
 	for r := range m.Failures {
 		s.Failures = append(s.Failures, Failure{verdict.Reason(r).String(), m.Failures[r].Load()})

@@ -37,8 +37,11 @@ type Stat struct {
 	// usual; HedgeWins of them were answered first.
 	Hedges    uint64
 	HedgeWins uint64
-	// Uses is what queries to it use, if it is asked by UDP.
+	// Uses is what queries to it use, as far as that is found out.
 	Uses []acceptance.Use
+	// ConnectionAnswers is how many queries it answers on a connection; 0 if that is
+	// not known to be bounded.
+	ConnectionAnswers int
 }
 
 // Failure counts the requests that failed, or were not sent, for one reason.

@@ -93,6 +93,9 @@ func TestHabits(t *testing.T) {
 					t.Errorf("%d of %d were answered, after %d rounds", got, n, i)
 				}
 			}
+			if _, single := p.Connections(); what == "many" && single || what == "answers the first of those that come at a time" && !single {
+				t.Errorf("it is known to answer only what comes alone: %v", single)
+			}
 			if n := s.most.Load(); n > 40 { // 16 of ours, and those that the server has not seen end
 				t.Errorf("%d connections at a time", n)
 			}
@@ -110,6 +113,9 @@ func TestLearnt(t *testing.T) {
 		queries, conns := s.queries.Load(), s.conns.Load()
 		if n := askAll(t, p, 30, patience); n != 30 {
 			t.Errorf("%d were answered", n)
+		}
+		if answers, single := p.Connections(); answers != k || single {
+			t.Errorf("%d a connection: %d are known of, single %v", k, answers, single)
 		}
 		if n := s.queries.Load() - queries; n > 33 {
 			t.Errorf("%d a connection: 30 queries were sent %d times", k, n)

@@ -83,6 +83,16 @@ func New(o Options) *Pool {
 	return &Pool{o: o, began: time.Now(), late: &call{ended: true}}
 }
 
+// Connections is what the server is known to make of connections: how many queries
+// it answers on each, 0 if that is not known to be bounded, and whether it answers
+// only what comes alone.
+func (p *Pool) Connections() (answers int, single bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.habit.expire(p.now())
+	return p.habit.answers, p.habit.single
+}
+
 // Close closes idle connections, and from now on none is kept. Queries go on.
 func (p *Pool) Close() {
 	p.mu.Lock()
