@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/binary"
 	"net"
 	"net/netip"
@@ -30,7 +29,7 @@ type steady struct {
 
 // newSteady asks for a name perSecond times a second, with datagrams of four sockets or
 // with a connection for each query, until end is called.
-func newSteady(t *testing.T, network, to, name string, perSecond int) *steady {
+func newSteady(t testing.TB, network, to, name string, perSecond int) *steady {
 	t.Helper()
 	b, err := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA).Pack()
 	if err != nil {
@@ -61,7 +60,7 @@ func newSteady(t *testing.T, network, to, name string, perSecond int) *steady {
 }
 
 // datagrams returns what sends query n.
-func (s *steady) datagrams(t *testing.T) func(n int) {
+func (s *steady) datagrams(t testing.TB) func(n int) {
 	var socks [4]*net.UDPConn
 	for i := range socks {
 		c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -69,6 +68,7 @@ func (s *steady) datagrams(t *testing.T) func(n int) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
+		c.SetReadBuffer(4 << 20) // answers to what has waited come at once
 		socks[i] = c
 		go func() {
 			b := make([]byte, 1500)
@@ -118,7 +118,7 @@ func (s *steady) answered(n int) {
 }
 
 // end stops asking, and waits for the last answers.
-func (s *steady) end(t *testing.T) {
+func (s *steady) end(t testing.TB) {
 	close(s.stop)
 	s.wg.Wait()
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
@@ -148,53 +148,81 @@ func (s *steady) lost(from, to time.Time) (lost, of int) {
 	return lost, of
 }
 
+// restartRate is how many queries a second come by each transport during a restart.
+func restartRate() int {
+	if rate, err := strconv.Atoi(os.Getenv("RIDEAU_RESTART_RATE")); err == nil {
+		return rate
+	}
+	return 200
+}
+
+// losses are the queries of one transport that were lost while a server stopped, and from
+// then on until the next one served, of how many.
+type losses struct{ stopping, ofStopping, starting, ofStarting int }
+
+// restart ends p by SIGTERM and starts the next server while clients ask, and returns that
+// and what was lost, by transport. Where slow is true, a query waits for upstream meanwhile.
+func (w *world) restart(p *process, slow bool, next func() *process) (*process, map[string]losses) {
+	t, rate := w.t, restartRate()
+	t.Helper()
+	p.ask("udp", "plain.example", dns.TypeA)
+	var all []*steady
+	for _, network := range []string{"tcp", "udp"} {
+		if only := os.Getenv("RIDEAU_RESTART_NETWORK"); only == "" || only == network {
+			all = append(all, newSteady(t, network, p.dns[0], "plain.example", rate))
+		}
+	}
+	enough := func(since time.Time) func() (string, bool) {
+		return func() (string, bool) {
+			lost, of := all[0].lost(since, time.Now())
+			return "", of-lost > rate/4
+		}
+	}
+	begun := time.Now()
+	p.within(begun, "asked", enough(begun))
+	if slow {
+		go ask("udp", p.dns[0], "slow.example", dns.TypeA)
+		p.within(time.Now(), "asked upstream", w.asked("slow.example."))
+	}
+	term := time.Now()
+	p.signal(syscall.SIGTERM)
+	<-p.ended
+	ended := time.Now()
+	p = next()
+	started := time.Now()
+	p.within(time.Now(), "answers", enough(started))
+	out := map[string]losses{}
+	for _, s := range all {
+		s.end(t)
+		before, _ := s.lost(begun, term)
+		after, _ := s.lost(started, time.Now())
+		var l losses
+		l.stopping, l.ofStopping = s.lost(term, ended)
+		l.starting, l.ofStarting = s.lost(ended, started)
+		out[s.network] = l
+		t.Logf("%s, a slow query %v: lost %d before the signal, %d of %d in %v of stopping, %d of %d in %v of starting, %d after", s.network, slow,
+			before, l.stopping, l.ofStopping, ended.Sub(term).Round(time.Millisecond), l.starting, l.ofStarting, started.Sub(ended).Round(time.Millisecond), after)
+		if before > 0 || after > 0 {
+			t.Errorf("%s: lost while a server was up: %d before, %d after", s.network, before, after)
+		}
+	}
+	return p, out
+}
+
 // TestRestart: a server that is stopped answers until its last query has its answer, and
 // the next one takes queries before it has read its lists. Queries are lost only in
-// between. RIDEAU_RESTART_RATE is the queries a second.
+// between. RIDEAU_RESTART_RATE is the queries a second by each transport,
+// RIDEAU_RESTART_NETWORK, udp or tcp, the only one of them.
 func TestRestart(t *testing.T) {
-	rate, _ := strconv.Atoi(os.Getenv("RIDEAU_RESTART_RATE"))
-	if rate == 0 {
-		rate = 200
-	}
 	w := newWorld(t)
 	w.config(func(s *settings) { s.listen = []string{freeAddress(t, "127.0.0.1")} })
 	p := start(t, w.dir)
-	for _, quick := range []bool{false, true} {
-		p.ask("udp", "plain.example", dns.TypeA)
-		udp := newSteady(t, "udp", p.dns[0], "plain.example", rate)
-		tcp := newSteady(t, "tcp", p.dns[0], "plain.example", rate)
-		begun := time.Now()
-		p.within(begun, "asked", func() (string, bool) {
-			lost, of := tcp.lost(begun, time.Now())
-			return "", of-lost > rate/4
-		})
-		if !quick {
-			go ask("udp", p.dns[0], "slow.example", dns.TypeA)
-			p.within(time.Now(), "asked upstream", w.asked("slow.example."))
-		}
-		term := time.Now()
-		p.signal(syscall.SIGTERM)
-		<-p.ended
-		ended := time.Now()
-		p = startCommand(t, w.dir, rideau(context.Background(), w.dir, "serve", "--config", "rideau.yaml"))
-		started := time.Now()
-		p.within(time.Now(), "answers", func() (string, bool) {
-			lost, of := tcp.lost(started, time.Now())
-			return "", of-lost > rate/4
-		})
-		for _, s := range []*steady{udp, tcp} {
-			s.end(t)
-			l0, _ := s.lost(begun, term)
-			l1, n1 := s.lost(term, ended)
-			l2, n2 := s.lost(ended, started)
-			l3, _ := s.lost(started, time.Now())
-			t.Logf("%s, a slow query %v: lost %d before the signal, %d of %d in %v of stopping, %d of %d in %v of starting, %d after", s.network, !quick,
-				l0, l1, n1, ended.Sub(term).Round(time.Millisecond), l2, n2, started.Sub(ended).Round(time.Millisecond), l3)
-			if l0 > 0 || l3 > 0 {
-				t.Errorf("%s: lost while a server was up: %d before, %d after", s.network, l0, l3)
-			}
-			if !quick && l1 > n1/2 {
-				t.Errorf("%s: %d of %d queries lost while a query waited", s.network, l1, n1)
+	for _, slow := range []bool{true, false} {
+		var lost map[string]losses
+		p, lost = w.restart(p, slow, func() *process { return start(t, w.dir) })
+		for network, l := range lost {
+			if slow && l.stopping > l.ofStopping/2 {
+				t.Errorf("%s: %d of %d queries lost while a query waited", network, l.stopping, l.ofStopping)
 			}
 		}
 	}

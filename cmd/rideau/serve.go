@@ -4,10 +4,14 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+	"time"
 
 	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/show"
+	"rideau/cmd/rideau/internal/sockets"
+	"rideau/cmd/rideau/internal/systemd"
 	"rideau/resolver/ops/metrics"
 )
 
@@ -28,10 +32,21 @@ func serve(c *call) int {
 	signal.Notify(hup, syscall.SIGHUP) // before anything that takes time: by default it would end the process
 	defer signal.Stop(hup)
 	b := buildInfo()
-	s := server.New(server.Options{
+	manager, inherited := systemd.FromEnvironment()
+	var keeper sockets.Keeper
+	if manager != nil {
+		keeper = manager
+	}
+	var s *server.Server
+	s = server.New(server.Options{
 		Config: c.string("config"), Build: metrics.Build{Version: b.Version, Revision: b.Revision}, Log: c.stderr, Stdout: c.stdout,
 		Workers: setProcs(), MemoryLimit: memoryLimiter(),
-		Started: func(f server.Facts) { show.Started(c.stdout, b.Version, f) },
+		Inherited: inherited, Keeper: keeper,
+		Started: func(f server.Facts) {
+			show.Started(c.stdout, b.Version, f)
+			manager.Ready(status(s, ""))
+			go reportAlive(ctx, manager, s)
+		},
 	})
 	go func() {
 		for {
@@ -39,12 +54,48 @@ func serve(c *call) int {
 			case <-ctx.Done():
 				return
 			case <-hup:
-				s.Reload(ctx, "SIGHUP") // logs what becomes of it
+				manager.Reloading()
+				problem := ""
+				if _, err := s.Reload(ctx, "SIGHUP"); err != nil { // which logs it
+					problem = "; the reload of " + time.Now().Format(time.RFC3339) + " was refused, see the log"
+				}
+				manager.Ready(status(s, problem))
 			}
 		}
 	}()
+	context.AfterFunc(ctx, func() { manager.Stopping("answers the last queries") })
 	if err := s.Run(ctx); err != nil {
 		return c.fail(err)
 	}
 	return exitOK
+}
+
+// status is what s does, for people who ask the service manager.
+func status(s *server.Server, problem string) string {
+	var addrs []string
+	for _, a := range s.Addrs() {
+		addrs = append(addrs, a.String())
+	}
+	return "serves DNS on " + strings.Join(addrs, ", ") + problem
+}
+
+// reportAlive tells the manager that s works for as long as it does, twice as often as the
+// manager wants to hear it, until ctx ends.
+func reportAlive(ctx context.Context, manager *systemd.Manager, s *server.Server) {
+	every := manager.Watchdog() / 2
+	if every <= 0 {
+		return
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		if s.Works() {
+			manager.Alive()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }

@@ -94,6 +94,11 @@ func (p *Poller) Add(fd int, tag uint32) error {
 	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(tag)})
 }
 
+// Remove has Wait find fd no more.
+func (p *Poller) Remove(fd int) error {
+	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, nil)
+}
+
 // nap is how long Wait waits without telling the scheduler.
 const nap = time.Millisecond
 

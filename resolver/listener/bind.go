@@ -122,23 +122,17 @@ func noFamily(err error) bool {
 // openTarget opens TCP first: only one process can have the address for TCP,
 // unless told to share it, so that this decides who has it.
 func (g *group) openTarget(t target) (netip.AddrPort, error) {
-	lc := net.ListenConfig{
-		Control:   func(_, _ string, c syscall.RawConn) error { return prepareTCP(c, g.l.o.ReusePort) },
-		KeepAlive: -1, // idle connections are closed long before
-	}
-	lc.SetMultipathTCP(false)
-	tl, err := lc.Listen(context.Background(), t.network("tcp"), t.addr.String())
+	port, err := g.openTCP(t)
 	if err != nil {
 		return t.addr, bindError(err, "tcp", t.addr)
 	}
-	tcp := tl.(*net.TCPListener)
-	g.tcp = append(g.tcp, tcp)
-	if err := openToSharing(tcp); err != nil {
-		return t.addr, bindError(err, "tcp", t.addr)
-	}
-	t.addr = netip.AddrPortFrom(t.addr.Addr(), tcp.Addr().(*net.TCPAddr).AddrPort().Port())
+	t.addr = netip.AddrPortFrom(t.addr.Addr(), port)
 
-	workers, err := g.l.openUDP(t)
+	taken, err := g.l.o.Inherited.UDP(t.addr)
+	if err != nil {
+		return t.addr, bindError(err, "udp", t.addr)
+	}
+	workers, err := g.l.openUDP(t, taken)
 	g.udp = append(g.udp, workers...)
 	if err != nil {
 		return t.addr, bindError(err, "udp", t.addr)
@@ -146,8 +140,50 @@ func (g *group) openTarget(t target) (netip.AddrPort, error) {
 	return t.addr, nil
 }
 
-// openPortable opens one socket for all workers at one address.
-func (l *Listener) openPortable(t target) ([]*datagram.Worker, error) {
+// openTCP takes the sockets that are bound to an address, or binds one, and returns its
+// port.
+func (g *group) openTCP(t target) (port uint16, err error) {
+	taken, err := g.l.o.Inherited.TCP(t.addr)
+	g.tcp = append(g.tcp, taken...)
+	if err != nil {
+		return 0, err
+	}
+	if len(taken) > 0 {
+		for _, tcp := range taken {
+			// Best effort, so that a reload can bind an address that includes this one.
+			openToSharing(tcp)
+		}
+		return t.addr.Port(), nil
+	}
+	lc := net.ListenConfig{
+		Control:   func(_, _ string, c syscall.RawConn) error { return prepareTCP(c, g.l.o.ReusePort) },
+		KeepAlive: -1, // idle connections are closed long before
+	}
+	lc.SetMultipathTCP(false)
+	tl, err := lc.Listen(context.Background(), t.network("tcp"), t.addr.String())
+	if err != nil {
+		return 0, err
+	}
+	tcp := tl.(*net.TCPListener)
+	g.tcp = append(g.tcp, tcp)
+	return tcp.Addr().(*net.TCPAddr).AddrPort().Port(), openToSharing(tcp)
+}
+
+// openPortable opens one socket for all workers at one address, or uses those that were
+// taken, which it owns.
+func (l *Listener) openPortable(t target, taken []*net.UDPConn) ([]*datagram.Worker, error) {
+	var all []*datagram.Worker
+	for i, c := range taken {
+		// All workers read the first one. Clients reach the others no less.
+		n := 1
+		if i == 0 {
+			n = l.o.Workers
+		}
+		all = append(all, datagram.NewPortable(c, n, l.core, l.o.Logger)...)
+	}
+	if len(all) > 0 {
+		return all, nil
+	}
 	if l.o.ReusePort {
 		return nil, errors.New("addresses cannot be shared (reuse port) with portable sockets")
 	}

@@ -1,6 +1,8 @@
 package listener
 
 import (
+	"errors"
+	"net"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -16,16 +18,28 @@ import (
 // the same address, and a second server started by mistake would silently get
 // half of the queries. So the first socket is bound without it, which fails if
 // anyone has the address, and is opened for sharing only after that.
-func (l *Listener) openUDP(t target) ([]*datagram.Worker, error) {
+//
+// Each socket that was taken gets a worker, also if that makes more than are configured:
+// the system spreads clients over all. If more cannot be bound beside them, because
+// another user has made them, they have to be enough. openUDP owns taken.
+func (l *Listener) openUDP(t target, taken []*net.UDPConn) ([]*datagram.Worker, error) {
 	if l.o.Portable {
-		return l.openPortable(t)
+		return l.openPortable(t, taken)
 	}
-	var all []*datagram.Worker
-	for i := range l.o.Workers {
+	all, err := l.adoptUDP(t, taken)
+	if err != nil {
+		return all, err
+	}
+	for i := len(taken); i < l.o.Workers; i++ {
 		share := i > 0 || l.o.ReusePort
 		c, err := listenUDP(t, func(_, _ string, rc syscall.RawConn) error {
 			return batch.Control(rc, func(fd int) error { return prepareUDP(fd, t, share) })
 		})
+		if len(taken) > 0 && errors.Is(err, syscall.EADDRINUSE) {
+			l.o.Logger.Warn("fewer UDP sockets than workers were handed over, and another user has made them, so that no more can be bound; fewer workers read them",
+				"addr", t.addr.String(), "sockets", len(taken), "workers", l.o.Workers)
+			return all, nil
+		}
 		if err != nil {
 			return all, err
 		}
@@ -43,6 +57,39 @@ func (l *Listener) openUDP(t target) ([]*datagram.Worker, error) {
 		all = append(all, w)
 	}
 	return all, nil
+}
+
+// adoptUDP makes a worker of each socket that was taken, which it owns.
+func (l *Listener) adoptUDP(t target, taken []*net.UDPConn) (all []*datagram.Worker, err error) {
+	for i, c := range taken {
+		err := adopt(c, t)
+		var w *datagram.Worker
+		if err == nil {
+			w, err = datagram.New(c, l.core)
+		}
+		if err != nil {
+			for _, c := range taken[i:] {
+				c.Close()
+			}
+			return all, err
+		}
+		all = append(all, w)
+	}
+	return all, nil
+}
+
+// adopt makes a socket as one that was bound here: without the filter that the process
+// before may have left, see limit.Shield, and open to sharing.
+func adopt(c *net.UDPConn, t target) error {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return batch.Control(rc, func(fd int) error {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) // an error: it has none
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)     // best effort: then no more are bound
+		return prepareUDP(fd, t, false)
+	})
 }
 
 func prepareUDP(fd int, t target, share bool) error {

@@ -4,12 +4,15 @@ package listener
 
 import (
 	"errors"
+	"net"
 	"syscall"
 
 	"rideau/resolver/listener/datagram"
 )
 
-func (l *Listener) openUDP(t target) ([]*datagram.Worker, error) { return l.openPortable(t) }
+func (l *Listener) openUDP(t target, taken []*net.UDPConn) ([]*datagram.Worker, error) {
+	return l.openPortable(t, taken)
+}
 
 func prepareTCP(_ syscall.RawConn, share bool) error {
 	if share {

@@ -15,6 +15,7 @@ import (
 	"rideau/resolver"
 	"rideau/resolver/limit"
 	"rideau/resolver/listener/datagram"
+	"rideau/resolver/listener/inherited"
 	"rideau/resolver/listener/session"
 	"rideau/resolver/listener/stream"
 )
@@ -50,6 +51,9 @@ type Options struct {
 	// or user that has them already, so that one can take over from another
 	// without a gap. Without it, Listen fails if anyone has them. Linux only.
 	ReusePort bool
+	// Inherited has sockets that are bound already. Those for Addrs are used, what is
+	// missing is bound. It may be nil.
+	Inherited *inherited.Sockets
 	// WaitLimit bounds the queries that wait. If nil the Listener has one of
 	// its own, for DefaultMaxPending.
 	WaitLimit *limit.WaitLimit
@@ -144,6 +148,7 @@ type Listener struct {
 	tcp     []*net.TCPListener
 	streams *stream.Server
 	last    atomic.Bool // see Last
+	held    atomic.Bool // see Held
 }
 
 // Shield has the system drop some datagrams of networks that flood, before
@@ -220,6 +225,33 @@ func (l *Listener) Use(h session.Handler, stats *resolver.Stats) {
 // at any time.
 func (l *Listener) Last() { l.last.Store(true) }
 
+// Held says that another process has the sockets open, too, and gives them to the one
+// that serves them next. When Serve drains, it neither detaches them nor reads them to
+// the end: what comes after the last query that is read waits in the system for that
+// process. It may be called at any time.
+func (l *Listener) Held(by bool) { l.held.Store(by) }
+
+// Descriptors calls f with each socket, "udp" or "tcp", and its address, until f returns
+// an error. The descriptor is valid during the call only.
+func (l *Listener) Descriptors(f func(network string, a netip.AddrPort, fd int) error) error {
+	for _, w := range l.udp {
+		if err := w.Descriptor(func(a netip.AddrPort, fd int) error { return f("udp", a, fd) }); err != nil {
+			return err
+		}
+	}
+	for _, t := range l.tcp {
+		a := t.Addr().(*net.TCPAddr).AddrPort()
+		rc, err := t.SyscallConn()
+		if err != nil {
+			return err
+		}
+		if cerr := rc.Control(func(fd uintptr) { err = f("tcp", netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), int(fd)) }); cerr != nil || err != nil {
+			return cmp.Or(err, cerr)
+		}
+	}
+	return nil
+}
+
 // Close closes the sockets of a Listener that is not served.
 // One that is served ends with its context, and Close does nothing.
 func (l *Listener) Close() {
@@ -245,7 +277,8 @@ func (l *Listener) closeSockets() {
 // that new queries go to the Listener that takes over (Options.ReusePort), if
 // there is one; but what has reached them is answered. Where the system cannot
 // detach them, they are served to the end. If there is none, see Last, all are
-// served until nothing waits, and only then detached, swept and closed.
+// served until nothing waits, and only then detached, swept and closed. If another
+// process holds the sockets, see Held, they are left to it instead.
 func (l *Listener) Serve(ctx context.Context) error {
 	if !l.core.Begin(ctx) {
 		return ErrServed
@@ -297,14 +330,19 @@ func (l *Listener) drain(workers, accepting *sync.WaitGroup) {
 	half := end.Add(-l.o.Drain / 2)
 	quiet := func() bool { return l.waiting() == 0 && l.streams.Connections() == 0 }
 
-	if l.last.Load() {
+	held := l.held.Load()
+	if held || l.last.Load() {
 		await(half, func() bool { return l.waiting() == 0 })
 		l.core.DrainLast()
 		l.endAccepting(0)
 		l.stopAccepting(accepting)
 		l.streams.StopReading()
 		await(half, func() bool { return l.streams.Connections() == 0 })
-		l.detachUDP()
+		if held {
+			l.core.Leave()
+		} else {
+			l.detachUDP()
+		}
 	} else {
 		l.core.Drain()
 		l.detachTCP()

@@ -57,6 +57,7 @@ type loop struct {
 	now      time.Time
 	readable bool // the socket may have queries
 	started  bool // a job was started that may not have run yet
+	left     bool // the socket is read no more, see session.Core.Leave
 }
 
 // waiter is a session.Handler that lets queries wait on the worker's own
@@ -132,6 +133,9 @@ func (b *loop) turn() (more bool) {
 	}
 	b.waiting.Store(int64(b.held()))
 	sweep := b.core.Phase() >= session.Sweeping
+	if sweep && !b.readable && !b.left && b.core.Leaves() {
+		b.left = poller.Remove(b.sock.fd) == nil
+	}
 	patience := b.patience(b.readable || sweep)
 	n := poller.Wait(patience)
 	if n == 0 && sweep && !b.readable {

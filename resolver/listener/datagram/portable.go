@@ -64,6 +64,17 @@ func (c *portableConn) askForDestinations() error {
 
 func (c *portableConn) detach() error { return nil }
 
+func (c *portableConn) descriptor(f func(a netip.AddrPort, fd int) error) error {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if cerr := rc.Control(func(fd uintptr) { err = f(c.local, int(fd)) }); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
 func (c *portableConn) interrupt() { c.SetReadDeadline(time.Unix(1, 0)) }
 
 // losses implements socket. There is no portable way to know.

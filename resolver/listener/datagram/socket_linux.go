@@ -67,6 +67,8 @@ func newBatchConn(c *net.UDPConn) (*batchConn, error) {
 		b.Close()
 		return nil, err
 	}
+	b.losses()
+	b.drops.lost = losses{} // what a socket that is older has lost, others have counted
 	return b, nil
 }
 
@@ -78,6 +80,10 @@ func (c *batchConn) use(f func(fd int) error) error {
 		return net.ErrClosed
 	}
 	return f(c.fd)
+}
+
+func (c *batchConn) descriptor(f func(a netip.AddrPort, fd int) error) error {
+	return c.use(func(fd int) error { return f(c.local, fd) })
 }
 
 func (c *batchConn) interrupt() {

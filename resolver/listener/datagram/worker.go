@@ -57,6 +57,9 @@ type socket interface {
 	losses() losses
 	// shield has the system drop datagrams; nil has it drop none.
 	shield(s *limit.Shield) error
+	// descriptor calls f with the address and the descriptor, which is valid during
+	// the call only.
+	descriptor(f func(a netip.AddrPort, fd int) error) error
 	// interrupt has serve check the phase at once.
 	interrupt()
 	Close() error
@@ -83,6 +86,12 @@ func (w *Worker) Detach() error { return w.sock.detach() }
 // Shield has the system drop some datagrams of networks that flood, before
 // they cost anything; nil has it drop none.
 func (w *Worker) Shield(s *limit.Shield) error { return w.sock.shield(s) }
+
+// Descriptor calls f with the socket's address and its descriptor, which is valid during
+// the call only.
+func (w *Worker) Descriptor(f func(a netip.AddrPort, fd int) error) error {
+	return w.sock.descriptor(f)
+}
 
 // Interrupt has Serve check the phase at once.
 func (w *Worker) Interrupt() { w.sock.interrupt() }

@@ -36,7 +36,7 @@ const (
 	// Draining: queries that wait get their responses. Streams read no more,
 	// sockets that were detached are read on.
 	Draining
-	// Sweeping: sockets are read until they are empty, for the last time.
+	// Sweeping: sockets are read until they are empty, for the last time; see Leave.
 	Sweeping
 	// Closed: nothing waits any more, and what would wait is shed.
 	Closed
@@ -60,6 +60,7 @@ type Core struct {
 	phase      atomic.Int32
 	drainBegan atomic.Int64 // in Unix nanoseconds
 	last       atomic.Bool  // see DrainLast
+	leaves     atomic.Bool  // see Leave
 	jobs       jobPool
 
 	shed, panics, sendErrors, readErrors atomic.Uint64
@@ -118,6 +119,13 @@ func (c *Core) FreshGrace() time.Duration {
 
 // DrainBegan is when Drain was called.
 func (c *Core) DrainBegan() time.Time { return time.Unix(0, c.drainBegan.Load()) }
+
+// Leave has sockets left in the phase Sweeping as soon as they are found empty, and not
+// read any more: another process reads what comes then.
+func (c *Core) Leave() { c.leaves.Store(true) }
+
+// Leaves reports whether Leave was called.
+func (c *Core) Leaves() bool { return c.leaves.Load() }
 
 // Sweep starts the phase Sweeping.
 func (c *Core) Sweep() { c.phase.Store(int32(Sweeping)) }

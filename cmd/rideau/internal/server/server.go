@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,6 +59,10 @@ type Options struct {
 	MemoryLimit func(bytes int64)
 	// Clock is where the time comes from that decides which bans are in force; by default the system.
 	Clock clock.Options
+	// Inherited are sockets with which the process was started, which the Server owns,
+	// and Keeper keeps those that it binds for the next process. Both may be nil.
+	Inherited []*os.File
+	Keeper    sockets.Keeper
 	// Started is called once, when every address is bound and answers. It may
 	// be nil.
 	Started func(Facts)
@@ -162,6 +167,19 @@ func (s *Server) Reload(ctx context.Context, why string) (ops.ReloadResult, erro
 	result, err := s.reload(ctx, ops.ReloadOptions{})
 	s.tell(act.Actor{Way: act.BySignal}, why, true, result, err)
 	return result, err
+}
+
+// Addrs returns the addresses on which DNS is served, in the order of the configuration.
+func (s *Server) Addrs() []netip.AddrPort {
+	cfg, _ := s.current()
+	return s.sockets.Bound(cfg)
+}
+
+// Works reports whether the server still does its work: no goroutine that serves an
+// address has ended, and none keeps the locks that it needs.
+func (s *Server) Works() bool {
+	cfg, _ := s.current()
+	return cfg != nil && len(s.sockets.Missing(cfg)) == 0
 }
 
 // facts returns what is served now.

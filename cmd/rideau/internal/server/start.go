@@ -34,6 +34,7 @@ func (s *Server) start(ctx context.Context) error {
 	s.sources = source.New(source.Options{Logger: s.log})
 	s.waits = limit.NewWaitLimit(cfg.Listen.MaxPending)
 	s.sockets = sockets.New(s.log, s.o.Workers)
+	s.sockets.Inherit(s.o.Inherited, s.o.Keeper)
 	c := &change{s: s, cfg: cfg, options: source.PrepareOptions{Start: true}}
 	defer c.close()
 	if err := c.planLists(); err != nil {

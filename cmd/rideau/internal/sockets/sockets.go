@@ -18,6 +18,7 @@ import (
 	"rideau/resolver"
 	"rideau/resolver/limit"
 	"rideau/resolver/listener"
+	"rideau/resolver/listener/inherited"
 )
 
 // place is a configured address. n counts those with the same address: port 0 may
@@ -43,6 +44,9 @@ type socket struct {
 	*listener.Listener
 	stop context.CancelFunc
 	done chan struct{} // closed when it is no longer served
+
+	holder holder // beside this process
+	kept   int    // descriptors that the Keeper keeps
 }
 
 // Set has the sockets of a server. Its methods are safe for concurrent use; only
@@ -53,6 +57,12 @@ type Set struct {
 	busy    chan struct{}
 	// connections are those of all addresses. They are set before the first bind.
 	connections *listener.Connections
+	// inherited and keeper are those of Inherit. toldInherited and kept, the descriptors
+	// that the keeper keeps, belong to the goroutine that calls Open and Retain.
+	inherited     *inherited.Sockets
+	keeper        Keeper
+	toldInherited bool
+	kept          int
 
 	mu       sync.Mutex // guards the fields below; held for a moment only
 	live     map[place]*socket
@@ -110,7 +120,7 @@ func (s *Set) Bind(cfg *config.Config, waits *limit.WaitLimit) (*Binding, error)
 			continue
 		}
 		l, err := listener.Listen(nil, listener.Options{
-			Addrs: []string{p.String()}, Workers: cmp.Or(cfg.Listen.Workers, s.workers), WaitLimit: waits, ReusePort: s.overlaps(p),
+			Addrs: []string{p.String()}, Workers: cmp.Or(cfg.Listen.Workers, s.workers), WaitLimit: waits, ReusePort: s.overlaps(p), Inherited: s.inherited,
 			Connections: s.connections, MaxPendingPerConnection: cfg.Listen.TCP.MaxPendingPerConnection, IdleTimeout: cfg.Listen.TCP.IdleTimeout,
 			Busy: s.busy, Logger: s.log,
 		})
@@ -165,6 +175,7 @@ func (s *Set) Open(b *Binding, r *resolver.Resolver) {
 		s.absent[p] = true
 		s.mu.Unlock()
 	}
+	s.hold(b)
 	for p, k := range b.fresh {
 		ctx, stop := context.WithCancel(context.Background())
 		k.stop = stop
@@ -189,14 +200,18 @@ func (s *Set) Retain(cfg *config.Config) {
 	for _, p := range places(cfg) {
 		keep[p] = true
 	}
+	var gone []*socket
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for p, k := range s.live {
-		if keep[p] {
-			continue
+		if !keep[p] {
+			delete(s.live, p)
+			s.draining[k] = p
+			gone = append(gone, k)
 		}
-		delete(s.live, p)
-		s.draining[k] = p
+	}
+	s.mu.Unlock()
+	for _, k := range gone {
+		s.release(k)
 		k.stop()
 		go func() {
 			<-k.done
@@ -208,7 +223,8 @@ func (s *Set) Retain(cfg *config.Config) {
 	}
 }
 
-// Close drains and closes all sockets. They are served until no query waits.
+// Close drains and closes all sockets. They are served until no query waits; what comes
+// then waits for the next process, where somebody holds the sockets for it.
 func (s *Set) Close() {
 	s.mu.Lock()
 	var all []*socket
