@@ -117,19 +117,18 @@ func (s *steady) answered(n int) {
 	}
 }
 
-// end stops asking, and waits for the last answers.
+// end stops asking, and waits for the answers to the queries of the last moment.
 func (s *steady) end(t testing.TB) {
 	close(s.stop)
 	s.wg.Wait()
-	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		s.mu.Lock()
-		last := len(s.got) == 0 || s.got[len(s.got)-1]
-		s.mu.Unlock()
-		if last {
+	now := time.Now()
+	for time.Since(now) < 2*time.Second {
+		if lost, _ := s.lost(now.Add(-200*time.Millisecond), now); lost == 0 {
 			return
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
-	t.Errorf("%s: the last query has no answer", s.network)
+	t.Errorf("%s: the last queries have no answer", s.network)
 }
 
 // lost counts the queries that were sent between two instants and those of them that
