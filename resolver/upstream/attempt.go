@@ -56,6 +56,14 @@ func (a *Attempt) Leave() {
 	}
 }
 
+// supersede gives back the place of a request that is still under way, unless it
+// takes something of the server that others need.
+func (a *Attempt) supersede() {
+	if !a.m.Holds() {
+		a.Leave()
+	}
+}
+
 // Answered notes a response after took. sample is whether that tells how long
 // the server takes.
 func (a *Attempt) Answered(took time.Duration, sample bool) {

@@ -263,7 +263,7 @@ func (r *race) hedge(c *candidate) {
 func (r *race) launch(c *candidate) bool {
 	if r.chosen == c.m {
 		r.chosen = nil
-	} else if !c.m.Places.Take(r.g.maxInFlight, &r.share, c.asked > 0) {
+	} else if !c.m.Take(r.g.maxInFlight, &r.share, c.asked > 0) {
 		r.busy = true
 		if c.asked == 0 && r.mayWait(c) || c.asked > 0 && c.m.Places.Answers(&r.share) {
 			c.full, r.step = true, time.Now().Add(busyStep)
@@ -404,7 +404,7 @@ func (r *race) dismiss(c *candidate) {
 	for _, a := range r.attempts {
 		if a.candidate == c && !a.end && !a.late {
 			a.late = true
-			a.Leave()
+			a.supersede()
 			r.fresh--
 		}
 	}
@@ -428,7 +428,7 @@ func (r *race) expired(a *attempt) {
 		return
 	}
 	a.late = true
-	a.Leave()
+	a.supersede()
 	if part := a.part.Load(); part != nil {
 		r.cut(a, *part, false)
 		return

@@ -73,7 +73,7 @@ func (c *Chooser) chooseOf(s *limit.Share, all bool) *member.Member {
 		return c.chooseFastest(s, all)
 	}
 	for _, m := range c.members {
-		if !c.passes(m, all) && m.Ready() && m.Places.Take(c.maxInFlight, s, false) {
+		if !c.passes(m, all) && m.Ready() && m.Take(c.maxInFlight, s, false) {
 			return m
 		}
 	}
@@ -92,7 +92,7 @@ func (c *Chooser) chooseWeighted(s *limit.Share, all bool) *member.Member {
 		}
 		seen.Add(at)
 		left--
-		if m := c.members[at]; !c.passes(m, all) && m.Ready() && m.Places.Take(c.maxInFlight, s, false) {
+		if m := c.members[at]; !c.passes(m, all) && m.Ready() && m.Take(c.maxInFlight, s, false) {
 			return m
 		}
 	}
@@ -107,7 +107,7 @@ func (c *Chooser) chooseFastest(s *limit.Share, all bool) *member.Member {
 	}
 	// A server without samples is measured by one request at a time.
 	for _, m := range c.members {
-		if (m.RTT.Cost() == 0 || m.Is(health.Trial)) && !m.Is(health.Down) && m.Claim() && m.Places.Take(c.maxInFlight, s, false) {
+		if (m.RTT.Cost() == 0 || m.Is(health.Trial)) && !m.Is(health.Down) && m.Claim() && m.Take(c.maxInFlight, s, false) {
 			return m
 		}
 	}
@@ -121,7 +121,7 @@ func (c *Chooser) chooseFastest(s *limit.Share, all bool) *member.Member {
 		if best < 0 {
 			return nil
 		}
-		if m := c.members[best]; m.Places.Take(c.maxInFlight, s, false) {
+		if m := c.members[best]; m.Take(c.maxInFlight, s, false) {
 			return m
 		}
 		full.Add(best)
@@ -131,7 +131,7 @@ func (c *Chooser) chooseFastest(s *limit.Share, all bool) *member.Member {
 // explore chooses by turns, whatever the speed.
 func (c *Chooser) explore(turn int, s *limit.Share, all bool) *member.Member {
 	for i := range c.members {
-		if m := c.members[(turn+i)%len(c.members)]; !c.passes(m, all) && m.Ready() && m.Places.Take(c.maxInFlight, s, false) {
+		if m := c.members[(turn+i)%len(c.members)]; !c.passes(m, all) && m.Ready() && m.Take(c.maxInFlight, s, false) {
 			return m
 		}
 	}

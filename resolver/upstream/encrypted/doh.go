@@ -37,9 +37,10 @@ const (
 // safe for concurrent use.
 type DoH struct {
 	server
-	url    *url.URL
-	header http.Header // of all requests; nobody writes it
-	links  *links
+	capacity int
+	url      *url.URL
+	header   http.Header // of all requests; nobody writes it
+	links    *links
 }
 
 // NewDoH makes a server for a URL. Its host is not looked up and its port is not
@@ -59,12 +60,13 @@ func NewDoH(u *url.URL, h3 bool, o Options) *DoH {
 	if at := strings.IndexByte(u.Host, '%'); at > 0 { // a zone means nothing to the server (RFC 6874 section 1)
 		request.Host = u.Host[:at] + u.Host[strings.IndexByte(u.Host, ']'):]
 	}
-	d := &DoH{url: &request, header: http.Header{
+	d := &DoH{url: &request, capacity: usualStreams, header: http.Header{
 		"Content-Type": {mediaType}, "Accept": {mediaType},
 		"User-Agent": {""}, // sent empty, so that it tells nothing
 	}}
 	d.server = newServer(scheme+"://"+u.Host+u.Path, o)
 	if !h3 {
+		d.capacity *= maxConns
 		d.tls.NextProtos = []string{"h2", "http/1.1"}
 	}
 	d.links = newLinks(func() *link {
@@ -139,6 +141,10 @@ func (e *connError) Unwrap() error { return e.error }
 
 // Close closes idle connections. Exchanges go on.
 func (u *DoH) Close() { u.links.close() }
+
+// Capacity implements member.Bounded: what servers allow as a rule, since the
+// clients of HTTP do not tell what this one does.
+func (u *DoH) Capacity() int { return u.capacity }
 
 // Exchange implements member.Server. The query is sent by POST, with the id 0
 // (RFC 8484 section 4.1).

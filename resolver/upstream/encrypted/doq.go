@@ -55,6 +55,8 @@ func (s *server) dialQUIC(ctx context.Context, alpn []string, q *quic.Config) (*
 type DoQ struct {
 	server
 	links *links
+	most  atomic.Int64 // streams at a time, so far
+	full  atomic.Bool  // the server has not allowed one more
 }
 
 // doqLink is a connection, and the next if that was closed.
@@ -70,9 +72,13 @@ type doqConn struct {
 	ready chan struct{} // closed when conn or err is set
 	conn  *quic.Conn
 	err   error
-	// silence is how many queries in a row were given up. After maxSilence of
-	// them the server has presumably lost the connection, and it is closed.
+	// silence is how many queries in a row were given up, and heard when a response
+	// came, in nanoseconds since the connection was begun. After maxSilence of them, and
+	// minSilence, the server has presumably lost the connection, and it is closed.
 	silence atomic.Int32
+	heard   atomic.Int64
+	begun   time.Time
+	open    atomic.Int64 // streams
 }
 
 // NewDoQ makes a server. It connects to nothing yet.
@@ -142,14 +148,15 @@ func (k *doqLink) ask(ctx context.Context, framed []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		resp, err := ask(ctx, c.conn, framed)
+		resp, err := k.u.askOver(ctx, c, framed)
 		if err == nil {
 			if err = check(framed[2:], resp); err == nil {
 				c.silence.Store(0)
+				c.heard.Store(int64(time.Since(c.begun)))
 				return resp, nil
 			}
 			c.conn.CloseWithError(doqProtocolError, "")
-		} else if ctx.Err() != nil && c.silence.Add(1) >= maxSilence {
+		} else if ctx.Err() != nil && c.silence.Add(1) >= maxSilence && time.Since(c.begun)-time.Duration(c.heard.Load()) >= minSilence {
 			c.conn.CloseWithError(doqNoError, "")
 		}
 		if c.conn.Context().Err() != nil || gone(err) {
@@ -181,7 +188,7 @@ func (k *doqLink) connect(ctx context.Context) (c *doqConn, made bool, err error
 	k.mu.Lock()
 	if c = k.conn; c == nil {
 		made = true
-		c = &doqConn{ready: make(chan struct{})}
+		c = &doqConn{ready: make(chan struct{}), begun: time.Now()}
 		k.conn = c
 		go k.dial(c)
 	}
@@ -197,6 +204,7 @@ func (k *doqLink) connect(ctx context.Context) (c *doqConn, made bool, err error
 func (k *doqLink) dial(c *doqConn) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*dialTimeout)
 	defer cancel()
+	k.u.full.Store(false) // it may be another server
 	c.conn, c.err = k.u.dialQUIC(ctx, k.u.tls.NextProtos, quicConfig(k.u.o.IdleTimeout))
 	if c.err != nil {
 		k.drop(c)
@@ -216,12 +224,41 @@ func (k *doqLink) drop(c *doqConn) {
 	}
 }
 
-// ask sends a framed query over a stream of its own and returns the response.
-func ask(ctx context.Context, conn *quic.Conn, framed []byte) ([]byte, error) {
-	s, err := conn.OpenStreamSync(ctx)
+// Capacity implements member.Bounded: as many streams as the server has been found to
+// allow, or else a third more than there have been. So it is found out by queries
+// that are answered, before those that are not take all.
+func (u *DoQ) Capacity() int {
+	most := int(u.most.Load())
+	if u.full.Load() {
+		return max(most, fewStreams)
+	}
+	return max(usualStreams, most/3*4)
+}
+
+// openStream opens a stream of c, or waits until there may be one more.
+func (u *DoQ) openStream(ctx context.Context, c *doqConn) (*quic.Stream, error) {
+	s, err := c.conn.OpenStream()
+	var full *quic.StreamLimitReachedError
+	if errors.As(err, &full) {
+		u.full.Store(true)
+		s, err = c.conn.OpenStreamSync(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
+	if n := c.open.Add(1); n > u.most.Load() {
+		u.most.Store(n)
+	}
+	return s, nil
+}
+
+// askOver sends a framed query over a stream of its own and returns the response.
+func (u *DoQ) askOver(ctx context.Context, c *doqConn, framed []byte) ([]byte, error) {
+	s, err := u.openStream(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer c.open.Add(-1)
 	stop := context.AfterFunc(ctx, func() {
 		s.CancelRead(doqRequestCancelled)
 		s.CancelWrite(doqRequestCancelled)

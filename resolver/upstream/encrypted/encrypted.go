@@ -87,6 +87,14 @@ const (
 	// maxSilence is how many queries in a row may be given up on a connection
 	// that brings nothing before it counts as dead.
 	maxSilence = 3
+	// minSilence is how long no response must have come besides.
+	minSilence = 1500 * time.Millisecond
+	// usualStreams is how many streams servers allow on a connection, at least as
+	// a rule (RFC 9113 section 6.5.2, RFC 9114 section 6.1).
+	usualStreams = 100
+	// fewStreams is what a connection counts as good for at least: what has ended may
+	// seem to take a stream for a moment.
+	fewStreams = 64
 	// padding is what queries are padded to a multiple of (RFC 8467 section 4.1).
 	padding = 128
 )

@@ -120,7 +120,12 @@ type server struct {
 	padded  atomic.Int64
 	resumed atomic.Int64
 	kill    func() // ends all connections that there are
+	// hangs reports whether a query is never answered, and what it is sent by stays
+	// open until the client gives it up; nil if none is.
+	hangs func(q []byte) bool
 }
+
+func (s *server) hangsOn(q []byte) bool { return s.hangs != nil && s.hangs(q) }
 
 func (s *server) answer(f respond, q []byte) [][]byte {
 	n := int(s.queries.Add(1)) - 1
@@ -186,6 +191,9 @@ func (s *server) serveStream(c net.Conn, f respond) {
 		if _, err := io.ReadFull(c, q); err != nil {
 			return
 		}
+		if s.hangsOn(q) {
+			continue
+		}
 		go func() {
 			for _, r := range s.answer(f, q) {
 				mu.Lock()
@@ -220,6 +228,10 @@ func (s *server) handler(f respond) http.HandlerFunc {
 		q, err := io.ReadAll(r.Body)
 		if err != nil || r.Method != "POST" || r.Header.Get("Content-Type") != "application/dns-message" || r.ProtoMajor < 2 || wire.ID(q) != 0 {
 			http.Error(w, "bad", http.StatusBadRequest)
+			return
+		}
+		if s.hangsOn(q) {
+			<-r.Context().Done()
 			return
 		}
 		w.Header().Set("Content-Type", "application/dns-message")
@@ -289,6 +301,10 @@ func (s *server) serveQUIC(st *quic.Stream, f respond) {
 	b, err := io.ReadAll(st) // to the FIN
 	if err != nil || len(b) < 14 || int(binary.BigEndian.Uint16(b)) != len(b)-2 || wire.ID(b[2:]) != 0 {
 		st.CancelWrite(2)
+		return
+	}
+	if s.hangsOn(b[2:]) {
+		<-st.Context().Done()
 		return
 	}
 	for _, r := range s.answer(f, b[2:]) {

@@ -61,6 +61,13 @@ type Connector interface {
 	Connections() (answers int, single bool)
 }
 
+// Bounded is a [Server] that can have few queries under way at a time: each takes a
+// stream of a connection, also while it is superseded by another.
+type Bounded interface {
+	// Capacity is how many; 0 if no bound is known.
+	Capacity() int
+}
+
 // Record is what has been measured of a server. It outlives the group: a
 // successor of the same name with the same server continues it. It is made by
 // New, and is safe for concurrent use.
@@ -92,17 +99,35 @@ type Member struct {
 	Learning atomic.Bool          // its [Learner] is at work
 	Uses     []acceptance.Use     // what InUse returned when it was last looked at; they are the looker's
 
-	trusted    bool   // its AD counts
-	inherited  bool   // the record is a predecessor's
-	mismatches uint64 // of predecessors
+	bounded    Bounded // nil if the server is not
+	trusted    bool    // its AD counts
+	inherited  bool    // the record is a predecessor's
+	mismatches uint64  // of predecessors
 }
 
 // New makes a member of a server of which nothing is known.
 func New(s Server) *Member {
 	r := &Record{Places: limit.NewPlaces()}
 	r.Init()
-	return &Member{Server: s, Record: r, Endpoint: s.Endpoint(), trusted: s.TrustsAD()}
+	m := &Member{Server: s, Record: r, Endpoint: s.Endpoint(), trusted: s.TrustsAD()}
+	m.bounded, _ = s.(Bounded)
+	return m
 }
+
+// Take takes a place for a request, of limit or of what the server can have, as
+// [limit.Places.Take] does.
+func (m *Member) Take(limit int64, s *limit.Share, again bool) bool {
+	if m.bounded != nil {
+		if n := m.bounded.Capacity(); n > 0 {
+			limit = min(limit, int64(n))
+		}
+	}
+	return m.Places.Take(limit, s, again)
+}
+
+// Holds reports whether a request takes its place until it has ended, and not only
+// until it is superseded.
+func (m *Member) Holds() bool { return m.bounded != nil }
 
 // Inherited reports whether m has the record of a predecessor.
 func (m *Member) Inherited() bool { return m.inherited }
