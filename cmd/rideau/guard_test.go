@@ -118,7 +118,12 @@ func ownImports() map[string][]string {
 			"blocklists", "blocklists/compare", "blocklists/compile", "blocklists/enforced", "blocklists/fingerprint", "blocklists/format", "blocklists/input", "cmd/rideau/internal/setup",
 			"cmd/rideau/internal/text", "config", "config/policy", "resolver/ops",
 		},
-		"cmd/rideau/internal/clock": nil,
+		"cmd/rideau/internal/certificates": {"cmd/rideau/internal/files", "cmd/rideau/internal/setup", "config", "config/encrypted", "resolver/listener/secure"},
+		"cmd/rideau/internal/clock":        nil,
+		"cmd/rideau/internal/endpoints": {
+			"cmd/rideau/internal/certificates", "cmd/rideau/internal/setup", "config", "config/encrypted", "resolver", "resolver/limit", "resolver/listener", "resolver/listener/admission",
+			"resolver/listener/doh", "resolver/listener/doq", "resolver/listener/dot", "resolver/listener/secure", "resolver/listener/session", "resolver/ops/metrics",
+		},
 		"cmd/rideau/internal/evidence": {
 			"blocklists", "blocklists/enforced", "blocklists/fingerprint", "cmd/rideau/internal/files", "cmd/rideau/internal/text", "config", "config/evidence", "resolver", "resolver/audit", "resolver/audit/act", "resolver/audit/dial", "resolver/audit/dnstap", "resolver/audit/lines",
 			"resolver/audit/names", "resolver/audit/privacy", "resolver/audit/schema", "resolver/audit/seal", "resolver/audit/sink", "resolver/audit/spool", "resolver/audit/syslog", "resolver/ops", "resolver/ops/metrics",
@@ -130,13 +135,13 @@ func ownImports() map[string][]string {
 		"cmd/rideau/internal/nat64": {"resolver/wire"},
 		"cmd/rideau/internal/reason": {
 			"blocklists", "blocklists/compile", "blocklists/egress", "blocklists/enforced", "blocklists/entry", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/lint",
-			"blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source", "cmd/rideau/internal/files", "cmd/rideau/internal/setup",
+			"blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source", "cmd/rideau/internal/endpoints", "cmd/rideau/internal/files", "cmd/rideau/internal/setup",
 			"cmd/rideau/internal/text", "config", "resolver", "resolver/cache", "resolver/listener", "resolver/ops", "resolver/wire",
 		},
 		"cmd/rideau/internal/server": {
 			"blocklists", "blocklists/compare", "blocklists/compile", "blocklists/enforced", "blocklists/fingerprint", "blocklists/input", "blocklists/source",
 			"cmd/rideau/internal/auditlog", "cmd/rideau/internal/changes",
-			"cmd/rideau/internal/clock", "cmd/rideau/internal/evidence", "cmd/rideau/internal/flood", "cmd/rideau/internal/lang", "cmd/rideau/internal/nat64", "cmd/rideau/internal/selftest", "cmd/rideau/internal/setup", "cmd/rideau/internal/snapshot", "cmd/rideau/internal/sockets", "cmd/rideau/internal/text", "cmd/rideau/internal/watch", "config", "resolver",
+			"cmd/rideau/internal/certificates", "cmd/rideau/internal/clock", "cmd/rideau/internal/endpoints", "cmd/rideau/internal/evidence", "cmd/rideau/internal/flood", "cmd/rideau/internal/lang", "cmd/rideau/internal/nat64", "cmd/rideau/internal/selftest", "cmd/rideau/internal/setup", "cmd/rideau/internal/snapshot", "cmd/rideau/internal/sockets", "cmd/rideau/internal/text", "cmd/rideau/internal/watch", "config", "resolver",
 			"resolver/audit", "resolver/audit/act", "resolver/cache", "resolver/cookie", "resolver/device", "resolver/limit", "resolver/ops",
 			"resolver/ops/metrics", "resolver/ops/printable", "resolver/steady", "resolver/upstream/health", "resolver/wire",
 		},
@@ -147,12 +152,13 @@ func ownImports() map[string][]string {
 			"resolver/upstream/encrypted", "resolver/wire",
 		},
 		"cmd/rideau/internal/snapshot": {"cmd/rideau/internal/files", "resolver/cache", "resolver/steady"},
-		"cmd/rideau/internal/sockets":  {"cmd/rideau/internal/descriptors", "cmd/rideau/internal/setup", "config", "resolver", "resolver/limit", "resolver/listener", "resolver/listener/inherited"},
+		"cmd/rideau/internal/sockets":  {"cmd/rideau/internal/descriptors", "cmd/rideau/internal/setup", "config", "config/encrypted", "resolver", "resolver/limit", "resolver/listener", "resolver/listener/inherited"},
 		"cmd/rideau/internal/systemd":  nil,
 		"cmd/rideau/internal/text":     {"blocklists/compare", "blocklists/entry", "blocklists/format", "resolver/wire"},
 		"cmd/rideau/internal/watch":    nil,
-		"config":                       {"config/complete", "config/evidence", "config/key", "config/node", "config/policy", "config/server", "config/value"},
+		"config":                       {"config/complete", "config/encrypted", "config/evidence", "config/key", "config/node", "config/policy", "config/server", "config/value"},
 		"config/complete":              {"config/node"},
+		"config/encrypted":             {"config/node", "config/value"},
 		"config/evidence":              {"config/node", "config/value"},
 		"config/key":                   nil,
 		"config/node":                  nil,
@@ -220,6 +226,18 @@ func ownImports() map[string][]string {
 		"resolver/wire/layout":         nil,
 		"resolver/wire/response":       {"resolver/wire"},
 		"resolver/wire/svcb":           {"resolver/wire"},
+
+		"resolver/listener/admission": nil,
+		"resolver/listener/doh": {
+			"resolver", "resolver/limit", "resolver/listener/admission", "resolver/listener/overquic", "resolver/listener/secure", "resolver/listener/session", "resolver/wire",
+		},
+		"resolver/listener/doq": {
+			"resolver", "resolver/limit", "resolver/listener/admission", "resolver/listener/overquic", "resolver/listener/secure", "resolver/listener/session", "resolver/wire",
+		},
+		"resolver/listener/dot":               {"resolver/listener/admission", "resolver/listener/secure", "resolver/listener/stream"},
+		"resolver/listener/overquic":          {"resolver/listener/admission"},
+		"resolver/listener/secure":            nil,
+		"resolver/listener/secure/securetest": nil,
 	}
 }
 
@@ -239,10 +257,11 @@ func otherModules() map[string][2][]string {
 		"github.com/leodido/go-syslog":              {nil, {"resolver/audit/syslog"}},
 		"github.com/miekg/dns":                      {{"blocklists/format", "blocklists/format/policyzone", "cmd/rideau/internal/fleet", "cmd/rideau/internal/reason", "cmd/rideau/internal/selftest", "cmd/rideau/internal/text", "resolver/resolvertest", "resolver/resolvertest/odd"}, {"*"}},
 		"github.com/prometheus":                     {{"resolver/ops/metrics"}},
-		"github.com/quic-go/quic-go":                {{"resolver/upstream/encrypted"}},
+		"github.com/quic-go/quic-go":                {{"resolver/listener/doh", "resolver/listener/doq", "resolver/listener/overquic", "resolver/upstream/encrypted"}},
 		"github.com/rogpeppe/go-internal":           {nil, {"*"}},
 		"github.com/santhosh-tekuri/jsonschema":     {nil, {"resolver/audit/schema"}},
 		"github.com/spf13/pflag":                    {{"cmd/rideau", "cmd/rideau/internal/completion"}},
+		"golang.org/x/net/http2":                    {nil, {"resolver/listener/doh"}},
 		"golang.org/x/net/idna":                     {{"blocklists/format/syntax", "blocklists/internal/facts"}},
 		"golang.org/x/net/publicsuffix":             {{"blocklists/format/syntax", "blocklists/lint", "resolver/cache/existence"}},
 		"golang.org/x/net/ipv4":                     {{"resolver/listener/datagram"}},

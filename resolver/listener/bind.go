@@ -128,6 +128,9 @@ func (g *group) openTarget(t target) (netip.AddrPort, error) {
 	}
 	t.addr = netip.AddrPortFrom(t.addr.Addr(), port)
 
+	if g.l.o.TLS != nil {
+		return t.addr, nil
+	}
 	taken, err := g.l.o.Inherited.UDP(t.addr)
 	if err != nil {
 		return t.addr, bindError(err, "udp", t.addr)
@@ -213,13 +216,26 @@ const socketBuffer = 4 << 20
 // Try reports whether an address can be served: it binds the address for TCP and UDP, and closes it at once. The error is
 // that of [Listen].
 func Try(addr netip.AddrPort) error {
+	if err := TryTCP(addr); err != nil {
+		return err
+	}
+	return TryUDP(addr)
+}
+
+// TryTCP is Try for TCP alone.
+func TryTCP(addr netip.AddrPort) error {
 	t := target{addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())}
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return prepareTCP(c, false) }}
 	tcp, err := lc.Listen(context.Background(), t.network("tcp"), t.addr.String())
 	if err != nil {
 		return bindError(err, "tcp", t.addr)
 	}
-	defer tcp.Close()
+	return tcp.Close()
+}
+
+// TryUDP is Try for UDP alone.
+func TryUDP(addr netip.AddrPort) error {
+	t := target{addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())}
 	udp, err := listenUDP(t, nil)
 	if err != nil {
 		return bindError(err, "udp", t.addr)

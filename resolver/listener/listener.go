@@ -41,6 +41,9 @@ type Options struct {
 	// the host has IPv6, [::]; [::] alone is IPv6 alone. Port 0 lets the
 	// kernel choose one that is free for both transports.
 	Addrs []string
+	// TLS makes a connection by TLS of one by TCP: the addresses are served over TLS
+	// alone (RFC 7858), and not over UDP. nil serves UDP and TCP. See package dot.
+	TLS func(stream.Stream) stream.Stream
 	// Workers is the number of UDP goroutines for each address, each with a
 	// socket of its own; GOMAXPROCS if 0.
 	Workers int
@@ -170,8 +173,12 @@ func Listen(h session.Handler, o Options) (*Listener, error) {
 	o = o.withDefaults()
 	l := &Listener{core: session.New(h, o.WaitLimit, session.NewLog(o.Logger)), o: o}
 	l.core.Full = o.Busy
+	transport := resolver.TCP
+	if o.TLS != nil {
+		transport = resolver.DoT
+	}
 	l.streams = stream.NewServer(l.core, stream.Options{
-		Transport: resolver.TCP, Table: o.Connections, MaxPending: o.MaxPendingPerConnection,
+		Transport: transport, Wrap: o.TLS, Table: o.Connections, MaxPending: o.MaxPendingPerConnection,
 		IdleTimeout: o.IdleTimeout, MessageTimeout: o.MessageTimeout, WriteTimeout: o.WriteTimeout, Drain: o.Drain,
 	})
 	if err := l.bind(); err != nil {

@@ -52,7 +52,11 @@ func (s *Server) Accept(t *net.TCPListener, counters []*resolver.Counters) {
 			continue
 		}
 		backoff = 0
-		c := s.newConn(fromTCP(tc, s.o.WriteTimeout), counters[n%len(counters)])
+		st := fromTCP(tc, s.o.WriteTimeout)
+		if s.o.Wrap != nil {
+			st = s.o.Wrap(st)
+		}
+		c := s.newConn(st, counters[n%len(counters)])
 		if !s.admit(c) {
 			// Without lingering, so that a flood of connections leaves no state
 			// in the kernel.

@@ -9,10 +9,13 @@ import (
 	"rideau/resolver/listener/session"
 )
 
-// Options of a Server. All are to be set.
+// Options of a Server. All are to be set but Wrap.
 type Options struct {
 	// Transport is what queries say that they came by.
 	Transport resolver.Transport
+	// Wrap makes the Stream that is served of one by TCP, which is a net.Conn as
+	// well; nil serves that one.
+	Wrap func(Stream) Stream
 	// Table has the connections, also those of other Servers that share it.
 	Table *Table
 	// MaxPending bounds the queries of one connection that wait. At the bound

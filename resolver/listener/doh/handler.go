@@ -1,0 +1,253 @@
+// Package doh serves DNS over HTTPS (RFC 8484), by HTTP/1.1 and HTTP/2 with a [Listener],
+// and by HTTP/3 with a [Listener3]. Both have the same [Handler].
+//
+// # What clients are answered
+//
+// GET has the query in the parameter dns, POST in the body. Every response by DNS
+// is 200, whatever its code. Nothing of a message is looked at before its size is
+// known to be good. What is no query gets an error of HTTP: see Handler.
+//
+// # Bounds
+//
+// Connections are bounded by an [admission.Gate], requests on a connection by
+// HTTP, headers and bodies by their sizes, and each request by a time from its
+// first octet to its last. net/http bounds floods of frames: more streams that are
+// given up than may be open, and more than 10,000 frames to be answered (PING,
+// SETTINGS, RST_STREAM) end a connection; so do CONTINUATION frames beyond the size of
+// headers.
+package doh
+
+import (
+	"encoding/base64"
+	"errors"
+	"io"
+	"math"
+	"mime"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"rideau/resolver"
+	"rideau/resolver/listener/session"
+	"rideau/resolver/wire"
+)
+
+// mediaType is that of DNS messages (RFC 8484 section 6).
+const mediaType = "application/dns-message"
+
+const (
+	// maxHeader bounds the header of a request in octets. A query of 1 KiB by GET fits
+	// many times over.
+	maxHeader = 16 << 10
+	// bufferSize holds the usual query and the usual response.
+	bufferSize = 4 << 10
+)
+
+// Settings can change at any time; they hold for the requests that begin after that.
+type Settings struct {
+	Path   string // where clients ask
+	AltSvc string // the header that tells of HTTP/3 (RFC 7838); empty for none
+}
+
+// Handler answers requests. It is safe for concurrent use.
+type Handler struct {
+	transport resolver.Transport
+	settings  atomic.Pointer[Settings]
+	exchange  *session.Exchange
+	buffers   sync.Pool // of *[]byte
+}
+
+func newHandler(t resolver.Transport, s Settings) *Handler {
+	h := &Handler{transport: t}
+	h.settings.Store(&s)
+	h.buffers.New = func() any { return new(make([]byte, 0, bufferSize)) }
+	return h
+}
+
+// Errors of HTTP, by what is wrong with a request.
+var (
+	errNoQuery   = errors.New("write one query of DNS into the parameter dns, in base64url without padding")
+	errNoMessage = errors.New("that is no query of DNS")
+	errType      = errors.New("the body has to be of type " + mediaType)
+	errEncoding  = errors.New("the body must not be encoded")
+	errSize      = errors.New("a message of DNS has at most 65535 octets")
+	errBody      = errors.New("the body did not come")
+)
+
+// status is the code that goes with an error.
+func status(err error) int {
+	switch err {
+	case errType, errEncoding:
+		return http.StatusUnsupportedMediaType
+	case errSize:
+		return http.StatusRequestEntityTooLarge
+	case errBody:
+		return http.StatusRequestTimeout
+	}
+	return http.StatusBadRequest
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s := h.settings.Load()
+	if s.AltSvc != "" {
+		w.Header()["Alt-Svc"] = []string{s.AltSvc}
+	}
+	if r.URL.Path != s.Path {
+		http.Error(w, "there is nothing here", http.StatusNotFound)
+		return
+	}
+	in := h.buffers.Get().(*[]byte)
+	defer h.put(in)
+	msg, err := (*in)[:0], error(nil)
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		msg, err = fromQuery(msg, r.URL.RawQuery)
+	case http.MethodPost:
+		msg, err = fromBody(msg, w, r)
+	default:
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		http.Error(w, "use GET or POST", http.StatusMethodNotAllowed)
+		return
+	}
+	*in = msg
+	if err == nil && !isQuery(msg) {
+		err = errNoMessage
+	}
+	if err != nil {
+		http.Error(w, err.Error(), status(err))
+		return
+	}
+	out := h.buffers.Get().(*[]byte)
+	defer h.put(out)
+	ans := h.exchange.Serve(r.Context(), (*out)[:0], msg, h.client(r))
+	if !session.Sendable(ans) {
+		// UDP would be silent: the client is not served, and there were too many.
+		http.Error(w, "too many queries", http.StatusTooManyRequests)
+		return
+	}
+	*out = ans
+	header := w.Header()
+	header["Content-Type"] = contentType
+	header["Content-Length"] = []string{strconv.Itoa(len(ans))}
+	header["Cache-Control"] = []string{"max-age=" + strconv.FormatUint(uint64(lifetime(ans)), 10)}
+	w.Write(ans)
+}
+
+// contentType is the same for all responses. Nothing writes to it.
+var contentType = []string{mediaType}
+
+func (h *Handler) put(b *[]byte) {
+	if cap(*b) == bufferSize {
+		h.buffers.Put(b)
+	}
+}
+
+// client is where a request came from.
+func (h *Handler) client(r *http.Request) session.Client {
+	a, _ := netip.ParseAddrPort(r.RemoteAddr) // net/http wrote it
+	return session.Client{Addr: a.Addr().Unmap().WithZone(""), Transport: h.transport}
+}
+
+// isQuery reports whether a message is one that gets a response by UDP.
+func isQuery(msg []byte) bool {
+	return len(msg) >= wire.HeaderLen && wire.Flags(msg)&wire.FlagQR == 0
+}
+
+// fromQuery appends the query that a URL's parameters have. Its size is bounded by
+// that of headers.
+func fromQuery(dst []byte, query string) ([]byte, error) {
+	text, found := "", false
+	for query != "" {
+		var p string
+		p, query, _ = strings.Cut(query, "&")
+		value, ok := strings.CutPrefix(p, "dns=")
+		if !ok {
+			continue
+		}
+		if found {
+			return nil, errNoQuery
+		}
+		text, found = value, true
+	}
+	if strings.IndexByte(text, '%') >= 0 {
+		var err error
+		if text, err = url.QueryUnescape(text); err != nil {
+			return nil, errNoQuery
+		}
+	}
+	if text == "" {
+		return nil, errNoQuery
+	}
+	out, err := base64.RawURLEncoding.AppendDecode(dst, []byte(text))
+	if err != nil {
+		return nil, errNoQuery
+	}
+	return out, nil
+}
+
+// fromBody appends the query that a body has. Memory follows the octets that come.
+func fromBody(dst []byte, w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if t := r.Header.Get("Content-Type"); t != mediaType {
+		if parsed, _, err := mime.ParseMediaType(t); err != nil || parsed != mediaType {
+			return nil, errType
+		}
+	}
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return nil, errEncoding
+	}
+	if r.ContentLength > wire.MaxMessage {
+		return nil, errSize
+	}
+	body := http.MaxBytesReader(w, r.Body, wire.MaxMessage)
+	for {
+		if len(dst) == cap(dst) {
+			dst = append(dst, 0)[:len(dst)]
+		}
+		n, err := body.Read(dst[len(dst):cap(dst)])
+		dst = dst[:len(dst)+n]
+		var large *http.MaxBytesError
+		switch {
+		case err == io.EOF:
+			return dst, nil
+		case errors.As(err, &large):
+			return nil, errSize
+		case err != nil:
+			return nil, errBody
+		}
+	}
+}
+
+// lifetime is for how many seconds a response may be kept (RFC 8484 section 5.1): the
+// lowest TTL of its answer section, or of a negative answer that of its SOA record
+// (RFC 2308 section 5). It is 0 for failures, and for what has no TTL.
+func lifetime(msg []byte) uint32 {
+	if code := wire.HeaderRcode(msg); code != wire.NoError && code != wire.NXDomain || wire.Flags(msg)&wire.FlagTC != 0 {
+		return 0
+	}
+	low, negative := uint32(math.MaxUint32), uint32(0)
+	walk := wire.NewWalk(msg)
+	var r wire.Record
+	for walk.Next(&r) {
+		ttl := wire.TTL(r.TTL)
+		switch {
+		case r.Section == wire.Answer:
+			low = min(low, ttl)
+		case r.Section == wire.Authority && r.Type == wire.TypeSOA && r.End-r.DataOff >= 20:
+			negative = min(ttl, uint32(msg[r.End-4])<<24|uint32(msg[r.End-3])<<16|uint32(msg[r.End-2])<<8|uint32(msg[r.End-1]))
+		}
+	}
+	switch {
+	case walk.Err() != nil:
+		return 0
+	case low < math.MaxUint32 && wire.HeaderRcode(msg) == wire.NXDomain:
+		return min(low, negative)
+	case low < math.MaxUint32:
+		return low
+	}
+	return negative
+}
