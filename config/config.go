@@ -135,6 +135,16 @@ func Load(path string) (*Config, error) {
 			f.Servers[i].CAFile = from(dir, f.Servers[i].CAFile)
 		}
 	}
+	for _, l := range c.Listen.Encrypted {
+		for i := range l.Certificates {
+			k := &l.Certificates[i]
+			k.Certificate, k.Key = from(dir, k.Certificate), from(dir, k.Key)
+		}
+	}
+	for i := range c.Listen.Encrypted {
+		l := &c.Listen.Encrypted[i]
+		l.ClientCA = from(dir, l.ClientCA)
+	}
 	c.Listen.Cookies.SecretsFile = from(dir, c.Listen.Cookies.SecretsFile)
 	c.Cache.Snapshot = from(dir, c.Cache.Snapshot)
 	c.Ops.TokenFile, c.Log.Queries = from(dir, c.Ops.TokenFile), from(dir, c.Log.Queries)

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"rideau/config/encrypted"
 	"rideau/config/node"
 	"rideau/config/value"
 )
@@ -24,6 +25,8 @@ type Listen struct {
 	MaxPending int `key:"max_pending" applies:"restart"`
 	// TCP limits the use of connections (RFC 7766 section 6).
 	TCP ListenTCP `key:"tcp"`
+	// Encrypted says where clients can ask by TLS, HTTPS and QUIC.
+	Encrypted []encrypted.Listener `key:"encrypted" applies:"live"`
 }
 
 // Cookies are DNS cookies (RFC 7873, RFC 9018).
@@ -44,6 +47,8 @@ type ListenTCP struct {
 	IdleTimeout time.Duration `key:"idle_timeout" applies:"restart"`
 	// MaxPendingPerConnection is the number of pending queries on one connection.
 	MaxPendingPerConnection int `key:"max_pending_per_connection" applies:"restart"`
+	// MaxHandshakes is the number of encrypted connections on which nothing was asked yet.
+	MaxHandshakes int `key:"max_handshakes" applies:"restart"`
 }
 
 func defaultListen() Listen {
@@ -57,6 +62,7 @@ func defaultListen() Listen {
 			MaxConnectionsPerClient: 64,
 			IdleTimeout:             10 * time.Second,
 			MaxPendingPerConnection: 64,
+			MaxHandshakes:           256,
 		},
 	}
 }
@@ -81,6 +87,11 @@ func (l *Listen) read(m *node.Mapping) {
 	})
 	m.Section("cookies", l.Cookies.read)
 	m.Section("tcp", l.TCP.read)
+	line := 0
+	if m.Has("addresses") {
+		line = m.At("addresses").Line()
+	}
+	node.Set(m, "encrypted", &l.Encrypted, encrypted.Read(encrypted.NewPorts(l.Addresses, line)))
 }
 
 func (c *Cookies) read(m *node.Mapping) {
@@ -96,6 +107,7 @@ func (t *ListenTCP) read(m *node.Mapping) {
 	node.Set(m, "max_connections_per_client", &t.MaxConnectionsPerClient, node.Integer(1, 1<<20))
 	node.Set(m, "idle_timeout", &t.IdleTimeout, node.Duration(100*time.Millisecond, time.Hour))
 	node.Set(m, "max_pending_per_connection", &t.MaxPendingPerConnection, node.Integer(1, 65536))
+	node.Set(m, "max_handshakes", &t.MaxHandshakes, node.Integer(1, 65536))
 	if t.MaxConnectionsPerClient > t.MaxConnections {
 		if !m.Has("max_connections_per_client") {
 			t.MaxConnectionsPerClient = t.MaxConnections

@@ -57,6 +57,13 @@ func (s *Server) notes() []string {
 	if snap := s.o.Sources.Snapshot(); snap != nil && !enforced.Any(snap) {
 		out = append(out, enforced.None)
 	}
+	if s.o.Sources.Encrypted != nil {
+		for _, c := range s.o.Sources.Encrypted().Certificates {
+			if c.Fault != "" {
+				out = append(out, oneLine(c.Fault))
+			}
+		}
+	}
 	for _, l := range s.lastGood() {
 		out = append(out, oneLine(fmt.Sprintf("the last good copy of list %s serves: %s", l.List, l.LastGood)))
 	}

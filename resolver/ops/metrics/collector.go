@@ -71,6 +71,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if c.src.Listener != nil {
 		s.listener(c.src.Listener())
 	}
+	if c.src.Encrypted != nil {
+		s.encrypted(c.src.Encrypted())
+	}
 	if c.src.Lists != nil {
 		s.listSources(c.src.Lists())
 	}

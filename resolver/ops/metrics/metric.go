@@ -76,6 +76,11 @@ const (
 	pendingQueries
 	tcpConnections
 	tcpRefused
+	encryptedConnections
+	encryptedHandshakes
+	encryptedRefused
+	encryptedEvicted
+	certificateExpiry
 	udpSendErrors
 	udpLost
 	turnedAway
@@ -218,6 +223,16 @@ var table = [ids]Metric{
 		"Open TCP connections of clients.", nil},
 	tcpRefused: {"rideau_tcp_connections_refused_total", counter,
 		"TCP connections closed without being read because too many were open.", nil},
+	encryptedConnections: {"rideau_encrypted_connections", gauge,
+		"Open connections of clients by TLS (dot), HTTPS (doh, doh3) and QUIC (doq), by transport; absent for one that is not served.", []string{"transport"}},
+	encryptedHandshakes: {"rideau_encrypted_handshakes", gauge,
+		"Encrypted connections whose handshakes are under way.", nil},
+	encryptedRefused: {"rideau_encrypted_connections_refused_total", counter,
+		"Encrypted connections refused because too many were open and busy, beside those by TLS, which are TCP connections.", nil},
+	encryptedEvicted: {"rideau_encrypted_connections_evicted_total", counter,
+		"Encrypted connections that were closed for a new one, because nothing was asked on them.", nil},
+	certificateExpiry: {"rideau_certificate_expiry_timestamp_seconds", gauge,
+		"When a certificate that clients see expires, by its file.", []string{"certificate"}},
 	udpSendErrors: {"rideau_udp_send_errors_total", counter,
 		"Answers over UDP that the system failed to send.", nil},
 	udpLost: {"rideau_udp_lost_total", counter,

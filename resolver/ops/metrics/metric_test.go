@@ -67,6 +67,10 @@ func busy(t testing.TB) metrics.Sources {
 		Upstreams: func() []metrics.Upstream {
 			return []metrics.Upstream{up, {Name: "[2001:db8::53]:53", Failures: []metrics.Failure{{Reason: "timeout"}}}, up}
 		},
+		Encrypted: func() metrics.Encrypted {
+			return metrics.Encrypted{Connections: []metrics.Connections{{Transport: "dot", Open: 22}, {Transport: "doq", Open: 23}}, Handshakes: 24, Refused: 25, Evicted: 26,
+				Certificates: []metrics.Certificate{{File: "/etc/dns.pem", Expires: time.Unix(1800000000, 0)}}}
+		},
 		Listener: func() metrics.Listener {
 			return metrics.Listener{8, 9, 10, 11, 19, []metrics.Failure{{Reason: "all", Count: 20}, {Reason: "flood", Count: 21}}, true}
 		},

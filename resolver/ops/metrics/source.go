@@ -35,6 +35,8 @@ type Sources struct {
 	Upstreams func() []Upstream
 	// Listener returns the state of all sockets together.
 	Listener func() Listener
+	// Encrypted returns the state of the encrypted listeners.
+	Encrypted func() Encrypted
 	// Panics returns the number of queries that ended in a panic, EventsDropped
 	// the number of events dropped because the buffer was full.
 	Panics        func() uint64

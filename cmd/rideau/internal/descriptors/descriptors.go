@@ -14,6 +14,7 @@ type Need struct {
 	Workers     int // for each address
 	Servers     int // upstream servers
 	MaxInFlight int // queries under way to each of them, at most
+	HTTPS       int // connections of clients by HTTPS, at most
 }
 
 const (
@@ -35,7 +36,7 @@ const (
 // servers may need at most is far more than they usually do: a quarter is kept for it.
 func (n Need) reserved(limit int) int {
 	sockets := n.Addresses * (1 + n.Workers*(perWorker+n.Servers*perWorkerAndServer))
-	return base + sockets + n.Servers*perServer + min(n.Servers*n.MaxInFlight, limit/4)
+	return base + sockets + n.HTTPS + n.Servers*perServer + min(n.Servers*n.MaxInFlight, limit/4)
 }
 
 // Connections returns how many connections of clients there may be where limit files

@@ -10,7 +10,7 @@ import (
 // warning asks for is enough, and not much more than that.
 func TestConnections(t *testing.T) {
 	t.Parallel()
-	for _, n := range []Need{{1, 1, 1, 2000}, {2, 4, 3, 2000}, {64, 16, 8, 2000}, {1, 1, 0, 0}, {1, 2, 1, 10}} {
+	for _, n := range []Need{{1, 1, 1, 2000, 0}, {2, 4, 3, 2000, 0}, {64, 16, 8, 2000, 0}, {1, 1, 0, 0, 0}, {1, 2, 1, 10, 0}, {1, 2, 1, 2000, 1024}} {
 		for _, configured := range []int{1, 64, 1024, 100_000} {
 			for limit := 1; limit < 4_000_000; limit += 1 + limit/7 {
 				most, warning := n.Connections(limit, configured)
@@ -40,7 +40,7 @@ func TestConnections(t *testing.T) {
 			}
 		}
 	}
-	if most, warning := (Need{1, 1, 1, 2000}).Connections(0, 1024); most != 1024 || warning != "" {
+	if most, warning := (Need{1, 1, 1, 2000, 0}).Connections(0, 1024); most != 1024 || warning != "" {
 		t.Errorf("no limit: %d %q", most, warning)
 	}
 	if Limit() < 0 {

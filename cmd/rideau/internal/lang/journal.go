@@ -18,6 +18,7 @@ var journal = [...]message{
 	{"changed, and not logged", "autres modifications, non journalisées"},
 	{"flushed", "cache vidé"},
 	{"this system has no IPv6; serving IPv4 alone", "ce système n’a pas IPv6; Rideau ne sert qu’IPv4"},
+	{"a certificate has to be renewed", "un certificat doit être renouvelé"},
 	{"listener ended", "une écoute a pris fin"},
 	{"a socket cannot be shielded from a flood", "un socket ne peut pas être protégé d’une inondation"},
 	{"ops HTTP ended", "le service HTTP d’exploitation a pris fin"},

@@ -10,12 +10,14 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
 	"rideau/blocklists/enforced"
 	"rideau/blocklists/fetch"
 	"rideau/blocklists/source"
+	"rideau/cmd/rideau/internal/endpoints"
 	"rideau/cmd/rideau/internal/files"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
@@ -194,6 +196,16 @@ func (r *CheckReport) checkAddresses(cfg *config.Config) {
 		if err := listener.Try(a); !setup.Optional(cfg, a) || !setup.NoIPv6(err) {
 			try("listen.addresses", err)
 		}
+	}
+	warnings := endpoints.Try(cfg, endpoints.Options{Clock: time.Now}, func(key string, line int, err error) {
+		if key == "" {
+			r.failed(err, "")
+			return
+		}
+		try(key, err)
+	})
+	for _, w := range warnings {
+		r.add(severityWarning, w.File, w.Line, withKey(w), w.Remedy)
 	}
 	if cfg.Ops.Listen != "" && !strings.Contains(cfg.Ops.Listen, "/") {
 		try("ops.listen", ops.Try(cfg.Ops.Listen))

@@ -42,6 +42,7 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 			Cache:         s.cacheFacts,
 			Upstreams:     s.upstreamFacts,
 			Listener:      s.listenerFacts,
+			Encrypted:     s.secured.Metrics,
 			Refreshes:     s.resolver.Exchanges().Refreshes,
 			Unrelated:     s.resolver.Exchanges().Unrelated,
 			Panics:        s.panics,
@@ -102,7 +103,7 @@ func (s *Server) listFacts() []metrics.ListSource {
 // upstream.servers that all forward to this Rideau, and bans that failed the self-test.
 func (s *Server) notServing() []string {
 	cfg, ups := s.current()
-	out := s.sockets.Missing(cfg)
+	out := append(s.sockets.Missing(cfg), s.secured.Missing(cfg)...)
 	if len(ups.Groups) > 1 && len(ups.Groups[0].Stats()) > 0 && time.Since(ups.Groups[0].LastAnswer()) > readyWithin {
 		out = append(out, fmt.Sprintf("none of upstream.servers has answered within %v", readyWithin))
 	}
@@ -155,7 +156,7 @@ func (s *Server) listenerFacts() metrics.Listener {
 }
 
 func (s *Server) panics() uint64 {
-	return s.resolver.Panics() + s.sockets.Stats().Panics + s.faults.Load()
+	return s.resolver.Panics() + s.sockets.Stats().Panics + s.secured.Panics() + s.faults.Load()
 }
 
 // bypasses returns the groups whose devices tried to go around this resolver.

@@ -3,6 +3,7 @@ package server
 import (
 	"time"
 
+	"rideau/cmd/rideau/internal/certificates"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 )
@@ -39,6 +40,7 @@ func (s *Server) files(cfg *config.Config) []string {
 	if f := cfg.Listen.Cookies.SecretsFile; f != "" {
 		out = append(out, f)
 	}
+	out = append(out, certificates.Files(cfg)...)
 	for _, u := range cfg.Upstream.Servers {
 		if u.Transport == config.System {
 			out = append(out, setup.ResolvConf)

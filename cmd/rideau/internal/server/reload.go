@@ -14,6 +14,7 @@ import (
 	"rideau/blocklists/fingerprint"
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/changes"
+	"rideau/cmd/rideau/internal/endpoints"
 	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/sockets"
@@ -50,6 +51,7 @@ type change struct {
 	ups       *setup.Upstreams
 	state     *resolver.State
 	sockets   *sockets.Binding
+	secured   *endpoints.Change
 	sinks     *evidence.Change
 	queries   *os.File
 	committed bool
@@ -145,7 +147,7 @@ func (s *Server) listPlan(cfg *config.Config, p setup.UpstreamPlan) *source.Plan
 
 // prepare makes everything that the change puts in force. s.mu is held, or nothing serves yet.
 func (c *change) prepare(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{c.makePolicy, c.keepBans, c.makeUpstreams, c.makeState, c.bindSockets, c.openSinks, c.openQueryLog} {
+	for _, step := range []func(context.Context) error{c.makePolicy, c.keepBans, c.makeUpstreams, c.makeState, c.bindSockets, c.bindEncrypted, c.openSinks, c.openQueryLog} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -215,6 +217,12 @@ func (c *change) bindSockets(context.Context) (err error) {
 	return err
 }
 
+// bindEncrypted reads the certificates, and binds the encrypted listeners that are not bound yet.
+func (c *change) bindEncrypted(context.Context) (err error) {
+	c.secured, err = c.s.secured.Prepare(c.cfg)
+	return err
+}
+
 func (c *change) openSinks(context.Context) (err error) {
 	c.sinks, err = c.s.evidence.Prepare(c.cfg.Evidence)
 	return err
@@ -255,6 +263,7 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	s.cache.Resize(c.cfg.Cache.MaxEntries, c.cfg.Cache.MaxBytes)
 	s.sockets.Open(c.sockets, s.resolver)
 	s.sockets.Retain(c.cfg)
+	c.secured.Commit(s.resolver)
 	s.nat64.Wake()
 	s.arm(c.policy)
 	if before != nil {
@@ -263,7 +272,7 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	background(c.lists.Commit)
 	policy := before == nil || c.policy.Generation() != old.Generation()
 	if policy || result.Changed {
-		result.Warnings = changes.Warnings(c.cfg, c.plan, c.policy)
+		result.Warnings = append(changes.Warnings(c.cfg, c.plan, c.policy), changes.Problems(config.Problems(c.secured.Warnings), compile.Report{})...)
 		s.warn(result.Warnings)
 	}
 	if policy {
@@ -282,7 +291,7 @@ func (c *change) result(before *config.Config, ups *setup.Upstreams, old *blockl
 	keys := config.Changed(before, c.cfg)
 	out.Changes = append(changes.Keys(before, c.cfg), changes.System(ups.System, c.plan.System)...)
 	out.Changes = append(out.Changes, changes.Lists(old, c.policy)...)
-	out.Changed = len(keys) > 0 || c.ups != ups || fingerprint.Of(c.policy) != fingerprint.Of(old)
+	out.Changed = len(keys) > 0 || c.secured.Changed || c.ups != ups || fingerprint.Of(c.policy) != fingerprint.Of(old)
 	for _, k := range keys {
 		if config.Applies(k) == config.Restart {
 			out.Restart = append(out.Restart, k)
@@ -300,6 +309,7 @@ func (c *change) close() {
 		return
 	}
 	c.sockets.Close()
+	c.secured.Close()
 	c.sinks.Close()
 	if c.queries != nil {
 		c.queries.Close()

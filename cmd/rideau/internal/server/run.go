@@ -81,6 +81,7 @@ func (s *Server) tasks() []task {
 			floods.Run(ctx, func() bool { cfg, _ := s.current(); return cfg.Limits.Flood })
 		}},
 		{"watching for acts", s.watchActs},
+		{"watching certificates", s.watchCertificates},
 		{"watching files", func(ctx context.Context) {
 			w := watch.Watcher{Interval: s.interval, Paths: s.watched, Seen: s.seen, Changed: func() { s.reloadAndLog(ctx, act.ByFile, "a file changed") }}
 			w.Run(ctx)
@@ -143,7 +144,10 @@ func (s *Server) close() {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
+	var draining sync.WaitGroup
+	draining.Go(s.secured.Close)
 	s.sockets.Close()
+	draining.Wait()
 	_, ups := s.current()
 	ups.Close()
 	ups.Wait()

@@ -22,6 +22,7 @@ import (
 	"rideau/cmd/rideau/internal/auditlog"
 	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/clock"
+	"rideau/cmd/rideau/internal/endpoints"
 	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/nat64"
 	"rideau/cmd/rideau/internal/selftest"
@@ -71,7 +72,8 @@ type Options struct {
 // Facts are what a Server serves when it has started.
 type Facts struct {
 	Addrs     []netip.AddrPort // for DNS, in the order of the configuration
-	Ops       string           // address of the operators' HTTP; empty without one
+	Encrypted []endpoints.Bound
+	Ops       string // address of the operators' HTTP; empty without one
 	Policy    *blocklists.Snapshot
 	Upstreams []config.Server
 	Forward   []config.Forward
@@ -112,6 +114,7 @@ type Server struct {
 	events   *auditlog.EventLog
 	evidence *evidence.Evidence
 	sockets  *sockets.Set
+	secured  *endpoints.Set // encrypted listeners
 	nat64    *nat64.Discovery
 	web      *ops.Server // the operators' HTTP; nil without one
 	reloads  metrics.ReloadLog
@@ -185,7 +188,7 @@ func (s *Server) Works() bool {
 // facts returns what is served now.
 func (s *Server) facts() Facts {
 	cfg, ups := s.current()
-	f := Facts{Addrs: s.sockets.Bound(cfg), Policy: s.resolver.State().Policy(), Upstreams: ups.Servers, Forward: cfg.Forward, Clock: s.clock.Read(),
+	f := Facts{Addrs: s.sockets.Bound(cfg), Encrypted: s.secured.Bound(cfg), Policy: s.resolver.State().Policy(), Upstreams: ups.Servers, Forward: cfg.Forward, Clock: s.clock.Read(),
 		Serves: s.resolver.State().Serves, Log: s.log, JSON: cfg.Log.Format == config.LogJSON}
 	if s.web != nil {
 		f.Ops = s.web.Addrs()[0].String()

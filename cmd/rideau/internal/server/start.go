@@ -8,6 +8,7 @@ import (
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/auditlog"
 	"rideau/cmd/rideau/internal/changes"
+	"rideau/cmd/rideau/internal/endpoints"
 	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/nat64"
 	"rideau/cmd/rideau/internal/setup"
@@ -48,6 +49,8 @@ func (s *Server) start(ctx context.Context) error {
 		servers += len(f.Servers)
 	}
 	s.sockets.LimitConnections(cfg, servers)
+	connections, most := s.sockets.Connections()
+	s.secured = endpoints.New(endpoints.Options{Log: s.log, Waits: s.waits, Connections: connections, Most: most, Clock: time.Now})
 	if err := c.bindSockets(ctx); err != nil {
 		return err
 	}

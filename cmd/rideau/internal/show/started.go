@@ -39,6 +39,13 @@ func banner(w io.Writer, version string, f server.Facts) {
 		addrs = append(addrs, a.String())
 	}
 	fmt.Fprintf(w, "rideau %s serves DNS on %s (UDP and TCP)\n", version, strings.Join(addrs, ", "))
+	for _, e := range f.Encrypted {
+		line := e.String()
+		if e.SelfSigned {
+			line += " (with a certificate that no device trusts)"
+		}
+		fmt.Fprintf(w, "  encrypted  %s\n", line)
+	}
 	if f.Ops != "" {
 		fmt.Fprintf(w, "  ops HTTP   http://%s\n", f.Ops)
 	}

@@ -15,6 +15,7 @@ import (
 	"rideau/cmd/rideau/internal/descriptors"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
+	"rideau/config/encrypted"
 	"rideau/resolver"
 	"rideau/resolver/limit"
 	"rideau/resolver/listener"
@@ -57,6 +58,7 @@ type Set struct {
 	busy    chan struct{}
 	// connections are those of all addresses. They are set before the first bind.
 	connections *listener.Connections
+	most        int // of them
 	// inherited and keeper are those of Inherit. toldInherited and kept, the descriptors
 	// that the keeper keeps, belong to the goroutine that calls Open and Retain.
 	inherited     *inherited.Sockets
@@ -86,15 +88,24 @@ func (s *Set) LimitConnections(cfg *config.Config, servers int) {
 	t, resolvers := cfg.Listen.TCP, cfg.Clients.Resolvers
 	need := descriptors.Need{Addresses: len(cfg.Listen.Addresses), Workers: cmp.Or(cfg.Listen.Workers, s.workers, runtime.GOMAXPROCS(0)),
 		Servers: servers, MaxInFlight: cfg.Upstream.MaxInFlight}
+	for _, l := range cfg.Listen.Encrypted {
+		if slices.Contains(l.Protocols, encrypted.DoH) {
+			need.HTTPS = t.MaxConnections // which count apart
+		}
+	}
 	most, warning := need.Connections(descriptors.Limit(), t.MaxConnections)
 	if warning != "" {
 		s.log.Warn(warning)
 	}
+	s.most = most
 	s.connections = listener.NewConnections(listener.Options{MaxConnections: most, MaxConnectionsPerClient: min(t.MaxConnectionsPerClient, most),
 		Resolver: func(a netip.Addr) bool {
 			return slices.ContainsFunc(resolvers, func(p netip.Prefix) bool { return p.Contains(a) })
 		}})
 }
+
+// Connections are those that LimitConnections has limited, and how many there may be.
+func (s *Set) Connections() (all *listener.Connections, most int) { return s.connections, s.most }
 
 // Binding has the sockets that a configuration needs and that were not bound before.
 type Binding struct {
