@@ -152,6 +152,10 @@ func Load(path string) (*Config, error) {
 		c.Ops.Socket = from(dir, c.Ops.Socket)
 	}
 	c.Evidence.Dir, c.Evidence.Pseudonyms.KeyDir = from(dir, c.Evidence.Dir), from(dir, c.Evidence.Pseudonyms.KeyDir)
+	if c.Evidence.Store.Path != evidence.AutoStore {
+		c.Evidence.Store.Path = from(dir, c.Evidence.Store.Path)
+	}
+	c.Evidence.State = c.State.Dir
 	c.Evidence.Seal.KeyFile = from(dir, c.Evidence.Seal.KeyFile)
 	for i := range c.Evidence.Sinks {
 		k := &c.Evidence.Sinks[i]

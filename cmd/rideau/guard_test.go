@@ -126,7 +126,7 @@ func ownImports() map[string][]string {
 		},
 		"cmd/rideau/internal/evidence": {
 			"blocklists", "blocklists/enforced", "blocklists/fingerprint", "cmd/rideau/internal/files", "cmd/rideau/internal/text", "config", "config/evidence", "resolver", "resolver/audit", "resolver/audit/act", "resolver/audit/dial", "resolver/audit/dnstap", "resolver/audit/lines",
-			"resolver/audit/names", "resolver/audit/privacy", "resolver/audit/schema", "resolver/audit/seal", "resolver/audit/sink", "resolver/audit/spool", "resolver/audit/syslog", "resolver/ops", "resolver/ops/metrics",
+			"resolver/audit/names", "resolver/audit/privacy", "resolver/audit/schema", "resolver/audit/seal", "resolver/audit/sink", "resolver/audit/spool", "resolver/audit/store", "resolver/audit/syslog", "resolver/ops", "resolver/ops/metrics",
 		},
 		"cmd/rideau/internal/files": nil,
 		"cmd/rideau/internal/fleet": nil,

@@ -22,8 +22,12 @@ type Evidence struct {
 	Pseudonyms Pseudonyms `key:"pseudonyms"`
 	// Seal is how sinks with seal: true are sealed.
 	Seal Seal `key:"seal"`
+	// Store is the node's own history.
+	Store Store `key:"store"`
 	// Sinks are the places that events go to.
 	Sinks []Sink `key:"sinks" applies:"live"`
+	// State is the state folder. Load sets it.
+	State string `key:"-"`
 }
 
 // Seal says how files are sealed, so that a change in them is found.
@@ -76,6 +80,8 @@ const (
 	Stdout Kind = "stdout"
 	Syslog Kind = "syslog"
 	Dnstap Kind = "dnstap"
+	// InStore is the kind of the sink that the section store is. No configuration has it.
+	InStore Kind = "store"
 )
 
 // Format is how events are written.
@@ -121,6 +127,9 @@ type Sink struct {
 	// Seal says that the file is sealed.
 	Seal bool `key:"seal"`
 
+	// Store is what a sink of kind InStore is made of.
+	Store Store `key:"-"`
+
 	// Address is where the server is: a scheme, and an IP address with a port or the path of a socket.
 	Address string `key:"address"`
 	// Name is the name that the certificate of a server over TLS has to be for; empty for its address.
@@ -145,7 +154,7 @@ type Sink struct {
 
 // Default is the section that holds where a configuration says nothing.
 func Default() Evidence {
-	return Evidence{Pseudonyms: Pseudonyms{Rotate: 720 * time.Hour, Keep: 9600 * time.Hour}, Seal: Seal{Every: time.Hour, Events: 100_000, Within: time.Minute}}
+	return Evidence{Pseudonyms: Pseudonyms{Rotate: 720 * time.Hour, Keep: 9600 * time.Hour}, Seal: Seal{Every: time.Hour, Events: 100_000, Within: time.Minute}, Store: defaultStore()}
 }
 
 // MaxSinks is the number of sinks that a configuration may have.
@@ -157,6 +166,7 @@ func (e *Evidence) Read(m *node.Mapping) {
 	node.Set(m, "dir", &e.Dir, value.FileOrNone)
 	m.Section("pseudonyms", e.Pseudonyms.read)
 	m.Section("seal", e.Seal.read)
+	m.Section("store", func(m *node.Mapping) { e.Store.read(m, e.Pseudonyms.KeyDir != "") })
 	seen := taken{ids: map[string]int{}, paths: map[string]int{}}
 	node.Set(m, "sinks", &e.Sinks, node.List(0, MaxSinks, func(v node.Value) (Sink, bool) { return e.readSink(v, seen) }))
 }
@@ -262,6 +272,10 @@ func (e *Evidence) readSink(v node.Value, seen taken) (Sink, bool) {
 		m.At("path").Problem("choose another file", "two sinks write to %s (first on line %d)", node.Quote(s.Path), first)
 	}
 	seen.paths[filepath.Clean(s.Path)] = s.Line
+	if s.ID == StoreID {
+		m.At("id").Problem("choose another id", "%s is the id of evidence.store", node.Quote(s.ID))
+		return s, false
+	}
 	if first, dup := seen.ids[s.ID]; dup && s.ID != "" {
 		m.At("id").Problem("choose another id", "two sinks have the id %s (first on line %d)", node.Quote(s.ID), first)
 		return s, false

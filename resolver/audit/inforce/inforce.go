@@ -132,6 +132,15 @@ func (t *Tracker) Now(wall time.Time, up time.Duration) {
 	}
 }
 
+// Alive is Now for a caller who knows that the program ran all the time, though it
+// did not say so.
+func (t *Tracker) Alive(wall time.Time, up time.Duration) {
+	beats := t.beats
+	t.beats = false
+	t.Now(wall, up)
+	t.beats = beats
+}
+
 // Act tells an act. up is the uptime when it happened, if the act does not say.
 func (t *Tracker) Act(a *act.Act, up time.Duration) {
 	if a.Uptime > 0 {

@@ -41,6 +41,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"rideau/resolver/audit/act"
 	"rideau/resolver/audit/inforce"
 	"rideau/resolver/audit/read"
 )
@@ -63,6 +64,10 @@ type Options struct {
 	// Distrusted reports whether the system's clock is distrusted now. It may be
 	// nil: it never is.
 	Distrusted func() bool
+	// Latest returns the latest act that says what is in force; false if there is
+	// none. So the minutes in force are right also if acts were dropped. It may be
+	// nil.
+	Latest func() (act.Act, bool)
 	// Sinks returns the counts of all sinks, this one among them. It may be nil.
 	Sinks  func() []Sink
 	Logger *slog.Logger
@@ -92,7 +97,9 @@ type Writer struct {
 	db      *connection // nil: it is not open
 	parser  read.Parser
 	tracker *inforce.Tracker
-	written map[int]bool // intervals of this run that are in the file
+	alive   bool          // the Tracker was told that the program runs
+	acted   time.Duration // uptime at the last act that it was told
+	written map[int]bool  // intervals of this run that are in the file
 
 	beat    time.Duration // uptime of the last beat that was written
 	keeping time.Duration // uptime of the next look at what is too old
@@ -121,6 +128,9 @@ type connection struct {
 func NewWriter(o Options) *Writer {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Latest == nil {
+		o.Latest = func() (act.Act, bool) { return act.Act{}, false }
 	}
 	if o.Distrusted == nil {
 		o.Distrusted = func() bool { return false }

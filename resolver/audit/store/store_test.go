@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"bytes"
-	"context"
 	"database/sql"
 	"fmt"
 	"log/slog"
@@ -241,11 +240,14 @@ func TestIndex(t *testing.T) {
 // shrinks.
 func TestRetention(t *testing.T) {
 	t.Parallel()
+	if race {
+		t.Skip("one goroutine with many events: it runs without the race detector")
+	}
 	n := newNode(t, t.TempDir(), "r1", began)
 	n.write(n.act(act.Start, "no-chat enforce"))
 	for range 20 {
 		var lines [][]byte
-		for i := range 500 {
+		for i := range 100 {
 			lines = append(lines, n.query("no-chat", fmt.Sprintf("192.0.2.%d", i%200), fmt.Sprintf("a-name-of-some-length-%d.chat.example", i)))
 		}
 		n.write(lines...)
@@ -254,7 +256,7 @@ func TestRetention(t *testing.T) {
 	at := func(d time.Duration) {
 		n.now = began.Add(d)
 		n.up += 25 * time.Hour
-		for range 60 {
+		for range 30 {
 			n.settle(false)
 		}
 	}
@@ -265,14 +267,14 @@ func TestRetention(t *testing.T) {
 		}
 	}
 	at(180 * 24 * time.Hour)
-	count("searchable on the last day", 10_000, "SELECT count(*) FROM events WHERE client IS NOT NULL AND name IS NOT NULL")
+	count("searchable on the last day", 2_000, "SELECT count(*) FROM events WHERE client IS NOT NULL AND name IS NOT NULL")
 	at(180*24*time.Hour + 10*time.Hour)
-	count("reduced in part", 5_000, "SELECT count(*) FROM events WHERE client IS NULL AND name IS NULL")
+	count("reduced in part", 1_000, "SELECT count(*) FROM events WHERE client IS NULL AND name IS NULL")
 	at(182 * 24 * time.Hour)
 	count("reduced", 0, "SELECT count(*) FROM events WHERE client IS NOT NULL OR name IS NOT NULL")
 	count("counts of reduced", 0, "SELECT count(*) FROM hours WHERE client <> '' OR name <> ''")
 	count("rows of reduced counts", 20, "SELECT count(*) FROM hours")
-	count("events in the counts", 10_000, "SELECT sum(events) FROM hours")
+	count("events in the counts", 2_000, "SELECT sum(events) FROM hours")
 	full := n.w.Stats().Bytes
 	for _, path := range []string{n.o.Path, n.o.Path + "-wal"} {
 		text, err := os.ReadFile(path)
@@ -282,7 +284,7 @@ func TestRetention(t *testing.T) {
 	}
 	at(402 * 24 * time.Hour)
 	count("removed", 0, "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM hours) + (SELECT count(*) FROM acts)")
-	if s := n.w.Stats(); s.Bytes > full/4 || s.Removed != 10_000 || s.Reduced != 10_000 || s.Early != 0 || !s.Oldest.IsZero() {
+	if s := n.w.Stats(); s.Bytes > full/4 || s.Removed != 2_000 || s.Reduced != 2_000 || s.Early != 0 || !s.Oldest.IsZero() {
 		t.Errorf("%+v, and the file had %d octets before", s, full)
 	}
 	n.settle(true)
@@ -295,12 +297,15 @@ func TestRetention(t *testing.T) {
 // TestCrowded: a file that would be too large loses its oldest events, and says so.
 func TestCrowded(t *testing.T) {
 	t.Parallel()
+	if race {
+		t.Skip("one goroutine with many events: it runs without the race detector")
+	}
 	n := newNode(t, t.TempDir(), "r1", began)
-	n.o.MaxBytes = 1 << 20
+	n.o.MaxBytes = 300 << 10
 	n.w = store.NewWriter(n.o)
-	for range 12 {
+	for range 10 {
 		var lines [][]byte
-		for i := range 500 {
+		for i := range 200 {
 			lines = append(lines, n.query("no-chat", fmt.Sprintf("192.0.2.%d", i%200), fmt.Sprintf("n%d.chat.example", i)))
 		}
 		n.write(lines...)
@@ -311,10 +316,10 @@ func TestCrowded(t *testing.T) {
 		n.settle(false)
 	}
 	left := n.scan("SELECT count(*) FROM events")
-	if s := n.w.Stats(); s.Bytes > 1<<20 || s.Early == 0 || left < 500 || !strings.Contains(n.log.String(), "largest size") {
+	if s := n.w.Stats(); s.Bytes > 300<<10 || s.Early == 0 || left < 200 || !strings.Contains(n.log.String(), "largest size") {
 		t.Errorf("%+v, %d events, log %s", s, left, n.log.String())
 	}
-	if last := n.events(store.Filter{Limit: 1}); len(last) != 1 || last[0].Number <= n.number-500 {
+	if last := n.events(store.Filter{Limit: 1}); len(last) != 1 || last[0].Number <= n.number-200 {
 		t.Errorf("the last event is gone: %+v", last)
 	}
 }
@@ -365,9 +370,11 @@ func TestDamage(t *testing.T) {
 		dir := t.TempDir()
 		n := newNode(t, dir, "r1", began)
 		n.write(n.act(act.Start, "no-chat enforce"))
+		var lines [][]byte
 		for i := range 300 {
-			n.write(n.query("no-chat", "192.0.2.1", fmt.Sprintf("n%d.chat.example", i)))
+			lines = append(lines, n.query("no-chat", "192.0.2.1", fmt.Sprintf("n%d.chat.example", i)))
 		}
+		n.write(lines...)
 		n.settle(true)
 		n.w.Close()
 		text, err := os.ReadFile(n.o.Path)
@@ -461,9 +468,9 @@ func TestFull(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, t.TempDir(), "r1", began)
 	n.write(n.act(act.Start, "no-chat enforce"), n.query("no-chat", "192.0.2.1", "x"))
-	store.MaxPages(n.w, 60)
+	store.MaxPages(n.w, 40)
 	var lines [][]byte
-	for i := range 2000 {
+	for i := range 500 {
 		lines = append(lines, n.query("no-chat", "192.0.2.9", fmt.Sprintf("name-%d.chat.example", i)))
 	}
 	if k, err := n.w.Write(t.Context(), lines); err == nil || k != 0 || !strings.Contains(err.Error(), "full") {
@@ -474,10 +481,10 @@ func TestFull(t *testing.T) {
 	}
 	store.MaxPages(n.w, 1<<30)
 	n.write(lines...)
-	if got := n.scan("SELECT count(*) FROM events"); got != 2001 {
+	if got := n.scan("SELECT count(*) FROM events"); got != 501 {
 		t.Errorf("%d events", got)
 	}
-	if got := n.scan("SELECT sum(events) FROM hours"); got != 2001 {
+	if got := n.scan("SELECT sum(events) FROM hours"); got != 501 {
 		t.Errorf("hours have %d events", got)
 	}
 }
@@ -496,7 +503,7 @@ func TestBound(t *testing.T) {
 	if err := store.Spin(t.Context(), r); err == nil || time.Since(begun) > 5*time.Second {
 		t.Errorf("%v after %v", err, time.Since(begun))
 	}
-	if _, err := r.Events(context.Background(), store.Filter{}); err != nil {
-		t.Errorf("afterwards: %v", err)
+	if len(n.events(store.Filter{})) != 1 {
+		t.Error("nothing can be read afterwards")
 	}
 }

@@ -164,9 +164,33 @@ func (w *Writer) act(ctx context.Context, a *read.Act) error {
 		return err
 	}
 	if a.ID.Run == w.o.Run { // and not what waited for this since an earlier run
-		w.tracker.Act(&a.Act, w.o.Uptime())
+		w.follow(&a.Act)
 	}
 	return nil
+}
+
+// follow tells the Tracker an act, unless it knows of a later one.
+func (w *Writer) follow(a *act.Act) {
+	if a.Uptime >= w.acted {
+		w.acted = a.Uptime
+		w.tracker.Act(a, w.o.Uptime())
+	}
+}
+
+// goesOn tells the Tracker that the program runs.
+func (w *Writer) goesOn() {
+	if w.tracker == nil {
+		return
+	}
+	if a, ok := w.o.Latest(); ok && a.Uptime > w.acted {
+		w.follow(&a)
+	}
+	if now, up := w.o.Now(), w.o.Uptime(); w.alive {
+		w.tracker.Now(now, up)
+	} else {
+		w.tracker.Alive(now, up) // the file could not be opened until now
+	}
+	w.alive = w.tracker.Begun()
 }
 
 // track writes what the Tracker found. A transaction is open. What is written
@@ -247,10 +271,11 @@ func listsOf(all []act.List) []list {
 // Settle implements sink.Settler: it writes a heartbeat once a minute, and removes
 // what is too old.
 func (w *Writer) Settle(ctx context.Context, last bool) error {
+	w.goesOn()
 	if err := w.open(ctx); err != nil {
 		return err
 	}
-	w.tracker.Now(w.o.Now(), w.o.Uptime())
+	w.goesOn()
 	_, up := w.tracker.At()
 	if w.tracker.Begun() && (last || up-w.beat >= inforce.Beat) {
 		if err := w.writeBeat(ctx, last); err != nil {

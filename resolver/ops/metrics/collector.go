@@ -107,6 +107,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if c.src.Sinks != nil {
 		s.sinks(c.src.Sinks())
 	}
+	if c.src.Store != nil {
+		s.store(c.src.Store())
+	}
 	s.put(buildInfo, 1, c.src.Build.Version, c.src.Build.Revision, runtime.Version())
 }
 
@@ -274,6 +277,20 @@ func (s scrape) sinks(all []Sink) {
 		s.put(sinkSpool, float64(k.SpoolBytes), k.Name)
 		s.put(sinkFailing, truth(k.Failing), k.Name)
 	}
+}
+
+func (s scrape) store(k *Store) {
+	if k == nil {
+		return
+	}
+	s.put(storeBytes, float64(k.Bytes))
+	if !k.Oldest.IsZero() {
+		s.put(storeOldest, seconds(k.Oldest))
+	}
+	s.put(storeReduced, float64(k.Reduced))
+	s.put(storeRemoved, float64(k.Removed))
+	s.put(storeEarly, float64(k.Early))
+	s.put(storeDamaged, float64(k.Damaged))
 }
 
 func (s scrape) listSources(all []ListSource) {

@@ -97,6 +97,12 @@ const (
 	sinkWaiting
 	sinkSpool
 	sinkFailing
+	storeBytes
+	storeOldest
+	storeReduced
+	storeRemoved
+	storeEarly
+	storeDamaged
 	buildInfo
 	ids
 )
@@ -265,6 +271,18 @@ var table = [ids]Metric{
 		"Octets that the sink's spool takes on disk.", []string{"sink"}},
 	sinkFailing: {"rideau_sink_failing", gauge,
 		"Whether the place of the sink takes no events (1).", []string{"sink"}},
+	storeBytes: {"rideau_store_bytes", gauge,
+		"Octets that the store of evidence holds, at the last look.", nil},
+	storeOldest: {"rideau_store_oldest_event_timestamp_seconds", gauge,
+		"When the oldest event in the store of evidence was, at the last look; absent without events.", nil},
+	storeReduced: {"rideau_store_reduced_total", counter,
+		"Events in the store of evidence from which the client and the name were removed.", nil},
+	storeRemoved: {"rideau_store_removed_total", counter,
+		"Events that were removed from the store of evidence.", nil},
+	storeEarly: {"rideau_store_early_total", counter,
+		"Events in the store of evidence that were reduced or removed before their time, for want of space.", nil},
+	storeDamaged: {"rideau_store_damaged_total", counter,
+		"Damaged files of the store of evidence that were moved aside.", nil},
 	buildInfo: {"rideau_build_info", gauge,
 		"Always 1; the labels tell which build runs.", []string{"version", "revision", "goversion"}},
 }

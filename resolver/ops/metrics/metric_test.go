@@ -88,6 +88,9 @@ func busy(t testing.TB) metrics.Sources {
 			return []metrics.Sink{{Name: "siem", Offered: 30, Delivered: 20, Repeated: 2, Dropped: []metrics.Failure{{Reason: "queue", Count: 3}, {Reason: "spool_full", Count: 4}},
 				Waiting: 3, SpoolBytes: 4096, Failing: true}}
 		},
+		Store: func() *metrics.Store {
+			return &metrics.Store{Bytes: 65536, Oldest: now, Reduced: 5, Removed: 6, Early: 7, Damaged: 8}
+		},
 		Reloads: reloads,
 		Lists: func() []metrics.ListSource {
 			return []metrics.ListSource{

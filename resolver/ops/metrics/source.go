@@ -50,6 +50,9 @@ type Sources struct {
 	QueriesLost func() uint64
 	// Sinks returns the state of the sinks of evidence; nil for none.
 	Sinks func() []Sink
+	// Store returns the state of the store of evidence, nil without one. It may be
+	// nil.
+	Store func() *Store
 	// Lists returns the state of the sources of lists, as far as there is
 	// something to report; nil for none.
 	Lists func() []ListSource
@@ -98,6 +101,17 @@ type Sink struct {
 	Waiting            int
 	SpoolBytes         int64
 	Failing            bool
+}
+
+// Store is the state of the store of evidence. The counters never fall. The fields
+// are those of the store package's Stats, so that one converts to the other.
+type Store struct {
+	Bytes   int64     // of the file
+	Oldest  time.Time // of the oldest event; zero if there is none
+	Reduced uint64    // events from which client and name were removed
+	Removed uint64    // events that were removed
+	Early   uint64    // of these two, those that were early, for want of space
+	Damaged uint64    // files that were moved aside
 }
 
 // Build identifies the build. Empty fields are exposed as empty labels.

@@ -24,10 +24,10 @@ type Moment struct {
 	Config []byte
 }
 
-// Add records an act at a moment. It sets Time, Distrusted, Policy, Bans and
-// Config of it.
+// Add records an act at a moment. It sets Time, Uptime, Distrusted, Policy,
+// Bans and Config of it.
 func (e *Evidence) Add(a act.Act, m Moment) {
-	a.Time, a.Distrusted = m.Now, m.Distrusted
+	a.Time, a.Distrusted, a.Uptime = m.Now, m.Distrusted, e.o.Uptime()
 	a.Policy = names.Policy{Generation: m.Policy.Generation(), Fingerprint: fingerprint.Of(m.Policy)}
 	a.Bans = bans(m)
 	sum := sha256.Sum256(m.Config)

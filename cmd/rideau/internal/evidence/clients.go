@@ -20,7 +20,7 @@ type keys struct {
 
 // openKeys opens the keys of pseudonyms if a sink needs them. If they are those of before, it returns before.
 func openKeys(cfg config.Evidence, before *keys) (*keys, error) {
-	if !slices.ContainsFunc(cfg.Sinks, func(s config.Sink) bool { return s.Clients == config.Pseudonym }) {
+	if !slices.ContainsFunc(cfg.Places(), func(s config.Sink) bool { return s.Clients == config.Pseudonym }) {
 		return nil, nil
 	}
 	p := cfg.Pseudonyms

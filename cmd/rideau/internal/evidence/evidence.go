@@ -29,6 +29,7 @@ import (
 	"rideau/resolver/audit/schema"
 	"rideau/resolver/audit/sink"
 	"rideau/resolver/audit/spool"
+	"rideau/resolver/audit/store"
 	"rideau/resolver/ops"
 	"rideau/resolver/ops/metrics"
 )
@@ -40,6 +41,11 @@ type Options struct {
 	Logger  *slog.Logger
 	// Stdout is where sinks of kind stdout write.
 	Stdout io.Writer
+	// Uptime is how long the program has run, by a clock that nobody sets; nil: by
+	// that of package time. Distrusted reports whether the system's clock is
+	// distrusted; nil: it never is.
+	Uptime     func() time.Duration
+	Distrusted func() bool
 }
 
 // Evidence runs sinks. It is safe for concurrent use; at most one Change is open
@@ -70,6 +76,7 @@ type running struct {
 	config config.Sink
 	shared shared // what it needs of that
 	sink   *sink.Sink
+	store  *store.Writer      // of the store; nil for others
 	cancel context.CancelFunc // set by Run
 	done   chan struct{}      // closed when it has ended
 }
@@ -88,6 +95,13 @@ func New(name, dir string, o Options) *Evidence {
 	}
 	if o.Stdout == nil {
 		o.Stdout = io.Discard
+	}
+	if o.Uptime == nil {
+		began := time.Now()
+		o.Uptime = func() time.Duration { return time.Since(began) }
+	}
+	if o.Distrusted == nil {
+		o.Distrusted = func() bool { return false }
 	}
 	var run [8]byte
 	rand.Read(run[:])
@@ -123,7 +137,7 @@ func (e *Evidence) Prepare(cfg config.Evidence) (*Change, error) {
 	if c.shared.seals, err = openSealKey(cfg, before.seals); err != nil {
 		return nil, err
 	}
-	for _, s := range cfg.Sinks {
+	for _, s := range cfg.Places() {
 		need := c.shared.of(s)
 		if i := slices.IndexFunc(old, func(r *running) bool { return same(r.config, s) && r.shared == need }); i >= 0 {
 			c.sinks = append(c.sinks, old[i])
@@ -134,7 +148,7 @@ func (e *Evidence) Prepare(cfg config.Evidence) (*Change, error) {
 			c.Close()
 			return nil, fmt.Errorf("sink %s: %w", s.ID, err)
 		}
-		if s.Spool > 0 {
+		if s.Spool > 0 && s.Kind != config.InStore {
 			if err := os.MkdirAll(e.spoolDir(s), 0o700); err != nil {
 				w.Close()
 				c.Close()
@@ -153,7 +167,12 @@ func same(a, b config.Sink) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-func (e *Evidence) spoolDir(s config.Sink) string { return filepath.Join(e.dir, s.ID) }
+func (e *Evidence) spoolDir(s config.Sink) string {
+	if s.Kind == config.InStore {
+		return s.Path + ".spool"
+	}
+	return filepath.Join(e.dir, s.ID)
+}
 
 // writer makes the Writer of a sink.
 func (e *Evidence) writer(s config.Sink, need shared) (sink.Writer, error) {
@@ -174,6 +193,8 @@ func (e *Evidence) writer(s config.Sink, need shared) (sink.Writer, error) {
 		return syslogWriter(s)
 	case config.Dnstap:
 		return dnstapWriter(s)
+	case config.InStore:
+		return e.storeWriter(s), nil
 	}
 	return nil, fmt.Errorf("unknown kind %s", s.Kind)
 }
@@ -200,6 +221,7 @@ func (c *Change) Commit() {
 	e := c.e
 	for r, w := range c.fresh {
 		r.sink = e.sink(r, w)
+		r.store, _ = w.(*store.Writer)
 	}
 	c.fresh = nil
 	e.mu.Lock()

@@ -69,7 +69,7 @@ func (e *Evidence) sealed(s config.Sink, o lines.Options, k *sealKey) (sink.Writ
 			last := e.last
 			e.mu.Unlock()
 			e.acts.Add(act.Act{Kind: act.Seal, Time: time.Now(), Actor: act.Actor{Way: act.ByItself}, Object: s.ID, Reason: h.String(),
-				Policy: last.Policy, Config: last.Config, Distrusted: last.Distrusted})
+				Policy: last.Policy, Config: last.Config, Distrusted: last.Distrusted, Uptime: e.o.Uptime()})
 		}})
 	if err != nil {
 		return nil, err // not a nil pointer in an interface

@@ -50,6 +50,7 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 			EventsCounted: s.events.Counted,
 			QueriesLost:   s.queries.Lost,
 			Sinks:         s.evidence.Metrics,
+			Store:         s.evidence.StoreMetrics,
 			Reloads:       &s.reloads,
 			Lists:         s.listFacts,
 			Distrusted:    s.distrusted,

@@ -95,7 +95,9 @@ func (s *Server) assemble(c *change) {
 	s.saved.Restore(c.cfg.Cache.Snapshot, c.ups.Fingerprint())
 	s.makeResolver(c.cfg, c.state)
 	s.queries = auditlog.NewQueryLog(s.records, s.log)
-	s.evidence = evidence.New(c.cfg.Evidence.Node, c.cfg.Evidence.Dir, evidence.Options{Records: s.records, Version: s.o.Build.Version, Logger: s.log, Stdout: s.o.Stdout})
+	began := s.steady.At(time.Now())
+	s.evidence = evidence.New(c.cfg.Evidence.Node, c.cfg.Evidence.Dir, evidence.Options{Records: s.records, Version: s.o.Build.Version, Logger: s.log, Stdout: s.o.Stdout,
+		Uptime: func() time.Duration { return time.Duration(s.steady.At(time.Now()) - began) }, Distrusted: func() bool { return s.distrusted() != "" }})
 }
 
 func (s *Server) makeCache(cfg *config.Config) {

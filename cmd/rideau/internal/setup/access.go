@@ -67,6 +67,9 @@ func AccessWarnings(cfg *config.Config) []string {
 		}
 	}
 	written("state.dir", cfg.State.Dir)
+	if p := cfg.Evidence.StorePath(); p != "" && filepath.Dir(p) != cfg.State.Dir {
+		written("the folder of evidence.store.path", filepath.Dir(p))
+	}
 	written("fetch.ca_file", cfg.Fetch.CAFile)
 	for _, s := range cfg.Upstream.Servers {
 		written("ca_file", s.CAFile)
