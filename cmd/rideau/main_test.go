@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -128,7 +126,7 @@ func scriptJSON(ts *testscript.TestScript, neg bool, args []string) {
 // scriptFreePort is: freeport VARIABLE... Each is set to a free port of 127.0.0.1.
 func scriptFreePort(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
-		p, err := freePort("127.0.0.1")
+		p, err := resolvertest.FreePort("127.0.0.1")
 		ts.Check(err)
 		ts.Setenv(name, strconv.Itoa(p))
 	}
@@ -168,31 +166,6 @@ func scriptQuiet(ts *testscript.TestScript, neg bool, args []string) {
 	if got := ts.ReadFile(args[0]); got != "" {
 		ts.Fatalf("on %s: %s", args[0], got)
 	}
-}
-
-// freePort finds a port that is free for UDP and TCP. It is below those that systems
-// choose for sockets that name none: one of those would be taken again, by any
-// connection or query of this machine, before it is used.
-func freePort(host string) (int, error) {
-	const first, end = 10000, 32768
-	var last error
-	for range 100 {
-		port := first + rand.IntN(end-first)
-		addr := net.JoinHostPort(host, strconv.Itoa(port))
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			last = err
-			continue
-		}
-		pc, err := net.ListenPacket("udp", addr)
-		l.Close()
-		if err == nil {
-			pc.Close()
-			return port, nil
-		}
-		last = err
-	}
-	return 0, last
 }
 
 // TestRunInProcess: the commands can be called without a process, and end with

@@ -13,13 +13,15 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"rideau/resolver/resolvertest"
 )
 
 // freeAddress returns an address with a free port, where the kernel cannot choose
 // the port.
 func freeAddress(t testing.TB, host string) string {
 	t.Helper()
-	port, err := freePort(host)
+	port, err := resolvertest.FreePort(host)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"rideau/blocklists/querylog"
 	"rideau/cmd/rideau/internal/text"
+	"rideau/resolver/resolvertest"
 	"rideau/resolver/wire"
 )
 
@@ -48,7 +49,7 @@ func TestRealLogs(t *testing.T) {
 		t.Run(string(l.format), func(t *testing.T) {
 			program := tool(t, l.program)
 			dir := t.TempDir()
-			port, err := freePort("127.0.0.1")
+			port, err := resolvertest.FreePort("127.0.0.1")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,6 +12,7 @@ import (
 	"rideau/resolver"
 	"rideau/resolver/limit"
 	"rideau/resolver/listener"
+	"rideau/resolver/resolvertest"
 )
 
 func TestPortZeroIsOnePortForBoth(t *testing.T) {
@@ -47,12 +48,7 @@ func TestAddressInUse(t *testing.T) {
 		}
 	})
 	t.Run("udp alone", func(t *testing.T) {
-		free, err := net.Listen("tcp4", "127.0.0.1:0") // a port that is free for TCP
-		if err != nil {
-			t.Fatal(err)
-		}
-		u, err := net.ListenPacket("udp4", free.Addr().String())
-		free.Close()
+		u, err := net.ListenPacket("udp4", resolvertest.FreeAddress(t).String()) // free for TCP, too
 		if err != nil {
 			t.Fatal(err)
 		}

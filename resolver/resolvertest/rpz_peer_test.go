@@ -210,7 +210,7 @@ func startPeer(t *testing.T, name string, configure func(dir string, port int) (
 	path := program(t, name)
 	var log []byte
 	for try, began := 0, time.Now(); try < 10 && time.Since(began) < time.Minute; try++ {
-		dir, port := t.TempDir(), freePort(t)
+		dir, port := t.TempDir(), int(FreeAddress(t).Port())
 		out, err := os.Create(filepath.Join(dir, "log"))
 		if err != nil {
 			t.Fatal(err)
@@ -247,14 +247,6 @@ func startPeer(t *testing.T, name string, configure func(dir string, port int) (
 	}
 	t.Fatalf("%s does not answer:\n%s", name, log[max(0, len(log)-4000):])
 	return nil, ""
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	c, l := listen(t)
-	defer c.Close()
-	defer l.Close()
-	return c.LocalAddr().(*net.UDPAddr).Port
 }
 
 func startBIND(t *testing.T, upstream netip.AddrPort, zones []policyZone) peer {

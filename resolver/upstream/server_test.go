@@ -15,6 +15,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"rideau/resolver/resolvertest"
 	"rideau/resolver/upstream/do53"
 	"rideau/resolver/wire"
 )
@@ -42,7 +43,7 @@ type server struct {
 func serve(t testing.TB, datagram func(s *server, from netip.AddrPort, query []byte), stream func(s *server, conn net.Conn)) *server {
 	t.Helper()
 	s := &server{t: t, open: make(map[net.Conn]bool)}
-	s.listen(netip.MustParseAddrPort("127.0.0.1:0"))
+	s.listen(resolvertest.FreeAddress(t)) // it may be stopped, and start again
 	if datagram != nil {
 		s.datagram = func(from netip.AddrPort, query []byte) { datagram(s, from, query) }
 	}

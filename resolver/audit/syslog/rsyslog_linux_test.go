@@ -15,6 +15,7 @@ import (
 	"rideau/resolver/audit/dial"
 	"rideau/resolver/audit/sink"
 	"rideau/resolver/audit/syslog"
+	"rideau/resolver/resolvertest"
 )
 
 // rsyslog is a real rsyslogd that takes messages over TLS from clients with a
@@ -29,12 +30,7 @@ type rsyslog struct {
 func newRsyslog(t *testing.T, a *authority, driver string) *rsyslog {
 	t.Helper()
 	r := &rsyslog{t: t, dir: t.TempDir()}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.address = ln.Addr().String()
-	ln.Close()
+	r.address = resolvertest.FreeAddress(t).String()
 	certFile, keyFile, _ := a.issue("siem.example")
 	_, port, _ := net.SplitHostPort(r.address)
 	text := fmt.Sprintf(`global(workDirectory="%s" maxMessageSize="16k" defaultNetstreamDriverCAFile="%s" defaultNetstreamDriverCertFile="%s" defaultNetstreamDriverKeyFile="%s")

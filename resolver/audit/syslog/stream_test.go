@@ -18,6 +18,7 @@ import (
 	"rideau/resolver/audit/dial"
 	"rideau/resolver/audit/sink"
 	"rideau/resolver/audit/syslog"
+	"rideau/resolver/resolvertest"
 )
 
 // stream makes a Stream that is closed at the end.
@@ -49,7 +50,7 @@ func TestRestarts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, steady := &peer{t: t, tls: config}, &peer{t: t}
-			address := p.start("127.0.0.1:0")
+			address := p.start(resolvertest.FreeAddress(t).String())
 			o := dial.Options{Network: name, Address: address, Name: "siem.example", CAFile: a.ca()}
 			acts := act.New()
 			k, end := run(t, stream(t, o), acts, 200)
@@ -83,7 +84,7 @@ func TestRestarts(t *testing.T) {
 // kernel took is delivered to the one after it.
 func TestDeaf(t *testing.T) {
 	p := &peer{t: t, deaf: true}
-	address := p.start("127.0.0.1:0")
+	address := p.start(resolvertest.FreeAddress(t).String())
 	acts := act.New()
 	k, end := run(t, stream(t, dial.Options{Network: "tcp", Address: address}), acts, 8000)
 	const n = 2500
@@ -103,7 +104,7 @@ func TestDeaf(t *testing.T) {
 func TestSettle(t *testing.T) {
 	for _, last := range []bool{false, true} {
 		p := &peer{t: t, deaf: true}
-		w := stream(t, dial.Options{Network: "tcp", Address: p.start("127.0.0.1:0")})
+		w := stream(t, dial.Options{Network: "tcp", Address: p.start(resolvertest.FreeAddress(t).String())})
 		if n, err := w.Write(t.Context(), numbers{}.events(1, 10)); n != 10 || err != nil {
 			t.Fatal(n, err)
 		}
@@ -136,7 +137,7 @@ func TestSettle(t *testing.T) {
 // is silent and does not read does not make it wait longer than its context.
 func TestEnd(t *testing.T) {
 	p := &peer{t: t}
-	w := stream(t, dial.Options{Network: "tcp", Address: p.start("127.0.0.1:0")})
+	w := stream(t, dial.Options{Network: "tcp", Address: p.start(resolvertest.FreeAddress(t).String())})
 	if n, err := w.Write(t.Context(), numbers{}.events(1, 500)); n != 500 || err != nil {
 		t.Fatal(n, err)
 	}
@@ -149,7 +150,7 @@ func TestEnd(t *testing.T) {
 		t.Error("the end did not wait")
 	}
 	p = &peer{t: t, deaf: true}
-	w = stream(t, dial.Options{Network: "tcp", Address: p.start("127.0.0.1:0")})
+	w = stream(t, dial.Options{Network: "tcp", Address: p.start(resolvertest.FreeAddress(t).String())})
 	taken := 0
 	for {
 		n, err := w.Write(t.Context(), numbers{strings.Repeat("x", 8000)}.events(taken+1, taken+100))
@@ -201,7 +202,7 @@ func TestAuthentication(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := &peer{t: t, tls: c.server}
-			c.o.Network, c.o.Address = "tls", p.start("127.0.0.1:0")
+			c.o.Network, c.o.Address = "tls", p.start(resolvertest.FreeAddress(t).String())
 			defer p.stop(true)
 			w := stream(t, c.o)
 			defer w.Close()
@@ -257,7 +258,7 @@ func TestFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := &peer{t: t, tls: &tls.Config{Certificates: []tls.Certificate{cert}}}
-	w := stream(t, dial.Options{Network: "tls", Address: p.start("127.0.0.1:0"), CAFile: file})
+	w := stream(t, dial.Options{Network: "tls", Address: p.start(resolvertest.FreeAddress(t).String()), CAFile: file})
 	defer w.Close()
 	defer p.stop(true)
 	if _, err := w.Write(t.Context(), numbers{}.events(1, 1)); err == nil {
@@ -272,17 +273,13 @@ func TestFiles(t *testing.T) {
 // Over UDP each event is a datagram. A server that is not there is noticed, and
 // what it did not get is delivered when it is.
 func TestUDP(t *testing.T) {
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := c.LocalAddr().String()
-	c.Close()
+	address := resolvertest.FreeAddress(t).String()
 	acts := act.New()
 	k, end := run(t, syslog.NewDatagrams(dial.Options{Network: "udp", Address: address}), acts, 100)
 	add(acts, 5)
 	until(t, "the sink notices", func() bool { add(acts, 1); return k.Stats().Waiting > 0 })
-	if c, err = net.ListenPacket("udp", address); err != nil {
+	c, err := net.ListenPacket("udp", address)
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()

@@ -16,6 +16,7 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
 	"rideau/blocklists/input"
+	"rideau/resolver/resolvertest"
 )
 
 // policy compiles lists of names and bans.
@@ -104,13 +105,13 @@ func truth(s *blocklists.Snapshot, change func(*dns.Msg) *dns.Msg) func([]byte) 
 // serve answers by UDP and TCP on one address.
 func serve(t *testing.T, answer func([]byte) []byte) netip.AddrPort {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", resolvertest.FreeAddress(t).String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	p, err := net.ListenPacket("udp", l.Addr().String())
 	if err != nil {
-		t.Skip("the port is taken by another program:", err)
+		t.Fatal(err)
 	}
 	h := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		query, _ := q.Pack()
