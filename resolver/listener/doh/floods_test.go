@@ -121,7 +121,7 @@ func TestFloods(t *testing.T) {
 	for name, flood := range floods {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, func(o *doh.Options, _ *admission.Limits) {
-				o.MessageTimeout, o.WriteTimeout, o.IdleTimeout = 500*time.Millisecond, time.Second, time.Second
+				o.MessageTimeout, o.WriteTimeout, o.IdleTimeout, o.Drain = 500*time.Millisecond, time.Second, 500*time.Millisecond, 100*time.Millisecond
 			})
 			c := s.clients(t)["HTTP 2"]
 			c.do(t, "GET", "/dns-query?dns="+encoded(query("")), nil)
@@ -130,7 +130,7 @@ func TestFloods(t *testing.T) {
 			runtime.ReadMemStats(&mem)
 			f := s.frames(t, flood.settings...)
 			ended := false
-			for end := time.Now().Add(250 * time.Millisecond); !ended && time.Now().Before(end); {
+			for end := time.Now().Add(150 * time.Millisecond); !ended && time.Now().Before(end); {
 				for range 100 {
 					if flood.send(f) != nil {
 						ended = true
@@ -153,6 +153,7 @@ func TestFloods(t *testing.T) {
 			if flood.ends {
 				select {
 				case <-f.ended:
+				case <-f.goaway:
 				case <-time.After(5 * time.Second):
 					t.Error("the connection goes on")
 				}

@@ -26,7 +26,12 @@ type Listener3 struct {
 	handler *Handler
 	stats   *resolver.Stats
 	open    atomic.Int64
+	// requests are those that are being answered.
+	requests atomic.Int64
 }
+
+// farewell is how long connections stay open after the last response.
+const farewell = 50 * time.Millisecond
 
 // excessiveLoad is H3_EXCESSIVE_LOAD (RFC 9114 section 8.1).
 const excessiveLoad = 0x107
@@ -88,9 +93,23 @@ func (l *Listener3) Serve(ctx context.Context) error {
 	l.core.Drain()
 	l.quic.StopAccepting()
 	<-accepting
-	until, cancel := context.WithTimeout(context.Background(), l.o.Drain)
-	defer cancel()
-	l.server.Shutdown(until) // which tells clients, and waits for their connections
+	// Shutdown tells clients, and waits for them to end their connections, which
+	// those may never do. What is awaited here are the responses.
+	until, cancel := context.WithCancel(context.Background())
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		l.server.Shutdown(until)
+	}()
+	for end := time.Now().Add(l.o.Drain); l.requests.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(2 * time.Millisecond)
+	}
+	select {
+	case <-told:
+	case <-time.After(farewell):
+	}
+	cancel()
+	<-told
 	l.core.Close()
 	l.core.Cancel(100 * time.Millisecond)
 	l.quic.Close()
@@ -111,6 +130,8 @@ type placeKey struct{}
 
 // serve answers a request.
 func (l *Listener3) serve(w http.ResponseWriter, r *http.Request) {
+	l.requests.Add(1)
+	defer l.requests.Add(-1)
 	if place, ok := r.Context().Value(placeKey{}).(*admission.Conn); ok {
 		place.Begin()
 		defer place.End()
