@@ -160,6 +160,7 @@ func Load(path string) (*Config, error) {
 	for i := range c.Evidence.Sinks {
 		k := &c.Evidence.Sinks[i]
 		k.Path, k.CAFile, k.Certificate, k.Key = from(dir, k.Path), from(dir, k.CAFile), from(dir, k.Certificate), from(dir, k.Key)
+		k.SecretFile = from(dir, k.SecretFile)
 	}
 	return c, nil
 }

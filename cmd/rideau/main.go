@@ -83,6 +83,7 @@ func commands() []command {
 		{"egress", "", "print the firewall rules that the network needs in addition to DNS", egressHelp, printEgress},
 		{"flush", "[NAME...]", "remove names, or everything, from the cache of a running rideau", flushHelp, flush},
 		{"reidentify", "[PSEUDONYM...]", "find which addresses pseudonyms in evidence stand for", reidentifyHelp, reidentify},
+		{"alert-test", "[SINK...]", "send an alert that says that it is a test", alertTestHelp, alertTest},
 		{"seal-key", "FILE", "make the key with which files of evidence are sealed, and print its public key", sealKeyHelp, sealKey},
 		{"verify", "[FILE...]", "say whether sealed files of evidence are as they were written", verifyHelp, verify},
 		{"healthcheck", "", "ask a running rideau whether it is ready; for containers", healthcheckHelp, healthcheck},

@@ -24,6 +24,8 @@ type Evidence struct {
 	Seal Seal `key:"seal"`
 	// Store is the node's own history.
 	Store Store `key:"store"`
+	// Alerts say what is watched, and how alerts are told.
+	Alerts Alerts `key:"alerts"`
 	// Sinks are the places that events go to.
 	Sinks []Sink `key:"sinks" applies:"live"`
 	// State is the state folder. Load sets it.
@@ -64,11 +66,12 @@ const (
 // Events chooses what goes to a sink.
 type Events string
 
-// Choices of events. Operators' acts always go to a sink.
+// Choices of events. Operators' acts always go to a sink, unless it is for alerts.
 const (
-	Banned Events = "banned" // queries that a ban decided, or would have in monitor mode or without an exception
-	All    Events = "all"    // all queries
-	Acts   Events = "acts"   // no queries
+	Banned     Events = "banned" // queries that a ban decided, or would have in monitor mode or without an exception
+	All        Events = "all"    // all queries
+	Acts       Events = "acts"   // no queries
+	OnlyAlerts Events = "alerts" // nothing but alerts
 )
 
 // Kind is the kind of a sink.
@@ -82,6 +85,7 @@ const (
 	Dnstap Kind = "dnstap"
 	// InStore is the kind of the sink that the section store is. No configuration has it.
 	InStore Kind = "store"
+	Webhook Kind = "webhook"
 )
 
 // Format is how events are written.
@@ -148,13 +152,17 @@ type Sink struct {
 	// MaxMessage is the largest size of a message of syslog in bytes.
 	MaxMessage int `key:"max_message"`
 
+	// URL is where a sink of kind webhook posts events, and SecretFile has what it signs them with. Load makes the file relative as CAFile is.
+	URL        string `key:"url"`
+	SecretFile string `key:"secret_file"`
+
 	// Line is the line where the sink begins.
 	Line int `key:"-"`
 }
 
 // Default is the section that holds where a configuration says nothing.
 func Default() Evidence {
-	return Evidence{Pseudonyms: Pseudonyms{Rotate: 720 * time.Hour, Keep: 9600 * time.Hour}, Seal: Seal{Every: time.Hour, Events: 100_000, Within: time.Minute}, Store: defaultStore()}
+	return Evidence{Pseudonyms: Pseudonyms{Rotate: 720 * time.Hour, Keep: 9600 * time.Hour}, Seal: Seal{Every: time.Hour, Events: 100_000, Within: time.Minute}, Store: defaultStore(), Alerts: defaultAlerts()}
 }
 
 // MaxSinks is the number of sinks that a configuration may have.
@@ -167,6 +175,7 @@ func (e *Evidence) Read(m *node.Mapping) {
 	m.Section("pseudonyms", e.Pseudonyms.read)
 	m.Section("seal", e.Seal.read)
 	m.Section("store", func(m *node.Mapping) { e.Store.read(m, e.Pseudonyms.KeyDir != "") })
+	m.Section("alerts", e.Alerts.read)
 	seen := taken{ids: map[string]int{}, paths: map[string]int{}}
 	node.Set(m, "sinks", &e.Sinks, node.List(0, MaxSinks, func(v node.Value) (Sink, bool) { return e.readSink(v, seen) }))
 }
@@ -190,10 +199,11 @@ type taken struct{ ids, paths map[string]int }
 // someKinds are keys that sinks of some kinds have, by kind.
 func someKinds() map[Kind][]string {
 	return map[Kind][]string{
-		File:   {"path", "max_bytes", "max_age", "keep_files", "keep_days", "compress", "seal", "format"},
-		Stdout: {"format"},
-		Syslog: {"address", "name", "ca_file", "pins", "certificate", "key", "facility", "enterprise", "max_message", "format"},
-		Dnstap: {"address", "name", "ca_file", "pins", "certificate", "key", "path", "max_bytes", "max_age", "keep_files", "keep_days", "compress"},
+		File:    {"path", "max_bytes", "max_age", "keep_files", "keep_days", "compress", "seal", "format"},
+		Stdout:  {"format"},
+		Syslog:  {"address", "name", "ca_file", "pins", "certificate", "key", "facility", "enterprise", "max_message", "format"},
+		Dnstap:  {"address", "name", "ca_file", "pins", "certificate", "key", "path", "max_bytes", "max_age", "keep_files", "keep_days", "compress"},
+		Webhook: {"url", "secret_file", "address", "name", "ca_file", "pins", "certificate", "key", "format"},
 	}
 }
 
@@ -228,8 +238,11 @@ func (e *Evidence) readSink(v node.Value, seen taken) (Sink, bool) {
 	m := v.Mapping()
 	s := Sink{Events: Banned, Clients: Address, Sample: 1, Format: Rideau, MaxBytes: 100 << 20, KeepFiles: 10, Compress: "none", Facility: "local0", Enterprise: 32473, Line: v.Line()}
 	node.Set(m, "id", &s.ID, value.Identifier("sink"))
-	node.Set(m, "kind", &s.Kind, node.Word("a kind of sink", File, Stdout, Syslog, Dnstap))
-	node.Set(m, "events", &s.Events, node.Word("a choice of events", Banned, All, Acts))
+	node.Set(m, "kind", &s.Kind, node.Word("a kind of sink", File, Stdout, Syslog, Dnstap, Webhook))
+	if s.Kind == Webhook {
+		s.Events = OnlyAlerts
+	}
+	node.Set(m, "events", &s.Events, node.Word("a choice of events", Banned, All, Acts, OnlyAlerts))
 	node.Set(m, "bans", &s.Bans, node.List(0, 64, node.Distinct(value.Reference("ban"))))
 	node.Set(m, "groups", &s.Groups, node.List(0, 1024, node.Distinct(value.Reference("group", "all"))))
 	node.Set(m, "clients", &s.Clients, node.Word("a part of addresses", Address, Network, Pseudonym, None))
@@ -246,7 +259,7 @@ func (e *Evidence) readSink(v node.Value, seen taken) (Sink, bool) {
 	s.readRemote(m)
 	m.Done()
 	m.Require("id", "give the sink an id")
-	m.Require("kind", "write kind: file, stdout, syslog or dnstap")
+	m.Require("kind", "write kind: file, stdout, syslog, dnstap or webhook")
 	switch s.Kind {
 	case File:
 		m.Require("path", "write the path of the file")
@@ -254,6 +267,8 @@ func (e *Evidence) readSink(v node.Value, seen taken) (Sink, bool) {
 		s.checkSyslog(m)
 	case Dnstap:
 		s.checkDnstap(m)
+	case Webhook:
+		s.checkWebhook(m)
 	}
 	s.checkKinds(m)
 	if s.Spool > 0 && e.Dir == "" {

@@ -43,7 +43,13 @@ func (s *Sink) Remote() (scheme, address string) {
 
 // readRemote reads the keys of a sink that is a server.
 func (s *Sink) readRemote(m *node.Mapping) {
-	node.Set(m, "address", &s.Address, address)
+	if s.Kind == Webhook {
+		node.Set(m, "address", &s.Address, webAddress)
+	} else {
+		node.Set(m, "address", &s.Address, address)
+	}
+	node.Set(m, "url", &s.URL, webURL)
+	node.Set(m, "secret_file", &s.SecretFile, value.FileOrNone)
 	node.Set(m, "name", &s.Name, value.Domain)
 	node.Set(m, "ca_file", &s.CAFile, value.FileOrNone)
 	node.Set(m, "pins", &s.Pins, node.List(0, 16, node.Distinct(value.Pin)))
@@ -65,17 +71,23 @@ func (s *Sink) checkRemote(m *node.Mapping) bool {
 			m.At(k).Problem("take it out, or write the address as tls://", "%s is for addresses that begin with tls://", k)
 		}
 	}
-	if (s.Certificate == "") != (s.Key == "") {
-		have, lack := "certificate", "key"
-		if s.Certificate == "" {
-			have, lack = lack, have
-		}
-		m.At(have).Problem(fmt.Sprintf("write the file of the %s too, or take %s out", lack, have), "there is a %s and no %s", have, lack)
-	}
+	s.checkPair(m)
 	if !m.Has("spool") && scheme != "udp" {
 		m.At("address").Warn("write spool: 1GiB, and evidence.dir; or spool: 0 if this may be", "without a spool, events are lost while the server takes none")
 	}
 	return true
+}
+
+// checkPair refuses a certificate without a key, and the other way round.
+func (s *Sink) checkPair(m *node.Mapping) {
+	if (s.Certificate == "") == (s.Key == "") {
+		return
+	}
+	have, lack := "certificate", "key"
+	if s.Certificate == "" {
+		have, lack = lack, have
+	}
+	m.At(have).Problem(fmt.Sprintf("write the file of the %s too, or take %s out", lack, have), "there is a %s and no %s", have, lack)
 }
 
 // checkSyslog checks the keys of a sink of kind syslog together.
@@ -111,7 +123,7 @@ func (s *Sink) checkDnstap(m *node.Mapping) {
 	default:
 		m.Problem(file, "there is neither an address nor a path")
 	}
-	if s.Events == Acts {
+	if s.Events == Acts || s.Events == OnlyAlerts {
 		m.At("events").Problem("write banned or all, or let a sink of another kind take them", "dnstap has no events for acts")
 	}
 	if !s.checkRemote(m) {

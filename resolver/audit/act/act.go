@@ -6,6 +6,7 @@
 package act
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 
@@ -40,12 +41,14 @@ const (
 	NotReady           Kind = "not_ready"           // the server stopped being ready
 	Ready              Kind = "ready"               // it is ready again
 	Seal               Kind = "seal"                // a sealed file has a seal; Reason is its head
+	AlertRaised        Kind = "alert"               // something that an operator asked to be told of
+	AlertResolved      Kind = "alert_resolved"      // it is over
 )
 
 // Kinds are all kinds, in the order of the documentation.
 func Kinds() []Kind {
 	return []Kind{Start, Stop, Reload, ReloadRefused, ListRefused, ListStale, BanBegan, BanEnded, ExceptionMade, ExceptionRemoved, ExceptionBegan,
-		ExceptionEnded, ExceptionUsed, Flush, Force, ClockDistrusted, ClockTrusted, CertificateChanged, AccessDenied, NotReady, Ready, Seal}
+		ExceptionEnded, ExceptionUsed, Flush, Force, ClockDistrusted, ClockTrusted, CertificateChanged, AccessDenied, NotReady, Ready, Seal, AlertRaised, AlertResolved}
 }
 
 // Way is how an act was asked for.
@@ -142,6 +145,28 @@ type List struct {
 	LastGood bool
 }
 
+// Alert is what AlertRaised and AlertResolved are about.
+type Alert struct {
+	// ID is the same for all acts of one alert: when it was raised, each time that
+	// it is told again, and when it is resolved.
+	ID        string
+	Condition string // what is watched: ban_not_enforced, sink_down and so on
+	Severity  string // critical, high, medium or low
+	// English and French are a sentence each.
+	English, French string
+	Since           time.Time
+	// Count is how often it happened since then, where that can be counted.
+	Count uint64
+	// Client is the address that the alert is about, if it is about one. Sinks tell
+	// of it what they tell of clients.
+	Client netip.Addr
+	// Suppressed is how many alerts were not told before this one, since there were
+	// too many in an hour.
+	Suppressed uint64
+	Again      bool // it was told before, and goes on
+	Test       bool // somebody tries out whether alerts arrive
+}
+
 // Act is one act. It is never written after it was added to a Log.
 type Act struct {
 	// Number counts the acts of one run of the program from 1. Add sets it.
@@ -162,6 +187,8 @@ type Act struct {
 	Exception *Exception
 	// Certificate is what there is now; nil if the act is about none, or none is left.
 	Certificate *Certificate
+	// Alert is what the act tells of; nil for acts of other kinds.
+	Alert *Alert
 	// Bans are the states of all bans after the act; nil if the act cannot
 	// change them.
 	Bans []Ban

@@ -165,6 +165,9 @@ func (e *ECS) Act(b []byte, a *act.Act) []byte {
 	event := object{"id": string(e.node.appendID(nil, actLetter, a.Number)), "kind": "event", "module": "rideau", "dataset": "rideau.act",
 		"action": a.Kind, "outcome": "success"}
 	event["category"], event["type"] = ecsCategory(a.Kind)
+	if a.Kind == act.AlertRaised {
+		event["kind"] = "alert"
+	}
 	if Failed(a) {
 		event["outcome"] = "failure"
 	}
@@ -215,7 +218,7 @@ func ecsCategory(k act.Kind) (category, types []string) {
 		return []string{"configuration"}, []string{"creation"}
 	case act.ExceptionUsed:
 		return []string{"configuration"}, []string{"access"}
-	case act.ClockDistrusted, act.ClockTrusted, act.NotReady, act.Ready, act.ListStale, act.Seal:
+	case act.ClockDistrusted, act.ClockTrusted, act.NotReady, act.Ready, act.ListStale, act.Seal, act.AlertRaised, act.AlertResolved:
 		return []string{"configuration"}, []string{"info"}
 	}
 	return []string{"configuration"}, []string{"change"}

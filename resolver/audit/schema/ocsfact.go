@@ -31,6 +31,10 @@ func apiActivity(activity int, name string) ocsfClass {
 	return ocsfClass{6, "Application Activity", 6003, "API Activity", activity, name}
 }
 
+func detectionFinding(activity int, name string) ocsfClass {
+	return ocsfClass{2, "Findings", 2004, "Detection Finding", activity, name}
+}
+
 func stateChange() ocsfClass {
 	return ocsfClass{5, "Discovery", 5019, "Device Config State Change", 1, "Log"}
 }
@@ -59,6 +63,10 @@ func ocsfClassOf(k act.Kind) ocsfClass {
 		return entityManagement(2, "Read")
 	case act.Flush:
 		return apiActivity(4, "Delete")
+	case act.AlertRaised:
+		return detectionFinding(1, "Create")
+	case act.AlertResolved:
+		return detectionFinding(3, "Close")
 	case act.AccessDenied:
 		return apiActivity(0, "Unknown")
 	case act.ClockDistrusted, act.ClockTrusted, act.NotReady, act.Ready, act.Seal:
@@ -87,6 +95,16 @@ func (e *OCSF) Act(b []byte, a *act.Act) []byte {
 		o["status_detail"] = a.Reason
 	}
 	switch c.class {
+	case 2004:
+		o["finding_info"], o["is_alert"] = finding(a), a.Kind == act.AlertRaised
+		o["status_id"], o["status"] = 1, "New"
+		if a.Kind == act.AlertResolved {
+			o["status_id"], o["status"] = 4, "Resolved"
+		} else if a.Alert != nil && a.Alert.Again {
+			o["status_id"], o["status"] = 2, "In Progress"
+			o["activity_id"], o["activity_name"], o["type_uid"] = 2, "Update", 200402
+		}
+		delete(o, "actor") // the class has none
 	case 3004:
 		o["entity"] = entity(a)
 		if a.Reason != "" {
@@ -173,8 +191,32 @@ func entity(a *act.Act) object {
 	return o
 }
 
+// finding is what an alert found.
+func finding(a *act.Act) object {
+	o := object{"uid": a.Object, "title": sentence(a)}
+	if x := a.Alert; x != nil {
+		o["uid"], o["desc"] = x.ID, x.English
+		o["types"] = []string{x.Condition}
+		if !x.Since.IsZero() {
+			o["first_seen_time"] = x.Since.UnixMilli()
+		}
+	}
+	return o
+}
+
 // severityOf returns how much an act matters.
 func severityOf(a *act.Act) (id int, caption string) {
+	if x := a.Alert; x != nil && a.Kind == act.AlertRaised {
+		switch x.Severity {
+		case "critical":
+			return 5, "Critical"
+		case "high":
+			return 4, "High"
+		case "low":
+			return 2, "Low"
+		}
+		return 3, "Medium"
+	}
 	switch {
 	case Failed(a) || a.Kind == act.ListStale || a.Kind == act.NotReady || a.Kind == act.ClockDistrusted:
 		return 3, "Medium"
@@ -193,10 +235,14 @@ func sentence(a *act.Act) string {
 		act.ExceptionUsed: "an exception let queries through", act.Flush: "the cache was flushed", act.Force: "the loss of a list or of a ban was accepted by force",
 		act.ClockDistrusted: "the clock is distrusted", act.ClockTrusted: "the clock is trusted again",
 		act.CertificateChanged: "a certificate changed", act.AccessDenied: "an operator's request was denied",
-		act.NotReady: "Rideau is not ready", act.Ready: "Rideau is ready again", act.Seal: "a file of evidence was sealed"}
+		act.NotReady: "Rideau is not ready", act.Ready: "Rideau is ready again", act.Seal: "a file of evidence was sealed",
+		act.AlertRaised: "an alert", act.AlertResolved: "an alert is resolved"}
 	text, ok := texts[a.Kind]
 	if !ok {
 		text = string(a.Kind)
+	}
+	if a.Alert != nil {
+		return a.Alert.English
 	}
 	if a.Object != "" {
 		text += ": " + a.Object

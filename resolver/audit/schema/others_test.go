@@ -120,17 +120,20 @@ func acts() []*act.Act {
 			{Way: act.BySocket, User: "1000", Process: 4711}, {Way: act.ByDate}} {
 			out = append(out, &act.Act{Number: 3, Time: time.Unix(1700000000, 0), Kind: k, Actor: w, Object: "no-chat", Reason: "because",
 				Policy: names.Policy{Generation: 2, Fingerprint: "ff"}, Config: "aa", Distrusted: true,
-				Changes:     []act.Change{{File: "rideau.yaml", Line: 3, Key: "bans", Before: "a", After: "b"}},
-				Exception:   &act.Exception{ID: "press", Ticket: "T1", Approver: "A", Groups: []string{"all"}, Expires: time.Unix(1800000000, 0), InForce: true, Uses: 2},
+				Changes:   []act.Change{{File: "rideau.yaml", Line: 3, Key: "bans", Before: "a", After: "b"}},
+				Exception: &act.Exception{ID: "press", Ticket: "T1", Approver: "A", Groups: []string{"all"}, Expires: time.Unix(1800000000, 0), InForce: true, Uses: 2},
+				Alert: &act.Alert{ID: "ab-1", Condition: "sink_down", Severity: []string{"critical", "high", "medium", "low"}[len(out)%4], English: "A sink is down.", French: "Une destination ne répond pas.",
+					Since: time.Unix(1700000000, 0), Count: 3, Client: netip.MustParseAddr("192.0.2.7"), Suppressed: 1, Again: len(out)%3 == 0},
 				Certificate: &act.Certificate{Use: "fetch.ca_file", File: "ca.pem", Subject: "CN=a", Fingerprint: "00", NotAfter: time.Unix(1800000000, 0)},
 				Bans:        []act.Ban{{ID: "no-chat", Mode: "enforce", Lists: []act.List{{ID: "chat", Hash: "cc", Entries: 4}}}}})
 		}
 		out = append(out, &act.Act{Time: time.Unix(1700000000, 0), Kind: k, Actor: act.Actor{Way: act.ByItself}, Failed: true})
 	}
 	for i, text := range hostile() {
-		for _, k := range act.Kinds()[i%3*7:][:8] {
+		for _, k := range act.Kinds()[i%3*8:][:8] {
 			out = append(out, &act.Act{Time: time.Unix(1700000000, 0), Kind: k, Object: text, Reason: text, Actor: act.Actor{Way: act.ByHTTP, User: text, Address: text},
 				Exception:   &act.Exception{ID: text, Ticket: text, Approver: text, Contact: text, Reason: text, Groups: []string{text}, Lists: []string{text}},
+				Alert:       &act.Alert{ID: text, Condition: text, Severity: text, English: text, French: text},
 				Certificate: &act.Certificate{Use: text, File: text, Subject: text, Issuer: text, Serial: text, Fingerprint: text},
 				Changes:     []act.Change{{File: text, Key: text, Before: text, After: text}}, Bans: []act.Ban{{ID: text, Lists: []act.List{{ID: text}}}}})
 		}
@@ -261,7 +264,7 @@ func TestActsOfOthers(t *testing.T) {
 		act.BanBegan: 300410, act.BanEnded: 300411, act.ExceptionBegan: 300410, act.ExceptionEnded: 300411,
 		act.ExceptionMade: 300401, act.ExceptionRemoved: 300404, act.ExceptionUsed: 300402, act.Flush: 600304, act.Force: 300403,
 		act.ClockDistrusted: 501901, act.ClockTrusted: 501901, act.CertificateChanged: 300403, act.AccessDenied: 600300, act.NotReady: 501901, act.Ready: 501901,
-		act.Seal: 501901}
+		act.Seal: 501901, act.AlertRaised: 200401, act.AlertResolved: 200403}
 	for _, k := range act.Kinds() {
 		a := &act.Act{Time: time.Unix(1700000000, 0), Kind: k, Object: "x", Changes: []act.Change{{Key: "bans", After: "b"}}}
 		line := schema.NewOCSF(node()).Act(nil, a)
@@ -278,6 +281,9 @@ func TestActsOfOthers(t *testing.T) {
 			{"rideau", "actor/user", "1000"}, {"ocsf", "actor/user/uid", "1000"}, {"ecs", "user/id", "1000"},
 			{"rideau", "exception/ticket", "T1"}, {"ocsf", "unmapped/exception/ticket", "T1"}, {"ecs", "rideau/exception/approver", "A"}, {"ecs", "rideau/exception/uses", "3"},
 		} {
+			if w.in == "ocsf" && strings.HasPrefix(w.path, "actor") && (k == act.AlertRaised || k == act.AlertResolved) {
+				continue // the class has no actor, and nobody asks for alerts
+			}
 			if got := fmt.Sprint(lookUp(t, encoders()[w.in].Act(nil, x), w.path)); got != w.want {
 				t.Errorf("%s: %s: %s is %s, want %s", k, w.in, w.path, got, w.want)
 			}

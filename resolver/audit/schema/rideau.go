@@ -108,6 +108,7 @@ type actJSON struct {
 	// Exception is an object of the same key as that of a query, with more in it.
 	Exception   *exceptionJSON   `json:"exception,omitempty"`
 	Certificate *certificateJSON `json:"certificate,omitempty"`
+	Alert       *alertJSON       `json:"alert,omitempty"`
 	Bans        []banJSON        `json:"bans,omitempty"`
 	Policy      policyJSON       `json:"policy"`
 	Config      string           `json:"config,omitempty"`
@@ -133,6 +134,24 @@ type exceptionJSON struct {
 	Expires   string   `json:"expires,omitempty"`
 	InForce   bool     `json:"in_force"`
 	Uses      uint64   `json:"uses,omitempty"`
+}
+
+type alertJSON struct {
+	ID         string   `json:"id"`
+	Condition  string   `json:"condition"`
+	Severity   string   `json:"severity"`
+	Text       textJSON `json:"text"`
+	Since      string   `json:"since"`
+	Count      uint64   `json:"count,omitempty"`
+	Client     string   `json:"client,omitempty"`
+	Suppressed uint64   `json:"suppressed,omitempty"`
+	Again      bool     `json:"again,omitempty"`
+	Test       bool     `json:"test,omitempty"`
+}
+
+type textJSON struct {
+	English string `json:"en"`
+	French  string `json:"fr"`
 }
 
 type certificateJSON struct {
@@ -203,6 +222,13 @@ func newActJSON(n *Node, t *timestamp, a *act.Act) actJSON {
 	if c := a.Certificate; c != nil {
 		out.Certificate = &certificateJSON{Use: c.Use, File: c.File, Subject: c.Subject, Issuer: c.Issuer, Serial: c.Serial, Fingerprint: c.Fingerprint,
 			NotBefore: date(c.NotBefore), NotAfter: date(c.NotAfter)}
+	}
+	if x := a.Alert; x != nil {
+		out.Alert = &alertJSON{ID: x.ID, Condition: x.Condition, Severity: x.Severity, Text: textJSON{x.English, x.French}, Since: date(x.Since), Count: x.Count,
+			Suppressed: x.Suppressed, Again: x.Again, Test: x.Test}
+		if x.Client.IsValid() {
+			out.Alert.Client = string(n.appendClient(nil, x.Client))
+		}
 	}
 	for _, n := range a.Bans {
 		ban := banJSON{ID: n.ID, Enforced: n.Enforced, Mode: n.Mode, Groups: n.Groups, TitleEN: n.TitleEN, TitleFR: n.TitleFR,

@@ -38,6 +38,7 @@ import (
 
 // Severities (RFC 5424 section 6.2.1).
 const (
+	critical      = 2
 	failure       = 3 // "error"
 	warning       = 4
 	notice        = 5
@@ -161,6 +162,13 @@ func (e *Encoder) Act(dst []byte, a *act.Act) []byte {
 		e.param("approver", x.Approver)
 	}
 	e.param("policy", a.Policy.Fingerprint)
+	if x := a.Alert; x != nil {
+		e.param("alert", x.ID)
+		e.param("condition", x.Condition)
+		e.param("severity", x.Severity)
+		e.param("en", x.English)
+		e.param("fr", x.French)
+	}
 	e.param("reason", a.Reason)
 	return e.end(dst)
 }
@@ -171,6 +179,15 @@ func severity(a *act.Act) int {
 	case act.NotReady:
 		return failure
 	case act.ReloadRefused, act.ListRefused, act.ListStale, act.ClockDistrusted, act.AccessDenied, act.BanEnded, act.ExceptionMade, act.ExceptionBegan:
+		return warning
+	}
+	if x := a.Alert; x != nil && a.Kind == act.AlertRaised {
+		switch x.Severity {
+		case "critical":
+			return critical
+		case "high":
+			return failure
+		}
 		return warning
 	}
 	if a.Failed {

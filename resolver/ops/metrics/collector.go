@@ -104,6 +104,14 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if c.src.QueriesLost != nil {
 		s.put(queriesLost, float64(c.src.QueriesLost()))
 	}
+	if c.src.Alerts != nil {
+		a := c.src.Alerts()
+		for _, x := range a.Conditions {
+			s.put(alertsTold, float64(x.Told), x.Condition)
+			s.put(alertsOpen, float64(x.Open), x.Condition)
+		}
+		s.put(alertsSuppressed, float64(a.Suppressed))
+	}
 	if c.src.Sinks != nil {
 		s.sinks(c.src.Sinks())
 	}

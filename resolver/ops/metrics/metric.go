@@ -87,6 +87,9 @@ const (
 	flooded
 	panicsTotal
 	opsDenied
+	alertsTold
+	alertsOpen
+	alertsSuppressed
 	eventsDropped
 	eventsCounted
 	queriesLost
@@ -251,6 +254,12 @@ var table = [ids]Metric{
 		"Queries answered with SERVFAIL because of a fault in the program.", nil},
 	opsDenied: {"rideau_ops_denied_total", counter,
 		"Requests to the operators' HTTP that were refused because of who sent them: a wrong token, or a place they may not come from.", nil},
+	alertsTold: {"rideau_alerts_total", counter,
+		"Alerts that were told, those that were told again among them.", []string{"condition"}},
+	alertsOpen: {"rideau_alerts_open", gauge,
+		"Alerts that are open.", []string{"condition"}},
+	alertsSuppressed: {"rideau_alerts_suppressed_total", counter,
+		"Alerts that were not told, since there were too many of them.", nil},
 	eventsDropped: {"rideau_events_dropped_total", counter,
 		"Events for the log that were lost because too many came at once.", nil},
 	eventsCounted: {"rideau_events_counted_total", counter,

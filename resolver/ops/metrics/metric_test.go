@@ -77,10 +77,13 @@ func busy(t testing.TB) metrics.Sources {
 		Bypass: func() []metrics.Bypass {
 			return []metrics.Bypass{{Group: "all", Attempts: 14, Devices: 15}, {Group: "mobile", Attempts: 16, Devices: 17, Overflow: 18}}
 		},
-		SelfTest:      func() (time.Time, int) { return now, 2 },
-		Distrusted:    func() string { return "the clock says 1970" },
-		Panics:        func() uint64 { return 12 },
-		OpsDenied:     func() uint64 { return 17 },
+		SelfTest:   func() (time.Time, int) { return now, 2 },
+		Distrusted: func() string { return "the clock says 1970" },
+		Panics:     func() uint64 { return 12 },
+		OpsDenied:  func() uint64 { return 17 },
+		Alerts: func() metrics.Alerts {
+			return metrics.Alerts{Conditions: []metrics.Alert{{Condition: "sink_down", Told: 2, Open: 1}}, Suppressed: 3}
+		},
 		EventsDropped: func() uint64 { return 13 },
 		EventsCounted: func() uint64 { return 14 },
 		QueriesLost:   func() uint64 { return 14 },

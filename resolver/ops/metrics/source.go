@@ -48,6 +48,8 @@ type Sources struct {
 	// QueriesLost returns the number of queries missing from the query log; nil
 	// without a query log.
 	QueriesLost func() uint64
+	// Alerts returns what became of alerts; nil for none.
+	Alerts func() Alerts
 	// Sinks returns the state of the sinks of evidence; nil for none.
 	Sinks func() []Sink
 	// Store returns the state of the store of evidence, nil without one. It may be
@@ -208,4 +210,17 @@ type Listener struct {
 	TurnedAway []Failure
 	// Flooded reports whether queries are turned away because of a flood.
 	Flooded bool
+}
+
+// Alerts are what became of alerts.
+type Alerts struct {
+	Conditions []Alert // all, whether there was an alert or not
+	Suppressed uint64  // alerts that were not told, since there were too many
+}
+
+// Alert is what became of alerts of one condition.
+type Alert struct {
+	Condition string
+	Told      uint64
+	Open      int
 }

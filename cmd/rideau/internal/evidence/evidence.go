@@ -24,6 +24,7 @@ import (
 	"rideau/resolver"
 	"rideau/resolver/audit"
 	"rideau/resolver/audit/act"
+	"rideau/resolver/audit/alert"
 	"rideau/resolver/audit/dnstap"
 	"rideau/resolver/audit/lines"
 	"rideau/resolver/audit/schema"
@@ -58,12 +59,14 @@ type Evidence struct {
 	wake  chan struct{}
 	renew *time.Timer // when keys of pseudonyms are to be renewed
 
-	mu       sync.Mutex
-	running  []*running // guarded by mu: the sinks in force, in the order of the configuration
-	queue    []step     // guarded by mu: what Run has to do
-	shared   shared     // guarded by mu: what sinks of the configuration have in common
-	last     act.Act    // guarded by mu: the last act that Add recorded
-	followed followed   // guarded by mu
+	mu          sync.Mutex
+	running     []*running    // guarded by mu: the sinks in force, in the order of the configuration
+	queue       []step        // guarded by mu: what Run has to do
+	shared      shared        // guarded by mu: what sinks of the configuration have in common
+	last        act.Act       // guarded by mu: the last act that Add recorded
+	followed    followed      // guarded by mu
+	alerts      config.Alerts // guarded by mu: of the configuration in force
+	alertTotals alert.Totals  // guarded by mu
 	// following is held while two states are compared.
 	following sync.Mutex
 
@@ -103,6 +106,9 @@ func New(name, dir string, o Options) *Evidence {
 	if o.Distrusted == nil {
 		o.Distrusted = func() bool { return false }
 	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	var run [8]byte
 	rand.Read(run[:])
 	renew := time.NewTimer(0)
@@ -119,6 +125,7 @@ func (e *Evidence) Acts() *act.Log { return e.acts }
 type Change struct {
 	e      *Evidence
 	sinks  []*running
+	alerts config.Alerts
 	fresh  map[*running]sink.Writer
 	shared shared
 }
@@ -129,7 +136,7 @@ func (e *Evidence) Prepare(cfg config.Evidence) (*Change, error) {
 	e.mu.Lock()
 	old, before := e.running, e.shared
 	e.mu.Unlock()
-	c := &Change{e: e, fresh: map[*running]sink.Writer{}}
+	c := &Change{e: e, alerts: cfg.Alerts, fresh: map[*running]sink.Writer{}}
 	var err error
 	if c.shared.keys, err = openKeys(cfg, before.keys); err != nil {
 		return nil, err
@@ -195,6 +202,8 @@ func (e *Evidence) writer(s config.Sink, need shared) (sink.Writer, error) {
 		return dnstapWriter(s)
 	case config.InStore:
 		return e.storeWriter(s), nil
+	case config.Webhook:
+		return webhookWriter(s, e.node.Version)
 	}
 	return nil, fmt.Errorf("unknown kind %s", s.Kind)
 }
@@ -237,7 +246,7 @@ func (c *Change) Commit() {
 			s.end = append(s.end, r)
 		}
 	}
-	e.running, e.shared = c.sinks, c.shared
+	e.running, e.shared, e.alerts = c.sinks, c.shared, c.alerts
 	if e.shared.keys != nil {
 		e.renew.Reset(0)
 	}
@@ -255,7 +264,7 @@ func (e *Evidence) sink(r *running, w sink.Writer) *sink.Sink {
 	if s.Seal {
 		o.Encoder = withoutSeals{o.Encoder}
 	}
-	if s.Events != config.Acts {
+	if s.Events == config.Banned || s.Events == config.All {
 		o.Records, o.Want = e.o.Records, resolver.Banned|resolver.WouldBlock|resolver.Excepted|resolver.Bypass
 	}
 	if s.Events == config.All {
@@ -274,7 +283,11 @@ func (e *Evidence) encoder(r *running) sink.Encoder {
 	if r.config.Kind == config.Dnstap {
 		return dnstap.NewEncoder(&n)
 	}
-	return wrap(r.config, &n, formatted(r.config.Format, &n))
+	format := formatted(r.config.Format, &n)
+	if r.config.Events == config.OnlyAlerts {
+		format = onlyAlerts{format}
+	}
+	return wrap(r.config, &n, format)
 }
 
 // formatted makes the Encoder of a format.

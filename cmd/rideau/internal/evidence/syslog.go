@@ -6,6 +6,7 @@ import (
 	"rideau/resolver/audit/schema"
 	"rideau/resolver/audit/sink"
 	"rideau/resolver/audit/syslog"
+	"rideau/resolver/audit/webhook"
 )
 
 // remote says how to connect to the server of a sink. local is the network of sockets of
@@ -33,6 +34,9 @@ func syslogWriter(s config.Sink) (sink.Writer, error) {
 
 // wrap makes the Encoder of a sink from that of its format.
 func wrap(s config.Sink, n *schema.Node, format sink.Encoder) sink.Encoder {
+	if s.Kind == config.Webhook {
+		return webhook.Encoder{Encoder: format, ID: n.AppendActID}
+	}
 	if s.Kind != config.Syslog {
 		return format
 	}

@@ -11,6 +11,7 @@ import (
 	"rideau/resolver/audit/act"
 	"rideau/resolver/audit/names"
 	"rideau/resolver/ops"
+	"rideau/resolver/ops/metrics"
 )
 
 const (
@@ -30,6 +31,8 @@ type Watched struct {
 	// NotReady returns why the server is not ready, and Distrusted why its clock is distrusted; empty if they are.
 	NotReady   func() []string
 	Distrusted func() string
+	// Lists returns the state of lists.
+	Lists func() []metrics.ListSource
 	// Certificates returns the acts of certificates that changed without a reload: FollowCertificates of the configuration in force.
 	Certificates func() []act.Act
 	// Record records an act.
@@ -46,12 +49,14 @@ func (e *Evidence) Denied(d ops.Denial) {
 }
 
 // Watch records what happens by itself, until ctx ends: that the server is not ready, and ready again, that the clock is distrusted, and trusted
-// again, that exceptions are used, and that requests are refused. It is called once at a time.
+// again, that exceptions are used, that requests are refused, that lists are stale, and alerts. It is called once at a time.
 func (e *Evidence) Watch(ctx context.Context, w Watched) {
 	v := &watch{Watched: w, e: e, uses: map[string]*use{}, tokens: denialBurst, refilled: time.Now()}
 	v.reader = e.o.Records.NewReader(1 << 12)
 	v.reader.Want(resolver.Excepted)
 	defer v.reader.Close()
+	v.alerts = newAlerts(e, w.Record)
+	defer v.alerts.close()
 	tick, certificates := time.NewTicker(lookInterval), time.NewTicker(certificateInterval)
 	defer tick.Stop()
 	defer certificates.Stop()
@@ -66,6 +71,9 @@ func (e *Evidence) Watch(ctx context.Context, w Watched) {
 			return
 		case <-tick.C:
 			v.look(time.Now())
+			v.alerts.look(time.Now(), v.Lists())
+		case <-v.alerts.reader.Ready():
+			v.alerts.reader.Read(v.alerts.query)
 		case <-certificates.C:
 			for _, a := range v.Certificates() {
 				v.Record(a)
@@ -84,6 +92,7 @@ type watch struct {
 	Watched
 	e        *Evidence
 	reader   *audit.Reader
+	alerts   *alerts
 	unready  bool
 	doubted  bool
 	uses     map[string]*use // by the id of the exception

@@ -13,6 +13,7 @@ import (
 	"rideau/resolver/audit/act"
 	"rideau/resolver/audit/names"
 	"rideau/resolver/ops"
+	"rideau/resolver/ops/metrics"
 )
 
 // told collects acts.
@@ -43,8 +44,9 @@ func (t *told) take() string {
 type watched struct {
 	told
 	e       *Evidence
-	reasons []string // guarded by told.mu
-	doubt   string   // guarded by told.mu
+	reasons []string             // guarded by told.mu
+	doubt   string               // guarded by told.mu
+	lists   []metrics.ListSource // guarded by told.mu
 	end     func()
 }
 
@@ -55,7 +57,8 @@ func newWatched(t *testing.T) *watched {
 	go func() {
 		defer close(done)
 		w.e.Watch(ctx, Watched{NotReady: func() []string { w.mu.Lock(); defer w.mu.Unlock(); return w.reasons },
-			Distrusted: func() string { w.mu.Lock(); defer w.mu.Unlock(); return w.doubt }, Certificates: func() []act.Act { return nil }, Record: w.record})
+			Distrusted: func() string { w.mu.Lock(); defer w.mu.Unlock(); return w.doubt }, Certificates: func() []act.Act { return nil },
+			Lists: func() []metrics.ListSource { w.mu.Lock(); defer w.mu.Unlock(); return w.lists }, Record: w.record})
 	}()
 	w.end = func() { cancel(); <-done }
 	return w

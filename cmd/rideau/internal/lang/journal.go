@@ -113,6 +113,8 @@ var journal = [...]message{
 	{"NAT64 prefixes cannot be discovered now", "les préfixes NAT64 ne peuvent pas être découverts pour l’instant"},
 	{"NAT64 prefixes were discovered", "préfixes NAT64 découverts"},
 	{"events are delivered again", "les événements sont de nouveau livrés"},
+	{"alert", "alerte"},
+	{"an alert is resolved", "une alerte est résolue"},
 	{"keys of pseudonyms could not be renewed", "les clés des pseudonymes n’ont pas pu être renouvelées"},
 	{"events cannot be delivered; they are kept and offered again", "les événements ne peuvent pas être livrés; ils sont conservés et présentés de nouveau"},
 }

@@ -56,5 +56,5 @@ func (s *Server) notReady() []string {
 // watchActs records what happens by itself.
 func (s *Server) watchActs(ctx context.Context) {
 	certificates := func() []act.Act { cfg, _ := s.current(); return s.evidence.FollowCertificates(cfg) }
-	s.evidence.Watch(ctx, evidence.Watched{NotReady: s.notReady, Distrusted: s.distrusted, Certificates: certificates, Record: s.record})
+	s.evidence.Watch(ctx, evidence.Watched{NotReady: s.notReady, Distrusted: s.distrusted, Certificates: certificates, Lists: s.listFacts, Record: s.record})
 }

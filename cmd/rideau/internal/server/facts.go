@@ -51,6 +51,7 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 			QueriesLost:   s.queries.Lost,
 			Sinks:         s.evidence.Metrics,
 			Store:         s.evidence.StoreMetrics,
+			Alerts:        s.evidence.Alerts,
 			Reloads:       &s.reloads,
 			Lists:         s.listFacts,
 			Distrusted:    s.distrusted,

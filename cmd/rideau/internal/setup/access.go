@@ -81,6 +81,7 @@ func AccessWarnings(cfg *config.Config) []string {
 				add("the key of the sink "+s.ID, err.Error())
 			}
 		}
+		secret("the secret_file of the sink "+s.ID, s.SecretFile)
 		written("the ca_file of the sink "+s.ID, s.CAFile)
 	}
 	for _, path := range []string{cfg.Log.Queries, cfg.Cache.Snapshot} {
