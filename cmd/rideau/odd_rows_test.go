@@ -34,5 +34,5 @@ var (
 // oddRows are the ways in which upstreams are odd. Where one says nothing else, all
 // queries are answered in all places.
 func oddRows() []oddRow {
-	return slices.Concat(oddCodes(), oddAnswers(), oddDatagrams(), oddEDNS(), oddStreams())
+	return slices.Concat(oddCodes(), oddAnswers(), oddDatagrams(), oddEDNS(), oddStreams(), oddKinds())
 }

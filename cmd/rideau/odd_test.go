@@ -388,7 +388,7 @@ func (c *oddCase) compare() (faults []string) {
 			best, who = p, name
 		}
 	}
-	if c.today != nil || best.share() == 0 {
+	if c.today != nil || best.share() == 0 || want(c.row.want, c.at) == 0 {
 		return nil
 	}
 	if c.rideau.share() < best.share() {

@@ -1,6 +1,8 @@
 package acceptance
 
 import (
+	"encoding/binary"
+
 	"rideau/resolver/wire"
 	"rideau/resolver/wire/response"
 )
@@ -13,13 +15,15 @@ const (
 	// LacksNothing: it is an answer.
 	LacksNothing Lack = iota
 	// LacksRest: it ends at an alias, and comes from a server that resolves
-	// nothing. Whoever has the target can make an answer of it (RFC 1034 section
-	// 4.3.1).
+	// nothing, or it has data beside the alias. Whoever has the target can make an
+	// answer of it (RFC 1034 section 4.3.1).
 	LacksRest
 	// LacksData: it is empty, and comes from a server that neither resolves nor has
-	// the zone; or it has records of other types only, or YXDOMAIN without the reason.
-	// It counts if nobody says more.
+	// the zone, or that leads to other servers; or it has records of other types only,
+	// or YXDOMAIN without the reason. It counts if nobody says more.
 	LacksData
+	// LacksEnd: its aliases lead in a circle, or are too many.
+	LacksEnd
 	// LacksAll: it is none. It leads to other servers (a referral), is about other
 	// names, or has a code that no resolver sends.
 	LacksAll
@@ -53,12 +57,13 @@ func LackOf(msg []byte, resp *wire.Response) Lack {
 			return LacksNothing
 		case has(msg, wire.Authority, wire.TypeNS) && (!known || leadsUp(msg)):
 			return LacksAll
-		case !known:
+		case !known, flags&wire.FlagAA == 0 && has(msg, wire.Authority, wire.TypeNS):
 			return LacksData
 		}
 		return LacksNothing
 	}
-	if hasType(msg) {
+	first, any := hasType(msg)
+	if first {
 		return LacksNothing
 	}
 	var rel response.Relation
@@ -68,7 +73,9 @@ func LackOf(msg []byte, resp *wire.Response) Lack {
 		return LacksAll
 	case wire.Count(related.Msg, wire.Answer) == 0 && !resp.HasSOA:
 		return LacksData
-	case !known && related.Ending == response.Dangling:
+	case related.Ending == response.Endless:
+		return LacksEnd
+	case related.Ending == response.Dangling && (any || !known):
 		return LacksRest
 	}
 	return LacksNothing
@@ -87,13 +94,21 @@ func has(msg []byte, s wire.Section, t wire.Type) bool {
 }
 
 // hasType reports whether the answer section begins with a record of the
-// question's name and type, as most do.
-func hasType(msg []byte) bool {
+// question's name, type and class, as most do, and whether it has any.
+func hasType(msg []byte) (first, any bool) {
 	w := wire.NewWalk(msg)
 	off := w.Offset()
+	if off < wire.HeaderLen+5 {
+		return false, false
+	}
+	t, c := binary.BigEndian.Uint16(msg[off-4:]), binary.BigEndian.Uint16(msg[off-2:])
 	var r wire.Record
-	return w.Next(&r) && r.Section == wire.Answer && off >= wire.HeaderLen+5 && r.Type == wire.Type(uint16(msg[off-4])<<8|uint16(msg[off-3])) &&
-		wire.SameName(msg, wire.HeaderLen, r.Off)
+	for i := 0; w.Next(&r) && r.Section == wire.Answer; i++ {
+		if r.Type == wire.Type(t) && r.Class == wire.Class(c) && wire.SameName(msg, wire.HeaderLen, r.Off) {
+			return i == 0, true
+		}
+	}
+	return false, false
 }
 
 // leadsUp reports whether the authority section has name servers of the root,
