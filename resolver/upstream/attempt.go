@@ -109,6 +109,18 @@ func (a *Attempt) unanswered(limit time.Duration) {
 	}
 }
 
+// refusedBy notes that an ICMP message refused the request, with this error. A probe
+// is to tell whether it is true.
+func (a *Attempt) refusedBy(err error) {
+	a.m.Failures[verdict.Network].Add(1)
+	if a.g.running.Load() {
+		a.m.Refused.Store(true)
+		a.g.suspectNow(a.m)
+	} else {
+		a.g.missed(a.m, a.sent, err, false)
+	}
+}
+
 // Trust clears AD in a response unless its server is trusted.
 func (a *Attempt) Trust(resp []byte) { a.m.Trust(resp) }
 

@@ -20,6 +20,7 @@ type candidate struct {
 	cut     int   // how often it has said TC without more over TCP
 	full    bool  // it has too many requests under way to be asked again, for now
 	asked   int
+	refused int // how often an ICMP message has refused what it was sent
 }
 
 // attempt is one request of a race. Until it has come through done, msg, took
@@ -34,6 +35,7 @@ type attempt struct {
 	again      bool     // the server has been asked before in this race
 	handedOver *Started // if a multiplexer waits for the response
 	late       bool     // past its limit, and counted as unanswered
+	refused    bool     // an ICMP message, which may be forged, says that nobody is there
 	end        bool
 
 	msg       []byte

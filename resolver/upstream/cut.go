@@ -2,7 +2,9 @@ package upstream
 
 import (
 	"errors"
+	"time"
 
+	"rideau/resolver/upstream/health"
 	"rideau/resolver/upstream/verdict"
 )
 
@@ -18,6 +20,9 @@ const (
 	// maxCut is how often one server says that it has more before it is not asked
 	// again: the first may have been forged.
 	maxCut = 2
+	// maxRefused is how often an ICMP message may refuse what one server is sent in
+	// an exchange before it is not asked again.
+	maxRefused = 2
 )
 
 // finishFailed processes an attempt that has ended in an error.
@@ -37,6 +42,38 @@ func (r *race) finishFailed(a *attempt) {
 			r.g.missed(a.m, a.sent, a.err, false)
 		}
 	}
+}
+
+// refusal is an attempt that an ICMP message has refused.
+type refusal struct {
+	a   *attempt
+	err error
+}
+
+// refuse notes that an ICMP message says that nobody is where a was sent. Others are
+// asked at once, and the same server once more, from another port. But whoever guesses
+// a port can forge such a message: the response to a still counts, until its time is
+// over, and a probe from a port of its own tells whether the server is there.
+func (r *race) refuse(a *attempt, err error) {
+	if a.end || a.late {
+		return
+	}
+	a.late, a.refused = true, true
+	a.limit = min(a.limit, r.g.limit(a.m))
+	a.supersede()
+	r.fresh--
+	r.err = ErrorOf(r.ctx, a.m.Server.Addr(), err)
+	if c := a.candidate; c != nil {
+		if c.refused++; c.refused >= maxRefused || a.m.Is(health.Down) {
+			c.over = true
+		}
+	}
+	a.refusedBy(r.err)
+}
+
+// spent reports whether nothing is to be expected of an attempt that was refused.
+func (a *attempt) spent() bool {
+	return a.refused && (a.m.Is(health.Down) || time.Since(a.sent) >= a.limit)
 }
 
 // cut notes that a's server has answered part by UDP, and that nothing more came

@@ -243,7 +243,14 @@ func (g *Group) missed(m *member.Member, sent time.Time, why error, probed bool)
 // doubt has m probed if the last requests were not answered: the probe tells
 // whether it is the server that is silent, or the zone.
 func (g *Group) doubt(m *member.Member) {
-	if m.Failing() && !m.Is(health.Down) && !m.Suspected.Swap(true) {
+	if m.Failing() && !m.Is(health.Down) {
+		g.suspectNow(m)
+	}
+}
+
+// suspectNow has m probed.
+func (g *Group) suspectNow(m *member.Member) {
+	if !m.Suspected.Swap(true) {
 		select {
 		case g.suspect <- struct{}{}:
 		default:

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -33,7 +34,8 @@ func (g *Group) Run(ctx context.Context) {
 	defer look.Stop()
 	for ctx.Err() == nil {
 		for _, m := range g.members {
-			if m.Suspected.Swap(false) && !m.Probing(g.limit(m)) || m.Silent(g.probeInterval) {
+			if m.Suspected.Load() && !m.Probing(g.limit(m)) || m.Silent(g.probeInterval) {
+				m.Suspected.Store(false)
 				m.Probed()
 				probes.Go(func() { g.sendProbe(ctx, m) })
 			}
@@ -57,7 +59,7 @@ func (g *Group) nextLook() time.Duration {
 	often := max(min(g.probeInterval/4, time.Second), time.Millisecond)
 	in := g.probeInterval
 	for _, m := range g.members {
-		if !m.Is(health.Up) || m.Failing() || m.Learning.Load() {
+		if !m.Is(health.Up) || m.Failing() || m.Learning.Load() || m.Suspected.Load() {
 			return often
 		}
 		in = min(in, m.SilentIn(g.probeInterval))
@@ -109,6 +111,7 @@ func (g *Group) sendProbe(parent context.Context, m *member.Member) {
 	_, err := g.exchange(try.With(ctx, try.Probing), m, g.probe, false)
 	switch {
 	case err == nil:
+		m.Refused.Store(false)
 		// What is in use is measured by what is asked for. A probe that was answered
 		// in another way only took long since it was sent that way later.
 		l, learns := m.Server.(member.Learner)
@@ -117,5 +120,8 @@ func (g *Group) sendProbe(parent context.Context, m *member.Member) {
 	case parent.Err() == nil:
 		m.ProbeFailures.Add(1)
 		g.missed(m, sent, err, false)
+		if m.Refused.Swap(false) && !errors.Is(err, ErrTimeout) {
+			g.missed(m, sent, err, false) // a client's request was refused, too
+		}
 	}
 }

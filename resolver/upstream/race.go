@@ -35,6 +35,8 @@ type race struct {
 	ctx   context.Context
 	query []byte // a copy: attempts may end after the exchange
 	done  chan *attempt
+	// refusals are attempts that were refused and go on waiting. It is not closed.
+	refusals chan refusal
 
 	candidates []candidate // in the order in which they are asked
 	turn       int         // the next of them
@@ -105,6 +107,8 @@ func (g *Group) race(ctx context.Context, dst, query []byte, limit time.Duration
 			}
 		case <-timer.C:
 			r.expire(1)
+		case f := <-r.refusals:
+			r.refuse(f.a, f.err)
 		case <-racing.Done():
 			r.abandon()
 			return r.settle(ctx, dst)
@@ -118,7 +122,7 @@ func (g *Group) race(ctx context.Context, dst, query []byte, limit time.Duration
 // newRace orders the servers: first the one that the strategy chooses, or that
 // was asked already, and then by health.
 func (g *Group) newRace(ctx context.Context, query []byte, s *Started) *race {
-	r := &race{g: g, ctx: ctx, query: append([]byte(nil), query...), begun: time.Now()}
+	r := &race{g: g, ctx: ctx, query: append([]byte(nil), query...), begun: time.Now(), refusals: make(chan refusal, 4)}
 	r.candidates, r.attempts = r.firstCandidates[:0], r.firstAttempts[:0]
 	var first *member.Member
 	if s == nil {
@@ -314,7 +318,12 @@ func (r *race) count(a *attempt) {
 
 // run makes an attempt that has entered.
 func (r *race) run(a *attempt) {
-	ctx := try.WithPart(r.ctx, &a.part)
+	ctx := try.WithRefused(try.WithPart(r.ctx, &a.part), func(err error) {
+		select {
+		case r.refusals <- refusal{a, err}:
+		default: // there were many already
+		}
+	})
 	if a.again {
 		ctx = try.With(ctx, try.Again)
 	}

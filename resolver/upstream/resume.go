@@ -48,11 +48,14 @@ type Started struct {
 	// counted is whether the attempt has been counted as unanswered, by the
 	// race or by the multiplexer.
 	counted atomic.Bool
+	// refused is the error of an ICMP message that refused a Late attempt; nil if
+	// there was none.
+	refused error
 }
 
 // HandOver turns an attempt that ended so, and took so long, into what Resume
 // goes on with. resp is the response with Answered, Unusable and Truncated, and
-// is copied; err is the error of Failed; hedge is whether TakeHedge ended a Late
+// is copied; err is the error of Failed, or of an ICMP message that ended a Late one; hedge is whether TakeHedge ended a Late
 // one. After a Late one the caller calls Deliver when the response comes, or
 // Expire when the time is over.
 func (a *Attempt) HandOver(how Ending, resp []byte, err error, took time.Duration, hedge bool) *Started {
@@ -69,7 +72,8 @@ func (a *Attempt) HandOver(how Ending, resp []byte, err error, took time.Duratio
 	case Failed:
 		s.a.err = fmt.Errorf("upstream %s: %w: %w", a.m.Server.Addr(), ErrNetwork, err)
 	case Late:
-		s.a.handedOver, s.hedge = s, hedge
+		s.a.handedOver, s.hedge, s.refused = s, hedge, err
+		s.counted.Store(err != nil)
 	}
 	return s
 }
@@ -110,6 +114,9 @@ func (r *race) resume(s *Started) bool {
 		return r.finish(s.a)
 	case Truncated:
 		r.askByStream(s.a)
+	}
+	if s.refused != nil {
+		r.refuse(s.a, s.refused)
 	}
 	r.expire(1)
 	if s.hedge && r.fresh > 0 {

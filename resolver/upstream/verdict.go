@@ -19,6 +19,9 @@ func (r *race) settled() bool {
 	if r.fresh > 0 {
 		return false
 	}
+	if r.fallback == nil && r.allSpent() {
+		return true
+	}
 	if r.fallback == nil {
 		// Names of a zone that may be silent wait no longer than those of others usually do.
 		return r.pressed() && time.Since(r.begun) >= r.patience() && r.isZone()
@@ -32,6 +35,17 @@ func (r *race) settled() bool {
 		}
 	}
 	return true
+}
+
+// allSpent reports whether all attempts that have not ended were refused, and
+// nothing is to be expected of them.
+func (r *race) allSpent() bool {
+	for _, a := range r.attempts {
+		if !a.end && !a.spent() {
+			return false
+		}
+	}
+	return r.step.IsZero()
 }
 
 // pressed reports whether others need what the race takes.
@@ -74,6 +88,9 @@ func (r *race) wait() time.Duration {
 		until := a.limit
 		if a.late { // but it may still bring something better than the fallback
 			until = r.g.attemptTimeout
+		}
+		if a.refused && !a.end {
+			next = min(next, max(a.limit-time.Since(a.sent), 0))
 		}
 		if !a.end && (!a.late || r.fallback != nil) {
 			if left := until - time.Since(a.sent); left > 0 || !a.late {
@@ -125,7 +142,7 @@ func (r *race) settle(ctx context.Context, dst []byte) ([]byte, error) {
 		return dst, fmt.Errorf("upstream group %s: %w", r.g.name, context.Canceled)
 	case r.busy && len(r.attempts) == 0:
 		return dst, fmt.Errorf("upstream group %s: %w", r.g.name, ErrBusy)
-	case r.silent || r.open > 0 || r.err == nil:
+	case r.silent || r.open > 0 && !r.allSpent() || r.err == nil:
 		return dst, fmt.Errorf("upstream group %s: %w", r.g.name, ErrTimeout)
 	case errors.Is(r.err, ErrNetwork):
 		return dst, r.err

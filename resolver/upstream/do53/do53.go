@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"rideau/resolver/upstream"
@@ -273,6 +275,7 @@ func (s *Server) askUDP(ctx context.Context, dst []byte, f frame) ([]byte, accep
 // datagram is one query by UDP, on a socket of its own. One goroutine uses it.
 type datagram struct {
 	s          *Server
+	ctx        context.Context
 	conn       *net.UDPConn
 	query      []byte
 	stop       func() bool
@@ -292,7 +295,7 @@ func (s *Server) send(ctx context.Context, f frame) (*datagram, error) {
 		return nil, err
 	}
 	f.renewID()
-	u := &datagram{s: s, conn: conn, query: f.message(), r: r}
+	u := &datagram{s: s, ctx: ctx, conn: conn, query: f.message(), r: r}
 	u.stop = context.AfterFunc(ctx, func() { conn.SetReadDeadline(past()) })
 	if _, err := conn.Write(u.query); err != nil {
 		u.close()
@@ -312,6 +315,10 @@ func (u *datagram) close() {
 func (u *datagram) next(dst []byte) ([]byte, acceptance.Result, error) {
 	for u.mismatches < acceptance.MaxMismatches {
 		resp, err := u.r.next()
+		if errors.Is(err, syscall.ECONNREFUSED) && try.NoteRefused(u.ctx, err) {
+			u.mismatches++
+			continue
+		}
 		if err != nil {
 			return dst, 0, err
 		}

@@ -79,6 +79,8 @@ type Record struct {
 	Places *limit.Places
 	// Suspected is whether a probe is to tell if the server is silent.
 	Suspected atomic.Bool
+	// Refused is whether an ICMP message has refused a request since the last probe.
+	Refused atomic.Bool
 
 	// Requests and those below are counted for Stat, where they are explained.
 	Requests      atomic.Uint64

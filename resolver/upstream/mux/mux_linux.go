@@ -266,8 +266,7 @@ func (x *Mux) Receive(tag uint32, now time.Time) {
 			return
 		}
 		if errno != 0 {
-			// The server's host has refused something that was sent there.
-			x.abandon(p, upstream.Failed, errno)
+			x.refused(p, errno)
 			continue
 		}
 		for j := range n {
@@ -318,6 +317,22 @@ func (x *Mux) accept(p *port, resp []byte, path acceptance.Path) {
 		}
 		c.attempt.Trust(resp)
 		x.end(c, resp, upstream.Unusable)
+	}
+}
+
+// refused hands over all calls of a port, since an ICMP message says that the
+// server's host has refused something that was sent from there. That may be forged, by
+// whoever guesses the port: their responses are still accepted. The port is not used
+// for others.
+func (x *Mux) refused(p *port, err error) {
+	x.retire(p)
+	for c := p.s.waiting.first; c != nil; {
+		next := c.next
+		if c.port == p {
+			c.err = err
+			x.handOver(c)
+		}
+		c = next
 	}
 }
 

@@ -30,6 +30,26 @@ func Of(ctx context.Context) Try {
 	return t
 }
 
+// refusedKey is the key of a context's notice of a refusal.
+type refusedKey struct{}
+
+// WithRefused is a context for an exchange that calls refused when an ICMP message
+// says that the server's host has refused a datagram, and goes on waiting for the
+// response: the message may be forged, by whoever guesses a port. refused returns
+// at once and may be called again.
+func WithRefused(ctx context.Context, refused func(error)) context.Context {
+	return context.WithValue(ctx, refusedKey{}, refused)
+}
+
+// NoteRefused tells the exchange of ctx of a refusal, and reports whether it goes on.
+func NoteRefused(ctx context.Context, err error) bool {
+	refused, ok := ctx.Value(refusedKey{}).(func(error))
+	if ok {
+		refused(err)
+	}
+	return ok
+}
+
 // Part is what a server has said by UDP, with TC; nil as long as it has not. It is
 // safe for concurrent use.
 type Part struct{ atomic.Pointer[[]byte] }
