@@ -48,7 +48,7 @@ func startEncrypted(t *testing.T, rate int) (*instance, *securetest.Authority) {
 	t.Helper()
 	up := new(resolvertest.Upstream)
 	up.Start(t)
-	if err := up.Load(". SOA\n* A\n\tanswer allowed.example. 300 IN A 192.0.2.1\n* *\n"); err != nil {
+	if err := up.Load(". SOA\n* A\n\tanswer allowed.example. 300 IN A 127.9.9.9\n* *\n"); err != nil {
 		t.Fatal(err)
 	}
 	i := &instance{t: t, folder: t.TempDir(), log: new(syncBuffer)}
