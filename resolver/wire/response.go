@@ -47,8 +47,10 @@ type Response struct {
 // of octets of a TTL, which change as TTLs count down. It removes in place the
 // OPT record, which is valid for one hop only (RFC 6891 section 6.2.1), and any
 // additional record to which nothing before it points, each with all records
-// behind it. What remains of msg is msg[:End]. The work is linear in the octets
-// of msg.
+// behind it. So it does with a record beside the answer that is not as it should
+// be: an additional one, or one of the authority section of a response with
+// answers. Any other such record makes the response an error. What remains of msg
+// is msg[:End]. The work is linear in the octets of msg.
 func (r *Response) Parse(msg []byte, scratch *Name) error {
 	if len(msg) <= fewOctets {
 		return r.parse(msg, scratch, nil)
@@ -75,7 +77,12 @@ func (r *Response) parse(msg []byte, scratch *Name, seen *[maxPointer / 64]uint6
 	kept, belong := -1, uint64(0) // -1 before the additional section
 	var tmp [UsualRecords]uint16
 	c := nameCheck{scratch: scratch, ttls: tmp[:0], seen: seen}
+	authority := Count(msg, Authority)
+	section, inSection := Answer, 0 // records of the section that were kept
 	for w.Next(&rec) {
+		if rec.Section != section {
+			section, inSection = rec.Section, 0
+		}
 		c.ttls = append(c.ttls, uint16(rec.TTLOff))
 		if rec.Type == TypeOPT {
 			if r.EDNS || rec.Section != Additional || msg[rec.Off] != 0 {
@@ -90,8 +97,15 @@ func (r *Response) parse(msg []byte, scratch *Name, seen *[maxPointer / 64]uint6
 			continue // removed with the OPT record, or with an unrelated record, before it
 		}
 		if err := checkRecord(msg, &rec, &c); err != nil {
+			if rec.Section == Additional || rec.Section == Authority && r.Answers > 0 {
+				if over = true; rec.Section == Authority {
+					authority, kept = inSection, max(kept, 0)
+				}
+				continue
+			}
 			return err
 		}
+		inSection++
 		if rec.Section == Additional {
 			if kept < 0 {
 				kept = 0
@@ -116,6 +130,7 @@ func (r *Response) parse(msg []byte, scratch *Name, seen *[maxPointer / 64]uint6
 	if w.err != nil {
 		return w.err
 	}
+	SetCount(msg, Authority, authority)
 	SetCount(msg, Additional, max(kept, 0))
 	return nil
 }

@@ -52,7 +52,9 @@ func TestNamesOfTTLs(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var r wire.Response
 			var n wire.Name
-			if err := r.Parse(responseOf(tt.answers, tt.octets), &n); (err == nil) != tt.ok {
+			msg := responseOf(tt.answers, tt.octets)
+			err := r.Parse(msg, &n) // a server's record is left out, another makes it an error
+			if read := err == nil && wire.Count(msg, wire.Authority) == 1; read != tt.ok {
 				t.Errorf("read with %v, %+v", err, r)
 			}
 		})
