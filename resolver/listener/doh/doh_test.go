@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -336,11 +337,10 @@ func TestLifetime(t *testing.T) {
 }
 
 // endless is a body without end.
-type endless struct{ sent int }
+type endless struct{ sent atomic.Int64 }
 
 func (e *endless) Read(b []byte) (int, error) {
-	e.sent += len(b)
-	if e.sent > 64<<20 {
+	if e.sent.Add(int64(len(b))) > 64<<20 {
 		return 0, io.EOF
 	}
 	return len(b), nil
@@ -361,8 +361,8 @@ func TestBodies(t *testing.T) {
 					t.Errorf("%d", res.StatusCode)
 				}
 			}
-			if body.sent > 16<<20 {
-				t.Errorf("%d octets were sent", body.sent) // what the system holds is among them
+			if body.sent.Load() > 16<<20 {
+				t.Errorf("%d octets were sent", body.sent.Load()) // what the system holds is among them
 			}
 			reader, writer := io.Pipe()
 			defer writer.Close()
@@ -382,6 +382,8 @@ func TestBodies(t *testing.T) {
 			}
 		})
 	}
+	s.fake.mu.Lock()
+	defer s.fake.mu.Unlock()
 	if s.fake.asked > 0 {
 		t.Error("something was answered")
 	}
