@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 
+	"rideau/cmd/rideau/internal/lang"
 	"rideau/cmd/rideau/internal/reason"
 	"rideau/cmd/rideau/internal/show"
 )
@@ -18,6 +20,9 @@ addresses here. An address in use is only a note, since it may be the running ri
 Lists with a url are read as they were last fetched. --fetch downloads and checks what is
 there now, and keeps nothing.
 
+With log.language: fr, or --lang fr, it says in French what it has found. The texts of errors
+and remedies stay English, as in the log.
+
 Exit code 0: rideau would start with this configuration. 1: it would not; with --strict, also
 if there are warnings or lines that cannot be used.`
 
@@ -30,11 +35,15 @@ func check(c *call) int {
 		}
 		path = c.args[0]
 	}
+	language, ok := c.language()
+	if !ok {
+		return exitUsage
+	}
 	r := reason.Check(c.ctx, path, reason.CheckOptions{Fetch: c.bool("fetch"), Agent: agent(), Strict: c.bool("strict"), Elsewhere: c.bool("elsewhere")})
 	if c.bool("json") {
 		printJSON(c, r)
 	} else {
-		show.Check(c.stdout, r)
+		show.Check(c.stdout, lang.New(cmp.Or(language, lang.Language(r.Language))), r)
 	}
 	if !r.OK {
 		return exitFailure

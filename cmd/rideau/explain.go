@@ -1,9 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"rideau/blocklists"
 	"rideau/cmd/rideau/internal/lang"
@@ -39,8 +39,8 @@ func explain(c *call) int {
 		fmt.Fprintf(c.stderr, "rideau explain: %v\n", err)
 		return exitUsage
 	}
-	if !slices.Contains(lang.Names(), c.string("lang")) {
-		fmt.Fprintf(c.stderr, "rideau explain: --lang %q is not a language; use en or fr\n", c.string("lang"))
+	language, ok := c.language()
+	if !ok {
 		return exitUsage
 	}
 	client, err := netip.ParseAddr(c.string("client"))
@@ -73,7 +73,7 @@ func explain(c *call) int {
 	if c.bool("json") {
 		printJSON(c, e)
 	} else {
-		show.Explanation(c.stdout, lang.New(lang.Language(c.string("lang"))), e)
+		show.Explanation(c.stdout, lang.New(cmp.Or(language, lang.Language(cfg.Log.Language))), e)
 	}
 	if e.Kind == blocklists.Block || e.InAnswers != nil && e.InAnswers.Kind == blocklists.Block {
 		return exitBanned

@@ -188,6 +188,10 @@ func defineFlags(c *call, name string) {
 		c.Bool("json", false, "print JSON")
 	}
 	switch name {
+	case "check", "explain":
+		c.String("lang", "", "the `language`: "+strings.Join(lang.Names(), ", ")+"; by default log.language of the configuration")
+	}
+	switch name {
 	case "check":
 		c.Bool("fetch", false, "fetch the lists that have a url, and check what is there now")
 		c.Bool("strict", false, "fail for warnings and skipped lines, too")
@@ -215,7 +219,6 @@ func defineFlags(c *call, name string) {
 		c.String("client", "127.0.0.1", "the client's `address`")
 		c.StringP("type", "t", "A", "the query's `type`")
 		c.Bool("do", false, "set the DO bit")
-		c.String("lang", "en", "the `language`: "+strings.Join(lang.Names(), ", "))
 	case "egress":
 		c.String("format", "", "the firewall's `language`: "+egressFormats())
 		c.StringSlice("clients", nil, "`ranges` that may ask Rideau, instead of clients.allow")
@@ -254,3 +257,14 @@ func (c *call) bool(name string) bool     { v, _ := c.GetBool(name); return v }
 func (c *call) string(name string) string { v, _ := c.GetString(name); return v }
 
 func (c *call) strings(name string) []string { v, _ := c.GetStringSlice(name); return v }
+
+// language returns the language of --lang, empty if none is given. It reports whether there
+// is such a language, and says so if not.
+func (c *call) language() (lang.Language, bool) {
+	l := c.string("lang")
+	if l == "" || slices.Contains(lang.Names(), l) {
+		return lang.Language(l), true
+	}
+	fmt.Fprintf(c.stderr, "rideau %s: --lang %q is not a language; use en or fr\n", c.Name(), l)
+	return "", false
+}

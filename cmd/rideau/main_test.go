@@ -175,16 +175,33 @@ func TestRunInProcess(t *testing.T) {
 	if code := run(context.Background(), []string{"version"}, &out, &errs); code != exitOK || !strings.HasPrefix(out.String(), "rideau ") {
 		t.Errorf("version: %d, %q, %q", code, out.String(), errs.String())
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
-	defer cancel()
 	path := t.TempDir() + "/rideau.yaml"
-	text := "listen: {addresses: [\"127.0.0.1:0\"]}\nops: {listen: \"127.0.0.1:0\"}\nupstream: {servers: [192.0.2.1]}\n"
-	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
-		t.Fatal(err)
+	serve := func(language string) (printed, logged string) {
+		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		defer cancel()
+		text := "listen: {addresses: [\"127.0.0.1:0\"]}\nops: {listen: \"127.0.0.1:0\"}\nupstream: {servers: [192.0.2.1]}\nlog: {language: " + language + "}\n" +
+			"bans: [{id: one, title: {en: One}, lists: [one]}]\nlists: [{id: one, names: [one.example]}]\n"
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		out.Reset()
+		errs.Reset()
+		if code := run(ctx, []string{"serve", "--config", path}, &out, &errs); code != exitOK {
+			t.Errorf("serve: %d, %q, %q", code, out.String(), errs.String())
+		}
+		return out.String(), errs.String()
 	}
-	out.Reset()
-	errs.Reset()
-	if code := run(ctx, []string{"serve", "--config", path}, &out, &errs); code != exitOK || !strings.Contains(errs.String(), "stopped") {
-		t.Errorf("serve: %d, %q, %q", code, out.String(), errs.String())
+	if _, logged := serve("en"); !strings.Contains(logged, "stopped") {
+		t.Errorf("logged is %q", logged)
+	}
+	printed, logged := serve("fr")
+	for _, want := range []string{" sert le DNS sur 127.0.0.1:", "  exploitation http://127.0.0.1:", "  interdiction one : 1 nom, enforce, nxdomain\n", "  amont        192.0.2.1:53\n",
+		"  essayez      dig @127.0.0.1 -p "} {
+		if !strings.Contains(printed, want) {
+			t.Errorf("%q lacks %q", printed, want)
+		}
+	}
+	if !strings.Contains(logged, "démarré") {
+		t.Errorf("logged is %q", logged)
 	}
 }

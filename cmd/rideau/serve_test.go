@@ -38,7 +38,7 @@ func TestServe(t *testing.T) {
 		}
 	}
 	banner := strings.Join(p.banner, "\n")
-	for _, want := range []string{"ban        ban: 1 names, enforce, nxdomain", "upstreams  " + w.upstream.Addr().String(), "try        dig @127.0.0.1 -p "} {
+	for _, want := range []string{"ban        ban: 1 name, enforce, nxdomain", "upstreams  " + w.upstream.Addr().String(), "try        dig @127.0.0.1 -p "} {
 		if !strings.Contains(banner, want) {
 			t.Errorf("the banner lacks %q:\n%s", want, banner)
 		}

@@ -30,19 +30,19 @@ var journal = [...]message{
 	{"the cache's snapshot cannot be written; what there was before stays", "l’instantané du cache ne peut pas être écrit; le précédent reste"},
 
 	// Bans, exceptions and the clock.
-	{"a ban is in force from now on", "un interdit est désormais en vigueur"},
-	{"a ban is not yet in force", "un interdit n’est pas encore en vigueur"},
-	{"a ban has ended: its names are resolved", "un interdit a pris fin : ses noms sont résolus"},
+	{"a ban is in force from now on", "une interdiction est désormais en vigueur"},
+	{"a ban is not yet in force", "une interdiction n’est pas encore en vigueur"},
+	{"a ban has ended: its names are resolved", "une interdiction a pris fin : ses noms sont résolus"},
 	{"an exception is in force from now on", "une exception est désormais en vigueur"},
 	{"an exception is not yet in force", "une exception n’est pas encore en vigueur"},
 	{"an exception has ended", "une exception a pris fin"},
-	{"the self-test failed: a ban is not enforced as it should be", "l’autovérification a échoué : un interdit n’est pas appliqué comme il le devrait"},
-	{"a ban cannot be tested", "un interdit ne peut pas être vérifié"},
+	{"the self-test failed: a ban is not enforced as it should be", "l’autovérification a échoué : une interdiction n’est pas appliquée comme elle le devrait"},
+	{"a ban cannot be tested", "une interdiction ne peut pas être vérifiée"},
 	{"the self-test passes again", "l’autovérification réussit de nouveau"},
-	{"no ban is enforced: every name is resolved", "aucun interdit n’est appliqué : tous les noms sont résolus"},
-	{"bans are enforced again", "les interdits sont de nouveau appliqués"},
+	{"no ban is enforced: every name is resolved", "aucune interdiction n’est appliquée : tous les noms sont résolus"},
+	{"bans are enforced again", "les interdictions sont de nouveau appliquées"},
 	{"the system's clock is trusted again", "l’horloge du système est de nouveau jugée fiable"},
-	{"the system's clock is distrusted: no ban ends and no exception begins by it", "l’horloge du système n’est pas jugée fiable : aucun interdit ne prend fin et aucune exception ne commence d’après elle"},
+	{"the system's clock is distrusted: no ban ends and no exception begins by it", "l’horloge du système n’est pas jugée fiable : aucune interdiction ne prend fin et aucune exception ne commence d’après elle"},
 
 	// Queries.
 	{"blocked", "bloqué"},

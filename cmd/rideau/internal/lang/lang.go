@@ -9,6 +9,8 @@ package lang
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"unicode/utf8"
 )
 
 // Language is one of the official languages.
@@ -44,6 +46,17 @@ func New(l Language) *Printer {
 
 // Language returns the language.
 func (p *Printer) Language() Language { return p.language }
+
+// Label returns a label of a line, which is given in English, in the language of p and filled
+// with spaces, so that what follows begins in one column.
+func (p *Printer) Label(en string) string {
+	width := 10
+	if p.language == French {
+		width = 12 // “interdiction”
+	}
+	text := p.Say(en)
+	return text + strings.Repeat(" ", max(width-utf8.RuneCountInString(text), 0))
+}
 
 // Say returns a sentence, which is given in English, in the language of p; with arguments, as [fmt.Sprintf] formats it. A sentence without a
 // translation stays English.

@@ -135,7 +135,7 @@ func TestHandler(t *testing.T) {
 	log.With("ban", "x").WithGroup("g").Info("more blocked", "queries", 3)
 	log.Info("of another program")
 	log.Debug("blocked")
-	want := `level=WARN msg="un interdit a pris fin : ses noms sont résolus" ban=blocked
+	want := `level=WARN msg="une interdiction a pris fin : ses noms sont résolus" ban=blocked
 level=INFO msg="autres requêtes bloquées" ban=x g.queries=3
 level=INFO msg="of another program"
 `

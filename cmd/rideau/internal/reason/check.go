@@ -38,6 +38,8 @@ type CheckOptions struct {
 
 // CheckReport says what is wrong with a configuration and its lists.
 type CheckReport struct {
+	// Language is log.language; empty if the configuration cannot be read.
+	Language string       `json:"-"`
 	OK       bool         `json:"ok"`
 	Config   string       `json:"config"`
 	Findings []Finding    `json:"findings"`
@@ -92,6 +94,7 @@ func Check(ctx context.Context, path string, o CheckOptions) *CheckReport {
 	if err != nil {
 		r.failed(err, path)
 	} else {
+		r.Language = string(cfg.Log.Language)
 		for _, w := range cfg.Warnings {
 			r.add(severityWarning, w.File, w.Line, withKey(w), w.Remedy)
 		}

@@ -80,7 +80,8 @@ type Facts struct {
 	Clock     clock.Reading
 	Serves    func(client netip.Addr) bool // whether a client is answered
 	Log       *slog.Logger
-	JSON      bool // Log is for machines
+	JSON      bool   // Log is for machines
+	Language  string // of people
 }
 
 // Server is one Rideau. Its exported methods are safe for concurrent use.
@@ -189,7 +190,7 @@ func (s *Server) Works() bool {
 func (s *Server) facts() Facts {
 	cfg, ups := s.current()
 	f := Facts{Addrs: s.sockets.Bound(cfg), Encrypted: s.secured.Bound(cfg), Policy: s.resolver.State().Policy(), Upstreams: ups.Servers, Forward: cfg.Forward, Clock: s.clock.Read(),
-		Serves: s.resolver.State().Serves, Log: s.log, JSON: cfg.Log.Format == config.LogJSON}
+		Serves: s.resolver.State().Serves, Log: s.log, JSON: cfg.Log.Format == config.LogJSON, Language: string(cfg.Log.Language)}
 	if s.web != nil {
 		f.Ops = s.web.Addrs()[0].String()
 	}

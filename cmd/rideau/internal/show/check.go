@@ -7,18 +7,19 @@ import (
 	"strings"
 
 	"rideau/blocklists"
+	"rideau/cmd/rideau/internal/lang"
 	"rideau/cmd/rideau/internal/reason"
 	"rideau/resolver/ops/printable"
 )
 
 // Check prints what is wrong with a configuration.
-func Check(w io.Writer, r *reason.CheckReport) {
+func Check(w io.Writer, p *lang.Printer, r *reason.CheckReport) {
 	for _, f := range r.Findings {
 		where := f.File
 		if f.Line > 0 {
 			where = fmt.Sprintf("%s:%d", f.File, f.Line)
 		}
-		line := f.Severity + ": " + f.Message
+		line := p.Say(f.Severity) + p.Say(": ") + f.Message
 		if where != "" {
 			line = where + ": " + line
 		}
@@ -31,53 +32,61 @@ func Check(w io.Writer, r *reason.CheckReport) {
 		if l.Skipped+l.NotDNS == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "list %s (%s): %d entries, %d lines skipped, %d not about names:\n", l.ID, l.Format, l.Entries, l.Skipped, l.NotDNS)
+		fmt.Fprintln(w, p.Say("list %s (%s): %d entries, %d lines skipped, %d not about names:", l.ID, l.Format, l.Entries, l.Skipped, l.NotDNS))
 		for _, x := range l.Reasons {
 			fmt.Fprintf(w, "  %d: %s\n", x.Lines, x.Reason)
 		}
 	}
 	for i := range r.Bans {
-		fmt.Fprintf(w, "ban %s\n", Ban(&r.Bans[i]))
+		fmt.Fprintf(w, "%s %s\n", p.Say("ban"), Ban(p, &r.Bans[i]))
 	}
 	for i := range r.Exceptions {
-		fmt.Fprintf(w, "exception %s\n", Exception(&r.Exceptions[i]))
+		fmt.Fprintf(w, "%s %s\n", p.Say("exception"), Exception(p, &r.Exceptions[i]))
 	}
 	if r.OK {
-		fmt.Fprintf(w, "%s: ok\n", r.Config)
+		fmt.Fprintln(w, p.Say("%s: ok", r.Config))
 		return
 	}
-	fmt.Fprintf(w, "%s: not ok\n", r.Config)
+	fmt.Fprintln(w, p.Say("%s: not ok", r.Config))
 }
 
 // Ban says in a line what a ban does, for whom and when.
-func Ban(b *reason.BanReport) string {
+func Ban(p *lang.Printer, b *reason.BanReport) string {
 	if b.Why == reason.NearOff {
-		return fmt.Sprintf("%s: %d names, off", b.ID, b.Names)
+		return p.Say("%s: %s, off", b.ID, names(p, b.Names))
 	}
-	return fmt.Sprintf("%s: %d names, %s, %s", b.ID, b.Names, b.Stages, b.Action) + scope(b.Groups, b.Why, b.Effective, b.Expires)
+	return p.Say("%s: %s, %s, %s", b.ID, names(p, b.Names), b.Stages, b.Action) + scope(p, b.Groups, b.Why, b.Effective, b.Expires)
+}
+
+// names says how many names there are.
+func names(p *lang.Printer, n int) string {
+	if n == 1 {
+		return p.Say("1 name")
+	}
+	return p.Say("%d names", n)
 }
 
 // Exception says in a line what an exception does, for whom and when.
-func Exception(x *reason.ExceptionReport) string {
-	return fmt.Sprintf("%s: %d names", x.ID, x.Names) + scope(x.Groups, x.Why, x.Effective, x.Expires)
+func Exception(p *lang.Printer, x *reason.ExceptionReport) string {
+	return p.Say("%s: %s", x.ID, names(p, x.Names)) + scope(p, x.Groups, x.Why, x.Effective, x.Expires)
 }
 
 // scope says for whom and when.
-func scope(groups []string, why reason.Near, effective, expires string) string {
+func scope(p *lang.Printer, groups []string, why reason.Near, effective, expires string) string {
 	var s string
 	if !slices.Contains(groups, blocklists.GroupAll) {
-		s = strings.ReplaceAll(", for "+strings.Join(groups, ", "), blocklists.GroupEnforced, "the groups of enforced bans")
+		s = p.Say(", for %s", strings.ReplaceAll(strings.Join(groups, ", "), blocklists.GroupEnforced, p.Say("the groups of enforced bans")))
 	}
 	switch {
 	case why == reason.NearNotYet:
-		s += ", not in force: from " + effective
+		s += p.Say(", not in force: from %s", effective)
 	case why == reason.NearExpired:
-		return s + ", not in force: expired " + expires
+		return s + p.Say(", not in force: expired %s", expires)
 	case effective != "":
-		s += ", since " + effective
+		s += p.Say(", since %s", effective)
 	}
 	if expires != "" {
-		s += ", until " + expires
+		s += p.Say(", until %s", expires)
 	}
 	return s
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 
 	"rideau/cmd/rideau/internal/lang"
 	"rideau/cmd/rideau/internal/reason"
@@ -17,8 +16,7 @@ func Explanation(w io.Writer, p *lang.Printer, e *reason.Explanation) {
 	fmt.Fprintln(w, p.Say("%s %s for %s (group %s): %s", e.Name, e.Type, e.Client, e.Group, p.Say(e.Verdict)))
 	line := func(k, v string) {
 		if v != "" {
-			k = p.Say(k)
-			fmt.Fprintf(w, "  %s%s %s\n", k, strings.Repeat(" ", max(10-utf8.RuneCountInString(k), 0)), printable.Text(v))
+			fmt.Fprintf(w, "  %s %s\n", p.Label(k), printable.Text(v))
 		}
 	}
 	switch e.Verdict {

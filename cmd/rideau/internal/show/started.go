@@ -9,6 +9,7 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/enforced"
 	"rideau/blocklists/fingerprint"
+	"rideau/cmd/rideau/internal/lang"
 	"rideau/cmd/rideau/internal/reason"
 	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/setup"
@@ -38,40 +39,42 @@ func banner(w io.Writer, version string, f server.Facts) {
 	for _, a := range f.Addrs {
 		addrs = append(addrs, a.String())
 	}
-	fmt.Fprintf(w, "rideau %s serves DNS on %s (UDP and TCP)\n", version, strings.Join(addrs, ", "))
+	p := lang.New(lang.Language(f.Language))
+	line := func(label, text string) { fmt.Fprintf(w, "  %s %s\n", p.Label(label), text) }
+	fmt.Fprintln(w, p.Say("rideau %s serves DNS on %s (UDP and TCP)", version, strings.Join(addrs, ", ")))
 	for _, e := range f.Encrypted {
-		line := e.String()
+		text := e.String()
 		if e.SelfSigned {
-			line += " (with a certificate that no device trusts)"
+			text += p.Say(" (with a certificate that no device trusts)")
 		}
-		fmt.Fprintf(w, "  encrypted  %s\n", line)
+		line("encrypted", text)
 	}
 	if f.Ops != "" {
-		fmt.Fprintf(w, "  ops HTTP   http://%s\n", f.Ops)
+		line("ops HTTP", "http://"+f.Ops)
 	}
 	if f.Clock.Distrusted != "" {
-		fmt.Fprintf(w, "  clock      distrusted: %s\n", f.Clock.Distrusted)
+		line("clock", p.Say("distrusted: %s", f.Clock.Distrusted))
 	}
 	bans, exceptions := reason.Bans(f.Policy, f.Clock.Now()), reason.Exceptions(f.Policy, f.Clock.Now())
 	for i := range bans {
-		fmt.Fprintf(w, "  ban        %s\n", Ban(&bans[i]))
+		line("ban", Ban(p, &bans[i]))
 	}
 	for i := range exceptions {
-		fmt.Fprintf(w, "  exception  %s\n", Exception(&exceptions[i]))
+		line("exception", Exception(p, &exceptions[i]))
 	}
 	if !enforced.Any(f.Policy) {
-		fmt.Fprintf(w, "  ban        %s\n", enforced.None)
+		line("ban", p.Say(enforced.None))
 	}
-	ups := "none"
+	ups := p.Say("none")
 	if len(f.Upstreams) > 0 {
 		ups = setup.ServerList(f.Upstreams)
 	}
-	fmt.Fprintf(w, "  upstreams  %s\n", ups)
+	line("upstreams", ups)
 	for _, z := range f.Forward {
-		fmt.Fprintf(w, "  forward    %s to %s\n", strings.Join(z.Zones, ", "), setup.ServerList(z.Servers))
+		line("forward", p.Say("%s to %s", strings.Join(z.Zones, ", "), setup.ServerList(z.Servers)))
 	}
 	if try := try(f); try != "" {
-		fmt.Fprintf(w, "  try        %s\n", try)
+		line("try", try)
 	}
 }
 
