@@ -189,7 +189,7 @@ func defineFlags(c *call, name string) {
 	}
 	switch name {
 	case "check", "explain":
-		c.String("lang", "", "the `language`: "+strings.Join(lang.Names(), ", ")+"; by default log.language of the configuration")
+		c.String("lang", "", "the `language`, by default log.language of the configuration: "+strings.Join(lang.Names(), ", "))
 	}
 	switch name {
 	case "check":

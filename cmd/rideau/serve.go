@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -44,8 +43,8 @@ func serve(c *call) int {
 		Inherited: inherited, Keeper: keeper,
 		Started: func(f server.Facts) {
 			show.Started(c.stdout, b.Version, f)
-			manager.Ready(status(s, ""))
-			go reportAlive(ctx, manager, s)
+			manager.Ready(s.Status())
+			go manager.ReportAlive(ctx, s.Works)
 		},
 	})
 	go func() {
@@ -59,7 +58,7 @@ func serve(c *call) int {
 				if _, err := s.Reload(ctx, "SIGHUP"); err != nil { // which logs it
 					problem = "; the reload of " + time.Now().Format(time.RFC3339) + " was refused, see the log"
 				}
-				manager.Ready(status(s, problem))
+				manager.Ready(s.Status() + problem)
 			}
 		}
 	}()
@@ -68,34 +67,4 @@ func serve(c *call) int {
 		return c.fail(err)
 	}
 	return exitOK
-}
-
-// status is what s does, for people who ask the service manager.
-func status(s *server.Server, problem string) string {
-	var addrs []string
-	for _, a := range s.Addrs() {
-		addrs = append(addrs, a.String())
-	}
-	return "serves DNS on " + strings.Join(addrs, ", ") + problem
-}
-
-// reportAlive tells the manager that s works for as long as it does, twice as often as the
-// manager wants to hear it, until ctx ends.
-func reportAlive(ctx context.Context, manager *systemd.Manager, s *server.Server) {
-	every := manager.Watchdog() / 2
-	if every <= 0 {
-		return
-	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		if s.Works() {
-			manager.Alive()
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }

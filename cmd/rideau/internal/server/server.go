@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -173,10 +174,14 @@ func (s *Server) Reload(ctx context.Context, why string) (ops.ReloadResult, erro
 	return result, err
 }
 
-// Addrs returns the addresses on which DNS is served, in the order of the configuration.
-func (s *Server) Addrs() []netip.AddrPort {
+// Status says in a few words what the server does.
+func (s *Server) Status() string {
 	cfg, _ := s.current()
-	return s.sockets.Bound(cfg)
+	var addrs []string
+	for _, a := range s.sockets.Bound(cfg) {
+		addrs = append(addrs, a.String())
+	}
+	return "serves DNS on " + strings.Join(addrs, ", ")
 }
 
 // Works reports whether the server still does its work: no goroutine that serves an

@@ -5,6 +5,7 @@
 package systemd
 
 import (
+	"context"
 	"net"
 	"os"
 	"strconv"
@@ -51,14 +52,6 @@ func (m *Manager) Capacity() (n int, known bool) {
 	return max(m.capacity, 0), m.capacity >= 0
 }
 
-// Watchdog is how often at least the manager wants to hear Alive; 0 for never.
-func (m *Manager) Watchdog() time.Duration {
-	if m == nil {
-		return 0
-	}
-	return m.watchdog
-}
-
 // Ready says that this process serves, after a start or a reload. status is a line for people.
 func (m *Manager) Ready(status string) error {
 	return m.send(noFile, "READY=1", "MAINPID="+strconv.Itoa(os.Getpid()), "STATUS="+line(status))
@@ -74,8 +67,25 @@ func (m *Manager) Stopping(status string) error {
 	return m.send(noFile, "STOPPING=1", "STATUS="+line(status))
 }
 
-// Alive says that this process works, see Watchdog.
-func (m *Manager) Alive() error { return m.send(noFile, "WATCHDOG=1") }
+// ReportAlive tells the manager that this process works as long as works reports that, twice
+// as often as the manager wants to hear it, until ctx ends. A manager that has asked for that
+// ends a process of which it does not hear.
+func (m *Manager) ReportAlive(ctx context.Context, works func() bool) {
+	if m == nil || m.watchdog <= 1 {
+		return
+	}
+	tick := time.NewTicker(m.watchdog / 2)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		if works() {
+			m.send(noFile, "WATCHDOG=1")
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
 
 // Store has the manager keep a copy of a descriptor under a name, and hand it to the
 // process that it starts next.
