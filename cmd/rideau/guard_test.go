@@ -141,7 +141,7 @@ func ownImports() map[string][]string {
 		"cmd/rideau/internal/server": {
 			"blocklists", "blocklists/compare", "blocklists/compile", "blocklists/enforced", "blocklists/fingerprint", "blocklists/input", "blocklists/source",
 			"cmd/rideau/internal/auditlog", "cmd/rideau/internal/changes",
-			"cmd/rideau/internal/certificates", "cmd/rideau/internal/clock", "cmd/rideau/internal/endpoints", "cmd/rideau/internal/evidence", "cmd/rideau/internal/flood", "cmd/rideau/internal/lang", "cmd/rideau/internal/nat64", "cmd/rideau/internal/selftest", "cmd/rideau/internal/setup", "cmd/rideau/internal/snapshot", "cmd/rideau/internal/sockets", "cmd/rideau/internal/text", "cmd/rideau/internal/watch", "config", "resolver",
+			"cmd/rideau/internal/certificates", "cmd/rideau/internal/clock", "cmd/rideau/internal/endpoints", "cmd/rideau/internal/evidence", "cmd/rideau/internal/flood", "cmd/rideau/internal/lang", "cmd/rideau/internal/nat64", "cmd/rideau/internal/selftest", "cmd/rideau/internal/setup", "cmd/rideau/internal/snapshot", "cmd/rideau/internal/sockets", "cmd/rideau/internal/text", "cmd/rideau/internal/watch", "config", "config/encrypted", "resolver",
 			"resolver/audit", "resolver/audit/act", "resolver/cache", "resolver/cookie", "resolver/device", "resolver/limit", "resolver/ops",
 			"resolver/ops/metrics", "resolver/ops/printable", "resolver/steady", "resolver/upstream/health", "resolver/wire",
 		},
@@ -259,7 +259,7 @@ func otherModules() map[string][2][]string {
 		"github.com/leodido/go-syslog":              {nil, {"resolver/audit/syslog"}},
 		"github.com/miekg/dns":                      {{"blocklists/format", "blocklists/format/policyzone", "cmd/rideau/internal/fleet", "cmd/rideau/internal/reason", "cmd/rideau/internal/selftest", "cmd/rideau/internal/text", "resolver/resolvertest", "resolver/resolvertest/odd"}, {"*"}},
 		"github.com/prometheus":                     {{"resolver/ops/metrics"}},
-		"github.com/quic-go/quic-go":                {{"resolver/listener/doh", "resolver/listener/doq", "resolver/listener/overquic", "resolver/upstream/encrypted"}, {"cmd/rideau/internal/server"}},
+		"github.com/quic-go/quic-go":                {{"cmd/rideau/internal/selftest", "resolver/listener/doh", "resolver/listener/doq", "resolver/listener/overquic", "resolver/upstream/encrypted"}, {"cmd/rideau/internal/server"}},
 		"github.com/rogpeppe/go-internal":           {nil, {"*"}},
 		"github.com/santhosh-tekuri/jsonschema":     {nil, {"resolver/audit/schema"}},
 		"github.com/spf13/pflag":                    {{"cmd/rideau", "cmd/rideau/internal/completion"}},

@@ -13,8 +13,8 @@ import (
 )
 
 const selftestHelp = `Asks the running rideau on this machine to test its bans: for each ban and each group of
-clients for which it is enforced, a name that it blocks is asked for, through each socket by
-UDP and TCP, and inside the process for groups to which this machine does not belong. The
+clients for which it is enforced, a name that it blocks is asked for, at each address by each
+transport, and inside the process for groups to which this machine does not belong. The
 answers must be those of the bans. Rideau does that by itself at the start, when the policy
 changes, and as often as ops.selftest says; /readyz fails while a test fails.
 

@@ -18,6 +18,8 @@ type Bound struct {
 	Path     string // of HTTP
 	// SelfSigned: clients cannot verify the certificate.
 	SelfSigned bool
+	// ClientCertificates says whether clients have to show certificates.
+	ClientCertificates encrypted.ClientCertificates
 }
 
 // String is the endpoint as people write it.
@@ -42,7 +44,7 @@ func (s *Set) Bound(cfg *config.Config) []Bound {
 	for i, p := range all {
 		if e := s.live[p]; e != nil {
 			l := &cfg.Listen.Encrypted[of[i]]
-			b := Bound{Protocol: p.protocol, Addr: e.Addr(), SelfSigned: l.SelfSigned}
+			b := Bound{Protocol: p.protocol, Addr: e.Addr(), SelfSigned: l.SelfSigned, ClientCertificates: l.ClientCertificates}
 			if p.protocol.HTTP() {
 				b.Path = l.Path
 			}

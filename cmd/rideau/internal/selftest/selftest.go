@@ -1,6 +1,6 @@
 // Package selftest asks the running server for names that its bans block, and
-// compares the answers with the policy: through each of its sockets, as clients
-// do, and for each group of clients inside the process, where the address of a
+// compares the answers with the policy: at each address and by each transport, as
+// clients do, and for each group of clients inside the process, where the address of a
 // client can be chosen.
 //
 // The queries end with a key that only this process knows, so that the server does
@@ -9,10 +9,7 @@ package selftest
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -30,8 +27,8 @@ type Options struct {
 	// Policy returns the policy in force, and Serves whether a client is answered.
 	Policy func() *blocklists.Snapshot
 	Serves func(netip.Addr) bool
-	// Addrs returns the addresses where DNS is served, by UDP and TCP.
-	Addrs func() []netip.AddrPort
+	// Endpoints returns where DNS is served to clients without certificates.
+	Endpoints func() []Endpoint
 	// Answer returns the response to a query of a client, as a listener for
 	// streams gets it; nil if there is none.
 	Answer func(ctx context.Context, client netip.Addr, query []byte) []byte
@@ -193,24 +190,15 @@ func (t *Tester) test(ctx context.Context, s *blocklists.Snapshot) *Report {
 		add(q, "inside", judge(s, q, query, t.o.Answer(within, q.Client, query), true))
 		cancel()
 	}
-	for _, at := range t.o.Addrs() {
-		if at.Addr().IsUnspecified() {
-			local := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-			if at.Addr().Is6() {
-				local = netip.IPv6Loopback()
-			}
-			at = netip.AddrPortFrom(local, at.Port())
-		}
-		for _, network := range []string{"udp", "tcp"} {
-			t.through(ctx, s, network, at, questions, add)
-		}
+	for _, e := range t.o.Endpoints() {
+		t.through(ctx, s, e.reachable(), questions, add)
 	}
 	return r
 }
 
-// through asks the questions of this machine's own group through a socket.
-func (t *Tester) through(ctx context.Context, s *blocklists.Snapshot, network string, at netip.AddrPort, questions []Question, add func(*Question, string, string)) {
-	own := ownAddress(at)
+// through asks the questions of this machine's own group at an endpoint.
+func (t *Tester) through(ctx context.Context, s *blocklists.Snapshot, e Endpoint, questions []Question, add func(*Question, string, string)) {
+	own := ownAddress(e.Addr)
 	if !own.IsValid() || !t.o.Serves(own) {
 		return // this machine is no client
 	}
@@ -223,17 +211,16 @@ func (t *Tester) through(ctx context.Context, s *blocklists.Snapshot, network st
 		query := t.query(q)
 		problem := ""
 		for range tries {
-			var response []byte
-			var err error
-			if response, err = ask(ctx, network, at, query, q.want.Action == blocklists.Drop); err != nil {
+			response, err := t.askOnce(ctx, e, query, q.want.Action == blocklists.Drop)
+			if err != nil {
 				problem = err.Error()
 				continue
 			}
-			if problem = judge(s, q, query, response, network == "tcp"); problem == "" {
+			if problem = judge(s, q, query, response, e.Transport != UDP); problem == "" {
 				break
 			}
 		}
-		add(q, network+" "+at.String(), problem)
+		add(q, e.String(), problem)
 	}
 }
 
@@ -273,46 +260,18 @@ func (t *Tester) query(q *Question) []byte {
 	return out
 }
 
-// ask sends a query through a socket. With silent no answer is waited for longer
-// than to see that none comes.
-func ask(ctx context.Context, network string, at netip.AddrPort, query []byte, silent bool) ([]byte, error) {
+// askOnce asks an endpoint. With quiet no answer is waited for longer than to see
+// that none comes, and then the response is nil.
+func (t *Tester) askOnce(ctx context.Context, e Endpoint, query []byte, quiet bool) ([]byte, error) {
 	wait := patience
-	if silent {
+	if quiet {
 		wait = silence
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	var d net.Dialer
-	c, err := d.DialContext(ctx, network, at.String())
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(wait)); err != nil {
-		return nil, err
-	}
-	if network == "tcp" {
-		query = append(binary.BigEndian.AppendUint16(nil, uint16(len(query))), query...)
-	}
-	if _, err := c.Write(query); err != nil {
-		return nil, err
-	}
-	buf := make([]byte, dns.MaxMsgSize)
-	n, err := 0, error(nil)
-	if network == "tcp" {
-		var size [2]byte
-		if _, err = io.ReadFull(c, size[:]); err == nil {
-			n, err = io.ReadFull(c, buf[:binary.BigEndian.Uint16(size[:])])
-		}
-	} else {
-		n, err = c.Read(buf)
-	}
-	var timeout net.Error
-	if silent && err != nil && (errors.Is(err, io.EOF) || errors.As(err, &timeout) && timeout.Timeout()) {
+	response, err := ask(ctx, e, query)
+	if quiet && err != nil && silent(err) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return buf[:n], nil
+	return response, err
 }

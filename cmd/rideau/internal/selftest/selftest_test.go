@@ -157,9 +157,9 @@ func TestAnswers(t *testing.T) {
 			at := serve(t, truth(s, same))
 			var log strings.Builder
 			tester := New(Options{Policy: func() *blocklists.Snapshot { return s }, Serves: serves, Key: []byte("0123456789abcdef"),
-				Addrs:  func() []netip.AddrPort { return []netip.AddrPort{at} },
-				Answer: func(_ context.Context, _ netip.Addr, q []byte) []byte { return answer(q) },
-				Logger: slog.New(slog.NewTextHandler(&log, nil))})
+				Endpoints: func() []Endpoint { return []Endpoint{{Transport: UDP, Addr: at}, {Transport: TCP, Addr: at}} },
+				Answer:    func(_ context.Context, _ netip.Addr, q []byte) []byte { return answer(q) },
+				Logger:    slog.New(slog.NewTextHandler(&log, nil))})
 			r := tester.Run(t.Context())
 			if r.OK != (c.want == "") || tester.Last() != r {
 				t.Errorf("%+v", r)
@@ -189,8 +189,8 @@ func TestSocketLies(t *testing.T) {
 	}))
 	inside := truth(s, same)
 	tester := New(Options{Policy: func() *blocklists.Snapshot { return s }, Serves: serves, Key: []byte("k"), Logger: slog.New(slog.DiscardHandler),
-		Addrs:  func() []netip.AddrPort { return []netip.AddrPort{at} },
-		Answer: func(_ context.Context, _ netip.Addr, q []byte) []byte { return inside(q) }})
+		Endpoints: func() []Endpoint { return []Endpoint{{Transport: UDP, Addr: at}, {Transport: TCP, Addr: at}} },
+		Answer:    func(_ context.Context, _ netip.Addr, q []byte) []byte { return inside(q) }})
 	problems := strings.Join(tester.Run(t.Context()).Problems(), "\n")
 	for _, way := range []string{"udp " + at.String(), "tcp " + at.String()} {
 		if !strings.Contains(problems, "banned.example, "+way+": the answer is NOERROR") {

@@ -7,6 +7,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/cmd/rideau/internal/selftest"
+	"rideau/config/encrypted"
 	"rideau/resolver"
 	"rideau/resolver/ops"
 )
@@ -14,12 +15,26 @@ import (
 // newTester makes what tests the bans of this server.
 func (s *Server) newTester(key []byte) *selftest.Tester {
 	return selftest.New(selftest.Options{
-		Policy: func() *blocklists.Snapshot { return s.resolver.State().Policy() },
-		Serves: func(a netip.Addr) bool { return s.resolver.State().Serves(a) },
-		Addrs:  func() []netip.AddrPort { cfg, _ := s.current(); return s.sockets.Bound(cfg) },
-		Answer: s.answerInside,
-		Key:    key, Logger: s.log,
+		Policy:    func() *blocklists.Snapshot { return s.resolver.State().Policy() },
+		Serves:    func(a netip.Addr) bool { return s.resolver.State().Serves(a) },
+		Endpoints: s.tested, Answer: s.answerInside,
+		Key: key, Logger: s.log,
 	})
+}
+
+// tested returns where clients without certificates are served.
+func (s *Server) tested() []selftest.Endpoint {
+	cfg, _ := s.current()
+	var out []selftest.Endpoint
+	for _, a := range s.sockets.Bound(cfg) {
+		out = append(out, selftest.Endpoint{Transport: selftest.UDP, Addr: a}, selftest.Endpoint{Transport: selftest.TCP, Addr: a})
+	}
+	for _, b := range s.secured.Bound(cfg) {
+		if b.ClientCertificates != encrypted.Required {
+			out = append(out, selftest.Endpoint{Transport: selftest.Transport(b.Protocol), Addr: b.Addr, Path: b.Path})
+		}
+	}
+	return out
 }
 
 // answerInside answers a query as if a client had sent it over a stream. It is
