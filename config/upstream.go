@@ -29,6 +29,9 @@ type Upstream struct {
 	// (0x20). Both are for servers that are asked over UDP, also those of Forward.
 	Cookies bool `key:"cookies" applies:"live"`
 	MixCase bool `key:"mix_case" applies:"live"`
+	// LoopCheck says whether servers, also those of Forward, are asked for a name that nobody else knows, to find those that forward to this
+	// Rideau.
+	LoopCheck bool `key:"loop_check" applies:"live"`
 	// AttemptTimeout is how long one server has at most before the next is asked.
 	AttemptTimeout time.Duration `key:"attempt_timeout" applies:"live"`
 	// Timeout is the time for all attempts of one query; then it fails.
@@ -63,6 +66,7 @@ func defaultUpstream() Upstream {
 		MaxInFlight:    2000,
 		Cookies:        true,
 		MixCase:        true,
+		LoopCheck:      true,
 		AttemptTimeout: 2 * time.Second,
 		Timeout:        4500 * time.Millisecond,
 		ProbeInterval:  10 * time.Second,
@@ -99,6 +103,7 @@ func (c *Config) readUpstream(m *node.Mapping) {
 	node.Set(m, "allowed", &u.Allowed, node.List(0, 4096, value.Block))
 	node.Set(m, "cookies", &u.Cookies, node.Boolean)
 	node.Set(m, "mix_case", &u.MixCase, node.Boolean)
+	node.Set(m, "loop_check", &u.LoopCheck, node.Boolean)
 	node.Set(m, "attempt_timeout", &u.AttemptTimeout, node.Duration(10*time.Millisecond, 30*time.Second))
 	node.Set(m, "timeout", &u.Timeout, node.Duration(10*time.Millisecond, 60*time.Second))
 	node.Set(m, "probe_interval", &u.ProbeInterval, node.Duration(50*time.Millisecond, time.Hour))

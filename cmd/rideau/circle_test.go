@@ -66,6 +66,28 @@ func TestCircle(t *testing.T) {
 	}
 }
 
+// TestNoLoopCheck: without upstream.loop_check no server is asked for a name of the check; a reload switches it on.
+func TestNoLoopCheck(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	asked := func() (string, bool) {
+		for _, q := range w.upstream.Queries() {
+			if strings.HasSuffix(strings.ToLower(q.Name), ".loop.example.") {
+				return q.Name, true
+			}
+		}
+		return "nothing", false
+	}
+	w.config(func(s *settings) { s.probe = ", loop_check: false" })
+	p := start(t, w.dir)
+	p.ask("udp", "plain.example", dns.TypeA) // the check comes with the start, before clients
+	if name, yes := asked(); yes {
+		t.Errorf("asked for %s", name)
+	}
+	w.config()
+	p.within(time.Now(), "asked for a name of the check", asked)
+}
+
 // TestCircleByOthers: a circle by way of another forwarder is found, and a circle of a forwarded zone. A server of a zone that forwards all
 // other names to this Rideau is as it should be.
 func TestCircleByOthers(t *testing.T) {

@@ -172,7 +172,7 @@ func isLocal(a netip.Addr) bool {
 // (latency, health). old may be nil.
 func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.Logger) (*Upstreams, error) {
 	u := &Upstreams{Servers: p.Servers, System: p.System, key: serversKey(p.Servers) + fmt.Sprint(p.System, cfg.Upstream.AttemptTimeout, cfg.Upstream.Timeout,
-		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, cfg.Upstream.Cookies, cfg.Upstream.MixCase, groupOptionsOf(&cfg.Upstream).key(), forwardKey(cfg))}
+		cfg.Upstream.ProbeInterval, cfg.Upstream.ProbeName, cfg.Upstream.Cookies, cfg.Upstream.MixCase, cfg.Upstream.LoopCheck, groupOptionsOf(&cfg.Upstream).key(), forwardKey(cfg))}
 	if old != nil && old.key == u.key {
 		return old, nil
 	}
@@ -221,6 +221,9 @@ func NewUpstreams(cfg *config.Config, p UpstreamPlan, old *Upstreams, log *slog.
 		}
 		u.Groups = append(u.Groups, g)
 		u.Routes = append(u.Routes, resolver.Route{Zones: f.Zones, Upstream: g})
+	}
+	if !cfg.Upstream.LoopCheck {
+		targets = nil
 	}
 	u.Loops = loop.New(targets, log)
 	if zones := u.Loops.Zones(); len(zones) > 0 {
