@@ -61,7 +61,7 @@ func chain(aliases int) func(q *dns.Msg) *dns.Msg {
 func ends(aliases int) func(q *dns.Msg) *dns.Msg {
 	return func(q *dns.Msg) *dns.Msg {
 		m := odd.Plain(q)
-		name := q.Question[0].Name
+		name := strings.ToLower(q.Question[0].Name)
 		var n int
 		if _, err := fmt.Sscanf(name, "a%d.", &n); err == nil {
 			_, name, _ = strings.Cut(name, ".")

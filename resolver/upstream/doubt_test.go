@@ -37,7 +37,7 @@ func TestDoubtedNXDomain(t *testing.T) {
 		{"all say so", doubting, []string{"NXDOMAIN", "NXDOMAIN", "NXDOMAIN"}, 20 * ms, "NXDOMAIN", 2},
 		{"the other fails", doubting, []string{"NXDOMAIN", "SERVFAIL"}, 20 * ms, "NXDOMAIN", 1},
 		{"the other has no data", doubting, []string{"NXDOMAIN", "NOERROR"}, 20 * ms, "NOERROR", 1},
-		{"the other is silent", doubting, []string{"NXDOMAIN", ""}, 2010 * ms, "NXDOMAIN", 1},
+		{"the other is silent", doubting, []string{"NXDOMAIN", ""}, 510 * ms, "NXDOMAIN", 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, len(tt.says), func(t *testing.T, g *upstream.Group, f []*fake) {

@@ -25,8 +25,10 @@ const (
 	// minStreamLimit is the same for transports that retransmit by themselves
 	// (RFC 6298 section 2.4).
 	minStreamLimit = time.Second
-	// firstLimit is the limit of a server by UDP that has not answered yet.
-	firstLimit = 400 * time.Millisecond
+	// firstLimit is the limit of a server by UDP that has not answered yet, and
+	// firstStreamLimit that of another, with its handshakes, if there are others.
+	firstLimit       = 400 * time.Millisecond
+	firstStreamLimit = 500 * time.Millisecond
 	// minHedge is how long a response is waited for at least before another
 	// server is asked beside: on a local network the 95th percentile is below
 	// what a busy machine needs to notice a response.
@@ -277,6 +279,8 @@ func (g *Group) limit(m *member.Member) time.Duration {
 		least, unknown = minSoleLimit, minSoleLimit
 	case m.Endpoint != nil:
 		least, unknown = minLimit, firstLimit
+	case len(g.members) > 1:
+		unknown = firstStreamLimit
 	}
 	return min(m.RTT.Limit(max(least, g.leastAttempt), max(unknown, g.leastAttempt)), g.attemptTimeout)
 }

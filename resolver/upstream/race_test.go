@@ -99,6 +99,9 @@ func bubble(t *testing.T, n int, run func(t *testing.T, g *upstream.Group, f []*
 	bubbleWith(t, upstream.Options{}, n, run)
 }
 
+// patient has a server that has not answered yet waited for as long as one may be.
+var patient = upstream.Options{LeastAttempt: 2 * time.Second}
+
 func bubbleWith(t *testing.T, o upstream.Options, n int, run func(t *testing.T, g *upstream.Group, f []*fake)) {
 	synctest.Test(t, func(t *testing.T) {
 		var fakes []*fake
@@ -144,7 +147,7 @@ func wantTimes(t *testing.T, f *fake, want string) {
 }
 
 func TestRaceFailover(t *testing.T) {
-	bubble(t, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
+	bubbleWith(t, patient, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
 		f[1].say(time.Millisecond, "b")
 		ask(t, g, 2001*time.Millisecond, "b")
 		ask(t, g, 2001*time.Millisecond, "b")
@@ -156,8 +159,27 @@ func TestRaceFailover(t *testing.T) {
 	})
 }
 
+// A server on connections that has not answered yet has half a second, where there are
+// others, and is soon down: it does not take the first clients two seconds each.
+func TestRaceFirstQueries(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, g *upstream.Group, f []*fake) {
+		f[2].say(time.Millisecond, "c")
+		ask(t, g, 1001*time.Millisecond, "c")
+		wantTimes(t, f[1], "[500ms]")
+		for range 3 {
+			g.Exchange(t.Context(), nil, query(t, "example.com"))
+		}
+		ask(t, g, time.Millisecond, "c")
+	})
+	bubble(t, 1, func(t *testing.T, g *upstream.Group, f []*fake) {
+		f[0].say(1900*time.Millisecond, "a")
+		ask(t, g, 1900*time.Millisecond, "a")
+		wantTimes(t, f[0], "[0s]")
+	})
+}
+
 func TestRaceFirstMayStillAnswer(t *testing.T) {
-	bubble(t, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
+	bubbleWith(t, patient, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
 		f[0].say(2500*time.Millisecond, "a")
 		f[1].say(time.Second, "b")
 		ask(t, g, 2500*time.Millisecond, "a")
@@ -254,14 +276,14 @@ func TestRaceServFailDoesNotWaitForDown(t *testing.T) {
 }
 
 func TestRaceOneServFailAmongMute(t *testing.T) {
-	bubble(t, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
+	bubbleWith(t, patient, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
 		f[1].say(time.Millisecond, "SERVFAIL")
 		ask(t, g, 2001*time.Millisecond, "SERVFAIL")
 	})
 }
 
 func TestRaceContext(t *testing.T) {
-	bubble(t, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
+	bubbleWith(t, patient, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
 		askWith(t, ctx, g, time.Second, context.Canceled.Error())
@@ -286,7 +308,7 @@ func TestRacePanic(t *testing.T) {
 // Queries that were under way when a server came back time out later. It must not
 // go down again by that.
 func TestRaceOldFailures(t *testing.T) {
-	bubble(t, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
+	bubbleWith(t, patient, 2, func(t *testing.T, g *upstream.Group, f []*fake) {
 		f[1].say(0, "b")
 		var wg sync.WaitGroup
 		for range 5 {

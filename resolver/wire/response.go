@@ -85,8 +85,11 @@ func (r *Response) parse(msg []byte, scratch *Name, seen *[maxPointer / 64]uint6
 		}
 		c.ttls = append(c.ttls, uint16(rec.TTLOff))
 		if rec.Type == TypeOPT {
-			if r.EDNS || rec.Section != Additional || msg[rec.Off] != 0 {
+			if rec.Section != Additional || msg[rec.Off] != 0 {
 				return ErrMessage
+			}
+			if r.EDNS {
+				continue // of several the first counts; only a query with two is an error
 			}
 			r.EDNS, over = true, true
 			r.Rcode |= Rcode(rec.TTL>>24) << 4

@@ -507,3 +507,25 @@ func TestRandomNames(t *testing.T) {
 		}
 	}
 }
+
+// Of several OPT records in a response the first counts, and all are removed.
+func TestResponseWithTwoOPT(t *testing.T) {
+	m := new(dns.Msg).SetQuestion("www.example.", dns.TypeA)
+	m.Response = true
+	m.Answer = []dns.RR{rr(t, "www.example. 60 IN A 192.0.2.1")}
+	for _, code := range []uint16{6, 15} {
+		m.Extra = append(m.Extra, &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT, Class: 1232}, Option: []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: code}}})
+	}
+	msg, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r wire.Response
+	if err := r.Parse(msg, new(wire.Name)); err != nil || r.EDE != 6 || !r.EDNS || r.MinTTL != 60 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	var got dns.Msg
+	if err := got.Unpack(msg[:r.End]); err != nil || len(got.Extra) != 0 || len(got.Answer) != 1 {
+		t.Errorf("%v, %v", &got, err)
+	}
+}
