@@ -64,3 +64,7 @@ func (c *Config) CutFrom(before *Config) *Problem {
 	}
 	return complete.CutFrom(c.File, c.text, before.text, keys)
 }
+
+// Line is the line of a dotted path of keys in the file, such as cache.max_bytes or bans[3].mode; of a path that it does not have, that of the section
+// that would have it; 0 if there is none.
+func (c *Config) Line(path string) int { return node.Lines(c.text)(path) }

@@ -102,15 +102,16 @@ func ownImports() map[string][]string {
 		"blocklists/suffix":            {"resolver/wire"},
 		"cmd/rideau": {
 			"blocklists", "blocklists/compare", "blocklists/egress", "blocklists/lint", "blocklists/pack", "blocklists/querylog",
-			"blocklists/simulate", "blocklists/source", "cmd/rideau/internal/changes", "cmd/rideau/internal/completion", "cmd/rideau/internal/evidence", "cmd/rideau/internal/files", "cmd/rideau/internal/fleet",
+			"blocklists/source", "cmd/rideau/internal/changes", "cmd/rideau/internal/completion", "cmd/rideau/internal/compliance", "cmd/rideau/internal/evidence", "cmd/rideau/internal/files", "cmd/rideau/internal/fleet",
 			"cmd/rideau/internal/lang", "cmd/rideau/internal/reason", "cmd/rideau/internal/server", "cmd/rideau/internal/setup", "cmd/rideau/internal/show", "cmd/rideau/internal/sockets", "cmd/rideau/internal/systemd",
 			"cmd/rideau/internal/text", "config", "config/policy", "resolver/audit/privacy", "resolver/audit/seal", "resolver/ops/metrics", "resolver/ops/printable", "resolver/wire",
 		},
 		"cmd/rideau/internal/completion":  nil,
+		"cmd/rideau/internal/compliance":  {"config", "config/evidence", "config/policy", "config/server"},
 		"cmd/rideau/internal/descriptors": nil,
 		"cmd/rideau/internal/lang":        nil,
 		"cmd/rideau/internal/show": {
-			"blocklists", "blocklists/enforced", "blocklists/fingerprint", "cmd/rideau/internal/lang", "cmd/rideau/internal/reason",
+			"blocklists", "blocklists/enforced", "blocklists/fingerprint", "blocklists/querylog", "blocklists/simulate", "cmd/rideau/internal/lang", "cmd/rideau/internal/reason",
 			"cmd/rideau/internal/server", "cmd/rideau/internal/setup", "resolver/ops/printable",
 		},
 		"cmd/rideau/internal/auditlog": {"cmd/rideau/internal/text", "resolver", "resolver/audit", "resolver/audit/privacy", "resolver/wire"},

@@ -19,6 +19,7 @@ import (
 
 	"rideau/blocklists/pack"
 	"rideau/blocklists/querylog"
+	"rideau/cmd/rideau/internal/compliance"
 	"rideau/cmd/rideau/internal/lang"
 	"rideau/resolver/ops/printable"
 )
@@ -28,7 +29,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1 // the command could not do its work, or found an error
 	exitUsage   = 2 // the command line is wrong
-	exitBanned  = 3 // explain: the name is banned for that client; diff and fleet-check: there are differences
+	exitBanned  = 3 // explain: the name is banned for that client; diff and fleet-check: there are differences; audit: an item fails
 )
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
@@ -83,6 +84,7 @@ func commands() []command {
 		{"egress", "", "print the firewall rules that the network needs in addition to DNS", egressHelp, printEgress},
 		{"flush", "[NAME...]", "remove names, or everything, from the cache of a running rideau", flushHelp, flush},
 		{"reidentify", "[PSEUDONYM...]", "find which addresses pseudonyms in evidence stand for", reidentifyHelp, reidentify},
+		{"audit", "[FILE]", "compare the configuration with a published guide: STIG, SP 800-81r3, ITSG-33", auditHelp, audit},
 		{"alert-test", "[SINK...]", "send an alert that says that it is a test", alertTestHelp, alertTest},
 		{"seal-key", "FILE", "make the key with which files of evidence are sealed, and print its public key", sealKeyHelp, sealKey},
 		{"verify", "[FILE...]", "say whether sealed files of evidence are as they were written", verifyHelp, verify},
@@ -184,14 +186,16 @@ func defineFlags(c *call, name string) {
 		c.StringP("config", "c", "", "configuration `file`; without it the one inside the program is used")
 	}
 	switch name {
-	case "check", "diff", "explain", "fleet-check", "rules", "selftest", "simulate", "verify", "version":
+	case "audit", "check", "diff", "explain", "fleet-check", "rules", "selftest", "simulate", "verify", "version":
 		c.Bool("json", false, "print JSON")
 	}
 	switch name {
-	case "check", "explain":
+	case "audit", "check", "explain":
 		c.String("lang", "", "the `language`, by default log.language of the configuration: "+strings.Join(lang.Names(), ", "))
 	}
 	switch name {
+	case "audit":
+		c.String("profile", "", "the `guide`: "+strings.Join(compliance.Profiles(), ", "))
 	case "check":
 		c.Bool("fetch", false, "fetch the lists that have a url, and check what is there now")
 		c.Bool("strict", false, "fail for warnings and skipped lines, too")
