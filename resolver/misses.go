@@ -117,6 +117,7 @@ func (s *missSink) Answered(ticket uint32, dst []byte, res forward.Result) {
 	ms := (*Misses)(s)
 	m := ms.queries[ticket]
 	q := &m.q
+	q.server = res.Server
 	o := Outcome{Qtype: qtypeClass(q.view.Type), Ban: blocklists.NoBan}
 	out, o, blocked := ms.r.recheck(dst, q, o)
 	if !blocked {

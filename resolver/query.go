@@ -58,6 +58,7 @@ type Query struct {
 	verdict  blocklists.Verdict
 	inAnswer bool
 	share    limit.Share     // whose place at an upstream its exchange takes
+	server   uint16          // 1 plus the index of the one that answered; 0 if none was asked, or none did
 	shared   *forward.Shared // of the pending query to wait for; nil: there is none yet
 	// target is the name that local data makes the question's name an alias of,
 	// while that is to be resolved; nil otherwise.

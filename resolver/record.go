@@ -51,6 +51,9 @@ type Facts struct {
 	Type  wire.Type
 	Group blocklists.GroupID
 	Route uint16 // the index of what takes the question if nothing here answers it; 0 is the default
+	// Server is 1 plus the index of the route's server whose response was used; 0 if
+	// none was.
+	Server uint16
 	// Verdict is the one that decided; meaningful if the Outcome has a Ban or
 	// is Overruled. InAnswer means that it is about a name or an address in the
 	// response, not about the question.
@@ -70,6 +73,6 @@ func (q *Query) Facts(o *Outcome) (f Facts, ok bool) {
 		o.Kind == Limited || o.Kind == Dropped && o.Ban == blocklists.NoBan {
 		return f, false
 	}
-	return Facts{Name: v.Name.Bytes(), Type: v.Type, Group: q.findGroup(q.state.policy), Route: q.route,
+	return Facts{Name: v.Name.Bytes(), Type: v.Type, Group: q.findGroup(q.state.policy), Route: q.route, Server: q.server,
 		Verdict: q.verdict, InAnswer: q.inAnswer, Names: q.state.names}, true
 }

@@ -128,7 +128,7 @@ func (r *Resolver) Panics() uint64 { return r.panics.Load() }
 // whenever nothing is appended otherwise, no response is to be sent.
 func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	st := r.state.Load()
-	q.state, q.gate, q.shared, q.target, q.chain, q.inAnswer = st, r.gate, nil, nil, nil, false
+	q.state, q.gate, q.shared, q.target, q.chain, q.inAnswer, q.server = st, r.gate, nil, nil, nil, false, 0
 	v := &q.view
 	o := Outcome{Ban: blocklists.NoBan}
 
@@ -241,6 +241,7 @@ func (r *Resolver) resolve(ctx context.Context, dst []byte, q *Query, o Outcome)
 		return out, so
 	}
 	res := shared.Result()
+	q.server = res.Server
 	if res.Failed || res.Cut && q.Transport.LargeAnswers() && wire.Count(res.Msg, wire.Answer) == 0 {
 		if out, so, ok := r.stale(dst, q, o); ok {
 			return out, so

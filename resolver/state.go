@@ -79,20 +79,30 @@ func NewState(o StateOptions) (*State, error) {
 	}
 	s.clients = prefix.New(clients)
 	var routes []string // a route is called by its first zone
+	servers := [][]string{serversOf(o.Upstream)}
 	for _, r := range o.Routes {
+		servers = append(servers, serversOf(r.Upstream))
 		name := ""
 		if len(r.Zones) > 0 {
 			name = r.Zones[0]
 		}
 		routes = append(routes, name)
 	}
-	s.names = names.New(o.Policy, routes)
+	s.names = names.New(o.Policy, routes, servers)
 	var err error
 	s.routing, err = forward.NewRouting(forward.Options{Policy: s.policy, Upstream: o.Upstream, Routes: o.Routes, UDPSize: s.udpSize})
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
 	return s, nil
+}
+
+// serversOf are what operators call the servers of an upstream, if it tells.
+func serversOf(u upstream.Upstream) []string {
+	if s, ok := u.(upstream.Several); ok {
+		return s.Servers()
+	}
+	return nil
 }
 
 // WithPolicy is the State with another policy.

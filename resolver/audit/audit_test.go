@@ -23,6 +23,8 @@ import (
 	"rideau/resolver/device"
 	"rideau/resolver/forward"
 	"rideau/resolver/upstream"
+	"rideau/resolver/upstream/acceptance"
+	"rideau/resolver/upstream/member"
 	"rideau/resolver/wire"
 )
 
@@ -143,8 +145,11 @@ func (w *world) texts(r *audit.Reader) (all []string) {
 		if x := rec.Exception; x != nil {
 			s += fmt.Sprint(" ", *x)
 		}
+		if rec.Route != "" {
+			s += " " + rec.Route
+		}
 		if rec.Upstream != "" {
-			s += " " + rec.Upstream
+			s += " by " + rec.Upstream
 		}
 		all = append(all, s)
 	})
@@ -421,4 +426,73 @@ func BenchmarkObserve(b *testing.B) {
 			}
 		})
 	}
+}
+
+// answering is a server that answers with a code.
+type answering struct {
+	address
+	addr string
+	code int
+}
+
+func (u answering) Exchange(_ context.Context, dst, query []byte) ([]byte, error) {
+	m := new(dns.Msg)
+	if err := m.Unpack(query); err != nil {
+		return dst, err
+	}
+	r := new(dns.Msg).SetReply(m)
+	r.RecursionAvailable, r.Rcode = true, u.code
+	if rr, err := dns.NewRR(m.Question[0].Name + " 300 IN A 192.0.2.1"); err == nil && u.code == dns.RcodeSuccess {
+		r.Answer = append(r.Answer, rr)
+	}
+	b, err := r.Pack()
+	return append(dst, b...), err
+}
+
+func (u answering) ExchangeStream(ctx context.Context, dst, query []byte) ([]byte, error) {
+	return u.Exchange(ctx, dst, query)
+}
+
+func (u answering) Addr() string { return u.addr }
+
+func (answering) Endpoint() *acceptance.Endpoint { return nil }
+
+func (answering) TrustsAD() bool { return false }
+
+func (answering) Mismatches() uint64 { return 0 }
+
+func (answering) Close() {}
+
+// A record has the server whose response was used beside the route. There is none
+// where the cache had the answer.
+func TestServers(t *testing.T) {
+	w := newWorld(t)
+	c := w.resolver.Stats().NewCounters()
+	r := w.log.NewReader(100)
+	r.Want(resolver.Finished)
+	group := func(codes ...int) *upstream.Group {
+		var servers []member.Server
+		for i, code := range codes {
+			servers = append(servers, answering{addr: fmt.Sprintf("192.0.2.%d:53", i+1), code: code})
+		}
+		return upstream.NewGroup("test", upstream.Options{}, servers...)
+	}
+	st, err := resolver.NewState(resolver.StateOptions{Policy: w.resolver.State().Policy(), UDPSize: 1232,
+		Upstream: group(dns.RcodeSuccess, dns.RcodeSuccess), Clients: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		Routes: []forward.Route{
+			{Zones: []string{"corp.example"}, Upstream: group(dns.RcodeServerFailure, dns.RcodeSuccess)},
+			{Zones: []string{"bad.example"}, Upstream: group(dns.RcodeServerFailure)},
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.resolver.SetState(st)
+	for _, name := range []string{"one.example.", "one.example.", "host.corp.example.", "host.bad.example."} {
+		w.ask(c, w.query(name, "10.0.0.1"))
+	}
+	same(t, "servers", w.texts(r),
+		`10.0.0.1 all one.example. 1 udp forwarded 0 "" false default by 192.0.2.1:53`,
+		`10.0.0.1 all one.example. 1 udp cached 0 "" false`,
+		`10.0.0.1 all host.corp.example. 1 udp forwarded 0 "" false corp.example by 192.0.2.2:53`,
+		`10.0.0.1 all host.bad.example. 1 udp servfail 2 "" false bad.example by 192.0.2.1:53`)
 }

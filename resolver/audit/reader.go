@@ -28,10 +28,10 @@ type Record struct {
 	Outcome resolver.Kind
 	Rcode   wire.Rcode
 	Marks   resolver.Marks
-	// Upstream is the route of a query that was sent to an upstream, or would
-	// have been if one were up: see [names.Table.Route]. It is empty for
-	// other queries.
-	Upstream string
+	// Route is that of a query that was sent to an upstream, or would have been if
+	// one were up: see [names.Table.Route]. It is empty for other queries. Upstream is
+	// the server whose response was used, as operators call it; empty if none was.
+	Route, Upstream string
 	// Policy is the policy in force when the query ended.
 	Policy names.Policy
 
@@ -86,9 +86,9 @@ func (r *Record) read(c *chunk, s *slot) {
 	r.Group, r.Type = n.Group(blocklists.GroupID(s.group)), wire.Type(s.qtype)
 	r.Transport, r.Outcome = resolver.Transport(s.transport), resolver.Kind(s.kind)
 	r.Rcode, r.Marks = wire.Rcode(s.rcode), resolver.Marks(s.marks)
-	r.Upstream = ""
-	if r.Outcome == resolver.Forwarded || r.Outcome == resolver.Failed {
-		r.Upstream = n.Route(s.route)
+	r.Route, r.Upstream = "", n.Server(s.route, s.server)
+	if r.Outcome == resolver.Forwarded || r.Outcome == resolver.Failed || r.Upstream != "" {
+		r.Route = n.Route(s.route)
 	}
 	r.Ban, r.List, r.Exception, r.Action, r.Trigger, r.labels = "", "", nil, 0, 0, 0
 	if s.flags&hasBan != 0 {

@@ -47,6 +47,7 @@ type slot struct {
 	names     uint8  // index in the chunk
 	length    uint8  // of the name
 	name      uint16 // where it begins
+	server    uint16 // of the route
 }
 
 // Flags of a slot.
@@ -158,7 +159,7 @@ func (g *ring) put(q *resolver.Query, f *resolver.Facts, o *resolver.Outcome, el
 func (s *slot) fill(q *resolver.Query, f *resolver.Facts, o *resolver.Outcome, elapsed time.Duration, marks resolver.Marks) {
 	s.received, s.elapsed = q.Received.UnixNano(), int64(elapsed)
 	s.client = q.Client.As16()
-	s.qtype, s.group, s.route, s.rcode = uint16(f.Type), uint16(f.Group), f.Route, uint16(o.Rcode)
+	s.qtype, s.group, s.route, s.server, s.rcode = uint16(f.Type), uint16(f.Group), f.Route, f.Server, uint16(o.Rcode)
 	s.kind, s.transport, s.marks, s.action = uint8(o.Kind), uint8(q.Transport), uint8(marks), uint8(o.Action)
 	s.flags = 0
 	if o.Decided() {

@@ -91,11 +91,19 @@ func (x *Exchanges) launch(p *Pending) {
 
 // exchange asks the upstream and stores what it answers.
 func (x *Exchanges) exchange(p *Pending) Result {
+	var server uint16
+	res := x.ask(p, &server)
+	res.Server = server
+	return res
+}
+
+// ask is exchange, and sets server to the one that answered.
+func (x *Exchanges) ask(p *Pending, server *uint16) Result {
 	if p.target.Upstream == nil {
 		return Result{Failed: true, EDE: wire.EDENotReady}
 	}
 	query := p.newQuery(p.routing.udpSize)
-	ctx := x.context(context.Background(), p)
+	ctx := upstream.WithAnswered(x.context(context.Background(), p), server)
 	var msg []byte
 	var err error
 	if p.started != nil {

@@ -151,6 +151,7 @@ func (l *Loop) answer(c *call, msg []byte) (ok bool) {
 		return false
 	}
 	c.mux.Succeeded()
+	res.Server = c.mux.Server()
 	l.finish(c, res, true)
 	l.sink.Answered(c.mux.Tag, dst, res)
 	return true

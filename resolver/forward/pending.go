@@ -80,8 +80,9 @@ type Result struct {
 	Msg        []byte // without OPT
 	Generation uint64 // of the policy under which Msg is clean for all clients; 0 if it is not
 	Failed     bool
-	Cut        bool // Msg is part of an answer whose rest cannot be had
-	EDE        int  // the info code that came with it, or says why it failed; -1 for none
+	Cut        bool   // Msg is part of an answer whose rest cannot be had
+	Server     uint16 // 1 plus the index of the upstream's server that answered; 0 if none did
+	EDE        int    // the info code that came with it, or says why it failed; -1 for none
 }
 
 // same reports whether two pending queries ask the same upstream the same, since

@@ -41,6 +41,9 @@ func (g *Group) Begin(a *Attempt, now time.Time) bool {
 // Endpoint is where to send the query, and what judges the response.
 func (a *Attempt) Endpoint() *acceptance.Endpoint { return a.m.Endpoint }
 
+// Server is 1 plus the index of the server that is asked, as in [WithAnswered].
+func (a *Attempt) Server() uint16 { return a.g.index(a.m) }
+
 // Sent counts the request.
 func (a *Attempt) Sent() { a.m.Requests.Add(1) }
 

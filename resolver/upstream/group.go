@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -183,6 +184,18 @@ func (g *Group) Stats() []member.Stat {
 	}
 	return stats
 }
+
+// Servers implements [Several].
+func (g *Group) Servers() []string {
+	all := make([]string, len(g.members))
+	for i, m := range g.members {
+		all[i] = m.Server.Addr()
+	}
+	return all
+}
+
+// index is 1 plus the index of m; 0 if it is of another group.
+func (g *Group) index(m *member.Member) uint16 { return uint16(1 + slices.Index(g.members, m)) }
 
 // sent is the number of requests so far.
 func (g *Group) sent() (n uint64) {

@@ -101,6 +101,21 @@ func WithDoubt(ctx context.Context, doubt func(resp []byte) bool) context.Contex
 	return context.WithValue(ctx, doubtKey{}, doubt)
 }
 
+// answeredKey is the key of where a context's exchange says who answered.
+type answeredKey struct{}
+
+// WithAnswered is a context for an exchange that sets answered to 1 plus the index of
+// the server whose response it returns, and leaves it where it has none.
+func WithAnswered(ctx context.Context, answered *uint16) context.Context {
+	return context.WithValue(ctx, answeredKey{}, answered)
+}
+
+// Several is an [Upstream] that asks one of several servers.
+type Several interface {
+	// Servers are what operators call the servers, by their indexes.
+	Servers() []string
+}
+
 func shareOf(ctx context.Context) limit.Share {
 	s, _ := ctx.Value(shareKey{}).(limit.Share)
 	return s

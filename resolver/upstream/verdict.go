@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"rideau/resolver/upstream/member"
 	"rideau/resolver/upstream/verdict"
 	"rideau/resolver/wire"
 )
@@ -153,9 +154,25 @@ func (r *race) settle(ctx context.Context, dst []byte) ([]byte, error) {
 // deliver appends msg to dst under the query's id, or returns msg itself where
 // dst has no use.
 func (r *race) deliver(dst, msg []byte) []byte {
+	if answered, ok := r.ctx.Value(answeredKey{}).(*uint16); ok {
+		*answered = r.g.index(r.whose(msg))
+	}
 	wire.SetID(msg, wire.ID(r.query))
 	if len(dst) == 0 && cap(dst) < len(msg) {
 		return msg
 	}
 	return append(dst, msg...)
 }
+
+// whose is the server that a response came from; nil if it is not known.
+func (r *race) whose(msg []byte) *member.Member {
+	for _, a := range r.attempts {
+		if part := a.part.Load(); part != nil && same(*part, msg) || a.end && same(a.msg, msg) {
+			return a.m
+		}
+	}
+	return nil
+}
+
+// same reports whether two slices are one.
+func same(a, b []byte) bool { return len(a) > 0 && len(b) > 0 && &a[0] == &b[0] }

@@ -14,6 +14,7 @@ import (
 // else, so that a record may keep it after a reload has replaced the policy.
 type Table struct {
 	groups, bans, lists, routes []string
+	servers                     [][]string // by route
 	exceptions                  []Exception
 	policy                      Policy
 }
@@ -35,10 +36,18 @@ type Exception struct {
 // their own.
 const DefaultRoute = "default"
 
-// New makes the Table of a policy and of routes in addition to the default. All
-// text is copied: it may be part of a whole file.
-func New(p *blocklists.Snapshot, routes []string) *Table {
+// New makes the Table of a policy, of routes in addition to the default, and of the
+// servers of each, those of the default first. All text is copied: it may be part of a
+// whole file.
+func New(p *blocklists.Snapshot, routes []string, servers [][]string) *Table {
 	t := &Table{routes: []string{DefaultRoute}}
+	for _, all := range servers {
+		var own []string
+		for _, s := range all {
+			own = append(own, strings.Clone(s))
+		}
+		t.servers = append(t.servers, own)
+	}
 	for _, r := range routes {
 		t.routes = append(t.routes, strings.Clone(r))
 	}
@@ -47,7 +56,7 @@ func New(p *blocklists.Snapshot, routes []string) *Table {
 
 // WithPolicy returns the Table of another policy and the same routes.
 func (t *Table) WithPolicy(p *blocklists.Snapshot) *Table {
-	out := &Table{groups: []string{blocklists.GroupAll}, routes: t.routes}
+	out := &Table{groups: []string{blocklists.GroupAll}, routes: t.routes, servers: t.servers}
 	out.policy = Policy{Generation: p.Generation(), Fingerprint: fingerprint.Of(p)}
 	policy := p.Policy()
 	for _, g := range policy.Groups {
@@ -82,3 +91,12 @@ func (t *Table) Exception(i uint8) *Exception { return &t.exceptions[i] }
 
 // Route is the name of a route, or [DefaultRoute].
 func (t *Table) Route(i uint16) string { return t.routes[i] }
+
+// Server is what operators call a server of a route, whose number is 1 plus its index;
+// empty for the number 0.
+func (t *Table) Server(route, number uint16) string {
+	if number == 0 || int(route) >= len(t.servers) || int(number) > len(t.servers[route]) {
+		return ""
+	}
+	return t.servers[route][number-1]
+}

@@ -252,6 +252,9 @@ func (e *OCSF) unmapped(b []byte, r *audit.Record) []byte {
 	if r.Marks&resolver.Bypass != 0 {
 		b = append(b, `,"bypass":true`...)
 	}
+	if r.Route != "" {
+		b = key(b, "route", r.Route)
+	}
 	if r.Upstream != "" {
 		b = key(b, "upstream", r.Upstream)
 	}

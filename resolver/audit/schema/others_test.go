@@ -96,12 +96,12 @@ func records() []*audit.Record {
 		add(func(r *audit.Record) { r.Outcome, r.Rcode = resolver.Forwarded, wire.Rcode(code) })
 	}
 	add(func(r *audit.Record) { r.SetName([]byte{0}) })
-	add(func(r *audit.Record) { r.Policy, r.Upstream = names.Policy{}, "internal" })
+	add(func(r *audit.Record) { r.Policy, r.Route, r.Upstream = names.Policy{}, "internal", "192.0.2.53:53" })
 	for _, text := range hostile() {
 		add(func(r *audit.Record) {
 			label := text[:min(len(text), 63)]
 			r.SetName(append(append([]byte{byte(len(label))}, label...), 0))
-			r.Group, r.Ban, r.List, r.Upstream = text, text, text, text
+			r.Group, r.Ban, r.List, r.Route, r.Upstream = text, text, text, text, text
 			r.Exception = &names.Exception{ID: text, Ticket: text, Approver: text}
 		})
 	}

@@ -46,6 +46,9 @@ func (e *Rideau) Query(b []byte, r *audit.Record) []byte {
 	if r.Ban != "" {
 		b = e.verdict(b, r)
 	}
+	if r.Route != "" {
+		b = key(b, "route", r.Route)
+	}
 	if r.Upstream != "" {
 		b = key(b, "upstream", r.Upstream)
 	}

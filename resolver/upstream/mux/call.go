@@ -57,6 +57,9 @@ func (c *Call) message() []byte { return c.query[:c.length] }
 // Took is how long a call took until it ended.
 func (c *Call) Took() time.Duration { return c.took }
 
+// Server is which server was asked, as in [upstream.WithAnswered].
+func (c *Call) Server() uint16 { return c.attempt.Server() }
+
 // Succeeded notes that the response of a call that ended Answered is good. The
 // receiver calls it before it uses c again.
 func (c *Call) Succeeded() { c.attempt.Succeeded(c.took) }
