@@ -8,8 +8,8 @@ import (
 
 // seal completes the response in dst from base on: it appends the OPT record
 // if the client sent one, and keeps the response within what the client takes.
-// An option that does not fit, which only explains, is left out first; then
-// whole RRsets are. Clients without EDNS, some of which know nothing of TCP, get as
+// Where the option that explains does not fit, its text is left out first, then the
+// option; then whole RRsets are. Clients without EDNS, some of which know nothing of TCP, get as
 // many addresses as fit. Of rcode only the bits above the header's four are used.
 // It also returns the response code.
 func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte) ([]byte, wire.Rcode) {
@@ -22,8 +22,11 @@ func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte) ([]b
 	var tmp [maxOptions]byte
 	fixed := q.appendOptions(tmp[:0])
 	limit -= wire.OPTLen + len(fixed)
+	var code [6]byte
 	if len(dst)-base+len(option) > limit {
-		option = nil
+		if option = withoutText(code[:0], option); len(dst)-base+len(option) > limit {
+			option = nil
+		}
 	}
 	dst = response.Fit(dst, base, limit-len(option))
 	off := len(dst)
@@ -33,6 +36,14 @@ func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte) ([]b
 		dst = wire.AppendPadding(dst, base, off, paddingBlock)
 	}
 	return dst, rcode
+}
+
+// withoutText appends an extended DNS error to dst without its text.
+func withoutText(dst, option []byte) []byte {
+	if len(option) < 6 {
+		return dst
+	}
+	return append(append(dst, option[0], option[1], 0, 2), option[4:6]...)
 }
 
 // paddingBlock is the block that encrypted responses are padded to (RFC 8467
