@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"rideau/cmd/rideau/internal/reach"
 	"rideau/cmd/rideau/internal/setup"
 )
 
@@ -34,7 +35,7 @@ func flush(c *call) int {
 		return code
 	}
 	secret := ""
-	if cfg, err := setup.Load(c.string("config")); err == nil && base != socketURL {
+	if cfg, err := setup.Load(c.string("config")); err == nil && base != reach.SocketURL {
 		if secret, err = setup.Token(cfg); err != nil {
 			return c.fail(err)
 		}

@@ -5,16 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"regexp"
 	"strings"
 	"time"
 
-	"rideau/cmd/rideau/internal/setup"
-	"rideau/config"
+	"rideau/cmd/rideau/internal/reach"
 )
 
 const healthcheckHelp = `Asks a running rideau on this machine whether it is ready: its policy is loaded, its
@@ -63,81 +59,21 @@ func healthcheck(c *call) int {
 func opsURL(c *call) (base string, client *http.Client, code int) {
 	base = strings.TrimSuffix(c.string("url"), "/")
 	if base == "" {
-		listen, socket := opsAddress(c)
+		listen, socket, wrong := reach.Address(c.string("config"))
+		if wrong != nil {
+			fmt.Fprintf(c.stderr, "rideau %s: the configuration has an error, and is used for ops.listen alone: %v\n", c.Name(), wrong)
+		}
 		if socket != "" {
-			return socketURL, through(socket), exitOK
+			return reach.SocketURL, reach.Through(socket), exitOK
 		}
 		if listen == "" {
 			return "", nil, c.fail(errors.New("ops.listen is empty, so there is no address to ask; set it, or give --url"))
 		}
-		base = (&url.URL{Scheme: "http", Host: reachable(listen)}).String() // a zone is written as %25eth0
+		base = (&url.URL{Scheme: "http", Host: reach.Host(listen)}).String() // a zone is written as %25eth0
 	}
 	if u, err := url.Parse(base); err != nil || u.Scheme != "http" || u.Host == "" {
 		fmt.Fprintf(c.stderr, "rideau %s: --url %q must look like http://127.0.0.1:5380\n", c.Name(), base)
 		return "", nil, exitUsage
 	}
-	return base, directly(), exitOK
-}
-
-// directly returns a client that uses no proxy: a proxy in the environment could
-// not reach this machine's loopback.
-func directly() *http.Client { return &http.Client{Transport: &http.Transport{Proxy: nil}} }
-
-// socketURL is the address of what is asked through a Unix socket.
-const socketURL = "http://localhost"
-
-// through returns a client that uses a Unix socket.
-func through(socket string) *http.Client {
-	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", socket)
-	}}}
-}
-
-// opsAddress returns the address of the running rideau's HTTP, and its Unix socket if
-// that is there and this user may use it. A rideau that
-// refused a configuration serves on, and is healthy: if the configuration has an
-// error, the address alone is read from it, and the default is used if that fails.
-func opsAddress(c *call) (listen, socket string) {
-	path := c.string("config")
-	cfg, err := setup.Load(path)
-	if err == nil {
-		socket, _ := cfg.SocketPath()
-		if socket == "" {
-			return cfg.Ops.Listen, ""
-		}
-		conn, err := net.DialTimeout("unix", socket, time.Second)
-		if err != nil {
-			return cfg.Ops.Listen, ""
-		}
-		conn.Close()
-		return cfg.Ops.Listen, socket
-	}
-	fmt.Fprintf(c.stderr, "rideau %s: the configuration has an error, and is used for ops.listen alone: %v\n", c.Name(), err)
-	if setup.Regular(path) == nil {
-		if text, err := os.ReadFile(path); err == nil {
-			if m := opsListen.FindSubmatch(text); m != nil {
-				return string(m[1]), ""
-			}
-		}
-	}
-	return config.Default().Ops.Listen, ""
-}
-
-// opsListen finds ops.listen in a file that does not parse.
-var opsListen = regexp.MustCompile(`(?m)^ops:(?:[ \t]*\{[^}\n]*?|(?:[^\n]*\n(?:[ \t][^\n]*)?)*?\n?[ \t]+)listen:[ \t]*["']?([^"'\s,}#]+)`)
-
-// reachable turns an address to listen on into one to connect to.
-func reachable(listen string) string {
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return listen
-	}
-	switch ip := net.ParseIP(host); {
-	case host == "", ip != nil && ip.IsUnspecified() && ip.To4() != nil:
-		host = "127.0.0.1"
-	case ip != nil && ip.IsUnspecified():
-		host = "::1"
-	}
-	return net.JoinHostPort(host, port)
+	return base, reach.Directly(), exitOK
 }

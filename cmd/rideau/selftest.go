@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"rideau/cmd/rideau/internal/reach"
 	"rideau/cmd/rideau/internal/setup"
 )
 
@@ -31,7 +32,7 @@ func selftest(c *call) int {
 		return code
 	}
 	secret := ""
-	if cfg, err := setup.Load(c.string("config")); err == nil && base != socketURL {
+	if cfg, err := setup.Load(c.string("config")); err == nil && base != reach.SocketURL {
 		if secret, err = setup.Token(cfg); err != nil {
 			return c.fail(err)
 		}
