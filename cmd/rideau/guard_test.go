@@ -134,6 +134,7 @@ func ownImports() map[string][]string {
 		"cmd/rideau/internal/flood": {"resolver/limit", "resolver/listener"},
 		"cmd/rideau/internal/loop":  {"resolver/upstream", "resolver/wire", "resolver/upstream/member"},
 		"cmd/rideau/internal/nat64": {"resolver/wire"},
+		"cmd/rideau/internal/reach": {"cmd/rideau/internal/setup", "config"},
 		"cmd/rideau/internal/reason": {
 			"blocklists", "blocklists/compile", "blocklists/egress", "blocklists/enforced", "blocklists/entry", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/lint",
 			"blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source", "cmd/rideau/internal/endpoints", "cmd/rideau/internal/files", "cmd/rideau/internal/setup",
@@ -146,7 +147,10 @@ func ownImports() map[string][]string {
 			"resolver/audit", "resolver/audit/act", "resolver/cache", "resolver/cookie", "resolver/device", "resolver/limit", "resolver/ops",
 			"resolver/ops/metrics", "resolver/ops/printable", "resolver/steady", "resolver/upstream/health", "resolver/wire",
 		},
-		"cmd/rideau/internal/selftest": {"blocklists", "blocklists/enforced", "blocklists/entry", "resolver/wire"},
+		"cmd/rideau/internal/selftest":          {"blocklists", "blocklists/enforced", "blocklists/entry", "resolver/wire"},
+		"cmd/rideau/internal/report":            {"resolver/audit/act", "resolver/audit/inforce", "resolver/audit/read", "resolver/audit/seal", "resolver/audit/store"},
+		"cmd/rideau/internal/report/reporttest": {"resolver", "resolver/audit", "resolver/audit/act", "resolver/audit/names", "resolver/audit/schema", "resolver/audit/store"},
+		"cmd/rideau/internal/report/page":       {"cmd/rideau/internal/report"},
 		"cmd/rideau/internal/setup": {
 			"blocklists", "blocklists/compile", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/pack", "blocklists/source",
 			"cmd/rideau/internal/clock", "cmd/rideau/internal/files", "cmd/rideau/internal/loop", "config", "config/policy", "resolver", "resolver/cache", "resolver/cookie", "resolver/upstream", "resolver/upstream/do53",

@@ -21,6 +21,7 @@ import (
 	"rideau/blocklists/querylog"
 	"rideau/cmd/rideau/internal/compliance"
 	"rideau/cmd/rideau/internal/lang"
+	"rideau/cmd/rideau/internal/report/page"
 	"rideau/resolver/ops/printable"
 )
 
@@ -86,6 +87,7 @@ func commands() []command {
 		{"reidentify", "[PSEUDONYM...]", "find which addresses pseudonyms in evidence stand for", reidentifyHelp, reidentify},
 		{"audit", "[FILE]", "compare the configuration with a published guide: STIG, SP 800-81r3, ITSG-33", auditHelp, audit},
 		{"alert-test", "[SINK...]", "send an alert that says that it is a test", alertTestHelp, alertTest},
+		{"report", "[FILE...]", "say what bans did: minutes in force, attempts, exceptions, and proof of coverage", reportHelp, makeReport},
 		{"seal-key", "FILE", "make the key with which files of evidence are sealed, and print its public key", sealKeyHelp, sealKey},
 		{"verify", "[FILE...]", "say whether sealed files of evidence are as they were written", verifyHelp, verify},
 		{"healthcheck", "", "ask a running rideau whether it is ready; for containers", healthcheckHelp, healthcheck},
@@ -238,6 +240,14 @@ func defineFlags(c *call, name string) {
 		c.String("keys", "", "the `folder` of the keys, evidence.pseudonyms.key_dir")
 		c.StringSlice("network", nil, "an address or a `network` to try, such as 192.0.2.0/24; may be given again")
 		c.String("addresses", "", "a `file` with more of them, one a line")
+	case "report":
+		c.String("from", "", "the first `day` such as 2026-11-01, or an instant (RFC 3339); by default 30 days before the end")
+		c.String("to", "", "the last `day`, or an instant; by default now")
+		c.StringSlice("ban", nil, "only the ban with this `id`; may be given again")
+		c.String("format", "html", "the `format`: "+strings.Join(page.Formats(), ", "))
+		c.String("lang", "en", "the `language` of html and md: "+strings.Join(page.Languages(), ", "))
+		c.String("zone", "Local", "the time `zone` of days, such as America/Toronto or UTC; by default the machine's")
+		c.String("out", "", "the `file` to write; by default the standard output")
 	case "seal-key":
 		c.Bool("public", false, "print the public key of the key in FILE, and make none")
 	case "verify":

@@ -9,7 +9,7 @@ import (
 // ReadHeadsFile reads the heads in a file, which gzip or zstd may have compressed.
 // Without any, it is an error.
 func ReadHeadsFile(path string) ([]Head, error) {
-	r, done, err := open(path)
+	r, done, err := Open(path)
 	if err != nil {
 		return nil, err
 	}

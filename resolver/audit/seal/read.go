@@ -30,8 +30,8 @@ type read struct {
 	lines int
 }
 
-// open opens a file, which may be compressed.
-func open(path string) (r io.Reader, done func() error, err error) {
+// Open opens a file, which may be compressed.
+func Open(path string) (r io.Reader, done func() error, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
@@ -59,7 +59,7 @@ func open(path string) (r io.Reader, done func() error, err error) {
 
 // readFile reads a file, and compares each segment with its seal.
 func (v *verification) readFile(path string) error {
-	r, done, err := open(path)
+	r, done, err := Open(path)
 	if err != nil {
 		return err
 	}

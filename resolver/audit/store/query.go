@@ -286,3 +286,44 @@ func (r *Reader) Sinks(ctx context.Context, from, to time.Time) ([]Counts, error
 		WHERE s.day >= ? AND s.day < ? ORDER BY r.id, s.sink, s.day`, from.Add(-24*time.Hour).Truncate(24*time.Hour).UnixMilli(), to.UnixMilli())
 	return out, err
 }
+
+// Run is a run of the program that the store knows of.
+type Run struct {
+	ID                   string
+	Node, Version, Ended string // Ended as in inforce.State; empty while it goes on
+	Began, Beat          time.Time
+}
+
+// Runs returns all runs.
+func (r *Reader) Runs(ctx context.Context) ([]Run, error) {
+	var out []Run
+	err := r.each(ctx, func(rows *sql.Rows) error {
+		var u Run
+		var began, beat int64
+		err := rows.Scan(&u.ID, &u.Node, &u.Version, &u.Ended, &began, &beat)
+		u.Began, u.Beat = time.UnixMilli(began).UTC(), time.UnixMilli(beat).UTC()
+		out = append(out, u)
+		return err
+	}, "SELECT run, node, version, ended, began, beat FROM runs ORDER BY id")
+	return out, err
+}
+
+// IDs calls f for the id of each query from from on and before to.
+func (r *Reader) IDs(ctx context.Context, from, to time.Time, f func(read.ID)) error {
+	texts := map[string]string{}
+	return r.each(ctx, func(rows *sql.Rows) error {
+		var raw sql.RawBytes
+		var id read.ID
+		if err := rows.Scan(&raw, &id.Number); err != nil {
+			return err
+		}
+		run, ok := texts[string(raw)]
+		if !ok {
+			run = string(raw)
+			texts[run] = run
+		}
+		id.Run = run
+		f(id)
+		return nil
+	}, "SELECT r.run, e.number FROM events e JOIN runs r ON r.id = e.run WHERE e.id >= ? AND e.id < ?", eventID(from, 0), eventID(to, 0))
+}

@@ -177,8 +177,8 @@ func (w *Writer) follow(a *act.Act) {
 	}
 }
 
-// goesOn tells the Tracker that the program runs.
-func (w *Writer) goesOn() {
+// Tick tells that the program runs. Settle does it, too, and writes it down.
+func (w *Writer) Tick() {
 	if w.tracker == nil {
 		return
 	}
@@ -271,11 +271,11 @@ func listsOf(all []act.List) []list {
 // Settle implements sink.Settler: it writes a heartbeat once a minute, and removes
 // what is too old.
 func (w *Writer) Settle(ctx context.Context, last bool) error {
-	w.goesOn()
+	w.Tick()
 	if err := w.open(ctx); err != nil {
 		return err
 	}
-	w.goesOn()
+	w.Tick()
 	_, up := w.tracker.At()
 	if w.tracker.Begun() && (last || up-w.beat >= inforce.Beat) {
 		if err := w.writeBeat(ctx, last); err != nil {
