@@ -166,6 +166,11 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	q.route, q.zoneLabels, q.share = route, labels, limit.Share{}
 	if zone != special.None {
 		q.zoneLabels = 0
+		if out, ok := st.designated.Append(dst, v, q.Msg); ok {
+			o.Kind = Special
+			dst, o.Rcode = q.seal(out, len(dst), wire.NoError, nil)
+			return dst, o
+		}
 		if out, ok := special.Append(dst, v, q.Msg, zone, labels); ok {
 			return q.special(out, len(dst), o)
 		}

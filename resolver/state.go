@@ -9,6 +9,7 @@ import (
 	"rideau/blocklists/prefix"
 	"rideau/resolver/audit/names"
 	"rideau/resolver/cookie"
+	"rideau/resolver/designation"
 	"rideau/resolver/forward"
 	"rideau/resolver/special"
 	"rideau/resolver/upstream"
@@ -40,6 +41,8 @@ type StateOptions struct {
 	// be, unless a cookie shows that the address is the client's own; 0 sets no
 	// bound.
 	Amplification int
+	// Designated are the encrypted services that clients are told of; nil for none.
+	Designated *designation.Set
 }
 
 // MaxNSID is how long an NSID may be.
@@ -57,6 +60,8 @@ type State struct {
 	udpSize uint16
 	cookies *cookie.Jar
 	nsid    []byte // the option
+	// designated is as in StateOptions.
+	designated *designation.Set
 	// amplification is as in StateOptions.
 	amplification int
 }
@@ -66,7 +71,7 @@ func NewState(o StateOptions) (*State, error) {
 	if o.Policy == nil {
 		return nil, errors.New("state: no policy")
 	}
-	s := &State{policy: o.Policy, udpSize: max(o.UDPSize, wire.MinUDP), cookies: o.Cookies, amplification: o.Amplification}
+	s := &State{policy: o.Policy, udpSize: max(o.UDPSize, wire.MinUDP), cookies: o.Cookies, amplification: o.Amplification, designated: o.Designated}
 	if len(o.NSID) > MaxNSID {
 		return nil, fmt.Errorf("state: an NSID of %d octets; %d at most", len(o.NSID), MaxNSID)
 	}

@@ -123,7 +123,7 @@ func ownImports() map[string][]string {
 		"cmd/rideau/internal/clock":        nil,
 		"cmd/rideau/internal/endpoints": {
 			"cmd/rideau/internal/certificates", "cmd/rideau/internal/setup", "config", "config/encrypted", "resolver", "resolver/limit", "resolver/listener", "resolver/listener/admission",
-			"resolver/listener/doh", "resolver/listener/doq", "resolver/listener/dot", "resolver/listener/secure", "resolver/listener/session", "resolver/ops/metrics",
+			"resolver/designation", "resolver/listener/doh", "resolver/listener/doq", "resolver/listener/dot", "resolver/listener/secure", "resolver/listener/session", "resolver/ops/metrics",
 		},
 		"cmd/rideau/internal/evidence": {
 			"blocklists", "blocklists/enforced", "blocklists/fingerprint", "cmd/rideau/internal/files", "cmd/rideau/internal/text", "config", "config/evidence", "resolver", "resolver/audit", "resolver/audit/act", "resolver/audit/alert", "resolver/audit/dial", "resolver/audit/dnstap", "resolver/audit/lines",
@@ -144,7 +144,7 @@ func ownImports() map[string][]string {
 			"blocklists", "blocklists/compare", "blocklists/compile", "blocklists/enforced", "blocklists/fingerprint", "blocklists/input", "blocklists/source",
 			"cmd/rideau/internal/auditlog", "cmd/rideau/internal/changes",
 			"cmd/rideau/internal/certificates", "cmd/rideau/internal/clock", "cmd/rideau/internal/endpoints", "cmd/rideau/internal/evidence", "cmd/rideau/internal/flood", "cmd/rideau/internal/lang", "cmd/rideau/internal/nat64", "cmd/rideau/internal/selftest", "cmd/rideau/internal/setup", "cmd/rideau/internal/snapshot", "cmd/rideau/internal/sockets", "cmd/rideau/internal/text", "cmd/rideau/internal/watch", "config", "config/encrypted", "resolver",
-			"resolver/audit", "resolver/audit/act", "resolver/cache", "resolver/cookie", "resolver/device", "resolver/limit", "resolver/ops",
+			"resolver/audit", "resolver/audit/act", "resolver/cache", "resolver/cookie", "resolver/designation", "resolver/device", "resolver/limit", "resolver/ops",
 			"resolver/ops/metrics", "resolver/ops/printable", "resolver/steady", "resolver/upstream/health", "resolver/wire",
 		},
 		"cmd/rideau/internal/selftest":          {"blocklists", "blocklists/enforced", "blocklists/entry", "resolver/wire"},
@@ -171,7 +171,7 @@ func ownImports() map[string][]string {
 		"config/server":                {"config/node", "config/value"},
 		"config/value":                 {"config/node"},
 		"resolver": {
-			"blocklists", "blocklists/prefix", "resolver/audit/names", "resolver/batch", "resolver/cache", "resolver/cookie", "resolver/device",
+			"blocklists", "blocklists/prefix", "resolver/audit/names", "resolver/batch", "resolver/cache", "resolver/cookie", "resolver/designation", "resolver/device",
 			"resolver/forward", "resolver/histogram", "resolver/limit", "resolver/special", "resolver/steady", "resolver/transport", "resolver/upstream", "resolver/upstream/mux", "resolver/wire",
 			"resolver/wire/response", "resolver/wire/svcb",
 		},
@@ -235,6 +235,7 @@ func ownImports() map[string][]string {
 		"resolver/wire/response":       {"resolver/wire"},
 		"resolver/wire/svcb":           {"resolver/wire"},
 
+		"resolver/designation":        {"resolver/wire"},
 		"resolver/listener/admission": nil,
 		"resolver/listener/doh": {
 			"resolver", "resolver/limit", "resolver/listener/admission", "resolver/listener/overquic", "resolver/listener/secure", "resolver/listener/session", "resolver/wire",

@@ -64,6 +64,8 @@ type Listener struct {
 	ClientCertificates ClientCertificates `key:"client_certificates"`
 	// Path is where DoH is.
 	Path string `key:"path"`
+	// Designate says that clients that ask in plain text are told of the listener (RFC 9462).
+	Designate bool `key:"designate"`
 	// Line is the line where the listener begins.
 	Line int `key:"-"`
 }
@@ -87,7 +89,7 @@ func Read(taken *Ports) node.Parse[[]Listener] {
 
 func read(v node.Value, taken *Ports) (Listener, bool) {
 	m := v.Mapping()
-	l := Listener{MinVersion: "1.3", ClientCertificates: None, Path: "/dns-query", Line: v.Line()}
+	l := Listener{MinVersion: "1.3", ClientCertificates: None, Path: "/dns-query", Designate: true, Line: v.Line()}
 	var addresses [][]netip.AddrPort
 	node.Set(m, "addresses", &addresses, node.List(1, 64, value.ListenAddress))
 	l.Addresses = slices.Concat(addresses...)
@@ -98,6 +100,7 @@ func read(v node.Value, taken *Ports) (Listener, bool) {
 	node.Set(m, "client_ca", &l.ClientCA, value.FileOrNone)
 	node.Set(m, "client_certificates", &l.ClientCertificates, node.Word("a choice", None, Optional, Required))
 	node.Set(m, "path", &l.Path, path)
+	node.Set(m, "designate", &l.Designate, node.Boolean)
 	m.Done()
 	m.Require("addresses", "write addresses, such as [\":853\"] for dot and doq, or [\":443\"] for doh and doh3")
 	m.Require("protocols", "write protocols: [dot, doq] or [doh, doh3]")

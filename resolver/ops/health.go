@@ -58,7 +58,11 @@ func (s *Server) notes() []string {
 		out = append(out, enforced.None)
 	}
 	if s.o.Sources.Encrypted != nil {
-		for _, c := range s.o.Sources.Encrypted().Certificates {
+		e := s.o.Sources.Encrypted()
+		for _, why := range e.Hidden {
+			out = append(out, oneLine(why))
+		}
+		for _, c := range e.Certificates {
 			if c.Fault != "" {
 				out = append(out, oneLine(c.Fault))
 			}

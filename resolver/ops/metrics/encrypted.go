@@ -8,6 +8,8 @@ type Encrypted struct {
 	Handshakes       int           // connections on which nothing was asked yet
 	Refused, Evicted uint64
 	Certificates     []Certificate
+	// Hidden says why clients are not told of some of the listeners.
+	Hidden []string
 }
 
 // Connections are the open connections of a transport.

@@ -77,6 +77,16 @@ type Options struct {
 	Connections *listener.Connections
 	Most        int
 	Clock       func() time.Time
+	// Machine returns the addresses of this machine; by default those of its interfaces.
+	Machine func() []netip.Addr
+}
+
+// machine returns the addresses of this machine.
+func (s *Set) machine() []netip.Addr {
+	if s.o.Machine != nil {
+		return s.o.Machine()
+	}
+	return machineAddresses()
 }
 
 // Set has the endpoints of a server. Its methods are safe for concurrent use; only one goroutine at a time may call
@@ -90,6 +100,7 @@ type Set struct {
 	live     map[place]*endpoint
 	draining map[*endpoint]place // no longer configured
 	shown    []*certificates.Set // of the listeners of the configuration
+	hidden   []string            // why clients are not told of some of them, see Change.Designated
 	absent   map[place]bool      // IPv6 where the system has none
 	panics   uint64              // of endpoints that were closed
 }
@@ -116,6 +127,7 @@ func (s *Set) limits(cfg *config.Config) {
 func (c *Change) Commit(r *resolver.Resolver) {
 	s := c.set
 	c.committed = true
+	_, hidden := c.Designated()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range c.absent {
@@ -138,7 +150,7 @@ func (c *Change) Commit(r *resolver.Resolver) {
 			e.set(c.settings(i))
 		}
 	}
-	s.shown = c.shown
+	s.shown, s.hidden = c.shown, hidden
 	for _, e := range c.fresh {
 		s.serve(e, r)
 	}

@@ -119,6 +119,7 @@ func (s *Set) Metrics() metrics.Encrypted {
 		open[p.protocol] += e.figures().Connections
 	}
 	gates := s.gate != nil
+	out.Hidden = slices.Clone(s.hidden)
 	s.mu.Unlock()
 	for _, p := range []encrypted.Protocol{encrypted.DoT, encrypted.DoH, encrypted.DoH3, encrypted.DoQ} {
 		if n, ok := open[p]; ok {

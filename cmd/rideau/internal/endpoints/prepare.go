@@ -196,6 +196,7 @@ func altSvc(port uint16) string { return fmt.Sprintf(`h3=":%d"; ma=86400`, port)
 // Try reads the certificates of a configuration and binds its addresses, as Prepare does, and closes them at once. It calls report
 // with what is wrong.
 func Try(cfg *config.Config, o Options, report func(key string, line int, err error)) (warnings []config.Problem) {
+	c := &Change{set: New(o), cfg: cfg}
 	for i := range cfg.Listen.Encrypted {
 		l := &cfg.Listen.Encrypted[i]
 		shown, err := certificates.Load(cfg, i, nil, o.Clock())
@@ -203,9 +204,15 @@ func Try(cfg *config.Config, o Options, report func(key string, line int, err er
 			report("", l.Line, err)
 		} else {
 			warnings = append(warnings, shown.Warnings...)
+			c.shown = append(c.shown, shown)
 		}
 	}
-	c := &Change{cfg: cfg}
+	if len(c.shown) == len(cfg.Listen.Encrypted) {
+		_, hidden := c.Designated()
+		for _, why := range hidden {
+			warnings = append(warnings, config.Problem{File: cfg.File, Message: why, Remedy: "see docs/encrypted.md; or write designate: false"})
+		}
+	}
 	c.places, c.of = places(cfg)
 	for i, p := range c.places {
 		try := listener.TryUDP

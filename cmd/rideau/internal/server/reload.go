@@ -20,6 +20,7 @@ import (
 	"rideau/cmd/rideau/internal/sockets"
 	"rideau/config"
 	"rideau/resolver"
+	"rideau/resolver/designation"
 	"rideau/resolver/ops"
 	"rideau/resolver/ops/metrics"
 )
@@ -147,7 +148,7 @@ func (s *Server) listPlan(cfg *config.Config, p setup.UpstreamPlan) *source.Plan
 
 // prepare makes everything that the change puts in force. s.mu is held, or nothing serves yet.
 func (c *change) prepare(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{c.makePolicy, c.keepBans, c.makeUpstreams, c.makeState, c.bindSockets, c.bindEncrypted, c.openSinks, c.openQueryLog} {
+	for _, step := range []func(context.Context) error{c.makePolicy, c.keepBans, c.makeUpstreams, c.bindEncrypted, c.makeState, c.bindSockets, c.openSinks, c.openQueryLog} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -199,9 +200,14 @@ func (c *change) makeState(context.Context) error {
 	if err != nil {
 		return err
 	}
+	services, _ := c.secured.Designated()
+	designated, err := designation.New(services)
+	if err != nil {
+		return err
+	}
 	c.state, err = resolver.NewState(resolver.StateOptions{Policy: c.policy, Clients: c.cfg.Clients.Allow,
 		Upstream: c.ups.Fallback(c.plan), Routes: c.ups.Routes, UDPSize: uint16(c.cfg.Listen.UDPSize),
-		Cookies: cookies, NSID: c.cfg.Listen.NSID, Amplification: c.cfg.Limits.Amplification})
+		Designated: designated, Cookies: cookies, NSID: c.cfg.Listen.NSID, Amplification: c.cfg.Limits.Amplification})
 	if err == nil && c.s.resolver == nil {
 		c.s.assemble(c)
 	}

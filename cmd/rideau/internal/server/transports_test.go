@@ -449,3 +449,49 @@ func TestCertificatesReloaded(t *testing.T) {
 		t.Errorf("the expired certificate was verified: %x", b)
 	}
 }
+
+// TestDesignation: a client that asks in plain text is told of the encrypted transports, with the ports that are bound, while their
+// certificate is for the address that it asks; else it is told of none, and /readyz says why.
+func TestDesignation(t *testing.T) {
+	i, ca := startEncrypted(t, 0)
+	ask := func() *dns.Msg {
+		t.Helper()
+		m, err := dns.Exchange(new(dns.Msg).SetQuestion("_dns.resolver.arpa.", dns.TypeSVCB), i.facts.Addrs[0].String())
+		if err != nil || m.Rcode != dns.RcodeSuccess {
+			t.Fatalf("%v, %v", m, err)
+		}
+		return m
+	}
+	ports := map[string]encrypted.Protocol{"h2": encrypted.DoH, "h3": encrypted.DoH3, "dot": encrypted.DoT, "doq": encrypted.DoQ}
+	answer := ask().Answer
+	for _, rr := range answer {
+		svcb := rr.(*dns.SVCB)
+		var alpn, port, hint string
+		for _, kv := range svcb.Value {
+			switch kv.Key() {
+			case dns.SVCB_ALPN:
+				alpn = kv.String()
+			case dns.SVCB_PORT:
+				port = kv.String()
+			case dns.SVCB_IPV4HINT:
+				hint = kv.String()
+			}
+		}
+		if svcb.Target != "dns.example." || port != fmt.Sprint(i.endpoint(ports[alpn]).Port()) || hint != "127.0.0.1" {
+			t.Errorf("%v", rr)
+		}
+	}
+	if len(answer) != 4 {
+		t.Errorf("%v", answer)
+	}
+	ca.Write(i.folder, "dns", ca.Issue(time.Hour, "dns.example", "192.0.2.1"))
+	if _, err := i.Reload(t.Context(), "the test"); err != nil {
+		t.Fatal(err)
+	}
+	if m := ask(); len(m.Answer) != 0 || len(m.Ns) != 1 {
+		t.Errorf("with a certificate for another address: %v", m)
+	}
+	if ready := i.get("/readyz"); !strings.Contains(ready, "is not for the address 127.0.0.1 of listen.addresses") {
+		t.Errorf("/readyz: %s", ready)
+	}
+}
