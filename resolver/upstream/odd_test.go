@@ -324,7 +324,7 @@ func oddAsk(t testing.TB, g *upstream.Group, mux bool, name string) (string, boo
 func TestOddServers(t *testing.T) {
 	var rows sync.WaitGroup
 	defer rows.Wait()
-	places := make(chan bool, 12) // rows at a time: they mostly wait, and must not be late
+	places := make(chan bool, 24) // rows at a time: they mostly wait, and must not be late
 	for name, h := range oddHabits {
 		for i, tcp := range []string{"TCP closed", "TCP silent", "TCP"} {
 			needs, some := strings.HasSuffix(h.unused, "TCP"), strings.Contains(name, "cookie") == strings.Contains(name, ",")
