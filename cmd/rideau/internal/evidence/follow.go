@@ -165,6 +165,12 @@ func certificates(cfg *server.Config) map[string]act.Certificate {
 		}
 	}
 	add("fetch.ca_file", cfg.Fetch.CAFile)
+	for i, l := range cfg.Listen.Encrypted {
+		for j, c := range l.Certificates {
+			add(fmt.Sprintf("listen.encrypted[%d].certificates[%d].certificate", i, j), c.Certificate)
+		}
+		add(fmt.Sprintf("listen.encrypted[%d].client_ca", i), l.ClientCA)
+	}
 	for _, s := range cfg.Evidence.Sinks {
 		add("evidence.sinks["+s.ID+"].ca_file", s.CAFile)
 		add("evidence.sinks["+s.ID+"].certificate", s.Certificate)

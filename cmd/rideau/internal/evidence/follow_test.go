@@ -14,6 +14,7 @@ import (
 	"time"
 
 	server "rideau/config"
+	"rideau/config/encrypted"
 	"rideau/resolver/audit/act"
 	"rideau/resolver/ops"
 )
@@ -128,6 +129,7 @@ func TestCertificates(t *testing.T) {
 // TestFollowCertificates: a file that is replaced without a reload is told, once.
 func TestFollowCertificates(t *testing.T) {
 	e, cfg := New("node", t.TempDir(), Options{}), new(server.Config)
+	cfg.Listen.Encrypted = []encrypted.Listener{{Certificates: []encrypted.Certificate{{Certificate: filepath.Join(t.TempDir(), "dns.pem")}}}}
 	cfg.Fetch.CAFile = filepath.Join(t.TempDir(), "ca.pem")
 	write := func(name string) {
 		t.Helper()
@@ -146,4 +148,8 @@ func TestFollowCertificates(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	equal(t, e.FollowCertificates(cfg))
+	if err := os.WriteFile(cfg.Listen.Encrypted[0].Certificates[0].Certificate, pemOf(t, "dns.example"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, e.FollowCertificates(cfg), "certificate_changed listen.encrypted[0].certificates[0].certificate by itself")
 }
