@@ -325,7 +325,7 @@ func TestInheritTimes(t *testing.T) {
 		fell(t, g, f)
 		f[0].say(0, "a")
 		running(t, g)
-		if s := g.Stats()[0].Health; s != health.Trial {
+		if s := g.Stats()[0].Health; s != health.Trying {
 			t.Fatalf("the first is %v", s)
 		}
 		for _, name := range []string{"fake", "other"} {

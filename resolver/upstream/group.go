@@ -214,11 +214,11 @@ func (g *Group) heardOf(m *member.Member, sent time.Time, took time.Duration, sa
 	if took > g.attemptTimeout {
 		m.AnsweredLate()
 	} else if m.Answered(sent, !m.Is(health.Up) && g.noneUp()) {
-		g.logger.Info("upstream answers again", "group", g.name, "upstream", m.Server.Addr())
+		g.logger.Info("upstream answers again", "group", g.name, "upstream", m.Server.Addr(), "state", m.Health().String())
 	}
 }
 
-// noneUp reports whether all servers are down or on trial.
+// noneUp reports whether all servers are down or trying.
 func (g *Group) noneUp() bool {
 	for _, m := range g.members {
 		if m.Is(health.Up) {
@@ -234,7 +234,7 @@ func (g *Group) lost(m *member.Member, limit time.Duration) {
 	m.RTT.Lost(limit)
 	if m.Lost() && g.hasBetter(m) && m.Demote(g.probeInterval) {
 		g.logger.Warn("upstream loses too much; others are asked first until it does better",
-			"group", g.name, "upstream", m.Server.Addr())
+			"group", g.name, "upstream", m.Server.Addr(), "state", m.Health().String())
 	}
 }
 
@@ -251,7 +251,7 @@ func (g *Group) missed(m *member.Member, sent time.Time, why error, probed bool)
 	}
 	if m.Unanswered(sent, silence, g.probeInterval) {
 		g.logger.Warn("upstream does not answer; it is asked last until it does",
-			"group", g.name, "upstream", m.Server.Addr(), "error", why)
+			"group", g.name, "upstream", m.Server.Addr(), "state", m.Health().String(), "error", why)
 	}
 }
 

@@ -64,7 +64,7 @@ type race struct {
 }
 
 // Exchange implements [Upstream]. The server that the strategy chooses is
-// asked first, then the others that are up, then those on trial and those that
+// asked first, then the others that are up, then those that are trying and those that
 // are down, of which the one whose last failure is longest ago comes first. If
 // a server has not answered after a multiple of the time that it usually takes,
 // at most the attempt timeout, the next is asked too, or the same again if

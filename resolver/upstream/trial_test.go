@@ -44,7 +44,7 @@ func TestTrial(t *testing.T) {
 		f[1].say(100*time.Millisecond, "b")
 		running(t, g)
 		time.Sleep(20 * time.Millisecond)
-		if s := g.Stats()[0]; s.Health != health.Trial || !s.Healthy {
+		if s := g.Stats()[0]; s.Health != health.Trying || !s.Healthy {
 			t.Fatalf("after a probe: %+v", s)
 		}
 		for range 2 {
@@ -75,7 +75,7 @@ func TestTrialByProbes(t *testing.T) {
 		fell(t, g, f)
 		f[0].say(0, "a")
 		running(t, g)
-		if s := g.Stats()[0]; s.Health != health.Trial {
+		if s := g.Stats()[0]; s.Health != health.Trying {
 			t.Fatalf("got %+v", s)
 		}
 		time.Sleep(7 * time.Second)
@@ -95,7 +95,7 @@ func TestFlapping(t *testing.T) {
 		var held []time.Duration
 		for range 6 {
 			back := time.Now()
-			for g.Stats()[0].Health != health.Trial {
+			for g.Stats()[0].Health != health.Trying {
 				time.Sleep(100 * time.Millisecond)
 				if time.Since(back) > 10*time.Minute {
 					t.Fatal("it never comes back")

@@ -156,9 +156,9 @@ type Upstream struct {
 	Duration   Histogram // of answered requests
 	Healthy    bool
 	LastAnswer time.Time // zero: never
-	// Probing reports whether it was down and gets one request at a time.
-	Probing bool
-	Loop    bool // it forwards to this Rideau
+	// Trying reports whether it was down and gets one request at a time.
+	Trying bool
+	Loop   bool // it forwards to this Rideau
 	// RTT is the smoothed time of its answers, P95 the time within which 19 of
 	// 20 came; 0 while unknown.
 	RTT, P95  time.Duration

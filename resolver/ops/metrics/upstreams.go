@@ -20,8 +20,8 @@ func (s scrape) upstreams(all []Upstream) {
 
 // upstreamGroup sends the metrics of an upstream as a member of its group.
 func (s scrape) upstreamGroup(u Upstream) {
-	s.put(upstreamState, truth(u.Healthy && !u.Probing), u.Name, "up")
-	s.put(upstreamState, truth(u.Healthy && u.Probing), u.Name, "trying")
+	s.put(upstreamState, truth(u.Healthy && !u.Trying), u.Name, "up")
+	s.put(upstreamState, truth(u.Healthy && u.Trying), u.Name, "trying")
 	s.put(upstreamState, truth(!u.Healthy), u.Name, "down")
 	s.put(upstreamLoop, truth(u.Loop), u.Name)
 	if u.RTT > 0 {
@@ -59,9 +59,9 @@ func joined(all []Upstream) []Upstream {
 		o := &out[at]
 		o.Requests += u.Requests
 		o.Mismatches += u.Mismatches
-		up := o.Healthy && !o.Probing || u.Healthy && !u.Probing
+		up := o.Healthy && !o.Trying || u.Healthy && !u.Trying
 		o.Healthy = o.Healthy || u.Healthy
-		o.Probing = o.Healthy && !up
+		o.Trying = o.Healthy && !up
 		o.Loop = o.Loop || u.Loop
 		o.RTT, o.P95 = max(o.RTT, u.RTT), max(o.P95, u.P95)
 		o.InFlight += u.InFlight

@@ -107,7 +107,7 @@ func (c *Chooser) chooseFastest(s *limit.Share, all bool) *member.Member {
 	}
 	// A server without samples is measured by one request at a time.
 	for _, m := range c.members {
-		if (m.RTT.Cost() == 0 || m.Is(health.Trial)) && !m.Is(health.Down) && m.Claim() && m.Take(c.maxInFlight, s, false) {
+		if (m.RTT.Cost() == 0 || m.Is(health.Trying)) && !m.Is(health.Down) && m.Claim() && m.Take(c.maxInFlight, s, false) {
 			return m
 		}
 	}

@@ -22,7 +22,7 @@ const (
 	// trialEvery is how long after a trial the next may be sent though the last
 	// has not ended.
 	trialEvery = time.Second
-	// A server that goes down on trial, or within steadyAfter probe intervals
+	// A server that goes down while it is trying, or within steadyAfter probe intervals
 	// after it came back, gets no trial for one interval, then two, four and
 	// eight.
 	steadyAfter = 6
@@ -44,9 +44,9 @@ type Health uint8
 const (
 	// Up: it answers.
 	Up Health = iota
-	// Trial: it was down and has answered. One request at a time goes there, or
+	// Trying: it was down and has answered. One request at a time goes there, or
 	// all if no other is up.
-	Trial
+	Trying
 	// Down: it is asked when no other answers, and probed.
 	Down
 )
@@ -86,7 +86,7 @@ type Record struct {
 
 // history is how a server came to its health.
 type history struct {
-	good    int    // answers in a row on trial
+	good    int    // answers in a row while it is trying
 	changed int64  // when it came to its health
 	before  Health // what it was in before it went down
 	lossy   bool   // it went down for what it lost
@@ -155,10 +155,10 @@ func (r *Record) Answered(sent time.Time, alone bool) (back bool) {
 		if now < r.hold && !alone {
 			return false
 		}
-		r.become(Trial, now)
+		r.become(Trying, now)
 		r.good = 1
 		return true
-	case Trial:
+	case Trying:
 		if asked < r.changed {
 			return false
 		}
@@ -225,7 +225,7 @@ func (r *Record) Unanswered(sent time.Time, silence, interval time.Duration) boo
 	if s == Down || s == Up && (fails < UnhealthyAfter || now-r.row < int64(silence)) {
 		return false
 	}
-	was := r.lossy && s == Trial
+	was := r.lossy && s == Trying
 	r.fall(now, interval)
 	r.lossy = was
 	return true
@@ -290,7 +290,7 @@ func (r *Record) LosesLess(o *Record, interval time.Duration) bool {
 
 // Silent reports whether it is time for a probe: there was none for interval,
 // and no answer either. A server that is down is probed even if it answers
-// late; one on trial is probed four times as often.
+// late; one that is trying is probed four times as often.
 func (r *Record) Silent(interval time.Duration) bool { return r.SilentIn(interval) <= 0 }
 
 // SilentIn is the time until Silent, if the server stays as it is and sends no response
@@ -298,7 +298,7 @@ func (r *Record) Silent(interval time.Duration) bool { return r.SilentIn(interva
 func (r *Record) SilentIn(interval time.Duration) time.Duration {
 	last := r.lastProbe.Load()
 	switch Health(r.health.Load()) {
-	case Trial:
+	case Trying:
 		interval /= 4
 		fallthrough
 	case Up:

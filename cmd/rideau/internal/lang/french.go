@@ -64,6 +64,7 @@ var french = [...]message{
 	{"%s: not ok", "%s : non conforme"},
 	{"1 name", "1 nom"},
 	{"%d names", "%d noms"},
+	{"%s, %d of them repeated", "%s, dont %d répétés"},
 	{"%s: %s", "%s : %s"},
 	{"%s: %s, off", "%s : %s, désactivée"},
 	{"%s: %s, %s, %s", "%s : %s, %s, %s"},

@@ -1,6 +1,8 @@
 package reason
 
 import (
+	"hash/maphash"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +27,9 @@ type BanReport struct {
 	Effective string   `json:"effective,omitempty"`
 	Expires   string   `json:"expires,omitempty"`
 	Names     int      `json:"names"`
+	// Repeated is how many of Names are there more than once, beyond the first time,
+	// in the same list or in another one of the ban; as far as it was counted.
+	Repeated int `json:"repeated,omitempty"`
 	// Stages are the modes in words.
 	Stages string `json:"-"`
 }
@@ -65,6 +70,33 @@ func Bans(s *blocklists.Snapshot, now time.Time) []BanReport {
 		out = append(out, r)
 	}
 	return out
+}
+
+// countRepeated reads the lists of each ban again to count the names that are there
+// more than once. An entry that says more than that a name is listed repeats none.
+func countRepeated(s *blocklists.Snapshot, bans []BanReport) {
+	seed := maphash.MakeSeed()
+	for i, b := range s.Bans() {
+		seen := map[uint64]bool{}
+		for j := range s.Policy().Lists {
+			l := &s.Policy().Lists[j]
+			if !slices.Contains(b.Ban.Lists, l.ID) {
+				continue
+			}
+			// The error only ends the reading: whoever loaded the list has told it.
+			_ = l.Each(func(_ string, x *entry.Entry) error {
+				if x.Rule != nil {
+					return nil
+				}
+				key := maphash.Bytes(seed, append(append([]byte{byte(x.Match)}, x.Name...), x.Prefix.String()...))
+				if seen[key] {
+					bans[i].Repeated++
+				}
+				seen[key] = true
+				return nil
+			})
+		}
+	}
 }
 
 // Exceptions returns the exceptions of a policy at a moment.

@@ -125,7 +125,7 @@ func (s *Server) upstreamFacts() []metrics.Upstream {
 	for _, g := range ups.Groups {
 		for _, u := range g.Stats() {
 			f := metrics.Upstream{Name: u.Addr, Requests: u.Requests, Mismatches: u.Mismatches, Healthy: u.Healthy, LastAnswer: u.LastAnswer,
-				Probing: u.Health == health.Trial, Loop: ups.Loops.Found(u.Addr), RTT: u.RTT, P95: u.P95, InFlight: u.InFlight, Hedges: u.Hedges, HedgeWins: u.HedgeWins,
+				Trying: u.Health == health.Trying, Loop: ups.Loops.Found(u.Addr), RTT: u.RTT, P95: u.P95, InFlight: u.InFlight, Hedges: u.Hedges, HedgeWins: u.HedgeWins,
 				ConnectionAnswers: u.ConnectionAnswers,
 				Duration:          metrics.Histogram{Bounds: u.Latency.Bounds, Counts: u.Latency.Counts, Sum: u.Latency.Sum}}
 			for _, x := range u.Failures {

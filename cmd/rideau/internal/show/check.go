@@ -53,9 +53,17 @@ func Check(w io.Writer, p *lang.Printer, r *reason.CheckReport) {
 // Ban says in a line what a ban does, for whom and when.
 func Ban(p *lang.Printer, b *reason.BanReport) string {
 	if b.Why == reason.NearOff {
-		return p.Say("%s: %s, off", b.ID, names(p, b.Names))
+		return p.Say("%s: %s, off", b.ID, named(p, b))
 	}
-	return p.Say("%s: %s, %s, %s", b.ID, names(p, b.Names), b.Stages, b.Action) + scope(p, b.Groups, b.Why, b.Effective, b.Expires)
+	return p.Say("%s: %s, %s, %s", b.ID, named(p, b), b.Stages, b.Action) + scope(p, b.Groups, b.Why, b.Effective, b.Expires)
+}
+
+// named says how many names a ban has.
+func named(p *lang.Printer, b *reason.BanReport) string {
+	if b.Repeated > 0 {
+		return p.Say("%s, %d of them repeated", names(p, b.Names), b.Repeated)
+	}
+	return names(p, b.Names)
 }
 
 // names says how many names there are.
