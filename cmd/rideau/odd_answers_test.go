@@ -118,8 +118,11 @@ func oddAnswers() []oddRow {
 				deny(q, r)
 			}
 		}), ask: func(i int) (string, uint16) {
-			return []string{"", "below."}[i%2] + fmt.Sprintf("ent%d.example.", i/2), []uint16{dns.TypeTXT, dns.TypeA}[i%2]
-		}, right: orDenied(dns.TypeTXT)},
+			return []string{"", "", "below."}[i%3] + fmt.Sprintf("ent%d.example.", i/3), []uint16{dns.TypeTXT, dns.TypeAAAA, dns.TypeA}[i%3]
+		}, right: func(m *dns.Msg) bool {
+			below := strings.HasPrefix(m.Question[0].Name, "below.")
+			return below && m.Rcode == dns.RcodeSuccess && len(m.Answer) > 0 || !below && (m.Rcode == dns.RcodeNameError || m.Rcode == dns.RcodeSuccess)
+		}},
 		{name: "NXDOMAIN for AAAA of names with A", server: does(func(q *odd.Query, r *odd.Reply) {
 			if q.Msg.Question[0].Qtype == dns.TypeAAAA {
 				deny(q, r)

@@ -71,11 +71,12 @@ func oddDatagrams() []oddRow {
 		return does(func(q *odd.Query, r *odd.Reply) { r.Delay = d })
 	}
 	asIs := ", mix_case: false"
+	slow := map[place]time.Duration{alone: 2 * time.Second} // nobody else answers
 	return []oddRow{
 		{name: "silent", server: does(func(q *odd.Query, r *odd.Reply) { r.Drop = true }), want: nobody},
 		{name: "nothing listens", server: func() *odd.Server { return &odd.Server{NoUDP: true, NoTCP: true} }, want: nobody},
-		{name: "silent over UDP, right over TCP", server: datagram(func(q *odd.Query, r *odd.Reply) { r.Drop = true })},
-		{name: "answers from another address", server: elsewhere},
+		{name: "silent over UDP, right over TCP", server: datagram(func(q *odd.Query, r *odd.Reply) { r.Drop = true }), within: slow},
+		{name: "answers from another address", server: elsewhere, within: slow},
 		{name: "answers from another address, TCP closed", server: noTCP(elsewhere), want: nobody},
 		{name: "lower case, without 0x20", server: lower, more: asIs},
 		{name: "lower case, with 0x20", server: lower},

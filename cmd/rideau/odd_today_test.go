@@ -7,8 +7,6 @@ package main
 // answered, and too late. Who mends one takes it out.
 func oddToday() map[string]float64 {
 	return map[string]float64{
-		"answers from another address/UDP/alone":                           1,
 		"ignores all but the first query of a connection/TCP/first of two": 1,
-		"silent over UDP, right over TCP/UDP/alone":                        1,
 	}
 }
