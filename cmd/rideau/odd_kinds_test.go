@@ -89,6 +89,15 @@ func oddKinds() []oddRow {
 		{name: "the address ::ffff:192.0.2.1 for AAAA", ask: inTurn(dns.TypeAAAA), server: does(func(q *odd.Query, r *odd.Reply) {
 			r.Msg.Answer = []dns.RR{record(q, &dns.AAAA{AAAA: net.ParseIP("::ffff:192.0.2.1").To16()}, dns.TypeAAAA)}
 		})},
+		{name: "NXDOMAIN of an alias to a zone inside", inside: "inside.example", server: does(func(q *odd.Query, r *odd.Reply) {
+			deny(q, r)
+			r.Msg.Answer = []dns.RR{alias(q, "host.inside.example.")}
+		}), right: hasAddress},
+		{name: "an alias to a zone inside, with a public address", inside: "inside.example", server: does(func(q *odd.Query, r *odd.Reply) {
+			public := addressRecords("host.inside.example.", 1)
+			public[0].(*dns.A).A = net.IPv4(203, 0, 113, 1)
+			r.Msg.Answer = append([]dns.RR{alias(q, "host.inside.example.")}, public...)
+		}), right: hasAddress},
 		{name: "NXRRSET", server: answersWith(dns.RcodeNXRrset), want: nobody},
 		{name: "YXRRSET", server: answersWith(dns.RcodeYXRrset), want: nobody},
 		{name: "upward referral, RA=1", want: nobody, server: refers(".", true)},

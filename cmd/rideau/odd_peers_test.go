@@ -68,6 +68,9 @@ forward-zone:
 	for _, s := range u.all {
 		fmt.Fprintf(&b, "  forward-addr: 127.0.0.1@%d\n", s.Addr().Port())
 	}
+	if u.inside != nil {
+		fmt.Fprintf(&b, "forward-zone:\n  name: %q\n  forward-addr: 127.0.0.1@%d\n", u.zone, u.inside.Addr().Port())
+	}
 	return b.String(), []string{"-d", "-c", filepath.Join(dir, "conf")}
 }
 
@@ -75,6 +78,10 @@ func bindForwarder(u *oddUpstreams, dir, port string) (string, []string) {
 	var to strings.Builder
 	for _, s := range u.all {
 		fmt.Fprintf(&to, "127.0.0.1 port %d; ", s.Addr().Port())
+	}
+	route := ""
+	if u.inside != nil {
+		route = fmt.Sprintf("zone %q { type forward; forward only; forwarders { 127.0.0.1 port %d; }; };", u.zone, u.inside.Addr().Port())
 	}
 	return fmt.Sprintf(`
 options {
@@ -91,7 +98,8 @@ options {
   lock-file none;
 };
 controls { };
-`, dir, port, to.String()), []string{"-g", "-n", "1", "-c", filepath.Join(dir, "conf")}
+%s
+`, dir, port, to.String(), route), []string{"-g", "-n", "1", "-c", filepath.Join(dir, "conf")}
 }
 
 func dnsmasqForwarder(u *oddUpstreams, dir, port string) (string, []string) {
@@ -99,6 +107,9 @@ func dnsmasqForwarder(u *oddUpstreams, dir, port string) (string, []string) {
 	fmt.Fprintf(&b, "port=%s\nlisten-address=127.0.0.1\nbind-interfaces\nno-resolv\nno-hosts\nno-dhcp-interface=lo\ncache-size=10000\ndns-forward-max=1000\nedns-packet-max=1232\nuser=root\n", port)
 	for _, s := range u.all {
 		fmt.Fprintf(&b, "server=127.0.0.1#%d\n", s.Addr().Port())
+	}
+	if u.inside != nil {
+		fmt.Fprintf(&b, "server=/%s/127.0.0.1#%d\n", u.zone, u.inside.Addr().Port())
 	}
 	return b.String(), []string{"-k", "-x", filepath.Join(dir, "pid"), "-C", filepath.Join(dir, "conf")}
 }
@@ -116,6 +127,9 @@ getPool(""):setCache(newPacketCache(10000))
 		odd.HTTPS: `, tls="openssl", dohPath="/dns-query", validateCertificates=false`}[u.over]
 	for _, s := range u.all {
 		fmt.Fprintf(&b, "newServer({address=%q%s})\n", s.Addr(), how)
+	}
+	if u.inside != nil {
+		fmt.Fprintf(&b, "newServer({address=%q, pool=\"inside\"})\naddAction(%q, PoolAction(\"inside\"))\n", u.inside.Addr(), u.zone)
 	}
 	return b.String(), []string{"--supervised", "--disable-syslog", "-C", filepath.Join(dir, "conf")}
 }

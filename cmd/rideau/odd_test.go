@@ -45,6 +45,7 @@ type oddRow struct {
 	ask    func(i int) (name string, qtype uint16) // what the i-th query is for; nil: the address of a new name
 	right  func(m *dns.Msg) bool                   // nil: NOERROR with an answer
 	more   string                                  // keys of the section upstream, each with a comma before it
+	inside string                                  // a zone that a server of its own is asked for, which is right in all; none if empty
 
 	// Clients ask in two rounds. Before the second one, between is called if it is
 	// not nil, and so much time passes.
@@ -96,6 +97,8 @@ type oddUpstreams struct {
 	odd, all []*odd.Server
 	over     odd.Transport
 	inTurn   bool
+	inside   *odd.Server // of the zone; nil if there is none
+	zone     string
 }
 
 func (row *oddRow) start(t *testing.T, over odd.Transport, at place) *oddUpstreams {
@@ -124,6 +127,10 @@ func (row *oddRow) start(t *testing.T, over odd.Transport, at place) *oddUpstrea
 	for _, s := range u.all {
 		s.Start(t)
 	}
+	if u.zone = row.inside; u.zone != "" {
+		u.inside = &odd.Server{}
+		u.inside.Start(t)
+	}
 	return u
 }
 
@@ -147,12 +154,16 @@ func (u *oddUpstreams) startRideau(t *testing.T, more string) *process {
 	if u.inTurn {
 		strategy = "weighted"
 	}
+	route := ""
+	if u.inside != nil {
+		route = fmt.Sprintf("forward: [{zones: [%s], servers: [%q]}]\n", u.zone, u.inside.Addr())
+	}
 	w := &world{t: t, dir: t.TempDir()}
 	w.write("rideau.yaml", fmt.Sprintf(`listen: {addresses: ["127.0.0.1:0"]}
 upstream: {servers: [%s], strategy: %s%s}
-ops: {listen: "127.0.0.1:0"}
+%sops: {listen: "127.0.0.1:0"}
 log: {level: error}
-`, strings.Join(servers, ", "), strategy, more))
+`, strings.Join(servers, ", "), strategy, more, route))
 	return start(t, w.dir)
 }
 
