@@ -72,6 +72,8 @@ func (e *Evidence) Watch(ctx context.Context, w Watched) {
 		case <-tick.C:
 			v.look(time.Now())
 			v.alerts.look(time.Now(), v.Lists())
+		case <-v.alerts.acts.Ready(): // a ban that is not enforced any more is told at once
+			v.alerts.look(time.Now(), v.Lists())
 		case <-v.alerts.reader.Ready():
 			v.alerts.reader.Read(v.alerts.query)
 		case <-certificates.C:
