@@ -270,7 +270,7 @@ func otherModules() map[string][2][]string {
 		"github.com/rogpeppe/go-internal":           {nil, {"*"}},
 		"github.com/santhosh-tekuri/jsonschema":     {nil, {"resolver/audit/schema"}},
 		"github.com/spf13/pflag":                    {{"cmd/rideau", "cmd/rideau/internal/completion"}},
-		"golang.org/x/net/http2":                    {nil, {"resolver/listener/doh"}},
+		"golang.org/x/net/http2":                    {{"resolver/listener/doh"}},
 		"golang.org/x/net/idna":                     {{"blocklists/format/syntax", "blocklists/internal/facts"}},
 		"golang.org/x/net/publicsuffix":             {{"blocklists/format/syntax", "blocklists/lint", "resolver/cache/existence"}},
 		"golang.org/x/net/ipv4":                     {{"resolver/listener/datagram"}},

@@ -84,6 +84,12 @@ func (f *fake) count(n int) {
 	f.waiting += n
 }
 
+func (f *fake) waits() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.waiting
+}
+
 func (f *fake) await(t *testing.T, n int) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
@@ -396,6 +402,9 @@ func TestWaiting(t *testing.T) {
 	all := s.clients(t)
 	codes := make(chan string, len(all))
 	for name, c := range all {
+		if name == "HTTP 2" {
+			continue // its queries end by themselves; their number is bounded
+		}
 		given, cancel := context.WithCancel(context.Background())
 		go func() {
 			r, _ := http.NewRequestWithContext(given, "GET", c.url+"/dns-query?dns="+encoded(query("w")), nil)
@@ -405,7 +414,6 @@ func TestWaiting(t *testing.T) {
 		c.do(t, "GET", "/dns-query?dns="+encoded(query("")), nil)
 		cancel()
 		s.fake.await(t, 0)
-		_ = name
 	}
 	for name, c := range all {
 		go func() {

@@ -159,6 +159,10 @@ func TestFloods(t *testing.T) {
 				}
 			}
 			f.conn.Close()
+			if s.fake.waits() > 20 {
+				t.Errorf("%d queries wait", s.fake.waits())
+			}
+			close(s.fake.release)
 			s.fake.await(t, 0)
 		})
 	}

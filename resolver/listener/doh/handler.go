@@ -1,20 +1,22 @@
 // Package doh serves DNS over HTTPS (RFC 8484), by HTTP/1.1 and HTTP/2 with a [Listener],
-// and by HTTP/3 with a [Listener3]. Both have the same [Handler].
+// and by HTTP/3 with a [Listener3]. HTTP/1.1 is net/http's, HTTP/3 quic-go's; HTTP/2 is
+// the type h2, on the frames and the header compression of golang.org/x/net/http2.
 //
 // # What clients are answered
 //
 // GET has the query in the parameter dns, POST in the body. Every response by DNS
 // is 200, whatever its code. Nothing of a message is looked at before its size is
-// known to be good. What is no query gets an error of HTTP: see Handler.
+// known to be good. What is no query gets an error of HTTP: see statusOf.
 //
 // # Bounds
 //
 // Connections are bounded by an [admission.Gate], requests on a connection by
 // HTTP, headers and bodies by their sizes, and each request by a time from its
-// first octet to its last. net/http bounds floods of frames: more streams that are
-// given up than may be open, and more than 10,000 frames to be answered (PING,
-// SETTINGS, RST_STREAM) end a connection; so do CONTINUATION frames beyond the size of
-// headers.
+// first octet to its last. By HTTP/2, a request that waits counts until it is
+// answered, also if its client gives it up; 1,000 frames that ask for nothing end
+// the connection, and so do 256 KiB of responses that the client has no window for.
+// Nothing is queued for a client that does not read: writing waits, and the
+// connection is not read meanwhile.
 package doh
 
 import (
@@ -76,10 +78,15 @@ var (
 	errEncoding  = errors.New("the body must not be encoded")
 	errSize      = errors.New("a message of DNS has at most 65535 octets")
 	errBody      = errors.New("the body did not come")
+	errHeader    = errors.New("the header is too large")
+	errPath      = errors.New("there is nothing here")
+	errMethod    = errors.New("use GET or POST")
+	// errMany is for what is silence over UDP: the client is not served, and there were too many.
+	errMany = errors.New("too many queries")
 )
 
-// status is the code that goes with an error.
-func status(err error) int {
+// statusOf is the code that goes with an error.
+func statusOf(err error) int {
 	switch err {
 	case errType, errEncoding:
 		return http.StatusUnsupportedMediaType
@@ -87,6 +94,14 @@ func status(err error) int {
 		return http.StatusRequestEntityTooLarge
 	case errBody:
 		return http.StatusRequestTimeout
+	case errHeader:
+		return http.StatusRequestHeaderFieldsTooLarge
+	case errPath:
+		return http.StatusNotFound
+	case errMethod:
+		return http.StatusMethodNotAllowed
+	case errMany:
+		return http.StatusTooManyRequests
 	}
 	return http.StatusBadRequest
 }
@@ -98,7 +113,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Alt-Svc"] = []string{s.AltSvc}
 	}
 	if r.URL.Path != s.Path {
-		http.Error(w, "there is nothing here", http.StatusNotFound)
+		http.Error(w, errPath.Error(), statusOf(errPath))
 		return
 	}
 	in := h.buffers.Get().(*[]byte)
@@ -111,7 +126,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		msg, err = fromBody(msg, w, r)
 	default:
 		w.Header().Set("Allow", "GET, HEAD, POST")
-		http.Error(w, "use GET or POST", http.StatusMethodNotAllowed)
+		http.Error(w, errMethod.Error(), statusOf(errMethod))
 		return
 	}
 	*in = msg
@@ -119,15 +134,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = errNoMessage
 	}
 	if err != nil {
-		http.Error(w, err.Error(), status(err))
+		http.Error(w, err.Error(), statusOf(err))
 		return
 	}
 	out := h.buffers.Get().(*[]byte)
 	defer h.put(out)
 	ans := h.exchange.Serve(r.Context(), (*out)[:0], msg, h.client(r))
 	if !session.Sendable(ans) {
-		// UDP would be silent: the client is not served, and there were too many.
-		http.Error(w, "too many queries", http.StatusTooManyRequests)
+		http.Error(w, errMany.Error(), statusOf(errMany))
 		return
 	}
 	*out = ans
@@ -192,16 +206,8 @@ func fromQuery(dst []byte, query string) ([]byte, error) {
 
 // fromBody appends the query that a body has. Memory follows the octets that come.
 func fromBody(dst []byte, w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if t := r.Header.Get("Content-Type"); t != mediaType {
-		if parsed, _, err := mime.ParseMediaType(t); err != nil || parsed != mediaType {
-			return nil, errType
-		}
-	}
-	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return nil, errEncoding
-	}
-	if r.ContentLength > wire.MaxMessage {
-		return nil, errSize
+	if err := faultOf(r.Header.Get("Content-Type"), r.Header.Get("Content-Encoding"), r.ContentLength); err != nil {
+		return nil, err
 	}
 	body := http.MaxBytesReader(w, r.Body, wire.MaxMessage)
 	for {
@@ -220,6 +226,23 @@ func fromBody(dst []byte, w http.ResponseWriter, r *http.Request) ([]byte, error
 			return nil, errBody
 		}
 	}
+}
+
+// faultOf is what is wrong with a body, as its header describes it. length is -1 if
+// that does not say.
+func faultOf(kind, encoding string, length int64) error {
+	if kind != mediaType {
+		if parsed, _, err := mime.ParseMediaType(kind); err != nil || parsed != mediaType {
+			return errType
+		}
+	}
+	if encoding != "" && encoding != "identity" {
+		return errEncoding
+	}
+	if length > wire.MaxMessage {
+		return errSize
+	}
+	return nil
 }
 
 // lifetime is for how many seconds a response may be kept (RFC 8484 section 5.1): the

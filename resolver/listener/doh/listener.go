@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,20 +51,75 @@ type Listener struct {
 	handler *Handler
 	stats   *resolver.Stats
 	open    atomic.Int64
+
+	counters *resolver.Counters // of HTTP/2
+	date     date
+	mu       sync.Mutex
+	two      map[*h2]struct{} // guarded by mu: connections by HTTP/2; nil once none are taken any more
+}
+
+// date is the time of day for responses, as HTTP writes it. It is safe for concurrent use.
+type date struct{ text atomic.Pointer[dated] }
+
+type dated struct {
+	second int64
+	text   string
+}
+
+// now returns the time of day.
+func (d *date) now() string {
+	now := time.Now()
+	last := d.text.Load()
+	if last == nil || last.second != now.Unix() {
+		last = &dated{now.Unix(), now.UTC().Format(http.TimeFormat)}
+		d.text.Store(last)
+	}
+	return last.text
+}
+
+// addH2 counts a connection by HTTP/2. It reports false if none is taken any more.
+func (l *Listener) addH2(c *h2) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.two == nil {
+		return false
+	}
+	l.two[c] = struct{}{}
+	return true
+}
+
+func (l *Listener) removeH2(c *h2) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.two, c)
+}
+
+// endH2 has all connections by HTTP/2 end when their requests are answered, and takes no more.
+func (l *Listener) endH2() {
+	l.mu.Lock()
+	all := l.two
+	l.two = nil
+	l.mu.Unlock()
+	for c := range all {
+		go c.end()
+	}
 }
 
 // New makes a Listener of a socket, which it owns. Connections wait until Serve.
 func New(tcp *net.TCPListener, o Options) *Listener {
-	l := &Listener{o: o, core: session.New(nil, o.WaitLimit, session.NewLog(o.Logger)), tcp: tcp, handler: newHandler(resolver.DoH, o.Settings)}
+	l := &Listener{o: o, core: session.New(nil, o.WaitLimit, session.NewLog(o.Logger)), tcp: tcp, handler: newHandler(resolver.DoH, o.Settings), two: map[*h2]struct{}{}}
 	l.server = &http.Server{
 		Handler: l.handler, TLSConfig: o.Secure.For("h2", "http/1.1"),
 		ReadHeaderTimeout: o.MessageTimeout, ReadTimeout: o.MessageTimeout, WriteTimeout: o.WriteTimeout, IdleTimeout: o.IdleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: log.New(io.Discard, "", 0), ConnState: connState, DisableGeneralOptionsHandler: true,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: o.MaxStreams, MaxDecoderHeaderTableSize: 4 << 10, MaxEncoderHeaderTableSize: 4 << 10, MaxReadFrameSize: 16 << 10,
-			MaxReceiveBufferPerConnection: 256 << 10, MaxReceiveBufferPerStream: 68 << 10, WriteByteTimeout: o.WriteTimeout,
-		},
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){"h2": func(_ *http.Server, t *tls.Conn, _ http.Handler) {
+			if c, ok := t.NetConn().(*conn); ok {
+				c.place.Idle()
+				l.serveH2(t, c.place)
+			}
+		}},
 	}
+	l.server.RegisterOnShutdown(l.endH2)
 	return l
 }
 
@@ -109,7 +165,8 @@ func (l *Listener) Serve(ctx context.Context) error {
 	if !l.core.Begin(ctx) {
 		return errServed
 	}
-	l.handler.exchange = l.core.NewExchange(l.stats.NewCounters())
+	l.counters = l.stats.NewCounters()
+	l.handler.exchange = l.core.NewExchange(l.counters)
 	ended := make(chan error, 1)
 	go func() { ended <- l.server.ServeTLS(&accepting{l.tcp, l}, "", "") }()
 	var err error
