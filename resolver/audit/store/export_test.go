@@ -21,3 +21,10 @@ func MaxPages(w *Writer, n int) {
 func Spin(ctx context.Context, r *Reader) error {
 	return r.each(ctx, func(*sql.Rows) error { return nil }, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT count(*) FROM n")
 }
+
+// NoSync lets an open Writer not wait for the disk.
+func NoSync(w *Writer) {
+	if _, err := w.db.c.ExecContext(context.Background(), "PRAGMA synchronous=OFF"); err != nil {
+		panic(err)
+	}
+}
