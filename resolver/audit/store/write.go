@@ -57,6 +57,8 @@ func (w *Writer) Write(ctx context.Context, events [][]byte) (int, error) {
 	if err := w.open(ctx); err != nil {
 		return 0, err
 	}
+	// Batches are short. A context that can end costs a goroutine for each statement.
+	ctx = context.WithoutCancel(ctx)
 	n, refused := len(events), error(nil)
 	err := transact(ctx, w.db.c, func() error {
 		hours := map[hourKey]*hourCount{}
