@@ -65,7 +65,7 @@ func TestChangesAreTold(t *testing.T) {
 		`level=INFO msg=changed file=rideau.yaml line=8 key=clients.allow before="\[127.0.0.0/8,[^\n]*" after="\[0.0.0.0/0, ::/0\]" applies=live`,
 		`level=INFO msg=changed file=rideau.yaml line=\d+ key=upstream.servers before=[^\n]* after="?\[` + second + `\]"? applies=live`,
 		`level=INFO msg=changed file=rideau.yaml line=9 key=fetch.proxy [^\n]*after=http://127.0.0.1:3128`,
-		`level=INFO msg=changed file=list.txt key="lists\[list\] \(content\)" before="1 entries" after="2 entries"`,
+		`level=INFO msg=changed file=list.txt key="lists\[list\] \(content\)" before="1 entry" after="2 entries"`,
 		`level=WARN msg="rideau.yaml:8: clients.allow\[0\]: `,
 		`level=INFO msg=reloaded why="POST /reload"`,
 	} {

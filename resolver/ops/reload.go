@@ -88,7 +88,7 @@ func listProblem(e *compile.ListError) Problem {
 	case errors.As(e.Err, &line):
 		p.File, p.Line, p.Remedy = line.File, line.Line, line.Remedy
 		p.Message = strings.TrimSuffix(p.Message, "; "+line.Remedy)
-	case input.IsGuard(e.Err):
+	case input.IsGuard(e.Err), errors.Is(e.Err, fs.ErrNotExist) && strings.Contains(p.Message, "; "):
 		if i := strings.LastIndex(p.Message, "; "); i >= 0 {
 			p.Message, p.Remedy = p.Message[:i], p.Message[i+2:]
 		}

@@ -48,7 +48,7 @@ func Lists(before, after *blocklists.Snapshot) []ops.Change {
 		if i < 0 || before.Lists()[i].SHA256 == l.SHA256 {
 			continue
 		}
-		was, is := fmt.Sprint(before.Lists()[i].Entries, " entries"), fmt.Sprint(l.Entries, " entries")
+		was, is := entries(before.Lists()[i].Entries), entries(l.Entries)
 		if was == is {
 			is += ", some of them others"
 		}
@@ -136,4 +136,12 @@ func (r *Report) WouldRefuse(kept config.Problems) {
 	for _, p := range kept {
 		r.Warnings = append(r.Warnings, ops.Problem{File: p.File, Line: p.Line, Key: p.Key, Message: "a reload would be refused: " + p.Message, Remedy: p.Remedy})
 	}
+}
+
+// entries says how many entries there are.
+func entries(n int) string {
+	if n == 1 {
+		return "1 entry"
+	}
+	return fmt.Sprint(n, " entries")
 }

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -114,11 +116,19 @@ func (r *CheckReport) add(severity, file string, line int, message, remedy strin
 	r.Findings = append(r.Findings, Finding{severity, file, line, message, remedy})
 }
 
+// placed is an error that begins with its place.
+var placed = regexp.MustCompile(`^([^ :]+):([0-9]+): (.*)$`)
+
 // failed adds a finding for an error, or for each problem in a configuration.
 func (r *CheckReport) failed(err error, file string) {
 	var problems config.Problems
 	if !errors.As(err, &problems) {
-		r.add(severityError, file, 0, err.Error(), "")
+		message, line := err.Error(), 0
+		if m := placed.FindStringSubmatch(message); m != nil && file == "" {
+			file, message = m[1], m[3]
+			line, _ = strconv.Atoi(m[2])
+		}
+		r.add(severityError, file, line, message, "")
 		return
 	}
 	for _, p := range problems {

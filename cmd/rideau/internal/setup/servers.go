@@ -35,7 +35,7 @@ func newUpstream(cfg *config.Config, s config.Server, log *slog.Logger) (member.
 	if s.CAFile != "" {
 		text, err := os.ReadFile(s.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %v: ca_file: %w", cfg.File, s.Line, s, err)
+			return nil, fmt.Errorf("%s:%d: %v: ca_file: %w; put the certificate of the authority there, or correct the path", cfg.File, s.Line, s, err)
 		}
 		o.Roots = x509.NewCertPool()
 		if !o.Roots.AppendCertsFromPEM(text) {
