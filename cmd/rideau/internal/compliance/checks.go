@@ -144,7 +144,7 @@ func queryLog(v *view) outcome {
 		return s.Events == evidence.All && s.Sample == 1 && len(s.Bans)+len(s.Groups) == 0
 	})
 	return judge(all || v.Log.Queries != "", t("Every query is recorded, with its source and its outcome.", "Chaque requête est consignée, avec sa source et son résultat."),
-		t("Only what bans decide is recorded, or nothing.", "Seul ce que les interdits décident est consigné, ou rien."),
+		t("Only what bans decide is recorded, or nothing.", "Seul ce que les interdictions décident est consigné, ou rien."),
 		t("Add a sink with events: all, or set log.queries; say so in the privacy assessment.", "Ajoutez une destination avec events: all, ou réglez log.queries; dites-le dans l’évaluation de la vie privée."))
 }
 
@@ -172,8 +172,8 @@ func recorded(v *view) outcome {
 		v.see("evidence.store.path", v.Evidence.Store.Path)
 	}
 	ok := store || slices.ContainsFunc(v.sinks(evidence.File, evidence.Stdout, evidence.Syslog, evidence.Dnstap), records)
-	return judge(ok, t("What each ban decides is recorded, and what operators do.", "Ce que chaque interdit décide est consigné, et ce que font les exploitants."),
-		t("What bans decide is recorded nowhere.", "Ce que les interdits décident n’est consigné nulle part."),
+	return judge(ok, t("What each ban decides is recorded, and what operators do.", "Ce que chaque interdiction décide est consigné, et ce que font les exploitants."),
+		t("What bans decide is recorded nowhere.", "Ce que les interdictions décident n’est consigné nulle part."),
 		t("Add a sink to evidence.sinks, or set evidence.store.path.", "Ajoutez une destination à evidence.sinks, ou réglez evidence.store.path."))
 }
 
@@ -256,8 +256,8 @@ func protective(v *view) outcome {
 	if on == 0 {
 		v.see("bans", len(v.Bans))
 	}
-	return judge(on > 0, t("Bans are enforced on names and on what answers lead to.", "Des interdits sont appliqués aux noms et à ce que visent les réponses."), t("No ban is enforced.", "Aucun interdit n’est appliqué."),
-		t("Set the mode of a ban to enforce.", "Réglez le mode d’un interdit à enforce."))
+	return judge(on > 0, t("Bans are enforced on names and on what answers lead to.", "Des interdictions sont appliquées aux noms et à ce que visent les réponses."), t("No ban is enforced.", "Aucune interdiction n’est appliquée."),
+		t("Set the mode of a ban to enforce.", "Réglez le mode d’une interdiction à enforce."))
 }
 
 func bypass(v *view) outcome {
@@ -270,7 +270,7 @@ func bypass(v *view) outcome {
 	}
 	if !on {
 		v.see("bans", len(v.Bans))
-		return outcome{Fail, t("Names of ways around this resolver are not refused.", "Les noms des moyens de contourner ce résolveur ne sont pas refusés."), t("Set bypass: true in a ban.", "Réglez bypass: true dans un interdit.")}
+		return outcome{Fail, t("Names of ways around this resolver are not refused.", "Les noms des moyens de contourner ce résolveur ne sont pas refusés."), t("Set bypass: true in a ban.", "Réglez bypass: true dans une interdiction.")}
 	}
 	return outcome{Manual, t("Names of ways around this resolver are refused; addresses are for the firewall.", "Les noms des moyens de contourner ce résolveur sont refusés; les adresses relèvent du pare-feu."),
 		t("See that the firewall has the rules that rideau egress prints.", "Vérifiez que le pare-feu a les règles que rideau egress affiche.")}
@@ -331,7 +331,7 @@ func operators(v *view) outcome {
 
 func alerted(v *view) outcome {
 	ok := slices.ContainsFunc(v.sinks(evidence.Webhook, evidence.Syslog), func(s evidence.Sink) bool { return s.Events == evidence.OnlyAlerts })
-	return judge(ok && len(v.Evidence.Alerts.Off) == 0, t("Somebody is told when a ban is not enforced, of attempts and of failures.", "Quelqu’un est averti quand un interdit n’est pas appliqué, des tentatives et des pannes."),
+	return judge(ok && len(v.Evidence.Alerts.Off) == 0, t("Somebody is told when a ban is not enforced, of attempts and of failures.", "Quelqu’un est averti quand une interdiction n’est pas appliquée, des tentatives et des pannes."),
 		t("Nobody is told, or some conditions are off.", "Personne n’est averti, ou certaines conditions sont désactivées."),
 		t("Add a sink of kind webhook, or of kind syslog with events: alerts, and leave evidence.alerts.off empty.", "Ajoutez une destination de type webhook, ou syslog avec events: alerts, et laissez evidence.alerts.off vide."))
 }

@@ -141,23 +141,23 @@ func (a *alerts) sawAct(now time.Time, x *act.Act) {
 		if is[id] == nil && a.enforced[id] {
 			a.enforced[id] = false
 			a.board.Raise(now, alert.Event{Condition: alert.BanNotEnforced, Object: id, Hold: a.config.Hold, Text: alert.Sentence(
-				"The ban %s is not enforced any more: it was removed.", "L’interdit %s n’est plus appliqué : il a été retiré.", id)})
+				"The ban %s is not enforced any more: it was removed.", "L’interdiction %s n’est plus appliquée : elle a été retirée.", id)})
 		}
 	}
 	for id, b := range is {
 		was := a.enforced[id]
 		if b.Enforced {
 			a.enforced[id] = true
-			a.board.Clear(now, alert.BanNotEnforced, id, alert.Sentence("The ban %s is enforced again.", "L’interdit %s est de nouveau appliqué.", id))
+			a.board.Clear(now, alert.BanNotEnforced, id, alert.Sentence("The ban %s is enforced again.", "L’interdiction %s est de nouveau appliquée.", id))
 			continue
 		}
 		if !was {
 			continue
 		}
 		a.enforced[id] = false
-		text, hold := alert.Sentence("The ban %s is not enforced any more: it is in mode %s.", "L’interdit %s n’est plus appliqué : il est en mode %s.", id, b.Mode), time.Duration(0)
+		text, hold := alert.Sentence("The ban %s is not enforced any more: it is in mode %s.", "L’interdiction %s n’est plus appliquée : elle est en mode %s.", id, b.Mode), time.Duration(0)
 		if b.Mode == "enforce" {
-			text, hold = alert.Sentence("The ban %s is not enforced any more: its dates or its groups leave it out.", "L’interdit %s n’est plus appliqué : ses dates ou ses groupes l’excluent.", id), a.config.Hold
+			text, hold = alert.Sentence("The ban %s is not enforced any more: its dates or its groups leave it out.", "L’interdiction %s n’est plus appliquée : ses dates ou ses groupes l’excluent.", id), a.config.Hold
 		}
 		a.board.Raise(now, alert.Event{Condition: alert.BanNotEnforced, Object: id, Text: text, Hold: hold})
 	}
@@ -234,7 +234,7 @@ func (a *alerts) query(r *audit.Record) {
 	if a.board.Watches(alert.FirstAttempt) && a.devices.First(device{r.Client, r.Ban}) {
 		a.board.Raise(now, alert.Event{Condition: alert.FirstAttempt, Object: r.Ban, Client: r.Client, Count: 1, Hold: a.config.Hold, Text: alert.Sentence(
 			"A device asked for the first time for what the ban %s names; the count is of all such devices since this alert began.",
-			"Un appareil a demandé pour la première fois ce que vise l’interdit %s; le compte est celui de tous ces appareils depuis le début de cette alerte.", r.Ban)})
+			"Un appareil a demandé pour la première fois ce que vise l’interdiction %s; le compte est celui de tous ces appareils depuis le début de cette alerte.", r.Ban)})
 	}
 }
 
