@@ -110,22 +110,24 @@ func (c *composer) title(b *report.Ban) string {
 	return cmp.Or(b.TitleEN, b.TitleFR, b.ID)
 }
 
-// force returns the time in force on all servers, and all the time.
-func force(b *report.Ban) (in, all float64) {
+// force returns the time in force on all servers, that of which there is a record,
+// and all the time.
+func force(b *report.Ban) (in, recorded, all float64) {
 	for _, n := range b.Nodes {
 		in += n.InForce
+		recorded += n.InForce + n.NotInForce
 		all += n.InForce + n.NotInForce + n.Unknown
 	}
-	return in, all
+	return in, recorded, all
 }
 
 func (c *composer) brief() {
 	s := section{ID: "brief", Level: 2, Title: c.say("summary")}
-	g := grid{ID: "brief-t", Caption: c.say("caption.brief"), Head: c.heads("summary.ban", "summary.force", "summary.nodes", "blocked", "monitored", "excepted", "devices"), Numbers: "123456"}
+	g := grid{ID: "brief-t", Caption: c.say("caption.brief"), Head: c.heads("summary.ban", "summary.force", "summary.record", "summary.nodes", "blocked", "monitored", "excepted", "devices"), Numbers: "1234567"}
 	for i := range c.r.Bans {
 		b := &c.r.Bans[i]
-		in, all := force(b)
-		g.Rows = append(g.Rows, []string{c.title(b), c.share(in, all), c.number(int64(len(b.Nodes))), c.number(b.Blocked), c.number(b.Monitored), c.number(b.Excepted), c.number(int64(b.Devices))})
+		in, recorded, all := force(b)
+		g.Rows = append(g.Rows, []string{c.title(b), c.share(in, recorded), c.share(recorded, all), c.number(int64(len(b.Nodes))), c.number(b.Blocked), c.number(b.Monitored), c.number(b.Excepted), c.number(int64(b.Devices))})
 	}
 	if len(g.Rows) == 0 {
 		s.Texts = append(s.Texts, c.say("summary.none"))
@@ -163,7 +165,7 @@ func (c *composer) ban(i int) {
 		}
 		return c.day(t.In(c.r.From.Location()))
 	}
-	in, all := force(b)
+	in, recorded, _ := force(b)
 	s := section{ID: id, Level: 2, Title: c.title(b), Facts: []fact{
 		{c.say("id"), b.ID, ""},
 		{c.say("authority"), cmp.Or(b.Authority, c.say("unstated")), ""},
@@ -176,7 +178,7 @@ func (c *composer) ban(i int) {
 	if has("mode." + b.Mode) {
 		s.Facts = append(s.Facts, fact{c.say("mode"), c.say("mode." + b.Mode), ""})
 	}
-	s.Facts = append(s.Facts, fact{c.say("summary.force"), c.share(in, all), ""}, fact{c.say("attempts"), c.number(b.Attempts()), ""})
+	s.Facts = append(s.Facts, fact{c.say("summary.force"), c.share(in, recorded), ""}, fact{c.say("attempts"), c.number(b.Attempts()), ""})
 	c.add(s)
 	c.where(b, id)
 	c.attempts(b, id)
@@ -195,7 +197,7 @@ func (c *composer) where(b *report.Ban, id string) {
 			since = c.time(n.Since)
 		}
 		in += n.InForce
-		g.Rows = append(g.Rows, []string{n.Node, since, c.minutes(n.InForce), c.minutes(n.NotInForce), c.minutes(n.Unknown), c.share(n.InForce, n.InForce+n.NotInForce+n.Unknown)})
+		g.Rows = append(g.Rows, []string{n.Node, since, c.minutes(n.InForce), c.minutes(n.NotInForce), c.minutes(n.Unknown), c.share(n.InForce, n.InForce+n.NotInForce)})
 		for _, l := range n.Lists {
 			lists.Rows = append(lists.Rows, []string{l.ID, n.Node, l.Hash, c.number(int64(l.Entries)), c.time(l.From), c.time(l.To)})
 		}
