@@ -269,7 +269,7 @@ func (r *race) launch(c *candidate) bool {
 		r.chosen = nil
 	} else if !c.m.Take(r.g.maxInFlight, &r.share, c.asked > 0) {
 		r.busy = true
-		if c.asked == 0 && r.mayWait(c) || c.asked > 0 && c.m.Places.Answers(&r.share) {
+		if r.mayWait(c) || c.asked > 0 && c.m.Places.Answers(&r.share) {
 			c.full, r.step = true, time.Now().Add(busyStep)
 		} else {
 			c.over = true
@@ -292,7 +292,8 @@ func (r *race) launch(c *candidate) bool {
 }
 
 // mayWait reports whether a query may wait until c has a place for it: for a while,
-// and not if its zone is silent, or if it is nobody's.
+// in which the zone may turn out to be answered, and not if it is silent, or if the
+// query is nobody's.
 func (r *race) mayWait(c *candidate) bool {
 	return r.share.Known() && time.Since(r.begun) < r.patience() && !c.m.Places.Silent(&r.share)
 }
