@@ -78,7 +78,7 @@ func Make(ctx context.Context, o Options) (*Report, error) {
 	}
 	g := &gather{Options: o, seen: seen{}, bans: map[string]*banData{}, nodes: map[string]*nodeData{}, runs: map[string]*fileRun{}, known: map[string]bool{},
 		cover: map[string]*Coverage{}, exs: map[string]*exData{}, acts: map[read.ID]bool{}, notes: map[Note]bool{},
-		out: &Report{Schema: Version, From: o.From, To: o.To, Zone: o.From.Location().String(), Made: o.Now, By: o.By,
+		out: &Report{Schema: Version, From: o.From, To: o.To, Zone: zoneName(o.From, o.To), Made: o.Now, By: o.By,
 			Sources: []Source{}, Nodes: []Node{}, Bans: []Ban{}, Exceptions: []Exception{}, Acts: []Act{}, Coverage: []Coverage{}, Notes: []Note{}}}
 	stores, files, err := g.sort()
 	if err != nil {
@@ -447,4 +447,18 @@ func (s seen) add(id read.ID) bool {
 	}
 	part[word] |= bit
 	return true
+}
+
+// zoneName names the time zone of a period, by its abbreviations where it is that of
+// the machine: "Local" would say nothing to readers elsewhere.
+func zoneName(from, to time.Time) string {
+	if name := from.Location().String(); name != "Local" {
+		return name
+	}
+	first, _ := from.Zone()
+	last, _ := to.In(from.Location()).Zone()
+	if first == last {
+		return first
+	}
+	return first + ", " + last
 }
