@@ -137,7 +137,7 @@ func ownImports() map[string][]string {
 		"cmd/rideau/internal/reach": {"cmd/rideau/internal/setup", "config"},
 		"cmd/rideau/internal/reason": {
 			"blocklists", "blocklists/compile", "blocklists/egress", "blocklists/enforced", "blocklists/entry", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/lint",
-			"blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source", "cmd/rideau/internal/endpoints", "cmd/rideau/internal/files", "cmd/rideau/internal/setup",
+			"blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source", "cmd/rideau/internal/endpoints", "cmd/rideau/internal/evidence", "cmd/rideau/internal/files", "cmd/rideau/internal/setup",
 			"cmd/rideau/internal/text", "config", "resolver", "resolver/cache", "resolver/listener", "resolver/ops", "resolver/wire",
 		},
 		"cmd/rideau/internal/server": {

@@ -20,6 +20,7 @@ import (
 	"rideau/blocklists/fetch"
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/endpoints"
+	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/files"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
@@ -102,6 +103,9 @@ func Check(ctx context.Context, path string, o CheckOptions) *CheckReport {
 		}
 		r.checkFiles(cfg)
 		r.checkServers(cfg, o)
+		if problems := evidence.Check(cfg); len(problems) > 0 {
+			r.failed(problems, "")
+		}
 		if !o.Elsewhere {
 			r.checkAddresses(cfg)
 		}
