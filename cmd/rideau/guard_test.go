@@ -254,6 +254,7 @@ func ownImports() map[string][]string {
 // then those of which only tests may; "*" is all packages.
 func otherModules() map[string][2][]string {
 	return map[string][2][]string{
+		"github.com/AdguardTeam/urlfilter":          {nil, {"blocklists/format"}},
 		"aead.dev/minisign":                         {{"blocklists/fetch"}, {"cmd/rideau"}},
 		"github.com/DeRuina/timberjack":             {{"resolver/audit/lines"}},
 		"github.com/coreos/go-systemd":              {{"cmd/rideau/internal/systemd"}},
