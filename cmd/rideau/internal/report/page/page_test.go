@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode"
@@ -25,8 +26,24 @@ import (
 	"rideau/resolver/audit/inforce"
 )
 
+// shared is the example, which tests make once and do not change.
+var shared struct {
+	sync.Mutex
+	r *report.Report
+}
+
 // example is the report of a November on two nodes, as a department could have it.
 func example(t testing.TB) *report.Report {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.r == nil {
+		shared.r = makeExample(t)
+	}
+	return shared.r
+}
+
+func makeExample(t testing.TB) *report.Report {
 	t.Helper()
 	start := time.Date(2026, 10, 20, 12, 0, 0, 0, time.UTC)
 	at := func(day, hour int) time.Time { return time.Date(2026, 11, day, hour, 17, 0, 0, time.UTC) }
