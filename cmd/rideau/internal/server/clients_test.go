@@ -2,9 +2,15 @@ package server_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -99,5 +105,36 @@ func TestDnsperf(t *testing.T) {
 		if code != 0 || !strings.Contains(out, fmt.Sprintf("Queries completed:    %d (100.00%%)", 2*runs)) || !strings.Contains(out, each) {
 			t.Errorf("%s: exit code %d: %s", mode, code, out)
 		}
+	}
+}
+
+// TestChromium: a browser with secure DNS set to Rideau loads a page through it, and that page gets nothing of a banned name.
+func TestChromium(t *testing.T) {
+	if os.Getenv("RIDEAU_CI") != "1" {
+		t.Skip("a browser takes seconds to start; RIDEAU_CI=1 runs it")
+	}
+	i, ca := startEncrypted(t, 0)
+	l, err := net.Listen("tcp", "127.9.9.9:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	page := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `<p>the page</p><script>
+fetch("http://www.banned.example:%d/", {mode: "no-cors"}).then(() => document.write("banned: loaded"), () => document.write("banned: refused"))
+</script>`, port)
+	})}}
+	page.Start()
+	defer page.Close()
+	key := sha256.Sum256(ca.Last().RawSubjectPublicKeyInfo)
+	state := fmt.Sprintf(`{"dns_over_https": {"mode": "secure", "templates": "https://%s/dns-query{?dns}"}}`, i.endpoint(encrypted.DoH))
+	i.write("Local State", state)
+	out, _ := runPeer(t, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--user-data-dir="+i.folder,
+		"--ignore-certificate-errors-spki-list="+base64.StdEncoding.EncodeToString(key[:]), "--virtual-time-budget=5000", "--dump-dom", fmt.Sprintf("http://allowed.example:%d/", port))
+	if !strings.Contains(out, "<body>banned: refused</body>") { // which the page writes in its own place
+		t.Errorf("%s", out[max(0, len(out)-2000):])
+	}
+	if !strings.Contains(i.metrics(), `outcome="blocked",qtype="a",transport="doh"`) {
+		t.Error("the browser did not ask for the banned name by DoH")
 	}
 }

@@ -23,7 +23,11 @@ type Authority struct {
 	key    *ecdsa.PrivateKey
 	root   *x509.Certificate
 	serial int64
+	last   *x509.Certificate
 }
+
+// Last is the certificate that was issued last.
+func (a *Authority) Last() *x509.Certificate { return a.last }
 
 // NewAuthority makes an Authority with a root of its own.
 func NewAuthority(t testing.TB) *Authority {
@@ -80,6 +84,7 @@ func (a *Authority) Issue(life time.Duration, names ...string) tls.Certificate {
 	if err != nil {
 		a.t.Fatal(err)
 	}
+	a.last = leaf
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
