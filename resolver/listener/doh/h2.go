@@ -100,6 +100,11 @@ func (l *Listener) serveH2(nc *tls.Conn, place *admission.Conn) {
 		return
 	}
 	defer l.removeH2(c)
+	defer func() { // net/http would hide it
+		if p := recover(); p != nil {
+			l.core.Panicked(p, "http2")
+		}
+	}()
 	c.frames = http2.NewFramer(io.Discard, c.br)
 	c.frames.SetReuseFrames()
 	c.frames.SetMaxReadFrameSize(maxFrame)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"io"
+	"math/rand/v2"
 	"net"
 	"testing"
 	"time"
@@ -170,4 +171,55 @@ func TestBatch(t *testing.T) {
 	for range 5 {
 		next[*http2.DataFrame](r)
 	}
+}
+
+// TestRandomFrames: frames of any kind, in any order, with any flags, streams and contents, cost
+// their connection at most.
+func TestRandomFrames(t *testing.T) {
+	s := serve(t, func(o *doh.Options, _ *admission.Limits) { o.Drain = 100 * time.Millisecond })
+	seed := uint64(time.Now().UnixNano())
+	random := rand.New(rand.NewPCG(seed, 1))
+	deadline := time.Now().Add(500 * time.Millisecond)
+	for n := 0; n < 5 || time.Now().Before(deadline); n++ {
+		r := s.raw(t, func(c net.Conn) net.Conn { return c })
+		go io.Copy(io.Discard, r.conn)
+		for range 200 {
+			id := uint32(random.IntN(12))
+			var err error
+			switch random.IntN(7) {
+			case 0:
+				r.get(r.Framer, id, query([]string{"", "w", "d"}[random.IntN(3)]))
+			case 1:
+				r.get(r.Framer, uint32(n*1000+random.IntN(1000)), query(""))
+			case 2:
+				err = r.WriteRawFrame(http2.FrameWindowUpdate, 0, id, binary.BigEndian.AppendUint32(nil, random.Uint32()>>random.IntN(32)))
+			case 3:
+				setting := binary.BigEndian.AppendUint16(nil, uint16(random.IntN(8)))
+				err = r.WriteRawFrame(http2.FrameSettings, http2.Flags(random.IntN(2)), 0, binary.BigEndian.AppendUint32(setting, random.Uint32()>>random.IntN(32)))
+			case 4:
+				body := make([]byte, random.IntN(40))
+				for i := range body {
+					body[i] = byte(random.IntN(256))
+				}
+				err = r.WriteRawFrame(http2.FrameType(random.IntN(12)), http2.Flags(random.IntN(256)), id, body)
+			case 5:
+				err = r.WriteRawFrame(http2.FrameData, http2.Flags(random.IntN(2)), id, make([]byte, random.IntN(2000)))
+			case 6:
+				err = r.WriteRSTStream(id|1, http2.ErrCodeCancel)
+			}
+			if err != nil {
+				break
+			}
+		}
+		r.conn.Close()
+	}
+	if n := s.tcp.Stats().Panics; n > 0 {
+		t.Errorf("%d panics, with seed %d", n, seed)
+	}
+	c := s.clients(t)["HTTP 2"]
+	if res, _ := c.do(t, "GET", "/dns-query?dns="+encoded(query("")), nil); res.StatusCode != 200 {
+		t.Errorf("%d", res.StatusCode)
+	}
+	close(s.fake.release)
+	s.fake.await(t, 0)
 }
