@@ -23,7 +23,8 @@ func TestSilentNamesLeaveStreams(t *testing.T) {
 	ca := newAuthority(t)
 	cert, _ := ca.certificate(t, false, "dns.example")
 	kinds(t, cert, echo, encrypted.Options{Name: "dns.example", Roots: ca.pool}, func(t *testing.T, s *server, u member.Server) {
-		s.hangs = func(q []byte) bool { return bytes.Contains(q, []byte("silent")) }
+		silent := func(q []byte) bool { return bytes.Contains(q, []byte("silent")) }
+		s.hangs.Store(&silent)
 		g := upstream.NewGroup("test", upstream.Options{NoHedge: true}, u)
 		w := limit.NewWaitLimit(4096)
 		ctx, cancel := context.WithCancel(context.Background())

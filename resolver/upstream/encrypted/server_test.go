@@ -122,10 +122,13 @@ type server struct {
 	kill    func() // ends all connections that there are
 	// hangs reports whether a query is never answered, and what it is sent by stays
 	// open until the client gives it up; nil if none is.
-	hangs func(q []byte) bool
+	hangs atomic.Pointer[func(q []byte) bool]
 }
 
-func (s *server) hangsOn(q []byte) bool { return s.hangs != nil && s.hangs(q) }
+func (s *server) hangsOn(q []byte) bool {
+	hangs := s.hangs.Load()
+	return hangs != nil && (*hangs)(q)
+}
 
 func (s *server) answer(f respond, q []byte) [][]byte {
 	n := int(s.queries.Add(1)) - 1
