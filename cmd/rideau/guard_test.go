@@ -103,7 +103,7 @@ func ownImports() map[string][]string {
 		"cmd/rideau": {
 			"blocklists", "blocklists/compare", "blocklists/egress", "blocklists/lint", "blocklists/pack", "blocklists/querylog",
 			"blocklists/source", "cmd/rideau/internal/changes", "cmd/rideau/internal/completion", "cmd/rideau/internal/compliance", "cmd/rideau/internal/evidence", "cmd/rideau/internal/files", "cmd/rideau/internal/fleet",
-			"cmd/rideau/internal/lang", "cmd/rideau/internal/reason", "cmd/rideau/internal/server", "cmd/rideau/internal/setup", "cmd/rideau/internal/show", "cmd/rideau/internal/sockets", "cmd/rideau/internal/systemd",
+			"cmd/rideau/internal/lang", "cmd/rideau/internal/reach", "cmd/rideau/internal/reason", "cmd/rideau/internal/report/page", "cmd/rideau/internal/server", "cmd/rideau/internal/setup", "cmd/rideau/internal/show", "cmd/rideau/internal/sockets", "cmd/rideau/internal/systemd",
 			"cmd/rideau/internal/text", "config", "config/policy", "resolver/audit/privacy", "resolver/audit/seal", "resolver/ops/metrics", "resolver/ops/printable", "resolver/wire",
 		},
 		"cmd/rideau/internal/completion":  nil,
