@@ -1,5 +1,6 @@
 // Package designation tells clients where the resolver that they ask in plain text can be asked encrypted
-// (DDR, RFC 9462): the response to a query for the SVCB records of _dns.resolver.arpa.
+// (DDR, RFC 9462): the response to a query for the SVCB records of _dns.resolver.arpa. It also answers what the resolver says of
+// itself (RFC 9606): the RESINFO record of resolver.arpa.
 package designation
 
 import (
@@ -89,20 +90,40 @@ func New(services []Service) (*Set, error) {
 	return s, nil
 }
 
-// name is _dns.resolver.arpa.
-const name = "\x04_dns\x08resolver\x04arpa\x00"
+// name is _dns.resolver.arpa, infoName resolver.arpa.
+const (
+	name     = "\x04_dns" + infoName
+	infoName = "\x08resolver\x04arpa\x00"
+)
+
+// typeRESINFO is the type of what a resolver says of itself, and info the record: which extended errors a response may have, its own
+// and those that it passes on.
+const (
+	typeRESINFO wire.Type = 261
+	info                  = "\x0dexterr=3,6-24"
+)
+
+// infoData is info. Nothing writes to it.
+var infoData = []byte(info)
 
 // TTL is that of the records, in seconds.
 const TTL = 300
 
-// Append answers a query for the services, of which msg is the message. The response
+// Append answers a query for the services or for what the resolver says of itself, of which msg is the message. The response
 // has no OPT record. ok is false, and nothing is appended, for any other query, and if
 // there are no services.
 func (s *Set) Append(dst []byte, v *wire.Query, msg []byte) (_ []byte, ok bool) {
-	if s == nil || v.Type != wire.TypeSVCB || string(v.Name.Bytes()) != name {
+	if s == nil {
 		return dst, false
 	}
 	base := len(dst)
+	switch asked := v.Name.Bytes(); {
+	case v.Type == typeRESINFO && string(asked) == infoName:
+		dst = wire.Reply(dst, v, msg, wire.NoError)
+		return wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, v.Type, TTL, infoData), true
+	case v.Type != wire.TypeSVCB || string(asked) != name:
+		return dst, false
+	}
 	dst = wire.Reply(dst, v, msg, wire.NoError)
 	for _, r := range s.records {
 		dst = wire.AppendRecord(dst, base, wire.Answer, wire.HeaderLen, wire.TypeSVCB, TTL, r)

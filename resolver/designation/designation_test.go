@@ -62,6 +62,10 @@ func TestAppend(t *testing.T) {
 			t.Errorf("%s: %v", name, m)
 		}
 	}
+	m, ok = ask(t, s, "resolver.arpa.", 261)
+	if !ok || len(m.Answer) != 1 || string(rdataOf(t, m.Answer[0])) != "\x0dexterr=3,6-24" {
+		t.Errorf("RESINFO: %v", m)
+	}
 	none, err := designation.New(nil)
 	if _, ok := ask(t, none, "_dns.resolver.arpa.", dns.TypeSVCB); ok || err != nil {
 		t.Error("an answer without services")
@@ -69,4 +73,15 @@ func TestAppend(t *testing.T) {
 	if _, err := designation.New([]designation.Service{{Target: strings.Repeat("a", 64) + ".example"}}); err == nil {
 		t.Error("a name that is none is accepted")
 	}
+}
+
+// rdataOf returns the RDATA of a record of a type that the other implementation does not know, or of one that it reads as text.
+func rdataOf(t *testing.T, rr dns.RR) []byte {
+	t.Helper()
+	b := make([]byte, 512)
+	n, err := dns.PackRR(rr, b, 0, nil, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b[n-int(rr.Header().Rdlength) : n]
 }
