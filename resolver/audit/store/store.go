@@ -38,9 +38,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
-
 	"rideau/resolver/audit/act"
 	"rideau/resolver/audit/inforce"
 	"rideau/resolver/audit/read"
@@ -320,8 +317,7 @@ func (k *connection) close() error {
 
 // isDamage reports whether an error says that the file is no sound database.
 func isDamage(err error) bool {
-	var e *sqlite.Error
-	return errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB)
+	return codeOf(err) == codeCorrupt || codeOf(err) == codeNotADB
 }
 
 // maxDamaged is how many damaged files are kept.
@@ -359,8 +355,7 @@ func (w *Writer) failed(err error) error {
 	if err == nil || w.db == nil {
 		return err
 	}
-	var e *sqlite.Error
-	if errors.As(err, &e) && slices.Contains([]int{sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}, e.Code()&0xff) {
+	if slices.Contains([]int{codeIOErr, codeReadOnly, codeCantOpen}, codeOf(err)) {
 		w.forget() // the next call opens it anew
 	}
 	if isDamage(err) {
