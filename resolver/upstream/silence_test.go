@@ -23,7 +23,6 @@ type partlySilent struct {
 	fake
 	endpoint *acceptance.Endpoint // nil: it is asked over a connection
 	delay    time.Duration
-	answer   []byte
 }
 
 func (s *partlySilent) Endpoint() *acceptance.Endpoint { return s.endpoint }

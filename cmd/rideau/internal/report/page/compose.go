@@ -247,9 +247,7 @@ func (c *composer) attempts(b *report.Ban, id string) {
 	s.Texts = append(s.Texts, s.Chart.Short)
 	groups := c.mainGroups(b)
 	g := grid{ID: id + "-days-t", Caption: c.say("caption.days"), Head: c.heads("day"), Numbers: "123456789", Times: "0"}
-	for _, name := range groups {
-		g.Head = append(g.Head, name)
-	}
+	g.Head = append(g.Head, groups...)
 	g.Head = append(g.Head, c.heads("blocked", "monitored", "excepted")...)
 	for _, d := range b.Days {
 		if d.Attempts() == 0 {
