@@ -61,7 +61,7 @@ func (r *Resolver) blocked(q *Query, verdict blocklists.Verdict, o Outcome) Outc
 	p := q.state.policy
 	q.verdict = verdict
 	if len(r.testKey) > 0 && bytes.HasSuffix(q.Msg, r.testKey) {
-		o.Kind = Special
+		o.Kind, q.test = Special, true
 		return o
 	}
 	o.Kind, o.Ban, o.Action, o.Monitored, o.Marks = Blocked, p.BanSlot(verdict.Ban), verdict.Action, false, Banned

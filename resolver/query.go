@@ -54,12 +54,12 @@ type Query struct {
 	route      uint16 // index in State.upstreams
 	zoneLabels int    // number of labels of the route's zone
 	// verdict is that on the question; once the query has ended, the one that
-	// decided. inAnswer: it is about a name or an address in the response.
-	verdict  blocklists.Verdict
-	inAnswer bool
-	share    limit.Share     // whose place at an upstream its exchange takes
-	server   uint16          // 1 plus the index of the one that answered; 0 if none was asked, or none did
-	shared   *forward.Shared // of the pending query to wait for; nil: there is none yet
+	// decided. inAnswer: it is about a name or an address in the response. test: the query ends with Options.TestKey.
+	verdict        blocklists.Verdict
+	inAnswer, test bool
+	share          limit.Share     // whose place at an upstream its exchange takes
+	server         uint16          // 1 plus the index of the one that answered; 0 if none was asked, or none did
+	shared         *forward.Shared // of the pending query to wait for; nil: there is none yet
 	// target is the name that local data makes the question's name an alias of,
 	// while that is to be resolved; nil otherwise.
 	target *wire.Name

@@ -65,11 +65,11 @@ type Facts struct {
 
 // Facts returns the facts of a query that ended. ok is false for a query that
 // is not recorded: one that is no standard query for a name of class IN, and
-// one that gets no response for a reason other than a ban. The latter come as
+// one that gets no response for a reason other than a ban, and one of a self-test. The latter come as
 // fast as an attacker sends them.
 func (q *Query) Facts(o *Outcome) (f Facts, ok bool) {
 	v := &q.view
-	if !v.HasQuestion || v.Opcode != wire.OpQuery || v.Class != wire.ClassIN || q.state == nil ||
+	if q.test || !v.HasQuestion || v.Opcode != wire.OpQuery || v.Class != wire.ClassIN || q.state == nil ||
 		o.Kind == Limited || o.Kind == Dropped && o.Ban == blocklists.NoBan {
 		return f, false
 	}

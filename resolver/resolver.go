@@ -128,7 +128,7 @@ func (r *Resolver) Panics() uint64 { return r.panics.Load() }
 // whenever nothing is appended otherwise, no response is to be sent.
 func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	st := r.state.Load()
-	q.state, q.gate, q.shared, q.target, q.chain, q.inAnswer, q.server = st, r.gate, nil, nil, nil, false, 0
+	q.state, q.gate, q.shared, q.target, q.chain, q.inAnswer, q.test, q.server = st, r.gate, nil, nil, nil, false, false, 0
 	v := &q.view
 	o := Outcome{Ban: blocklists.NoBan}
 

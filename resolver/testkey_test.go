@@ -17,7 +17,7 @@ import (
 func TestTestKey(t *testing.T) {
 	records := audit.New()
 	seen := records.NewReader(16)
-	seen.Want(resolver.Banned)
+	seen.Want(resolver.Banned | resolver.Finished)
 	key := []byte("0123456789abcdef")
 	r := resolver.New(resolver.Options{State: newState(t, snapshot(t, nil), upstreamFunc(address)), TestKey: key, Audit: records, Devices: device.New(device.Options{}),
 		Cache: cache.New(cache.Options{Entries: 1000, Bytes: 1 << 20})})

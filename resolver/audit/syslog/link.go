@@ -216,7 +216,9 @@ func (l *link) finish(ctx context.Context) {
 		l.close()
 		return
 	}
-	if conn.End() == nil {
+	if err := conn.End(); err != nil {
+		l.fail(err, false) // it broke: the kernel has forgotten what was acknowledged
+	} else {
 		wait(ctx, l.down, nil, time.Hour)
 	}
 	// A server that does not close its side has read what its kernel acknowledged,

@@ -232,6 +232,7 @@ func TestOutage(t *testing.T) {
 	await(t, func() bool { return s.Stats().Waiting == 50 })
 	r.set(0)
 	await(t, func() bool { return r.count() == 50 })
+	await(t, func() bool { return s.Stats().Kept >= 50 }) // a reply comes after the request is counted
 	if st := s.Stats(); len(r.bad) > 0 || st.Kept != 50 {
 		t.Errorf("%+v, bad: %q", st, r.bad)
 	}

@@ -506,6 +506,9 @@ func TestEnd(t *testing.T) {
 
 // A query costs no more allocations than TLS itself makes.
 func TestAllocations(t *testing.T) {
+	if race {
+		t.Skip("the race detector drops what a pool holds, so that more is allocated")
+	}
 	s := serve(t, nil)
 	c := s.dial(t, s.client())
 	burst, b := bytes.Repeat(query(1, 0, 'e'), 20), make([]byte, 20*36)

@@ -71,7 +71,7 @@ func TestSilentNamesLeaveStreams(t *testing.T) {
 					}
 				})
 			}
-			time.Sleep(8 * time.Millisecond)
+			time.Sleep(8 * time.Millisecond) // sleeps: the queries come at a rate
 		}
 		running.Wait()
 		cancel()

@@ -96,6 +96,7 @@ log: {level: %s, queries: %s}
 ops: {listen: ""}
 reload: {watch: false}
 fetch: {start_timeout: 2s}
+evidence: {store: {path: ""}}
 %s`, s.addresses, s.servers, strings.Join(all, ", "), s.bans, s.level, s.queries, s.more))
 }
 
