@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,15 +19,18 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestReloadUnderLoad changes the policy a thousand times while clients query
+// TestReloadUnderLoad changes the policy hundreds of times while clients query
 // without a pause. Every query is answered; a name that is always banned is always
 // blocked; a name that is banned every other time is answered by one of the two
 // policies and, once a reload is confirmed, by the new one; and memory, goroutines
 // and open files do not grow.
 func TestReloadUnderLoad(t *testing.T) {
-	reloads := 1000
-	if testing.Short() {
-		reloads = 100
+	reloads := 400
+	switch {
+	case os.Getenv("RIDEAU_FULL") == "1":
+		reloads = 1000
+	case testing.Short():
+		reloads = 120
 	}
 	w := newWorld(t)
 	w.config(func(s *settings) { s.more = "cache: {max_entries: 256}" })
