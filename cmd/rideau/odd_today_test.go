@@ -7,6 +7,10 @@ package main
 // answered, and too late. Who mends one takes it out.
 func oddToday() map[string]float64 {
 	return map[string]float64{
+		"answers only the very first query/TCP/two of three":               1,
+		"answers only the very first query/TLS/two of three":               1,
 		"ignores all but the first query of a connection/TCP/first of two": 1,
+		"ignores all but the first query of a connection/TCP/two of three": 1,
+		"ignores all but the first query of a connection/TLS/two of three": 1,
 	}
 }
