@@ -7,9 +7,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"rideau/cmd/rideau/internal/reach"
-	"rideau/cmd/rideau/internal/setup"
 )
 
 const flushHelp = `Removes the cached answers of one or more names from the running rideau on this machine,
@@ -34,11 +31,9 @@ func flush(c *call) int {
 	if base == "" {
 		return code
 	}
-	secret := ""
-	if cfg, err := setup.Load(c.string("config")); err == nil && base != reach.SocketURL {
-		if secret, err = setup.Token(cfg); err != nil {
-			return c.fail(err)
-		}
+	secret, err := opsToken(c, base)
+	if err != nil {
+		return c.fail(err)
 	}
 	names := c.args
 	if all {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rideau/cmd/rideau/internal/reach"
+	"rideau/cmd/rideau/internal/setup"
 )
 
 const healthcheckHelp = `Asks a running rideau on this machine whether it is ready: its policy is loaded, its
@@ -76,4 +77,14 @@ func opsURL(c *call) (base string, client *http.Client, code int) {
 		return "", nil, exitUsage
 	}
 	return base, reach.Directly(), exitOK
+}
+
+// opsToken returns the token to send to an address that opsURL returned; empty if none
+// is needed, or if the configuration cannot be read.
+func opsToken(c *call, base string) (string, error) {
+	cfg, err := setup.Load(c.string("config"))
+	if err != nil || base == reach.SocketURL {
+		return "", nil
+	}
+	return setup.Token(cfg)
 }

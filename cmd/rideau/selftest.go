@@ -8,9 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-
-	"rideau/cmd/rideau/internal/reach"
-	"rideau/cmd/rideau/internal/setup"
 )
 
 const selftestHelp = `Asks the running rideau on this machine to test its bans: for each ban and each group of
@@ -31,11 +28,9 @@ func selftest(c *call) int {
 	if base == "" {
 		return code
 	}
-	secret := ""
-	if cfg, err := setup.Load(c.string("config")); err == nil && base != reach.SocketURL {
-		if secret, err = setup.Token(cfg); err != nil {
-			return c.fail(err)
-		}
+	secret, err := opsToken(c, base)
+	if err != nil {
+		return c.fail(err)
 	}
 	timeout, _ := c.GetDuration("timeout")
 	ctx, cancel := context.WithTimeout(c.ctx, timeout)
