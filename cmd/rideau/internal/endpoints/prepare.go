@@ -174,8 +174,7 @@ func (s *Set) overlaps(p place) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	overlap := func(o place) bool {
-		return p.Port() != 0 && o.Port() == p.Port() && o.protocol.OverTCP() == p.protocol.OverTCP() && o.Addr().Is4() == p.Addr().Is4() &&
-			(o.Addr() == p.Addr() || o.Addr().IsUnspecified() || p.Addr().IsUnspecified())
+		return o.protocol.OverTCP() == p.protocol.OverTCP() && setup.Overlap(o.AddrPort, p.AddrPort)
 	}
 	for o := range s.live {
 		if overlap(o) {

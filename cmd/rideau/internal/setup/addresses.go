@@ -25,3 +25,11 @@ func Optional(cfg *config.Config, addr netip.AddrPort) bool {
 func NoIPv6(err error) bool {
 	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EPROTONOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)
 }
+
+// Overlap reports whether two addresses to listen on cannot both be bound by one
+// program alone: they are the same, or one is all addresses of the family and the port
+// of the other. Port 0 stands for a port that is free.
+func Overlap(a, b netip.AddrPort) bool {
+	return a.Port() != 0 && a.Port() == b.Port() && a.Addr().Is4() == b.Addr().Is4() &&
+		(a.Addr() == b.Addr() || a.Addr().IsUnspecified() || b.Addr().IsUnspecified())
+}

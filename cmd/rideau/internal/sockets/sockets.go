@@ -154,17 +154,13 @@ func (s *Set) Bind(cfg *config.Config, waits *limit.WaitLimit) (*Binding, error)
 func (s *Set) overlaps(p place) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	overlap := func(o place) bool {
-		return p.Port() != 0 && o.Port() == p.Port() && o.Addr().Is4() == p.Addr().Is4() &&
-			(o.Addr() == p.Addr() || o.Addr().IsUnspecified() || p.Addr().IsUnspecified())
-	}
 	for o := range s.live {
-		if overlap(o) {
+		if setup.Overlap(p.AddrPort, o.AddrPort) {
 			return true
 		}
 	}
 	for _, o := range s.draining {
-		if overlap(o) {
+		if setup.Overlap(p.AddrPort, o.AddrPort) {
 			return true
 		}
 	}
