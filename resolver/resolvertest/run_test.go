@@ -179,7 +179,8 @@ func (r *run) setUp() error {
 		return err
 	}
 	r.cache = cache.New(p.cache)
-	r.background = p.cache.PrefetchAfter > 0
+	// Of several servers, one that the answer did not wait for may still be asked.
+	r.background = p.cache.PrefetchAfter > 0 || len(r.upstreams) > 1
 	st, err := r.load(p, false)
 	if err != nil {
 		return err

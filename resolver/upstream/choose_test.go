@@ -243,7 +243,7 @@ func TestNoHedge(t *testing.T) {
 func TestAskedElsewhere(t *testing.T) {
 	for codes, want := range map[string]string{
 		"SERVFAIL SERVFAIL SERVFAIL SERVFAIL": "[10 10 10 10] SERVFAIL",
-		"SERVFAIL SERVFAIL good SERVFAIL":     "[10 10 10 10] good",
+		"SERVFAIL SERVFAIL later SERVFAIL":    "[10 10 10 10] later", // both at once after two SERVFAILs
 		"REFUSED REFUSED good SERVFAIL":       "[10 10 10 0] good",
 		"REFUSED REFUSED REFUSED REFUSED":     "[10 10 10 10] REFUSED",
 		"REFUSED SERVFAIL NOTAUTH REFUSED":    "[10 10 10 10] SERVFAIL",
@@ -255,12 +255,19 @@ func TestAskedElsewhere(t *testing.T) {
 		"SERVFAIL refuse SERVFAIL good":       "[10 2 10 10] good",
 	} {
 		bubble(t, 4, func(t *testing.T, g *upstream.Group, f []*fake) {
+			end := want[strings.LastIndex(want, " ")+1:]
+			var took time.Duration
+			if end == "later" {
+				took = time.Millisecond
+			}
 			for i, c := range strings.Fields(codes) {
 				f[i].say(0, c)
+				if c == "later" {
+					f[i].say(took, c)
+				}
 			}
-			end := want[strings.LastIndex(want, " ")+1:]
 			for range 10 {
-				ask(t, g, 0, end)
+				ask(t, g, took, end)
 			}
 			if n := fmt.Sprint(asked(f)); n != want[:strings.LastIndex(want, " ")] {
 				t.Errorf("%s: asked %s, want %s", codes, n, want)

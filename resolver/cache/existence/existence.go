@@ -41,7 +41,9 @@ const (
 
 const (
 	second   = int64(1e9)
-	minSlots = 1 << 10
+	// With fewer, a few dozen answered names take both places of one in a hundred
+	// others.
+	minSlots = 1 << 14
 	maxSlots = 1 << 20
 )
 
@@ -68,15 +70,15 @@ type denial struct {
 	typ      wire.Type
 	zone     uint8            // the number of labels of the zone that denied it
 	believed bool             // of another type too, and no public suffix
-	below    [Evidence]uint16 // different names below that were denied, by hash; 0 is none yet
+	below    [Evidence]uint32 // different names below that were denied, by hash; 0 is none yet
 }
 
 // New returns an empty Table for a cache with these bounds. It takes about a
-// twentieth of bytes, and 6 MiB at the most.
+// twentieth of bytes, and 7 MiB at the most.
 func New(entries int, bytes int64) *Table {
 	n := min(max(min(8*int64(entries), bytes/128), minSlots), maxSlots)
 	n = 1 << (bits.Len64(uint64(n)) - 1)
-	t := &Table{seed: maphash.MakeSeed(), denied: make([]denial, max(n/16, 64))}
+	t := &Table{seed: maphash.MakeSeed(), denied: make([]denial, n/16)}
 	answered := make([]atomic.Uint32, n)
 	t.answered.Store(&answered)
 	return t
@@ -140,7 +142,7 @@ func (t *Table) place(h uint64, now int64) *denial {
 // renew makes d that of a name that nothing is known of.
 func (d *denial) renew(h uint64) {
 	d.hash.Store(h)
-	d.until, d.typ, d.zone, d.believed, d.below = 0, 0, 0, false, [Evidence]uint16{}
+	d.until, d.typ, d.zone, d.believed, d.below = 0, 0, 0, false, [Evidence]uint32{}
 }
 
 // raise sets slot to until, unless it is higher.
@@ -191,7 +193,7 @@ func (t *Table) Deny(name *wire.Name, zone int, typ wire.Type, now, until int64)
 	defer t.mu.Unlock()
 	for i, above := own-1, t.start(); i > 0 && cut == 0; i-- {
 		above = t.add(above, name.Label(i))
-		if own-i > zone && t.isCut(above, zone, uint16(h>>40)|1, now) {
+		if own-i > zone && t.isCut(above, zone, uint32(h>>32)|1, now) {
 			cut = own - i
 		}
 	}
@@ -217,7 +219,7 @@ func (t *Table) Deny(name *wire.Name, zone int, typ wire.Type, now, until int64)
 
 // isCut notes that a name below that of hash h was denied, and reports whether all
 // names below are. below tells the names apart, and is not 0. mu is held.
-func (t *Table) isCut(h uint64, zone int, below uint16, now int64) bool {
+func (t *Table) isCut(h uint64, zone int, below uint32, now int64) bool {
 	d := t.find(h)
 	if d == nil || !d.is(zone, now) || t.isAnswered(h, now) {
 		return false
