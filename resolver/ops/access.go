@@ -1,67 +1,49 @@
 package ops
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
-	"net"
+	"fmt"
 	"net/http"
-	"net/netip"
-	"strings"
 	"time"
+
+	"rideau/resolver/ops/access"
 )
 
 // mayChange returns why a request that changes something, or that reads a profile, is
-// refused, with a remedy, or an empty string if it is allowed. One that comes by the
-// Unix socket is allowed. If a token is set, all others need it, those from this
-// machine too: other users and containers may send from there. Without a token a
-// program on this machine is allowed. A web page never is: a browser on this machine
-// sends requests for sites from anywhere.
+// refused, with a remedy, or an empty string if it is allowed. An operator is allowed.
+// If there are credentials at all, all others are not, those from this machine too: other
+// users and containers may send from there. Without any a program on this machine is
+// allowed. A web page of another site never is: a browser on this machine sends
+// requests for sites from anywhere.
 func (s *Server) mayChange(r *http.Request) string {
-	if s.origins.Check(r) != nil {
-		return "a web page of another site sent this request; use curl, or rideau's own command line"
-	}
-	if bySocket(r) {
-		return ""
-	}
-	if s.o.Token != "" {
-		if bearer(r, s.o.Token) {
-			return ""
-		}
-		return "no token, or a wrong one; send the token: curl -H \"Authorization: Bearer $TOKEN\""
-	}
+	who := access.From(r.Context())
 	switch {
-	case !loopback(r.RemoteAddr):
-		return "only this machine may do that; send the request from there, or set ops.token_file"
-	case proxied(r.Header):
-		return "a proxy on this machine sent this for another client; send the request directly, or set ops.token_file"
-	case !hostIsLocal(r.Host):
-		return badHost
-	}
-	return ""
-}
-
-const badHost = "the Host header is a name that anybody may point at this machine in the DNS; use 127.0.0.1, [::1] or localhost"
-
-// mayRead returns why a request is refused whatever it asks for, or an empty string. A
-// web page could read what its browser gets under a name that leads here.
-func (s *Server) mayRead(r *http.Request) string {
-	if hostIsLocal(r.Host) || bySocket(r) || s.o.Token != "" && bearer(r, s.o.Token) {
+	case !s.o.Guard.SameOrigin(r):
+		return "a web page of another site sent this request; use curl, or rideau's own command line"
+	case who.Role >= access.Operator:
 		return ""
+	case who.Way != access.ByNothing:
+		return fmt.Sprintf("this needs the role %s, and yours is %s; ask whoever gives out roles", access.Operator, who.Role)
+	case s.o.Guard.Demands():
+		return "no token, or a wrong one; send the token: curl -H \"Authorization: Bearer $TOKEN\""
+	case who.Loopback:
+		return ""
+	case access.Proxied(r.Header):
+		return "a proxy on this machine sent this for another client; send the request directly, or set ops.token_file"
+	case !access.HostIsLocal(r.Host):
+		return access.BadHost
 	}
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = r.Host
-	}
-	for _, h := range s.o.Hosts {
-		if strings.EqualFold(strings.TrimSuffix(host, "."), h) {
-			return ""
-		}
-	}
-	return badHost + ", or the server's address, or add the name to ops.hosts"
+	return "only this machine may do that; send the request from there, or set ops.token_file"
 }
 
-// refuseAccess refuses a request, and logs that once a second at most.
+// refuseAccess refuses a request because of who sent it.
 func (s *Server) refuseAccess(w http.ResponseWriter, r *http.Request, what, reason string) {
+	s.note(r, what, reason)
+	refuse(w, r, http.StatusForbidden, reason)
+}
+
+// note tells of a request that is refused because of who sent it. It logs that once a
+// second at most.
+func (s *Server) note(r *http.Request, what, reason string) {
 	now, last := time.Now().UnixNano(), s.refusedAt.Load()
 	if now-last < int64(time.Second) || !s.refusedAt.CompareAndSwap(last, now) {
 		s.unlogged.Add(1)
@@ -70,9 +52,8 @@ func (s *Server) refuseAccess(w http.ResponseWriter, r *http.Request, what, reas
 	}
 	s.denied.Add(1)
 	if s.o.Denied != nil {
-		s.o.Denied(Denial{Caller: *s.caller(r), What: what, Reason: reason})
+		s.o.Denied(Denial{Caller: *caller(r), What: what, Reason: reason})
 	}
-	refuse(w, r, http.StatusForbidden, reason)
 }
 
 // profile serves a profile to those that may change something.
@@ -86,42 +67,11 @@ func (s *Server) profile(h http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// bearer reports whether the request has the token (RFC 6750 section 2.1), in a
-// time that reveals nothing about either.
-func bearer(r *http.Request, token string) bool {
-	scheme, got, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return false
+// roleRefused records that a viewer has too low a role for a request. One that has no
+// role at all is only asked to sign in.
+func (s *Server) roleRefused(r *http.Request, needs access.Role) {
+	if access.From(r.Context()).Way == access.ByNothing {
+		return
 	}
-	a, b := sha256.Sum256([]byte(strings.TrimSpace(got))), sha256.Sum256([]byte(token))
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
-}
-
-func loopback(remote string) bool {
-	a, err := netip.ParseAddrPort(remote)
-	return err == nil && a.Addr().Unmap().IsLoopback()
-}
-
-// proxied reports whether the request comes through a proxy, so that its
-// loopback address says nothing about the client.
-func proxied(h http.Header) bool {
-	for _, k := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"} {
-		if h.Get(k) != "" {
-			return true
-		}
-	}
-	return false
-}
-
-// hostIsLocal reports whether a Host header is one that DNS rebinding cannot
-// produce: an address, or localhost.
-func hostIsLocal(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	if host == "" || strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
-		return true
-	}
-	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil
+	s.note(r, "request", fmt.Sprintf("%s needs the role %s", r.Pattern, needs))
 }

@@ -20,7 +20,7 @@ import (
 // one that is configured, or it has the token.
 func TestHost(t *testing.T) {
 	o := healthy(t)
-	o.Hosts, o.Token, o.Pprof = []string{"rideau", "dns.example"}, token, true
+	o.Guard, o.Pprof = guard(token, "rideau", "dns.example"), true
 	s := ops.New(o)
 	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/version", "/nothing"} {
 		for host, fine := range map[string]bool{
@@ -45,7 +45,7 @@ func TestHost(t *testing.T) {
 func TestProfileAccess(t *testing.T) {
 	for _, tt := range accessCases() {
 		o := healthy(t)
-		o.Token, o.Pprof = tt.token, true
+		o.Guard, o.Pprof = guard(tt.token), true
 		for _, path := range []string{"/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/heap?debug=1"} {
 			r := request("GET", path, tt.headers...)
 			if tt.change != nil {
@@ -66,7 +66,7 @@ func TestRefusalsLogged(t *testing.T) {
 	o := healthy(t)
 	var log strings.Builder
 	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	o.Token = token
+	o.Guard = guard(token)
 	o.Flush = func(context.Context, ops.Flush) (int, error) { return 0, nil }
 	s := ops.New(o)
 	began := time.Now()
@@ -108,7 +108,7 @@ func serveBoth(t *testing.T, o ops.Options) (addr, socket string) {
 // was left is replaced, one that is served and other files are not.
 func TestSocket(t *testing.T) {
 	o := healthy(t)
-	o.Token = token
+	o.Guard = guard(token)
 	flushed := 0
 	o.Flush = func(context.Context, ops.Flush) (int, error) { flushed++; return 1, nil }
 	addr, socket := serveBoth(t, o)

@@ -3,6 +3,8 @@ package ops
 import (
 	"context"
 	"net/http"
+
+	"rideau/resolver/ops/access"
 )
 
 // Caller is who sent a request, as far as is known.
@@ -13,8 +15,8 @@ type Caller struct {
 	// it, as the system says; nil where it does not.
 	Socket bool
 	Peer   *Peer
-	// Token says that the request had the token.
-	Token bool
+	// Who is the viewer.
+	Who access.Who
 }
 
 // Peer is a process of this machine, as it was when it connected.
@@ -34,13 +36,13 @@ func CallerOf(ctx context.Context) *Caller {
 }
 
 // withCaller returns the request with its Caller in the context.
-func (s *Server) withCaller(r *http.Request) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), callerKey{}, s.caller(r)))
+func withCaller(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), callerKey{}, caller(r)))
 }
 
-// caller returns who sent a request.
-func (s *Server) caller(r *http.Request) *Caller {
-	c := &Caller{Address: r.RemoteAddr, Token: s.o.Token != "" && bearer(r, s.o.Token)}
+// caller returns who sent a request that was admitted.
+func caller(r *http.Request) *Caller {
+	c := &Caller{Address: r.RemoteAddr, Who: access.From(r.Context())}
 	if conn := connOf(r); conn != nil && conn.socket {
 		c.Address, c.Socket, c.Peer = "", true, conn.peer
 	}

@@ -26,7 +26,7 @@ type opsConn struct {
 	socket bool  // it came by the Unix socket
 	peer   *Peer // of the Unix socket; nil if it is not known
 	since  time.Time
-	busy   atomic.Bool // a request is being served
+	busy   atomic.Int32 // requests that are being served
 }
 
 // Close implements net.Conn.
@@ -45,7 +45,7 @@ func (s *conns) admit(c *opsConn) bool {
 	if len(s.open) >= maxConns {
 		var oldest *opsConn
 		for o := range s.open {
-			if !o.busy.Load() && (oldest == nil || o.since.Before(oldest.since)) {
+			if o.busy.Load() == 0 && (oldest == nil || o.since.Before(oldest.since)) {
 				oldest = o
 			}
 		}

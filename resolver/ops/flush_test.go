@@ -69,7 +69,7 @@ func TestFlushAccess(t *testing.T) {
 	for _, tt := range accessCases() {
 		o := healthy(t)
 		calls := 0
-		o.Token = tt.token
+		o.Guard = guard(tt.token)
 		o.Flush = func(context.Context, ops.Flush) (int, error) {
 			calls++
 			return 0, nil

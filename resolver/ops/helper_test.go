@@ -14,6 +14,7 @@ import (
 	"rideau/blocklists/input"
 	"rideau/resolver"
 	"rideau/resolver/ops"
+	"rideau/resolver/ops/access"
 	"rideau/resolver/ops/metrics"
 )
 
@@ -70,6 +71,15 @@ func healthy(t testing.TB) ops.Options {
 // answered returns an upstream that answered that long ago.
 func answered(name string, ago time.Duration) metrics.Upstream {
 	return metrics.Upstream{Name: name, Healthy: true, LastAnswer: now.Add(-ago), Duration: metrics.Histogram{Counts: make([]uint64, 1)}}
+}
+
+// guard returns a Guard that knows a token, unless it is empty, and these names of the server.
+func guard(token string, hosts ...string) *access.Guard {
+	s := &access.Settings{Hosts: hosts}
+	if token != "" {
+		s.Tokens = []access.Token{access.NewToken("ops.token_file", access.Operator, token)}
+	}
+	return access.NewGuard(s)
 }
 
 // request returns a request from this machine; headers are pairs of key and

@@ -7,46 +7,46 @@ import (
 	"net/http/pprof"
 	"strings"
 
+	"rideau/resolver/ops/access"
 	"rideau/resolver/ops/metrics"
 )
 
-// endpoint is a method and a path that the Server answers.
-type endpoint struct {
-	method, path string
-	what         string // for the index; empty for what is not listed
-	handler      http.HandlerFunc
-}
-
-// endpoints returns all but the index.
-func (s *Server) endpoints() []endpoint {
-	out := []endpoint{
-		{"GET", "/healthz", "whether the process lives", s.healthz},
-		{"GET", "/readyz", "whether queries are answered; if not, why", s.readyz},
-		{"GET", "/metrics", "Prometheus metrics", metrics.Handler(s.o.Sources, s.o.Logger).ServeHTTP},
-		{"GET", "/version", "version, fingerprint of the policy, bans and lists", s.version},
+// Routes returns all requests that the Server answers.
+func (s *Server) Routes() []access.Route {
+	open := func(method, path, what string, h http.HandlerFunc) access.Route {
+		return access.Route{Method: method, Path: path, What: what, Open: true, Handler: h}
 	}
+	out := []access.Route{
+		open("GET", "/{$}", "", s.index),
+		open("GET", "/healthz", "whether the process lives", s.healthz),
+		open("GET", "/readyz", "whether queries are answered; if not, why", s.readyz),
+		open("GET", "/metrics", "Prometheus metrics", metrics.Handler(s.o.Sources, s.o.Logger).ServeHTTP),
+		open("GET", "/version", "version, fingerprint of the policy, bans and lists", s.version),
+	}
+	// These answer whom mayChange allows: beside operators, programs of this machine
+	// if there are no credentials.
 	if s.o.Reload != nil {
-		out = append(out, endpoint{"POST", "/reload", "reload configuration and lists; ?dry-run=true says what would change", s.reload})
+		out = append(out, open("POST", "/reload", "reload configuration and lists; ?dry-run=true says what would change", s.reload))
 	}
 	if s.o.Flush != nil {
-		out = append(out, endpoint{"POST", "/cache/flush", "remove ?name=NAME from the cache, with &tree=true all below it, too, or ?all=true", s.flush})
+		out = append(out, open("POST", "/cache/flush", "remove ?name=NAME from the cache, with &tree=true all below it, too, or ?all=true", s.flush))
 	}
 	if s.o.Test != nil {
-		out = append(out, endpoint{"POST", "/selftest", "ask for a name of each ban, and compare the answers with the policy", s.selfTest})
+		out = append(out, open("POST", "/selftest", "ask for a name of each ban, and compare the answers with the policy", s.selfTest))
 	}
 	if s.o.Pprof {
 		// The package also registers its handlers on the default mux, which
 		// nothing here serves. It extends the write deadline of long profiles
 		// itself.
 		out = append(out,
-			endpoint{"GET", "/debug/pprof/", "Go's profiles", s.profile(pprof.Index)},
-			endpoint{"GET", "/debug/pprof/cmdline", "", s.profile(pprof.Cmdline)},
-			endpoint{"GET", "/debug/pprof/profile", "", s.profile(pprof.Profile)},
-			endpoint{"GET", "/debug/pprof/symbol", "", s.profile(pprof.Symbol)},
-			endpoint{"POST", "/debug/pprof/symbol", "", s.profile(pprof.Symbol)},
-			endpoint{"GET", "/debug/pprof/trace", "", s.profile(pprof.Trace)})
+			open("GET", "/debug/pprof/", "Go's profiles", s.profile(pprof.Index)),
+			open("GET", "/debug/pprof/cmdline", "", s.profile(pprof.Cmdline)),
+			open("GET", "/debug/pprof/profile", "", s.profile(pprof.Profile)),
+			open("GET", "/debug/pprof/symbol", "", s.profile(pprof.Symbol)),
+			open("POST", "/debug/pprof/symbol", "", s.profile(pprof.Symbol)),
+			open("GET", "/debug/pprof/trace", "", s.profile(pprof.Trace)))
 	}
-	return out
+	return append(out, s.o.Routes...)
 }
 
 // index lists the endpoints, for browsers in HTML and otherwise in text or JSON.
@@ -57,9 +57,9 @@ func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 		What   string `json:"what"`
 	}
 	var all []line
-	for _, e := range s.endpoints() {
-		if e.what != "" {
-			all = append(all, line{e.method, e.path, e.what})
+	for _, e := range s.Routes() {
+		if e.What != "" {
+			all = append(all, line{e.Method, e.Path, e.What})
 		}
 	}
 	w.Header().Set("Vary", "Accept")

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"rideau/blocklists/input"
+	"rideau/resolver/ops/access"
 	"rideau/resolver/ops/metrics"
 )
 
@@ -53,12 +54,13 @@ type Options struct {
 	Denied func(Denial)
 	// Test tests the bans now; nil if there is no such function.
 	Test func(ctx context.Context) SelfTest
-	// Token allows clients to reload, to flush and to read profiles, on this
-	// machine and on others. If it is empty, only this machine may.
-	Token string
-	// Hosts are the names that requests may use for this server, in lower case,
-	// beside its addresses and localhost.
-	Hosts []string
+	// Guard finds out who sends a request. If it is nil, only this machine may
+	// change something or read profiles, and requests name this server by its
+	// addresses and localhost.
+	Guard *access.Guard
+	// Routes are further requests that are answered. New panics if one of them
+	// says nothing about who may send it.
+	Routes []access.Route
 	// Pprof serves Go's profiles to the clients that may reload.
 	Pprof bool
 	// Timeout bounds the time to read a request and to write a reply; 0 means
@@ -87,7 +89,6 @@ type Server struct {
 	listeners []net.Listener
 	draining  atomic.Bool
 	reloading chan struct{} // holds a token while a reload runs
-	origins   *http.CrossOriginProtection
 	started   time.Time
 	conns     *conns
 	refusedAt atomic.Int64  // when a refused request was last logged, in Unix nanoseconds
@@ -112,8 +113,10 @@ func New(o Options) *Server {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	s := &Server{o: o, reloading: make(chan struct{}, 1),
-		origins: http.NewCrossOriginProtection(), started: o.Clock(), conns: &conns{open: map[*opsConn]struct{}{}}}
+	if o.Guard == nil {
+		o.Guard = access.NewGuard(new(access.Settings))
+	}
+	s := &Server{o: o, reloading: make(chan struct{}, 1), started: o.Clock(), conns: &conns{open: map[*opsConn]struct{}{}}}
 	s.o.Sources.OpsDenied = s.denied.Load
 	s.http = &http.Server{
 		Handler:           s.Handler(),
@@ -132,21 +135,21 @@ func New(o Options) *Server {
 // unknown path, and 405 with the allowed methods for a wrong method.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", s.index)
-	for _, e := range s.endpoints() {
-		mux.HandleFunc(e.method+" "+e.path, e.handler)
+	for _, e := range s.Routes() {
+		if err := e.Check(); err != nil {
+			panic("ops: " + err.Error())
+		}
+		mux.Handle(e.Pattern(), e.Guarded(s.roleRefused))
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Cache-Control", "no-store")
-		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		access.Protect(w.Header())
 		if c := connOf(r); c != nil {
-			c.busy.Store(true)
-			defer c.busy.Store(false)
+			c.busy.Add(1) // a connection by HTTP/2 has many requests
+			defer c.busy.Add(-1)
 		}
-		r = s.withCaller(r)
-		if reason := s.mayRead(r); reason != "" {
+		r, reason := s.o.Guard.Admit(r, bySocket(r))
+		r = withCaller(r)
+		if reason != "" {
 			s.refuseAccess(w, r, "request", reason)
 			return
 		}

@@ -70,7 +70,7 @@ func TestReloadAccess(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := healthy(t)
 			calls := 0
-			o.Token = tt.token
+			o.Guard = guard(tt.token)
 			o.Reload = func(context.Context, ops.ReloadOptions) (ops.ReloadResult, error) {
 				calls++
 				return ops.ReloadResult{}, nil

@@ -34,10 +34,8 @@ func Actor(c *ops.Caller) act.Actor {
 		return act.Actor{Way: act.BySocket, User: strconv.FormatUint(uint64(c.Peer.User), 10), Process: int(c.Peer.Process)}
 	case c.Socket:
 		return act.Actor{Way: act.BySocket}
-	case c.Token:
-		return act.Actor{Way: act.ByHTTP, Address: c.Address, User: "ops.token_file"}
 	}
-	return act.Actor{Way: act.ByHTTP, Address: c.Address}
+	return act.Actor{Way: act.ByHTTP, Address: c.Address, User: c.Who.Name}
 }
 
 // Flushed is the act of a flush of the cache.

@@ -17,6 +17,7 @@ import (
 	"rideau/config/encrypted"
 	"rideau/resolver/audit/act"
 	"rideau/resolver/ops"
+	"rideau/resolver/ops/access"
 )
 
 func TestActor(t *testing.T) {
@@ -26,7 +27,7 @@ func TestActor(t *testing.T) {
 	}{
 		{nil, act.Actor{Way: act.ByItself}},
 		{&ops.Caller{Address: "192.0.2.1:4711"}, act.Actor{Way: act.ByHTTP, Address: "192.0.2.1:4711"}},
-		{&ops.Caller{Address: "192.0.2.1:4711", Token: true}, act.Actor{Way: act.ByHTTP, Address: "192.0.2.1:4711", User: "ops.token_file"}},
+		{&ops.Caller{Address: "192.0.2.1:4711", Who: access.Who{Way: access.ByToken, Name: "ops.token_file"}}, act.Actor{Way: act.ByHTTP, Address: "192.0.2.1:4711", User: "ops.token_file"}},
 		{&ops.Caller{Socket: true}, act.Actor{Way: act.BySocket}},
 		{&ops.Caller{Socket: true, Peer: &ops.Peer{User: 0, Process: 7}}, act.Actor{Way: act.BySocket, User: "0", Process: 7}},
 	} {

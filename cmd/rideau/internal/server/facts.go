@@ -13,6 +13,7 @@ import (
 	"rideau/config"
 	"rideau/resolver/limit"
 	"rideau/resolver/ops"
+	"rideau/resolver/ops/access"
 	"rideau/resolver/ops/metrics"
 	"rideau/resolver/upstream/health"
 )
@@ -30,7 +31,7 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 	if cfg.Ops.Listen == "" && socket == "" {
 		return nil, nil
 	}
-	secret, err := setup.Token(cfg)
+	settings, err := setup.Access(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +70,7 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 		Flush:  s.flush,
 		Denied: s.evidence.Denied,
 		Test:   s.selfTest,
-		Token:  secret,
-		Hosts:  cfg.Ops.Hosts,
+		Guard:  access.NewGuard(settings),
 		Pprof:  cfg.Ops.Pprof,
 		Logger: s.log,
 	})

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"rideau/config"
+	"rideau/resolver/ops/access"
 )
 
 // Load reads the configuration at path; if path is empty, it returns the one
@@ -39,6 +40,19 @@ func Regular(path string) error {
 		err = &os.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
 	}
 	return err
+}
+
+// Access says who may use the operators' HTTP, as far as the configuration and the files that it names do.
+func Access(cfg *config.Config) (*access.Settings, error) {
+	out := &access.Settings{Hosts: cfg.Ops.Hosts}
+	secret, err := Token(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if secret != "" {
+		out.Tokens = append(out.Tokens, access.NewToken("ops.token_file", access.Operator, secret))
+	}
+	return out, nil
 }
 
 // Token reads the secret that the operators' HTTP demands from other machines;
