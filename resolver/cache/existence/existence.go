@@ -40,7 +40,7 @@ const (
 )
 
 const (
-	second   = int64(1e9)
+	second = int64(1e9)
 	// With fewer, a few dozen answered names take both places of one in a hundred
 	// others.
 	minSlots = 1 << 14
