@@ -1,6 +1,7 @@
 package blocklists
 
 import (
+	"rideau/blocklists/extratext"
 	"slices"
 	"time"
 
@@ -62,7 +63,9 @@ func (s *Snapshot) compileBan(b Ban, slots *Slots) compiledBan {
 	if b.Action == Given && !slices.ContainsFunc(b.Lists, func(id string) bool { return s.zones.Has(s.listIndex(id)) }) {
 		b.Action = NXDomain // it has no policy zone that could say otherwise
 	}
-	c := compiledBan{Ban: b, slot: slots.Slot(b.ID), option: b.ede(), ttl: uint32(b.TTL / time.Second)}
+	c := compiledBan{Ban: b, slot: slots.Slot(b.ID), ttl: uint32(b.TTL / time.Second)}
+	c.options, c.structured = s.policy.Errors.Options(&extratext.Fact{
+		ID: b.ID, TitleEN: b.TitleEN, TitleFR: b.TitleFR, Contact: b.Contact, Code: b.EDE, SubError: b.SubError})
 	if c.listed = b.Action; b.Action == Given || b.Action == Passthru || b.Action == TCPOnly {
 		c.listed = NXDomain // these are for policy zones
 	}

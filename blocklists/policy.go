@@ -10,7 +10,6 @@ import (
 	"rideau/blocklists/extratext"
 	"rideau/blocklists/input"
 	"rideau/blocklists/internal/rule"
-	"rideau/resolver/wire"
 )
 
 // Action is how a banned name is answered.
@@ -67,9 +66,10 @@ type Ban struct {
 	CNAME     []byte     // with LocalData: the target, in wire form; see [entry.Rule] for an asterisk
 	Sinkhole4 netip.Addr // invalid: A queries get NODATA
 	Sinkhole6 netip.Addr
-	EDE       uint16        // RFC 8914: 15 Blocked, 16 Censored, 17 Filtered, 18 Prohibited
-	TTL       time.Duration // of the answers: how long clients cache them
-	Groups    []string      // ids of client groups in scope, GroupAll, or GroupEnforced
+	EDE       uint16             // RFC 8914: 15 Blocked, 16 Censored, 17 Filtered, 18 Prohibited
+	SubError  extratext.SubError // beside EDE
+	TTL       time.Duration      // of the answers: how long clients cache them
+	Groups    []string           // ids of client groups in scope, GroupAll, or GroupEnforced
 	Lists     []string
 	Canary    string // a name that it blocks, in presentation form, for tests; empty: one of its lists
 	// Bypass says that the ban is about ways to bypass this resolver: a client
@@ -125,6 +125,8 @@ type Policy struct {
 	// NAT64 are the prefixes by which the network's translators reach IPv4, besides the well-known one: of IPv6, and of
 	// 32, 40, 48, 56, 64 or 96 bits (RFC 6052 section 2.2).
 	NAT64 []netip.Prefix
+	// Errors are the structured errors that clients can ask for.
+	Errors extratext.Structured
 }
 
 // Limits.
@@ -135,12 +137,6 @@ const (
 	// MaxExceptions leaves two numbers of an octet unused.
 	MaxExceptions = 254
 )
-
-// ede returns the EDNS option of answers by this ban, ready to be appended: the
-// code, and a text that names the ban in its languages (RFC 8914 section 2).
-func (b *Ban) ede() []byte {
-	return wire.AppendEDE(nil, b.EDE, extratext.Of(b.ID, []string{b.TitleEN, b.TitleFR}, b.Contact))
-}
 
 // activeAt reports whether some, and whether all, of the instants are between effective and expires.
 func activeAt(effective, expires time.Time, at []time.Time) (some, all bool) {

@@ -61,11 +61,12 @@ type Snapshot struct {
 // compiledBan is a ban with what answers by it need.
 type compiledBan struct {
 	Ban
-	slot   Slot
-	option []byte
-	ttl    uint32
-	listed Action // for names on its lists that no entry of a policy zone answers
-	data   uint32 // the number of the local data, if Action is LocalData
+	slot       Slot
+	options    [][]byte // see BanOptions
+	structured [][]byte // the same for clients that ask for structured errors
+	ttl        uint32
+	listed     Action // for names on its lists that no entry of a policy zone answers
+	data       uint32 // the number of the local data, if Action is LocalData
 }
 
 // LocalRecord is a record that a policy zone or a ban answers with.
@@ -95,9 +96,15 @@ func (s *Snapshot) LocalData(v Verdict) []LocalRecord { return s.local[v.data] }
 // BanSlot is the counter slot of a ban.
 func (s *Snapshot) BanSlot(i uint8) Slot { return s.bans[i].slot }
 
-// BanOption is the EDNS option that explains the ban, ready to be appended.
-// It must not be written.
-func (s *Snapshot) BanOption(i uint8) []byte { return s.bans[i].option }
+// BanOptions are the EDNS options, ready to be appended, each of which explains the ban to the client that sent a
+// query, of which msg is the message: the best first, and each shorter than the one before. They must not be written.
+func (s *Snapshot) BanOptions(i uint8, q *wire.Query, msg []byte) [][]byte {
+	b := &s.bans[i]
+	if len(b.structured) > 0 && q.HasOption(msg, s.policy.Errors.Option) {
+		return b.structured
+	}
+	return b.options
+}
 
 // BanTTL is the TTL of answers by the ban, in seconds.
 func (s *Snapshot) BanTTL(i uint8) uint32 { return s.bans[i].ttl }

@@ -48,6 +48,8 @@ type Config struct {
 	// Removed are the ids of bans that the file no longer has, and of lists that its bans no longer have, on purpose. A reload refuses to
 	// lose others.
 	Removed []string `key:"removed" applies:"live"`
+	// Errors says how responses to banned names say why.
+	Errors policy.Errors `key:"errors"`
 	// NAT64 says how the network's translators write IPv4 addresses.
 	NAT64 NAT64 `key:"nat64"`
 	// State says where data is kept from one start to the next.
@@ -201,6 +203,7 @@ func Parse(name string, text []byte) (*Config, error) {
 		Limits:    defaultLimits(),
 		Upstream:  defaultUpstream(),
 		Cache:     defaultCache(),
+		Errors:    policy.DefaultErrors(),
 		Fetch:     defaultFetch(),
 		Protected: defaultProtected(),
 		Reload:    defaultReload(),
@@ -229,6 +232,7 @@ func (c *Config) read(m *node.Mapping) {
 	p := policy.Sections{Lists: &c.Lists, Bans: &c.Bans, Exceptions: &c.Exceptions, Removed: &c.Removed,
 		MaxShrink: c.Reload.MaxShrink, MaxSkipped: c.Reload.MaxSkipped}
 	p.Read(m)
+	m.Section("errors", c.Errors.Read)
 	m.Section("nat64", c.NAT64.read)
 	m.Section("state", c.State.read)
 	m.Section("fetch", c.readFetch)

@@ -14,10 +14,15 @@ var (
 	staleDenialOption = wire.AppendEDE(nil, wire.EDEStaleNXDomain, "")
 	deniedOption      = wire.AppendEDE(nil, wire.EDEProhibited, "")
 	notSupported      = wire.AppendEDE(nil, wire.EDENotSupported, "")
-	noRecursionOption = wire.AppendEDE(nil, wire.EDENotAuthoritative, "recursion not asked for, and not in the cache")
-	limitedOption     = wire.AppendEDE(nil, wire.EDEProhibited, "too many queries")
-	shedOption        = wire.AppendEDE(nil, wire.EDENoReachable, "too many queries are waiting")
+	noRecursionOption = withText(wire.EDENotAuthoritative, "recursion not asked for, and not in the cache")
+	limitedOption     = withText(wire.EDEProhibited, "too many queries")
+	shedOption        = withText(wire.EDENoReachable, "too many queries are waiting")
 )
+
+// withText returns options for seal: an extended error with a text, and without it.
+func withText(code uint16, text string) [][]byte {
+	return [][]byte{wire.AppendEDE(nil, code, text), wire.AppendEDE(nil, code, "")}
+}
 
 // key is the cache's key of the response to q. It borrows q's name.
 func (q *Query) key() cache.Key {
@@ -56,7 +61,7 @@ func (r *Resolver) cached(dst []byte, q *Query, o Outcome) ([]byte, Outcome) {
 		// RFC 8914 section 4.21
 		o.Kind = Refused
 		out = wire.Reply(dst, v, q.Msg, wire.Refused)
-		dst, o.Rcode = q.seal(out, base, wire.Refused, noRecursionOption)
+		dst, o.Rcode = q.seal(out, base, wire.Refused, noRecursionOption...)
 		return dst, o
 	}
 	o.Kind = Pending
@@ -171,7 +176,7 @@ func relay(dst []byte, base int, q *Query, hit cache.Hit) ([]byte, wire.Rcode) {
 	if hit.EDE >= 0 {
 		option = wire.AppendEDE(option, uint16(hit.EDE), "") // the upstream's (RFC 8914 section 3)
 	}
-	return q.seal(dst, base, wire.NoError, option)
+	return q.seal(dst, base, wire.NoError, option, option[:min(len(option), 6)])
 }
 
 // examine applies policy to a message that is not known to be clean under the
@@ -248,6 +253,6 @@ func (r *Resolver) fail(dst []byte, q *Query, ede int, cached bool, o Outcome) (
 	if cached {
 		option = wire.AppendEDE(option, wire.EDECachedError, "")
 	}
-	dst, o.Rcode = q.seal(dst, base, wire.ServFail, option)
+	dst, o.Rcode = q.seal(dst, base, wire.ServFail, option, option[:min(len(option), 6)])
 	return dst, o
 }

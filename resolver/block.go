@@ -52,7 +52,7 @@ func (r *Resolver) block(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 		// it (RFC 8020) could deny names that are not banned.
 		dst = wire.AppendSOA(dst, base, wire.Authority, owner, ttl)
 	}
-	dst, o.Rcode = q.seal(dst, base, rcode, p.BanOption(verdict.Ban))
+	dst, o.Rcode = q.seal(dst, base, rcode, p.BanOptions(verdict.Ban, &q.view, q.Msg)...)
 	return dst, o
 }
 

@@ -49,7 +49,7 @@ func (r *Resolver) local(dst []byte, q *Query, verdict blocklists.Verdict, o Out
 	if wire.Count(dst[base:], wire.Answer) == n {
 		dst = wire.AppendSOA(dst, base, wire.Authority, owner, p.BanTTL(verdict.Ban))
 	}
-	dst, o.Rcode = q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban))
+	dst, o.Rcode = q.seal(dst, base, wire.NoError, p.BanOptions(verdict.Ban, &q.view, q.Msg)...)
 	return dst, o
 }
 
@@ -77,7 +77,7 @@ func (r *Resolver) appendEmpty(dst []byte, q *Query, verdict blocklists.Verdict,
 	dst = wire.Reply(dst, &q.view, q.Msg, rcode)
 	dst, owner := q.appendChain(dst, base, verdict)
 	dst = wire.AppendSOA(dst, base, wire.Authority, owner, p.BanTTL(verdict.Ban))
-	dst, o.Rcode = q.seal(dst, base, rcode, p.BanOption(verdict.Ban))
+	dst, o.Rcode = q.seal(dst, base, rcode, p.BanOptions(verdict.Ban, &q.view, q.Msg)...)
 	return dst, o
 }
 
@@ -135,6 +135,6 @@ func (r *Resolver) follow(ctx context.Context, dst []byte, q *Query, o Outcome) 
 	dst = wire.AppendRecord(dst, base, wire.Answer, owner, wire.TypeCNAME, ttl, target.Bytes())
 	const limit = wire.MaxMessage - 1024 // leaves space for the OPT record
 	dst = response.AppendAnswer(dst, base, msg, limit)
-	dst, o.Rcode = q.seal(dst, base, wire.NoError, p.BanOption(verdict.Ban))
+	dst, o.Rcode = q.seal(dst, base, wire.NoError, p.BanOptions(verdict.Ban, &q.view, q.Msg)...)
 	return dst, o
 }

@@ -30,7 +30,7 @@ func (r *Resolver) limited(dst []byte, q *Query, v limit.Verdict, o Outcome) ([]
 	switch {
 	case q.Transport.AddressVerified():
 		dst = wire.Reply(dst, &q.view, q.Msg, wire.Refused)
-		dst, o.Rcode = q.seal(dst, base, wire.Refused, limitedOption)
+		dst, o.Rcode = q.seal(dst, base, wire.Refused, limitedOption...)
 		return dst, o
 	case v == limit.Drop:
 		return dst, o

@@ -310,6 +310,6 @@ func (r *Resolver) Shed(dst []byte, q *Query) ([]byte, Outcome) {
 	q.target = nil
 	base := len(dst)
 	dst = wire.Reply(dst, &q.view, q.Msg, wire.ServFail)
-	dst, o.Rcode = q.seal(dst, base, wire.ServFail, shedOption)
+	dst, o.Rcode = q.seal(dst, base, wire.ServFail, shedOption...)
 	return dst, o
 }

@@ -16,6 +16,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
+	"rideau/blocklists/extratext"
 	"rideau/blocklists/format"
 	"rideau/blocklists/input"
 	"rideau/resolver"
@@ -72,6 +73,7 @@ func snapshot(t testing.TB, prev *blocklists.Snapshot, names ...string) *blockli
 		Groups: []blocklists.Group{{ID: "g", Clients: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")}}},
 		Lists:  []input.List{list("banned", append(names, "wechat.com")...), list("watched", "watched.net")},
 		Bans:   []blocklists.Ban{ban("banned"), watch},
+		Errors: extratext.Structured{Version: extratext.Draft25, Option: 65001},
 	}, prev, compile.Options{Now: time.Now(), Slots: new(blocklists.Slots)})
 	if err != nil {
 		t.Fatal(err)
@@ -99,6 +101,9 @@ func query(t testing.TB, name, client string) *resolver.Query {
 	t.Helper()
 	m := new(dns.Msg).SetQuestion(name, dns.TypeA)
 	m.SetEdns0(1232, false)
+	if strings.HasPrefix(name, "structured.") { // ask for a structured error
+		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_LOCAL{Code: 65001}}
+	}
 	b, err := m.Pack()
 	if err != nil {
 		t.Fatal(err)
@@ -135,6 +140,7 @@ func TestAnswerAllocatesNothing(t *testing.T) {
 		want               resolver.Kind
 	}{
 		{"policy hit", "a.b.Web.WeChat.com.", "10.0.0.1", resolver.Blocked},
+		{"policy hit, structured", "structured.wechat.com.", "10.0.0.1", resolver.Blocked},
 		{"cache hit", "www.Canada.ca.", "10.0.0.1", resolver.Cached},
 		{"cache hit in a group", "www.canada.ca.", "10.9.0.1", resolver.Cached},
 		{"monitored cache hit", "www.watched.net.", "10.0.0.1", resolver.Cached},

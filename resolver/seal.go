@@ -8,11 +8,11 @@ import (
 
 // seal completes the response in dst from base on: it appends the OPT record
 // if the client sent one, and keeps the response within what the client takes.
-// Where the option that explains does not fit, its text is left out first, then the
-// option; then whole RRsets are. Clients without EDNS, some of which know nothing of TCP, get as
+// Of the options, each of which explains the response, it has the first that fits, or none; then
+// whole RRsets are left out. Clients without EDNS, some of which know nothing of TCP, get as
 // many addresses as fit. Of rcode only the bits above the header's four are used.
 // It also returns the response code.
-func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte) ([]byte, wire.Rcode) {
+func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, options ...[]byte) ([]byte, wire.Rcode) {
 	v := &q.view
 	rcode = rcode&^0xF | wire.HeaderRcode(dst[base:])
 	limit := q.limit(len(dst) - base)
@@ -22,10 +22,11 @@ func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte) ([]b
 	var tmp [maxOptions]byte
 	fixed := q.appendOptions(tmp[:0])
 	limit -= wire.OPTLen + len(fixed)
-	var code [6]byte
-	if len(dst)-base+len(option) > limit {
-		if option = withoutText(code[:0], option); len(dst)-base+len(option) > limit {
-			option = nil
+	var option []byte
+	for _, o := range options {
+		if len(dst)-base+len(o) <= limit {
+			option = o
+			break
 		}
 	}
 	dst = response.Fit(dst, base, limit-len(option))
@@ -36,14 +37,6 @@ func (q *Query) seal(dst []byte, base int, rcode wire.Rcode, option []byte) ([]b
 		dst = wire.AppendPadding(dst, base, off, paddingBlock)
 	}
 	return dst, rcode
-}
-
-// withoutText appends an extended DNS error to dst without its text.
-func withoutText(dst, option []byte) []byte {
-	if len(option) < 6 {
-		return dst
-	}
-	return append(append(dst, option[0], option[1], 0, 2), option[4:6]...)
 }
 
 // paddingBlock is the block that encrypted responses are padded to (RFC 8467

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/extratext"
 	"rideau/blocklists/format"
 )
 
@@ -18,8 +19,9 @@ import (
 //
 //   - the entries of the lists that bans and exceptions use, in any order, by the ids of the lists,
 //   - the bans in their order: id, titles and contact (which are in answers), mode, modes, dates, groups, lists, action, cname,
-//     sinkhole, ede, ttl, bypass, strip_ech and unknown_types,
+//     sinkhole, ede, sub-error, ttl, bypass, strip_ech and unknown_types,
 //   - the exceptions in their order: id, dates, groups and lists,
+//   - the structured errors that clients can ask for,
 //   - the groups and their clients, the prefixes of NAT64, and the protected names.
 //
 // Two servers of the same version that have the same policy have the same fingerprint, wherever their files are, however those are written,
@@ -28,6 +30,9 @@ import (
 func Of(s *blocklists.Snapshot) string {
 	p := s.Policy()
 	all := policy{NAT64: prefixes(p.NAT64)}
+	if p.Errors.Version != extratext.None {
+		all.Errors = &p.Errors
+	}
 	used := map[string]bool{}
 	for i := range p.Bans {
 		all.Bans = append(all.Bans, banOf(&p.Bans[i]))
@@ -67,6 +72,7 @@ type policy struct {
 	Bans       []ban
 	Exceptions []exception
 	Lists      []list
+	Errors     *extratext.Structured `json:",omitempty"`
 }
 
 type group struct {
@@ -84,6 +90,7 @@ type ban struct {
 	Sinkhole4, Sinkhole6           netip.Addr
 	EDE                            uint16
 	TTL                            time.Duration
+	SubError                       extratext.SubError `json:",omitempty"`
 	Groups, Lists                  []string
 	Bypass, StripECH, UnknownTypes bool
 }
@@ -105,7 +112,7 @@ func banOf(b *blocklists.Ban) ban {
 	out := ban{ID: b.ID, TitleEN: b.TitleEN, TitleFR: b.TitleFR, Contact: b.Contact, Effective: b.Effective.UTC(), Expires: b.Expires.UTC(),
 		Mode: b.Mode.String(), Modes: map[string]string{}, Action: b.Action.String(), CNAME: b.CNAME, Sinkhole4: b.Sinkhole4,
 		Sinkhole6: b.Sinkhole6, EDE: b.EDE, TTL: b.TTL, Groups: sorted(b.Groups), Lists: b.Lists, Bypass: b.Bypass, StripECH: b.StripECH,
-		UnknownTypes: b.UnknownTypes}
+		UnknownTypes: b.UnknownTypes, SubError: b.SubError}
 	for g, m := range b.Modes {
 		if m != b.Mode {
 			out.Modes[g] = m.String()

@@ -121,6 +121,8 @@ type Ban struct {
 	Sinkhole Sinkhole `key:"sinkhole"`
 	// EDE is the extended DNS error of the responses.
 	EDE EDE `key:"ede"`
+	// SubError is told with EDE to clients that ask for structured errors.
+	SubError SubError `key:"sub_error"`
 	// TTL is the TTL of the responses, in whole seconds.
 	TTL time.Duration `key:"ttl"`
 	// Groups are the ids of the groups that the ban is for; GroupAll by default. GroupEnforced stands for the groups for which another ban
@@ -184,6 +186,7 @@ func defaultBan() Ban {
 		Action:   ActionNXDomain,
 		Sinkhole: Sinkhole{IPv4: netip.IPv4Unspecified(), IPv6: netip.IPv6Unspecified()},
 		EDE:      EDEBlocked,
+		SubError: SubErrorNone,
 		TTL:      30 * time.Second,
 		Groups:   []string{GroupAll},
 
@@ -218,6 +221,7 @@ func (s *Sections) readBan(v node.Value) (Ban, bool) {
 		m.At("cname").Problem("write action: cname, or remove the name", "the action %s has no use for a name", b.Action)
 	}
 	node.Set(m, "ede", &b.EDE, ede)
+	b.readSubError(m)
 	node.Set(m, "ttl", &b.TTL, node.TTL(time.Second, time.Hour))
 	node.Set(m, "groups", &b.Groups, node.List(1, MaxGroups, node.Distinct(value.Reference("group", GroupAll, GroupEnforced))))
 	node.Set(m, "lists", &b.Lists, node.List(1, MaxLists, node.Distinct(value.Reference("list"))))

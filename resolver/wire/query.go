@@ -210,6 +210,26 @@ func (q *Query) options(data []byte) bool {
 	return true
 }
 
+// HasOption reports whether the OPT record of the parsed message msg has an option with that code, whatever is in it.
+func (q *Query) HasOption(msg []byte, code uint16) bool {
+	if !q.EDNS {
+		return false
+	}
+	var r Record
+	for w := (Walk{msg: msg, off: q.QuestionEnd, section: Answer, left: Count(msg, Answer)}); w.Next(&r); {
+		if r.Type != TypeOPT {
+			continue
+		}
+		for data := msg[r.DataOff:r.End]; len(data) >= 4; {
+			if binary.BigEndian.Uint16(data) == code {
+				return true
+			}
+			data = data[min(len(data), 4+int(binary.BigEndian.Uint16(data[2:]))):]
+		}
+	}
+	return false
+}
+
 // cookie reads a COOKIE option and reports whether its length is valid. The
 // first option counts (RFC 7873 section 5.2).
 func (q *Query) cookie(value []byte) bool {

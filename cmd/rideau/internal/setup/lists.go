@@ -11,6 +11,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
+	"rideau/blocklists/extratext"
 	"rideau/blocklists/fetch"
 	"rideau/blocklists/format"
 	"rideau/blocklists/input"
@@ -77,7 +78,7 @@ func LoadPolicy(ctx context.Context, c *config.Config, prev *blocklists.Snapshot
 
 // policyOf returns the policy of a configuration, without its lists.
 func policyOf(c *config.Config) blocklists.Policy {
-	p := blocklists.Policy{NAT64: c.NAT64.Prefixes}
+	p := blocklists.Policy{NAT64: c.NAT64.Prefixes, Errors: structured(&c.Errors)}
 	for _, g := range c.Groups {
 		p.Groups = append(p.Groups, blocklists.Group{ID: g.ID, Clients: g.Clients})
 	}
@@ -98,11 +99,25 @@ func policyOf(c *config.Config) blocklists.Policy {
 	return p
 }
 
+func structured(e *policy.Errors) extratext.Structured {
+	out := extratext.Structured{Option: uint16(e.Option), French: e.Language == policy.ErrorFrench, Organization: e.Organization, Databases: e.Databases}
+	if e.Format == policy.ErrorStructured25 {
+		out.Version = extratext.Draft25
+	}
+	return out
+}
+
+func subError(s policy.SubError) extratext.SubError {
+	return map[policy.SubError]extratext.SubError{policy.SubErrorMalware: extratext.Malware, policy.SubErrorPhishing: extratext.Phishing,
+		policy.SubErrorSpam: extratext.Spam, policy.SubErrorSpyware: extratext.Spyware, policy.SubErrorNetwork: extratext.NetworkOperator,
+		policy.SubErrorDNS: extratext.DNSOperator}[s]
+}
+
 func ban(b *policy.Ban) blocklists.Ban {
 	out := blocklists.Ban{
 		ID: b.ID, TitleEN: b.Title.EN, TitleFR: b.Title.FR, Authority: b.Authority, Instrument: b.Instrument,
 		URL: b.URL, Contact: b.Contact, Effective: b.Effective, Expires: b.Expires, Mode: mode(b.Mode),
-		Action: action(b.Action), Sinkhole4: b.Sinkhole.IPv4, Sinkhole6: b.Sinkhole.IPv6, EDE: uint16(b.EDE),
+		Action: action(b.Action), Sinkhole4: b.Sinkhole.IPv4, Sinkhole6: b.Sinkhole.IPv6, EDE: uint16(b.EDE), SubError: subError(b.SubError),
 		TTL: b.TTL, Groups: b.Groups, Lists: b.Lists, Bypass: b.Bypass, StripECH: b.StripECH,
 		UnknownTypes: b.UnknownTypes == policy.UnknownBlock, Canary: b.Canary,
 	}
