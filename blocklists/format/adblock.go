@@ -40,7 +40,8 @@ func isModified(line []byte) bool {
 }
 
 // adblockLine reads a rule of adblock syntax as far as it is about names:
-// ||NAME^ is a name and all below, |NAME^ and a bare NAME one name alone. A rule that begins
+// ||NAME^ is a name and all below, |NAME^ and a bare NAME one name alone. With @@ or a modifier a bare NAME is a
+// pattern, which any part of a name may match: it is taken for the name and all below. A rule that begins
 // with @@ takes names out of the list again. Lines of address and name are read as in hosts files.
 func (l *reader) adblockLine(line []byte) error {
 	if isAdblockComment(line) {
@@ -88,6 +89,9 @@ func (l *reader) leave(line []byte, f syntax.Fault) {
 // adblockPattern reads the pattern of a rule: what it is about. more are modifiers that change nothing but how the rule is written.
 func (l *reader) adblockPattern(line, text []byte, more []string, r *entry.Rule) error {
 	p := parsePattern(text)
+	if p.isBare(text) && (r.Except || r.Important || r.Types != nil || len(more) > 0) {
+		p.match = entry.Suffix
+	}
 	r.Spelling = spelling(text, &p, more)
 	plain := !r.Except && !r.Important && !r.Cancel && r.Types == nil
 	if syntax.LikeAddress(p.name) && plain {

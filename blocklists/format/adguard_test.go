@@ -48,7 +48,7 @@ func TestAdblockLikeAdGuard(t *testing.T) {
 					if got == want {
 						continue
 					}
-					why := difference(start, end, suffix, got)
+					why := difference(start, end, prefix, suffix, got)
 					if why == "" {
 						t.Errorf("%s: %s: AdGuard blocks it: %v, covered: %v", rule, q, want, got)
 					}
@@ -65,12 +65,12 @@ func TestAdblockLikeAdGuard(t *testing.T) {
 }
 
 // difference says why what Rideau covers by a rule differs from what AdGuard blocks by it; "" for no good reason.
-func difference(start, end, after string, covered bool) string {
+func difference(start, end, before, after string, covered bool) string {
 	switch open := end == "" || end == "$important"; {
 	case !covered && open && after != "":
 		return "AdGuard also blocks names that go on after the rule's, which its authors do not mean"
-	case !covered && start == "" && end == "$important":
-		return "to AdGuard a name with an option and without an anchor is any part of a name; Rideau takes the name"
+	case !covered && start == "" && end == "$important" && strings.HasPrefix(before, "x"):
+		return "to AdGuard a name with an option and without an anchor is any part of a name; Rideau takes the name and all below it"
 	case covered && end == "^$all":
 		return "this version of AdGuard's reader does not know $all, which its documents have"
 	case covered && end == "/":

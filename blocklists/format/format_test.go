@@ -237,13 +237,16 @@ func TestAdblock(t *testing.T) {
 		{"comments", "[Adblock Plus 2.0]\n! Title: x\n# comment with ## inside\n#comment\n##### line\n||a.example^\n", []string{"6 suffix a.example."}},
 		{"addresses", "||192.0.2.1^\n|192.0.2.0/24^\n||2001:db8::1^\n", []string{"1 192.0.2.1/32", "2 192.0.2.0/24", "3 2001:db8::1/128"}},
 		{"internationalised", "||bücher.example^\n", []string{"1 suffix xn--bcher-kva.example."}},
-		{"exceptions", "@@||a.example^\n@@b.example\n# x\n@@||github.io^$important\n", []string{"1 suffix a.example. except", "2 exact b.example. except", "4 suffix github.io. except important"}},
+		{"exceptions", "@@||a.example^\n@@b.example\n# x\n@@||github.io^$important\n", []string{"1 suffix a.example. except", "2 suffix b.example. except", "4 suffix github.io. except important"}},
 		{"modifiers", "||a.example^$important\n||b.example^$badfilter\n||c.example^$dnstype=aaaa|A|AAAA\n||d.example^$dnstype=~HTTPS,important\n||e.example^$all\n||f.example^$document,popup\n||g.example^$dnsrewrite=NXDOMAIN\n@@||h.example^$badfilter\n", []string{
 			"1 suffix a.example. important", "2 suffix b.example. cancel", "3 suffix c.example. types=[1 28]", "4 suffix d.example. important types=[65] inverted",
 			"5 suffix e.example.", "6 suffix f.example.", "7 suffix g.example.", "8 suffix h.example. except cancel"}},
 		{"lines of hosts files", "||a.example^\n0.0.0.0 b.example c.example # d.example\n127.0.0.1 localhost\n", []string{"1 suffix a.example.", "2 exact b.example.", "2 exact c.example."}},
 		{"any path of a host", "||a.example/\n||b.example/*\n||c.example^*\n||d.example|\n.e.example^\n||*.f.example/\n", []string{
 			"1 suffix a.example.", "2 suffix b.example.", "3 suffix c.example.", "4 suffix d.example.", "5 below e.example.", "6 below f.example."}},
+		{"bare names in patterns", "a.example$important\n@@b.example$badfilter\nc.example$dnstype=A\nd.example$all,badfilter\ne.example$badfilter\nf.example\n@@|g.example\n", []string{
+			"1 suffix a.example. important", "2 suffix b.example. except cancel", "3 suffix c.example. types=[1]", "4 suffix d.example. cancel", "5 exact e.example. cancel",
+			"6 exact f.example.", "7 exact g.example. except"}},
 		{"comments behind rules", "||a.example^ # why\n@@||b.example^\t! why\n||c.example^$important # why\nd.example #\n", []string{
 			"1 suffix a.example.", "2 suffix b.example. except", "3 suffix c.example. important", "4 exact d.example."}},
 		{"answers that block", "||a.example^$dnsrewrite=NXDOMAIN;;\n||b.example^$dnsrewrite=refused;;\n||c.example^$dnsrewrite=NOERROR;;\n||d.example^$dnsrewrite=NOERROR;A;0.0.0.0\n||e.example^$dnsrewrite=::,important\n", []string{

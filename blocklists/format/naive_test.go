@@ -92,6 +92,9 @@ func naiveAdblock(n int, line string) []string {
 	if unanchored := m[2]+m[3] == ""; unanchored && (m[5] != "" || strings.HasPrefix(m[4], "-")) || strings.HasSuffix(m[4], ".") {
 		return nil
 	}
+	if m[2]+m[3]+m[5] == "" && (m[1] != "" || strings.Trim(strings.ReplaceAll(m[6], "badfilter", ""), ",") != "") {
+		match = "suffix" // a bare name in a pattern
+	}
 	words := strings.Split(m[6], ",")
 	for _, w := range words {
 		if !slices.Contains([]string{"", "important", "badfilter", "all", "popup"}, w) {

@@ -52,6 +52,11 @@ func parsePattern(text []byte) (p pattern) {
 	return p
 }
 
+// isBare reports whether the whole pattern is a name, without anchors.
+func (p *pattern) isBare(text []byte) bool {
+	return len(p.name) == len(text) && p.match == entry.Exact && !syntax.LikeAddress(text)
+}
+
 // patternFault returns why a pattern is not that of a name, or of a name with those below it. Where a pattern means more
 // names than one can write, such as those that go on after ||example.com, the names that it surely means count. A pattern that means
 // such names above all is skipped: to take it for the name would block, or let through, another one.
