@@ -190,7 +190,7 @@ func TestGuards(t *testing.T) {
 	}{
 		"grew":                {list("l", "a.ca", "b.ca", "c.ca", "d.ca", "e.ca"), false, nil, ""},
 		"half is gone":        {list("l", "a.ca", "b.ca"), false, nil, ""},
-		"more than half":      {list("l", "a.ca"), false, input.ErrShrank, "l.txt: lost more of its entries than max_shrink allows: 1 entries, 4 before"},
+		"more than half":      {list("l", "a.ca"), false, input.ErrShrank, "l.txt: lost more of its entries than max_shrink allows: 1 entry, 4 before"},
 		"empty":               {list("l", "# nothing"), false, input.ErrEmpty, "l.txt: no entries, and there were some before (4)"},
 		"empty, forced":       {list("l"), true, nil, ""},
 		"another file":        {moved, false, nil, ""},

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/dustin/go-humanize/english"
+
 	"rideau/blocklists/format"
 )
 
@@ -93,8 +95,8 @@ func (l *List) checkReading(c *Content, before Baseline) error {
 	}
 	gone := max(before.Entries-c.Stats.Entries, 0)
 	if narrowed := before.Wide - c.Wide - gone; narrowed > 0 && float64(narrowed) > l.MaxShrink*float64(before.Wide) {
-		return fmt.Errorf("%s: %w: %d entries cover names below theirs, %d before, max_shrink %g; set the list's format, or if that is meant, reload with force=%s",
-			l.Source, ErrNarrowed, c.Wide, before.Wide, l.MaxShrink, l.ID)
+		return fmt.Errorf("%s: %w: names below %s are covered, below %d before, max_shrink %g; set the list's format, or if that is meant, reload with force=%s",
+			l.Source, ErrNarrowed, english.Plural(c.Wide, "entry", ""), before.Wide, l.MaxShrink, l.ID)
 	}
 	return nil
 }
@@ -113,7 +115,7 @@ func (g *Guards) check(l *List, c *Content, before Baseline) error {
 	case g.Forward && c.Serial.older(before.Serial):
 		return fmt.Errorf("%s: %w: %s %d, and that had %d; %s", l.Source, ErrSerial, c.Serial.Kind, c.Serial.Value, before.Serial.Value, remedy)
 	case g.MaxGrowth > 0 && before.Entries > 0 && entries > GrowthFloor && float64(entries) > g.MaxGrowth*float64(before.Entries):
-		return fmt.Errorf("%s: %w: %d entries, %d before, max_growth %g; %s", l.Source, ErrGrew, entries, before.Entries, g.MaxGrowth, remedy)
+		return fmt.Errorf("%s: %w: %s, %d before, max_growth %g; %s", l.Source, ErrGrew, english.Plural(entries, "entry", ""), before.Entries, g.MaxGrowth, remedy)
 	}
 	return nil
 }
@@ -127,8 +129,8 @@ func (l *List) checkShrink(entries int, before Baseline) error {
 		return fmt.Errorf("%s: %w (%d); %s", l.Source, ErrEmpty, before.Entries, remedy)
 	}
 	if lost := before.Entries - entries; float64(lost) > l.MaxShrink*float64(before.Entries) {
-		return fmt.Errorf("%s: %w: %d entries, %d before, max_shrink %g; %s",
-			l.Source, ErrShrank, entries, before.Entries, l.MaxShrink, remedy)
+		return fmt.Errorf("%s: %w: %s, %d before, max_shrink %g; %s",
+			l.Source, ErrShrank, english.Plural(entries, "entry", ""), before.Entries, l.MaxShrink, remedy)
 	}
 	return nil
 }

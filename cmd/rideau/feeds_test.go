@@ -252,7 +252,7 @@ func TestForcedCopy(t *testing.T) {
 		t.Errorf("without force: %d %+v", code, r)
 	}
 	code, text := p.request(http.MethodPost, "/reload?force=feed", "text/plain")
-	for _, want := range []string{"some lists could not be fetched, or were refused; their last good copies serve", "list feed: forced: 1 entries now, 3 before", "404"} {
+	for _, want := range []string{"some lists could not be fetched, or were refused; their last good copies serve", "list feed: forced: 1 entry now, 3 before", "404"} {
 		if code != http.StatusUnprocessableEntity || !strings.Contains(text, want) {
 			t.Errorf("by force: %d, without %q: %s", code, want, text)
 		}
@@ -296,7 +296,7 @@ func TestFeedWithoutCopy(t *testing.T) {
 			t.Errorf("fetch %s: %d %s", wrong, code, out)
 		}
 	}
-	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml", "--force=feed"); code != exitOK || !strings.Contains(out, "list feed: forced: 1 entries now, 3 before") {
+	if code, out := runRideau(t, w.dir, "fetch", "--config", "rideau.yaml", "--force=feed"); code != exitOK || !strings.Contains(out, "list feed: forced: 1 entry now, 3 before") {
 		t.Errorf("fetch: %d %s", code, out)
 	}
 	pub.publish("", feedText)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/files"
@@ -58,7 +60,7 @@ func fetchLists(c *call) int {
 			continue
 		}
 		fetched = true
-		fmt.Fprintf(c.stdout, "list %s: %s, %d entries, sha256 %x, from %s\n", info.ID, v.Result, info.Entries, info.SHA256, info.Source)
+		fmt.Fprintf(c.stdout, "list %s: %s, %s, sha256 %x, from %s\n", info.ID, v.Result, english.Plural(info.Entries, "entry", ""), info.SHA256, info.Source)
 		for _, f := range changes.Forced(forced, nil) {
 			fmt.Fprintln(c.stdout, f)
 		}

@@ -261,6 +261,7 @@ func otherModules() map[string][2][]string {
 		"github.com/coreos/go-systemd":              {{"cmd/rideau/internal/systemd"}},
 		"github.com/dchest/siphash":                 {{"resolver/cookie"}},
 		"github.com/dnstap/golang-dnstap":           {nil, {"resolver/audit/dnstap"}},
+		"github.com/dustin/go-humanize":             {{"blocklists/input", "cmd/rideau", "cmd/rideau/internal/selftest", "cmd/rideau/internal/show", "cmd/rideau/internal/text", "resolver/ops"}},
 		"github.com/farsightsec/golang-framestream": {{"resolver/audit/dnstap"}, {"cmd/rideau/internal/server"}},
 		"github.com/gopacket/gopacket":              {{"blocklists/querylog"}},
 		"github.com/hashicorp/golang-lru":           {{"resolver/forward"}},

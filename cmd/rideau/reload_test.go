@@ -354,7 +354,7 @@ func TestRefusedReloads(t *testing.T) {
 		{"an emptied list", func() { w.write("list.txt", "# nothing\n") },
 			"list.txt", 0, "no entries", "reload with force=list"},
 		{"a list cut off", func() { w.write("list.txt", "banned.example\n") },
-			"list.txt", 0, "1 entries, 4 before", "reload with force=list"},
+			"list.txt", 0, "1 entry, 4 before", "reload with force=list"},
 		{"a list that is gone", func() { os.Remove(w.path("list.txt")) },
 			"list.txt", 0, "no such file", "put the list there"},
 		{"a list that is a directory", func() { os.Mkdir(w.path("list.txt"), 0o777) },

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
 	"rideau/blocklists/lint"
 	"rideau/blocklists/querylog"
 	"rideau/cmd/rideau/internal/reason"
@@ -54,7 +56,7 @@ func rules(c *call) int {
 
 // printRules prints a report for people.
 func printRules(w io.Writer, r *reason.RuleReport) {
-	fmt.Fprintf(w, "%s: %d entries of names\n", r.Config, r.Entries)
+	fmt.Fprintf(w, "%s: %s of names\n", r.Config, english.Plural(r.Entries, "entry", ""))
 	finding := func(f lint.Finding, what, by string) {
 		fmt.Fprintf(w, "%d %s\n", f.Count, what)
 		for _, x := range f.Examples {
@@ -70,14 +72,14 @@ func printRules(w io.Writer, r *reason.RuleReport) {
 	}
 	finding(r.Shadowed, "covered by another entry of the same ban", " by")
 	finding(r.Repeated, "there more than once in the same ban", "")
-	finding(r.Public, "suffixes under which anybody can have a name", "")
+	finding(r.Public, english.PluralWord(r.Public.Count, "suffix", "")+" under which anybody can have a name", "")
 	if len(r.Logs) == 0 {
 		return
 	}
-	finding(r.Unmet, fmt.Sprintf("that none of %d names asked met", r.Asked), "")
-	fmt.Fprintf(w, "%d names asked beside banned ones\n", len(r.Siblings)+r.MoreSiblings)
+	finding(r.Unmet, fmt.Sprintf("that none of %s asked met", english.Plural(r.Asked, "name", "")), "")
+	fmt.Fprintf(w, "%s asked beside banned ones\n", english.Plural(len(r.Siblings)+r.MoreSiblings, "name", ""))
 	for _, s := range r.Siblings {
-		fmt.Fprintf(w, "  %s, %d queries, beside %s (%s:%d)\n", s.Name, s.Queries, s.Beside, s.File, s.Line)
+		fmt.Fprintf(w, "  %s, %s, beside %s (%s:%d)\n", s.Name, english.Plural(s.Queries, "query", ""), s.Beside, s.File, s.Line)
 	}
 	if r.MoreSiblings > 0 {
 		fmt.Fprintf(w, "  and %d more\n", r.MoreSiblings)

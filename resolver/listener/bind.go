@@ -16,11 +16,11 @@ import (
 // that are in l.
 func (l *Listener) bind() error {
 	if len(l.o.Addrs) == 0 {
-		return errors.New("listener: no address to listen on")
+		return errors.New("no address to listen on")
 	}
 	for _, s := range l.o.Addrs {
 		if err := l.bindAddr(s); err != nil {
-			return fmt.Errorf("listener: %w", err)
+			return err
 		}
 	}
 	return nil

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+
+	"github.com/dustin/go-humanize/english"
 )
 
 // Flush is what to remove from the cache: a name, with Tree also all names
@@ -58,7 +60,7 @@ func (s *Server) flush(w http.ResponseWriter, r *http.Request) {
 	if f.Tree {
 		what += " and all below it"
 	}
-	writeText(w, http.StatusOK, fmt.Sprintf("flushed %s: %d entries", what, n))
+	writeText(w, http.StatusOK, fmt.Sprintf("flushed %s: %s", what, english.Plural(n, "entry", "")))
 }
 
 const flushUsage = "send name=example.com, with tree=true for all below it too, or all=true for everything"

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/dustin/go-humanize/english"
 )
 
 // Forced is a list or a ban that a reload took by force: a guard against mistakes would have refused it.
@@ -22,7 +24,7 @@ func (f Forced) String() string {
 	if f.Kind == "ban" {
 		return oneLine(fmt.Sprintf("ban %s: forced: %s", f.ID, why))
 	}
-	return oneLine(fmt.Sprintf("list %s: forced: %d entries now, %d before (%s)", f.ID, f.After, f.Before, why))
+	return oneLine(fmt.Sprintf("list %s: forced: %s now, %d before (%s)", f.ID, english.Plural(f.After, "entry", ""), f.Before, why))
 }
 
 // forcedIDs checks the values of the parameter force: ids of lists and bans.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
+
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
 	"rideau/blocklists/format"
@@ -297,10 +299,10 @@ func (res *ReloadResult) lines(err error) []string {
 		if !b.Active {
 			state = "not in force"
 		}
-		head = append(head, fmt.Sprintf("ban %s: %s, %s, %d names", b.ID, b.Mode, state, b.Names))
+		head = append(head, fmt.Sprintf("ban %s: %s, %s, %s", b.ID, b.Mode, state, english.Plural(b.Names, "name", "")))
 	}
 	for _, l := range listsOf(res.Policy) {
-		head = append(head, fmt.Sprintf("list %s: %d entries, %d lines skipped, from %s", l.ID, l.Entries, l.Skipped, l.Source))
+		head = append(head, fmt.Sprintf("list %s: %s, %s skipped, from %s", l.ID, english.Plural(l.Entries, "entry", ""), english.Plural(l.Skipped, "line", ""), l.Source))
 	}
 	for _, c := range res.Changes {
 		head = append(head, c.String())

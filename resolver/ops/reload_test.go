@@ -163,12 +163,12 @@ func replyCases(t *testing.T) []replyCase {
 			status: 200,
 			text: `reloaded (generation 1)
 ban WECHAT-2023: enforce, in force, 2 names
-ban KASPERSKY-2023: monitor, in force, 1 names
-ban TIKTOK-2023: off, not in force, 1 names
+ban KASPERSKY-2023: monitor, in force, 1 name
+ban TIKTOK-2023: off, not in force, 1 name
 ban LATER: enforce, not in force, 3 names
 list wechat: 2 entries, 0 lines skipped, from wechat.txt
-list kaspersky: 1 entries, 1 lines skipped, from kaspersky.txt
-list tiktok: 1 entries, 0 lines skipped, from tiktok.txt
+list kaspersky: 1 entry, 1 line skipped, from kaspersky.txt
+list tiktok: 1 entry, 0 lines skipped, from tiktok.txt
 listen.addresses changed: restart rideau to apply it
 kaspersky.txt:2: "bad..name": empty label; write a host name
 `,

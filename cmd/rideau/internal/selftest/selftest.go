@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/miekg/dns"
 
 	"rideau/blocklists"
@@ -172,7 +173,7 @@ func (r *Report) Lines() []string {
 	} else if len(bans) == 0 {
 		verdict = "nothing was tested"
 	}
-	return append(out, fmt.Sprintf("%s: %d questions, %d bans", verdict, len(r.Results), len(bans)))
+	return append(out, fmt.Sprintf("%s: %s, %s", verdict, english.Plural(len(r.Results), "question", ""), english.Plural(len(bans), "ban", "")))
 }
 
 func (t *Tester) test(ctx context.Context, s *blocklists.Snapshot) *Report {

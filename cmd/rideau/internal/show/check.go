@@ -32,7 +32,8 @@ func Check(w io.Writer, p *lang.Printer, r *reason.CheckReport) {
 		if l.Skipped+l.NotDNS == 0 {
 			continue
 		}
-		fmt.Fprintln(w, p.Say("list %s (%s): %d entries, %d lines skipped, %d not about names:", l.ID, l.Format, l.Entries, l.Skipped, l.NotDNS))
+		fmt.Fprintln(w, p.Say("list %s (%s): %s, %s, %d not about names:", l.ID, l.Format,
+			counted(p, l.Entries, "1 entry", "%d entries"), counted(p, l.Skipped, "1 line skipped", "%d lines skipped"), l.NotDNS))
 		for _, x := range l.Reasons {
 			fmt.Fprintf(w, "  %d: %s\n", x.Lines, x.Reason)
 		}
@@ -67,11 +68,14 @@ func named(p *lang.Printer, b *reason.BanReport) string {
 }
 
 // names says how many names there are.
-func names(p *lang.Printer, n int) string {
+func names(p *lang.Printer, n int) string { return counted(p, n, "1 name", "%d names") }
+
+// counted says how many of something there are: one is the whole text for 1.
+func counted(p *lang.Printer, n int, one, more string) string {
 	if n == 1 {
-		return p.Say("1 name")
+		return p.Say(one)
 	}
-	return p.Say("%d names", n)
+	return p.Say(more, n)
 }
 
 // Exception says in a line what an exception does, for whom and when.

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
 	"rideau/blocklists/compare"
 )
 
@@ -34,7 +36,7 @@ func WriteComparison(w io.Writer, r *compare.Report) {
 		if l.Counted {
 			about = " (by number: what the list had is not known)"
 		}
-		fmt.Fprintf(w, "list %s: %d entries, was %d: %d added, %d removed%s\n", l.ID, l.After, l.Before, l.Added, l.Removed, about)
+		fmt.Fprintf(w, "list %s: %s, was %d: %d added, %d removed%s\n", l.ID, english.Plural(l.After, "entry", ""), l.Before, l.Added, l.Removed, about)
 		for _, n := range l.New {
 			fmt.Fprintf(w, "  + %s\n", n)
 		}
@@ -43,7 +45,7 @@ func WriteComparison(w io.Writer, r *compare.Report) {
 		}
 	}
 	for _, n := range r.Names {
-		fmt.Fprintf(w, "%d names for %s: %s, was %s\n", n.Count, strings.Join(n.Groups, ", "), n.After, n.Before)
+		fmt.Fprintf(w, "%s for %s: %s, was %s\n", english.Plural(n.Count, "name", ""), strings.Join(n.Groups, ", "), n.After, n.Before)
 		for _, e := range n.Examples {
 			fmt.Fprintf(w, "  %s\n", e)
 		}
