@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"rideau/blocklists"
@@ -85,14 +86,35 @@ func (s *timestamp) append(dst []byte, t time.Time) []byte {
 	return append(dst, 'Z')
 }
 
+// What an octet needs an escape in.
+const (
+	inString = 1 << iota // of JSON
+	inLabel              // of a name within a JSON string
+)
+
+// escapes has for each octet what it needs an escape in.
+var escapes = func() (t [256]uint8) {
+	for c := range t {
+		if c < ' ' || c > '~' || strings.IndexByte(`"\<>&`, byte(c)) >= 0 {
+			t[c] |= inString
+		}
+		if len(appendOctet(nil, byte(c))) > 1 {
+			t[c] |= inLabel
+		}
+	}
+	return t
+}()
+
 // appendString appends s as a JSON string. Octets that are not UTF-8 become
 // U+FFFD; names of the DNS have escapes instead, see [wire.NameString].
 func appendString(b []byte, s string) []byte {
+	var escaped uint8
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			text, _ := json.Marshal(s) // never fails for a string
-			return append(b, Plain(text)...)
-		}
+		escaped |= escapes[s[i]]
+	}
+	if escaped&inString != 0 {
+		text, _ := json.Marshal(s) // never fails for a string
+		return append(b, Plain(text)...)
 	}
 	b = append(b, '"')
 	b = append(b, s...)
@@ -138,8 +160,16 @@ func appendName(b, name []byte) []byte {
 		if n > wire.MaxLabel || i+1+n > len(name) {
 			return append(b[:begin], '?')
 		}
-		for _, c := range name[i+1 : i+1+n] {
-			b = appendOctet(b, c)
+		label, escaped := name[i+1:i+1+n], uint8(0)
+		for _, c := range label {
+			escaped |= escapes[c]
+		}
+		if escaped&inLabel == 0 {
+			b = append(b, label...)
+		} else {
+			for _, c := range label {
+				b = appendOctet(b, c)
+			}
 		}
 		b = append(b, '.')
 		i += 1 + n
