@@ -24,7 +24,7 @@ func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
 
 // readyz reports whether queries are served, and if not, every reason.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
-	reasons, notes := s.notReady(), s.notes()
+	reasons, notes := s.notReady(), s.o.Notes()
 	status := http.StatusOK
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable
@@ -46,19 +46,20 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// notes are what the operator should know although queries are served.
-func (s *Server) notes() []string {
+// Notes returns what the operator should know although queries are served. It needs
+// Sources.
+func (o *Options) Notes() []string {
 	var out []string
-	if s.o.Sources.Distrusted != nil {
-		if why := s.o.Sources.Distrusted(); why != "" {
+	if o.Sources.Distrusted != nil {
+		if why := o.Sources.Distrusted(); why != "" {
 			out = append(out, oneLine("the clock is distrusted, and no ban ends by it: "+why))
 		}
 	}
-	if snap := s.o.Sources.Snapshot(); snap != nil && !enforced.Any(snap) {
+	if snap := o.Sources.Snapshot(); snap != nil && !enforced.Any(snap) {
 		out = append(out, enforced.None)
 	}
-	if s.o.Sources.Encrypted != nil {
-		e := s.o.Sources.Encrypted()
+	if o.Sources.Encrypted != nil {
+		e := o.Sources.Encrypted()
 		for _, why := range e.Hidden {
 			out = append(out, oneLine(why))
 		}
@@ -68,7 +69,7 @@ func (s *Server) notes() []string {
 			}
 		}
 	}
-	for _, l := range s.lastGood() {
+	for _, l := range o.lastGood() {
 		out = append(out, oneLine(fmt.Sprintf("the last good copy of list %s serves: %s", l.List, l.LastGood)))
 	}
 	return out
@@ -76,11 +77,11 @@ func (s *Server) notes() []string {
 
 // lastGood returns the lists whose last good copy is in use because their
 // source cannot be used.
-func (s *Server) lastGood() []metrics.ListSource {
-	if s.o.Sources.Lists == nil {
+func (o *Options) lastGood() []metrics.ListSource {
+	if o.Sources.Lists == nil {
 		return nil
 	}
-	return slices.DeleteFunc(s.o.Sources.Lists(), func(l metrics.ListSource) bool { return l.LastGood == "" })
+	return slices.DeleteFunc(o.Sources.Lists(), func(l metrics.ListSource) bool { return l.LastGood == "" })
 }
 
 func (s *Server) notReady() []string {

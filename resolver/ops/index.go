@@ -68,6 +68,10 @@ func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var b strings.Builder
+	if prefers(r, "text/html") && s.o.Home != "" {
+		http.Redirect(w, r, s.o.Home, http.StatusSeeOther)
+		return
+	}
 	if prefers(r, "text/html") {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		b.WriteString("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Rideau</title>\n<h1>Rideau, for operators</h1>\n<ul>\n")

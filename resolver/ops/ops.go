@@ -61,6 +61,9 @@ type Options struct {
 	// Routes are further requests that are answered. New panics if one of them
 	// says nothing about who may send it.
 	Routes []access.Route
+	// Home is the path of the first page; browsers that ask for / are sent there. It
+	// may be empty.
+	Home string
 	// Pprof serves Go's profiles to the clients that may reload.
 	Pprof bool
 	// Timeout bounds the time to read a request and to write a reply; 0 means

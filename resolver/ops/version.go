@@ -68,7 +68,7 @@ func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
 		GoVersion: runtime.Version(), Started: s.started.UTC()}
 	p := s.o.Sources.Snapshot()
 	out.Bans, out.Lists = bansOf(p), listsOf(p)
-	for _, l := range s.lastGood() {
+	for _, l := range s.o.lastGood() {
 		for i := range out.Lists {
 			if out.Lists[i].ID == l.List {
 				out.Lists[i].LastGood = oneLine(l.LastGood)

@@ -120,6 +120,9 @@ func New(name, dir string, o Options) *Evidence {
 // Acts is the log that acts are added to.
 func (e *Evidence) Acts() *act.Log { return e.acts }
 
+// Node is the name of the node in events.
+func (e *Evidence) Node() string { return e.node.Name }
+
 // Change is a set of sinks that is not in force yet. Commit or Close must be
 // called.
 type Change struct {

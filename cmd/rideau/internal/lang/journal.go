@@ -99,6 +99,8 @@ var journal = [...]message{
 
 	// Operators' HTTP, and evidence.
 	{"there is no Unix socket for operators", "il n’y a pas de socket Unix pour l’exploitation"},
+	{"a page could not be made", "une page n’a pas pu être produite"},
+	{"an export of events was not finished", "une exportation d’événements n’a pas été achevée"},
 	{"a request for /metrics ended before its reply did", "une demande de /metrics a pris fin avant sa réponse"},
 	{"the spool ended within an event, which is lost", "le fichier d’attente finit au milieu d’un événement, qui est perdu"},
 	{"the sealed file is too large or too old and cannot be renamed; it goes on", "le fichier scellé est trop grand ou trop ancien et ne peut pas être renommé; il continue"},

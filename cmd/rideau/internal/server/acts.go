@@ -27,6 +27,9 @@ func (s *Server) record(a act.Act) {
 // tell logs the result of a reload, and records the acts that it was.
 func (s *Server) tell(actor act.Actor, why string, asked bool, result ops.ReloadResult, err error) {
 	s.told.Reload(s.log, why, asked, result, err)
+	if s.shown != nil {
+		s.shown.Reloaded(why, result, err)
+	}
 	if s.evidence == nil || errors.Is(err, errStopping) {
 		return
 	}

@@ -1,14 +1,12 @@
 package server
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
 	"rideau/blocklists"
-	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 	"rideau/resolver/limit"
@@ -35,44 +33,24 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	routes, err := s.pages()
+	if err != nil {
+		return nil, err
+	}
 	web := ops.New(ops.Options{
-		Sources: metrics.Sources{
-			Bypass:        s.bypasses,
-			Totals:        s.resolver.Stats().Totals,
-			Policy:        func() *blocklists.Snapshot { return s.resolver.State().Policy() },
-			Cache:         s.cacheFacts,
-			Upstreams:     s.upstreamFacts,
-			Listener:      s.listenerFacts,
-			Encrypted:     s.secured.Metrics,
-			Refreshes:     s.resolver.Exchanges().Refreshes,
-			Unrelated:     s.resolver.Exchanges().Unrelated,
-			Panics:        s.panics,
-			EventsDropped: s.events.Lost,
-			EventsCounted: s.events.Counted,
-			QueriesLost:   s.queries.Lost,
-			Sinks:         s.evidence.Metrics,
-			Store:         s.evidence.StoreMetrics,
-			Alerts:        s.evidence.Alerts,
-			Reloads:       &s.reloads,
-			Lists:         s.listFacts,
-			Distrusted:    s.distrusted,
-			SelfTest:      s.lastTest,
-			Build:         metrics.Build{Version: s.o.Build.Version, Revision: s.o.Build.Revision},
-		},
+		Routes:      routes,
+		Home:        "/now",
+		Sources:     s.metrics(),
 		Ready:       s.notServing,
 		ReadyWithin: readyWithin,
-		Reload: func(ctx context.Context, o ops.ReloadOptions) (ops.ReloadResult, error) {
-			result, err := s.reload(ctx, o)
-			s.tell(evidence.Actor(ops.CallerOf(ctx)), "POST /reload", true, result, err)
-			return result, err
-		},
-		DryRun: s.dryRun,
-		Flush:  s.flush,
-		Denied: s.evidence.Denied,
-		Test:   s.selfTest,
-		Guard:  access.NewGuard(settings),
-		Pprof:  cfg.Ops.Pprof,
-		Logger: s.log,
+		Reload:      s.reloadAsked,
+		DryRun:      s.dryRun,
+		Flush:       s.flush,
+		Denied:      s.evidence.Denied,
+		Test:        s.selfTest,
+		Guard:       access.NewGuard(settings),
+		Pprof:       cfg.Ops.Pprof,
+		Logger:      s.log,
 	})
 	if cfg.Ops.Listen != "" {
 		if err := web.Listen(cfg.Ops.Listen); err != nil {
@@ -90,6 +68,33 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 		}
 	}
 	return web, nil
+}
+
+// metrics returns the functions that return the figures.
+func (s *Server) metrics() metrics.Sources {
+	return metrics.Sources{
+		Bypass:        s.bypasses,
+		Totals:        s.resolver.Stats().Totals,
+		Policy:        func() *blocklists.Snapshot { return s.resolver.State().Policy() },
+		Cache:         s.cacheFacts,
+		Upstreams:     s.upstreamFacts,
+		Listener:      s.listenerFacts,
+		Encrypted:     s.secured.Metrics,
+		Refreshes:     s.resolver.Exchanges().Refreshes,
+		Unrelated:     s.resolver.Exchanges().Unrelated,
+		Panics:        s.panics,
+		EventsDropped: s.events.Lost,
+		EventsCounted: s.events.Counted,
+		QueriesLost:   s.queries.Lost,
+		Sinks:         s.evidence.Metrics,
+		Store:         s.evidence.StoreMetrics,
+		Alerts:        s.evidence.Alerts,
+		Reloads:       &s.reloads,
+		Lists:         s.listFacts,
+		Distrusted:    s.distrusted,
+		SelfTest:      s.lastTest,
+		Build:         metrics.Build{Version: s.o.Build.Version, Revision: s.o.Build.Revision},
+	}
 }
 
 func (s *Server) listFacts() []metrics.ListSource {

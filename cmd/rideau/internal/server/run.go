@@ -81,6 +81,7 @@ func (s *Server) tasks() []task {
 			floods.Run(ctx, func() bool { cfg, _ := s.current(); return cfg.Limits.Flood })
 		}},
 		{"watching for acts", s.watchActs},
+		{"counting for pages", s.countForPages},
 		{"watching certificates", s.watchCertificates},
 		{"watching files", func(ctx context.Context) {
 			w := watch.Watcher{Interval: s.interval, Paths: s.watched, Seen: s.seen, Changed: func() { s.reloadAndLog(ctx, act.ByFile, "a file changed") }}

@@ -30,6 +30,7 @@ import (
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/snapshot"
 	"rideau/cmd/rideau/internal/sockets"
+	"rideau/cmd/rideau/internal/view"
 	"rideau/cmd/rideau/internal/watch"
 	"rideau/config"
 	"rideau/resolver"
@@ -119,6 +120,7 @@ type Server struct {
 	secured  *endpoints.Set // encrypted listeners
 	nat64    *nat64.Discovery
 	web      *ops.Server // the operators' HTTP; nil without one
+	shown    *view.View  // what pages show; nil without web
 	reloads  metrics.ReloadLog
 	faults   atomic.Uint64 // panics in tasks beside answering
 	told     changes.Log
