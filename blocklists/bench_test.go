@@ -26,7 +26,7 @@ func BenchmarkName(b *testing.B) {
 					b.ReportAllocs()
 					i := 0
 					for b.Loop() {
-						if v := s.Name(&names[i&0xFFF], s.Group(client)); (v.Kind == blocklists.Block) != (what == "hit") {
+						if v := s.Name(&names[i&0xFFF], s.Group(client, nil)); (v.Kind == blocklists.Block) != (what == "hit") {
 							b.Fatal(v)
 						}
 						i++

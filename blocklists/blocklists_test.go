@@ -49,7 +49,7 @@ func say(t testing.TB, s *blocklists.Snapshot, name string, client string) strin
 	if err := n.SetText(name); err != nil {
 		t.Fatal(err)
 	}
-	return text(s, s.Name(&n, s.Group(netip.MustParseAddr(client))))
+	return text(s, s.Name(&n, s.Group(netip.MustParseAddr(client), nil)))
 }
 
 func text(s *blocklists.Snapshot, v blocklists.Verdict) string {
@@ -245,7 +245,7 @@ func TestResponse(t *testing.T) {
 		Bans:       []blocklists.Ban{ban("b", "l"), watch},
 		Exceptions: []blocklists.Exception{{ID: "e", Groups: []string{blocklists.GroupAll}, Lists: []string{"ok"}}},
 	}, nil)
-	g := s.Group(netip.MustParseAddr("10.0.0.1"))
+	g := s.Group(netip.MustParseAddr("10.0.0.1"), nil)
 	for _, c := range []struct {
 		records string // answer; authority after /, additional after the second
 		want    string
@@ -340,7 +340,46 @@ func TestNoAllocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := netip.MustParseAddr("10.0.0.1")
-	if got := testing.AllocsPerRun(100, func() { s.Name(&n, s.Group(client)); s.Addr(client, 0) }); got != 0 {
+	if got := testing.AllocsPerRun(100, func() { s.Name(&n, s.Group(client, nil)); s.Addr(client, 0) }); got != 0 {
 		t.Errorf("%v allocations", got)
+	}
+}
+
+// TestStricter: a group is stricter than another only if all that it lets through gets through there, too.
+func TestStricter(t *testing.T) {
+	only := func(id, list, group string, edit func(*blocklists.Ban)) blocklists.Ban {
+		b := ban(id, list)
+		b.Groups = []string{group}
+		if edit != nil {
+			edit(&b)
+		}
+		return b
+	}
+	s := load(t, blocklists.Policy{
+		Groups: []blocklists.Group{{ID: "more"}, {ID: "less"}, {ID: "watch"}, {ID: "ech"}, {ID: "types"}, {ID: "off"}},
+		Lists:  []input.List{list("l", "a.ca"), list("m", "m.ca"), list("x", "x.ca")},
+		Bans: []blocklists.Ban{
+			func() blocklists.Ban {
+				b := ban("b", "l")
+				b.Modes = map[string]blocklists.Mode{"off": blocklists.Off, "watch": blocklists.Monitor}
+				return b
+			}(),
+			only("m", "m", "more", nil),
+			only("e", "m", "ech", func(b *blocklists.Ban) { b.StripECH = true }),
+			only("t", "m", "types", func(b *blocklists.Ban) { b.UnknownTypes = true }),
+		},
+		Exceptions: []blocklists.Exception{{ID: "x", Groups: []string{"less"}, Lists: []string{"x"}}},
+	}, nil)
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"all", "all", true}, {"more", "all", true}, {"all", "more", false}, {"less", "all", false}, {"all", "less", true}, {"more", "less", true},
+		{"watch", "all", false}, {"watch", "off", true}, {"off", "watch", false}, {"off", "all", false}, {"ech", "more", true}, {"more", "ech", false},
+		{"types", "more", true}, {"more", "types", false},
+	} {
+		if got := s.Stricter(s.GroupNamed(c.a), s.GroupNamed(c.b)); got != c.want {
+			t.Errorf("%s is stricter than %s: %v", c.a, c.b, got)
+		}
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
-	"rideau/blocklists/prefix"
+	"rideau/blocklists/group"
 )
 
 // GroupAll is the group that every client is in.
@@ -16,31 +16,26 @@ const GroupAll = "all"
 // list of groups of its own.
 const GroupEnforced = "enforced"
 
-// Group is a set of clients. A client belongs to the group with the longest
-// prefix that holds its address.
-type Group struct {
-	ID      string
-	Clients []netip.Prefix
+// Group is a set of clients, GroupID its number in one Snapshot, and Claims what a connection says of its client beside the address.
+type (
+	Group   = group.Group
+	GroupID = group.ID
+	Claims  = group.Claims
+)
+
+// Group is the group of a client. c may be nil. It does not allocate.
+func (s *Snapshot) Group(client netip.Addr, c *Claims) GroupID {
+	return s.groups.Known(client, c, s.generation, s.Stricter)
 }
 
-// GroupID is a client group in one Snapshot.
-type GroupID uint16
-
-// groupTable maps clients to groups, which are numbered from 1; 0 is a client of no group.
-func groupTable(groups []Group) *prefix.Table {
-	var entries []prefix.Entry
-	for i, g := range groups {
-		for _, p := range g.Clients {
-			entries = append(entries, prefix.Entry{Prefix: p, Value: uint32(i + 1)})
-		}
-	}
-	return prefix.New(entries)
+// FindGroup is Group, and what the client belongs to it by. It keeps nothing in c.
+func (s *Snapshot) FindGroup(client netip.Addr, c *Claims) (GroupID, group.By) {
+	return s.groups.Find(client, c, s.Stricter)
 }
 
-// Group is the group of a client.
-func (s *Snapshot) Group(client netip.Addr) GroupID {
-	return GroupID(s.clients.Lookup(client))
-}
+// Stricter reports whether the group a blocks all that b blocks, by bans that are in force now: a query or a
+// response that gets through in a gets through in b. It may report false where that is so nevertheless.
+func (s *Snapshot) Stricter(a, b GroupID) bool { return s.scopes[a].covers(&s.scopes[b]) }
 
 // Everyone is a group to which every ban of every group applies, in mode Enforce, and no exception
 // does. What passes for Everyone passes for each client.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"rideau/blocklists/group"
 	"rideau/blocklists/internal/rule"
 	"rideau/blocklists/prefix"
 	"rideau/blocklists/suffix"
@@ -38,8 +39,8 @@ func New(p Parts, prev *Snapshot, slots *Slots, now ...time.Time) *Snapshot {
 	s := &Snapshot{
 		generation: 1, policy: p.Policy, lists: p.Lists,
 		trie: p.Names, values: p.Values, addrs: p.Addrs, hasAddrs: !p.Addrs.Empty(), clientRules: p.Clients,
-		clients: groupTable(p.Policy.Groups),
-		rules:   p.Rules, types: p.Types, local: p.Local,
+		groups: group.New(p.Policy.Groups),
+		rules:  p.Rules, types: p.Types, local: p.Local,
 		triggers: p.Triggers, zones: p.Zones, addressZones: p.AddressZones,
 	}
 	if prev != nil {

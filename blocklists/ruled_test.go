@@ -24,7 +24,7 @@ func TestSomeTypes(t *testing.T) {
 	sunk, refused := list("sink", "||sink.example^$dnstype=A"), list("refuse", "||refuse.example^$dnstype=A")
 	sunk.Format, refused.Format = format.Adblock, format.Adblock
 	s := load(t, blocklists.Policy{Lists: []input.List{ads, sunk, refused}, Bans: []blocklists.Ban{ban("ads", "ads"), sink, refuse}}, nil)
-	g := s.Group(netip.MustParseAddr("10.0.0.1"))
+	g := s.Group(netip.MustParseAddr("10.0.0.1"), nil)
 	for _, c := range []struct {
 		name  string
 		qtype wire.Type
@@ -50,7 +50,7 @@ func TestCancelledInOtherOrder(t *testing.T) {
 	ads.Format = format.Adblock
 	s := load(t, blocklists.Policy{Lists: []input.List{ads}, Bans: []blocklists.Ban{ban("ads", "ads")}}, nil)
 	name := wireName(t, "turned.example")
-	if v := s.Question(&blocklists.Ask{Name: &name, Type: wire.TypeA, Group: s.Group(netip.MustParseAddr("10.0.0.1"))}); v.Kind != blocklists.Pass {
+	if v := s.Question(&blocklists.Ask{Name: &name, Type: wire.TypeA, Group: s.Group(netip.MustParseAddr("10.0.0.1"), nil)}); v.Kind != blocklists.Pass {
 		t.Errorf("%v, want it let through", v.Kind)
 	}
 }
@@ -66,7 +66,7 @@ func TestExceptedChain(t *testing.T) {
 		Lists: []input.List{ads, list("other", "other.example"), addrs},
 		Bans:  []blocklists.Ban{ban("ads", "ads"), ban("other", "other", "addrs")},
 	}, nil)
-	g := s.Group(netip.MustParseAddr("10.0.0.1"))
+	g := s.Group(netip.MustParseAddr("10.0.0.1"), nil)
 	var scratch wire.Name
 	for _, c := range []struct {
 		name   string

@@ -118,6 +118,18 @@ func (sc *scope) summarize(s *Snapshot) {
 	}
 }
 
+// covers reports whether sc blocks all that o blocks, and monitors or blocks what o monitors. Zones can let names through to which
+// later zones object: so they have to be the same, unless o has none.
+func (sc *scope) covers(o *scope) bool {
+	for w := range sc.enforce {
+		if o.enforce[w]&^sc.enforce[w] != 0 || sc.allow[w]&^o.allow[w] != 0 || o.monitor[w]&^(sc.enforce[w]|sc.monitor[w]) != 0 {
+			return false
+		}
+	}
+	return (len(o.zones) == 0 || slices.Equal(o.zones, sc.zones)) && (sc.stripECH || !o.stripECH) &&
+		(sc.unknown[Enforce] != noBan || o.unknown[Enforce] == noBan)
+}
+
 // nextChange returns when the first of the instants, which go forward together, has come so far that one of them
 // reaches the begin or the end of a ban or an exception; zero if none will.
 func nextChange(p *Policy, at []time.Time) (next time.Time) {

@@ -24,6 +24,7 @@ package blocklists
 import (
 	"time"
 
+	"rideau/blocklists/group"
 	"rideau/blocklists/internal/rule"
 	"rideau/blocklists/prefix"
 	"rideau/blocklists/suffix"
@@ -40,8 +41,8 @@ type Snapshot struct {
 	trie       *suffix.Trie
 	values     []rule.Value // by the values of the trie and of the tables of addresses
 	addrs      *prefix.Table
-	hasAddrs   bool          // addrs is not empty
-	clients    *prefix.Table // to GroupID
+	hasAddrs   bool // addrs is not empty
+	groups     *group.Table
 	// What entries say beyond being listed; see package rule.
 	rules        [][]rule.Rule
 	types        []rule.TypeSet

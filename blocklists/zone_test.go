@@ -43,7 +43,7 @@ func zonesAbout(t testing.TB, n int) (s *blocklists.Snapshot, msg []byte, q bloc
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, msg, blocklists.Ask{Name: &name, Type: wire.TypeA, Group: s.Group(netip.MustParseAddr("10.0.0.1"))}
+	return s, msg, blocklists.Ask{Name: &name, Type: wire.TypeA, Group: s.Group(netip.MustParseAddr("10.0.0.1"), nil)}
 }
 
 // TestZoneAllocations: to sort addresses and name servers does not allocate.

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"rideau/config/node"
-	"rideau/config/policy"
 	"rideau/config/value"
 )
 
@@ -17,16 +16,6 @@ type Clients struct {
 	Resolvers []netip.Prefix `key:"resolvers" applies:"restart"`
 	// RefusedPerSecond is the number of REFUSED responses a second to all other clients together. Beyond it they get no response.
 	RefusedPerSecond int `key:"refused_per_second" applies:"restart"`
-}
-
-// Group is a set of clients, for bans and exceptions. An address that is in several groups belongs to the one with the longest prefix.
-type Group struct {
-	// ID is the name of the group in bans and exceptions.
-	ID string `key:"id"`
-	// Clients has the group's blocks; host bits are zero. No block is in two groups.
-	Clients []netip.Prefix `key:"clients"`
-	// Line is the line where the group begins.
-	Line int `key:"-"`
 }
 
 // keyword returns the blocks of a keyword of clients.allow, or none. Private is RFC 1918, RFC 4193, and the link-local blocks of RFC 3927
@@ -97,44 +86,4 @@ func allowed(v node.Value) ([]netip.Prefix, bool) {
 			"%s answers the whole Internet: an open resolver is used in reflection attacks (RFC 5358)", node.Quote(s))
 	}
 	return blocks, true
-}
-
-// groupReader returns a parser of the groups of one file.
-func (c *Config) groupReader() node.Parse[Group] {
-	owner := map[netip.Prefix]string{}
-	return func(v node.Value) (Group, bool) {
-		m := v.Mapping()
-		g := Group{Line: v.Line()}
-		node.Set(m, "id", &g.ID, value.Identifier("group"))
-		node.Set(m, "clients", &g.Clients, node.List(1, 4096, func(v node.Value) (netip.Prefix, bool) {
-			p, ok := value.Block(v)
-			if !ok {
-				return p, false
-			}
-			if other, taken := owner[p]; taken {
-				v.Problem("keep it in one of them", "%s is already in group %q", p, other)
-				return p, false
-			}
-			owner[p] = g.ID
-			v.Finally(func() { c.served(v, p) })
-			return p, true
-		}))
-		m.Done()
-		m.Require("id", "give the group an id")
-		m.Require("clients", "list its addresses or CIDR blocks")
-		if g.ID == policy.GroupAll {
-			m.At("id").Problem("choose another id", "the group all is built in: it holds every client")
-		}
-		if g.ID == policy.GroupEnforced {
-			m.At("id").Problem("choose another id", "the group enforced is built in: it holds the clients that another ban is enforced for")
-		}
-		return g, m.Sound()
-	}
-}
-
-// served warns of a block of a group whose queries are refused.
-func (c *Config) served(v node.Value, p netip.Prefix) {
-	if !slices.ContainsFunc(c.Clients.Allow, p.Overlaps) {
-		v.Warn("add it to clients.allow", "%s is not in clients.allow, so the group gets no query from it", p)
-	}
 }

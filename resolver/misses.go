@@ -4,6 +4,7 @@ import (
 	"rideau/blocklists"
 	"rideau/resolver/cache"
 	"rideau/resolver/forward"
+	"rideau/resolver/qtype"
 	"rideau/resolver/wire"
 )
 
@@ -118,7 +119,7 @@ func (s *missSink) Answered(ticket uint32, dst []byte, res forward.Result) {
 	m := ms.queries[ticket]
 	q := &m.q
 	q.server = res.Server
-	o := Outcome{Qtype: qtypeClass(q.view.Type), Ban: blocklists.NoBan}
+	o := Outcome{Qtype: qtype.Of(q.view.Type), Ban: blocklists.NoBan}
 	out, o, blocked := ms.r.recheck(dst, q, o)
 	if !blocked {
 		o.Kind = Forwarded
@@ -145,7 +146,7 @@ func (s *missSink) Failed(ticket uint32, ede int) {
 	if !m.waiting {
 		return
 	}
-	o := Outcome{Qtype: qtypeClass(m.q.view.Type), Ban: blocklists.NoBan}
+	o := Outcome{Qtype: qtype.Of(m.q.view.Type), Ban: blocklists.NoBan}
 	out, o := ms.r.fail(ms.to.Buffer(), &m.q, ede, false, o)
 	ms.answered(ticket, m, out, o)
 }

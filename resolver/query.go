@@ -7,6 +7,7 @@ import (
 	"rideau/blocklists"
 	"rideau/resolver/forward"
 	"rideau/resolver/limit"
+	"rideau/resolver/qtype"
 	"rideau/resolver/transport"
 	"rideau/resolver/wire"
 )
@@ -35,6 +36,8 @@ type Query struct {
 	// IPv4 (netip.Addr.Unmap).
 	Client    netip.Addr
 	Transport Transport
+	// Claims are what the connection says of the client beside its address; nil: nothing. They are borrowed.
+	Claims *blocklists.Claims
 	// Received is when the query was read. A listener that reads in batches
 	// reads the clock once for each batch.
 	Received time.Time
@@ -78,7 +81,9 @@ func (q *Query) AcquirePermit(w *limit.WaitLimit, p *limit.Permit) bool {
 
 // findGroup returns the group of the client that sent q. No other code decides
 // which group a client belongs to.
-func (q *Query) findGroup(p *blocklists.Snapshot) blocklists.GroupID { return p.Group(q.Client) }
+func (q *Query) findGroup(p *blocklists.Snapshot) blocklists.GroupID {
+	return p.Group(q.Client, q.Claims)
+}
 
 // verify checks the server cookie, if there is one.
 func (q *Query) verify() {
@@ -124,67 +129,11 @@ func (k Kind) String() string {
 		"blocked", "cached", "stale", "forwarded", "servfail", "shed", "dropped", "limited"}[k]
 }
 
-// QtypeClass is a query type, or a class of them, that metrics distinguish.
-type QtypeClass uint8
-
-// QtypeClasses.
-const (
-	QtypeOther QtypeClass = iota
-	QtypeA
-	QtypeAAAA
-	QtypeHTTPS // and SVCB
-	QtypeCNAME
-	QtypeMX
-	QtypeNS
-	QtypePTR
-	QtypeSOA
-	QtypeSRV
-	QtypeTXT
-	QtypeDNSSEC // DS, DNSKEY, RRSIG, NSEC, NSEC3
-	QtypeANY
-	qtypes
-)
-
-// String is the class's name in metrics.
-func (c QtypeClass) String() string {
-	return [...]string{"other", "a", "aaaa", "https", "cname", "mx", "ns", "ptr", "soa", "srv", "txt", "dnssec", "any"}[c]
-}
-
-func qtypeClass(t wire.Type) QtypeClass {
-	switch t {
-	case wire.TypeA:
-		return QtypeA
-	case wire.TypeAAAA:
-		return QtypeAAAA
-	case wire.TypeHTTPS, wire.TypeSVCB:
-		return QtypeHTTPS
-	case wire.TypeCNAME:
-		return QtypeCNAME
-	case wire.TypeMX:
-		return QtypeMX
-	case wire.TypeNS:
-		return QtypeNS
-	case wire.TypePTR:
-		return QtypePTR
-	case wire.TypeSOA:
-		return QtypeSOA
-	case wire.TypeSRV:
-		return QtypeSRV
-	case wire.TypeTXT:
-		return QtypeTXT
-	case wire.TypeDS, wire.TypeRRSIG, wire.TypeNSEC, wire.TypeKEY, wire.TypeNSEC3:
-		return QtypeDNSSEC
-	case wire.TypeANY:
-		return QtypeANY
-	}
-	return QtypeOther
-}
-
 // Outcome says how a query ended. It is a small value, since every query
 // returns one by value; the verdict that decided stays in the Query.
 type Outcome struct {
 	Kind  Kind
-	Qtype QtypeClass
+	Qtype qtype.Class
 	// Ban is the slot of the ban that decided or, in monitor mode, would have
 	// decided; NoBan if there is none.
 	Ban blocklists.Slot

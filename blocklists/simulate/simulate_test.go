@@ -59,7 +59,7 @@ func random(t *testing.T, r *rand.Rand) *blocklists.Snapshot {
 
 // verdict returns what a policy decides about a query, as text.
 func verdict(s *blocklists.Snapshot, q *querylog.Query) (kind, all string) {
-	v := s.Question(&blocklists.Ask{Name: &q.Name, Type: q.Type, Client: q.Client, Group: s.Group(q.Client)})
+	v := s.Question(&blocklists.Ask{Name: &q.Name, Type: q.Type, Client: q.Client, Group: s.Group(q.Client, nil)})
 	switch v.Kind {
 	case blocklists.Block:
 		kind = "blocked"

@@ -65,7 +65,8 @@ func explain(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	e, err := reason.Explain(cfg, snap, reason.Question{Name: name, Type: wire.Type(qtype), Client: client, DO: c.bool("do"), Address: address, Now: now.Now()})
+	e, err := reason.Explain(cfg, snap, reason.Question{Name: name, Type: wire.Type(qtype), Client: client,
+		Claims: reason.Claims(c.string("certificate"), c.string("issuer"), c.string("path"), c.string("sni")), DO: c.bool("do"), Address: address, Now: now.Now()})
 	if err != nil {
 		return c.fail(err)
 	}

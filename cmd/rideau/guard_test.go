@@ -73,7 +73,7 @@ func sources(t *testing.T) (*gotoken.FileSet, []goFile) {
 func ownImports() map[string][]string {
 	return map[string][]string{
 		"blocklists": {
-			"blocklists/entry", "blocklists/extratext", "blocklists/format", "blocklists/input", "blocklists/internal/facts", "blocklists/internal/rule", "blocklists/prefix",
+			"blocklists/entry", "blocklists/extratext", "blocklists/format", "blocklists/group", "blocklists/input", "blocklists/internal/facts", "blocklists/internal/rule", "blocklists/prefix",
 			"blocklists/suffix", "resolver/wire", "resolver/wire/response", "resolver/wire/svcb",
 		},
 		"blocklists/compare": {"blocklists", "blocklists/entry", "blocklists/input", "resolver/wire"},
@@ -86,10 +86,11 @@ func ownImports() map[string][]string {
 		"blocklists/entry":             nil,
 		"blocklists/extratext":         {"resolver/wire"},
 		"blocklists/fetch":             nil,
-		"blocklists/fingerprint":       {"blocklists", "blocklists/extratext", "blocklists/format"},
+		"blocklists/fingerprint":       {"blocklists", "blocklists/extratext", "blocklists/format", "blocklists/group"},
 		"blocklists/format":            {"blocklists/entry", "blocklists/format/policyzone", "blocklists/format/syntax", "resolver/wire"},
 		"blocklists/format/policyzone": {"blocklists/entry", "blocklists/format/syntax"},
 		"blocklists/format/syntax":     {"resolver/wire"},
+		"blocklists/group":             {"blocklists/prefix"},
 		"blocklists/input":             {"blocklists/entry", "blocklists/format", "resolver/wire"},
 		"blocklists/internal/facts":    {"resolver/wire", "resolver/wire/svcb"},
 		"blocklists/internal/rule":     {"blocklists/entry", "resolver/wire"},
@@ -136,7 +137,7 @@ func ownImports() map[string][]string {
 		"cmd/rideau/internal/nat64": {"resolver/wire"},
 		"cmd/rideau/internal/reach": {"cmd/rideau/internal/setup", "config"},
 		"cmd/rideau/internal/reason": {
-			"blocklists", "blocklists/compile", "blocklists/egress", "blocklists/enforced", "blocklists/entry", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/lint",
+			"blocklists", "blocklists/compile", "blocklists/egress", "blocklists/enforced", "blocklists/entry", "blocklists/fetch", "blocklists/format", "blocklists/group", "blocklists/input", "blocklists/lint",
 			"blocklists/pack", "blocklists/querylog", "blocklists/simulate", "blocklists/source", "cmd/rideau/internal/endpoints", "cmd/rideau/internal/evidence", "cmd/rideau/internal/files", "cmd/rideau/internal/setup",
 			"cmd/rideau/internal/text", "config", "resolver", "resolver/cache", "resolver/listener", "resolver/ops", "resolver/wire",
 		},
@@ -152,7 +153,7 @@ func ownImports() map[string][]string {
 		"cmd/rideau/internal/report/reporttest": {"resolver", "resolver/audit", "resolver/audit/act", "resolver/audit/names", "resolver/audit/schema", "resolver/audit/store"},
 		"cmd/rideau/internal/report/page":       {"cmd/rideau/internal/report"},
 		"cmd/rideau/internal/setup": {
-			"blocklists", "blocklists/compile", "blocklists/extratext", "blocklists/fetch", "blocklists/format", "blocklists/input", "blocklists/pack", "blocklists/source",
+			"blocklists", "blocklists/compile", "blocklists/extratext", "blocklists/fetch", "blocklists/format", "blocklists/group", "blocklists/input", "blocklists/pack", "blocklists/source",
 			"cmd/rideau/internal/clock", "cmd/rideau/internal/files", "cmd/rideau/internal/loop", "config", "config/policy", "resolver", "resolver/cache", "resolver/cookie", "resolver/ops/access", "resolver/upstream", "resolver/upstream/do53",
 			"resolver/upstream/encrypted", "resolver/wire", "resolver/upstream/choice", "resolver/upstream/member",
 		},
@@ -181,7 +182,7 @@ func ownImports() map[string][]string {
 		"config/value":                    {"config/node"},
 		"resolver": {
 			"blocklists", "blocklists/prefix", "resolver/audit/names", "resolver/batch", "resolver/cache", "resolver/cookie", "resolver/designation", "resolver/device",
-			"resolver/forward", "resolver/histogram", "resolver/limit", "resolver/special", "resolver/steady", "resolver/transport", "resolver/upstream", "resolver/upstream/mux", "resolver/wire",
+			"resolver/forward", "resolver/histogram", "resolver/limit", "resolver/qtype", "resolver/special", "resolver/steady", "resolver/transport", "resolver/upstream", "resolver/upstream/mux", "resolver/wire",
 			"resolver/wire/response", "resolver/wire/svcb",
 		},
 		"resolver/audit":           {"blocklists", "blocklists/entry", "resolver", "resolver/audit/names", "resolver/wire"},
@@ -217,12 +218,13 @@ func ownImports() map[string][]string {
 		"resolver/listener":            {"resolver", "resolver/batch", "resolver/limit", "resolver/listener/datagram", "resolver/listener/inherited", "resolver/listener/session", "resolver/listener/stream"},
 		"resolver/listener/datagram":   {"resolver", "resolver/batch", "resolver/limit", "resolver/listener/session"},
 		"resolver/listener/inherited":  {"resolver/batch"},
-		"resolver/listener/session":    {"resolver", "resolver/limit"},
-		"resolver/listener/stream":     {"resolver", "resolver/batch", "resolver/listener/session"},
+		"resolver/listener/session":    {"blocklists/group", "resolver", "resolver/limit"},
+		"resolver/listener/stream":     {"blocklists/group", "resolver", "resolver/batch", "resolver/listener/session"},
 		"resolver/ops":                 {"blocklists", "blocklists/compile", "blocklists/enforced", "blocklists/fingerprint", "blocklists/format", "blocklists/input", "resolver/ops/access", "resolver/ops/metrics", "resolver/ops/printable"},
 		"resolver/ops/access":          {"resolver/ops/printable"},
-		"resolver/ops/metrics":         {"blocklists", "resolver"},
+		"resolver/ops/metrics":         {"resolver/qtype", "blocklists", "resolver"},
 		"resolver/ops/printable":       nil,
+		"resolver/qtype":               {"resolver/wire"},
 		"resolver/resolvertest":        nil,
 		"resolver/resolvertest/odd":    nil,
 		"resolver/special":             {"blocklists/suffix", "resolver/wire"},
@@ -248,14 +250,14 @@ func ownImports() map[string][]string {
 		"resolver/designation":        {"resolver/wire"},
 		"resolver/listener/admission": nil,
 		"resolver/listener/doh": {
-			"resolver", "resolver/limit", "resolver/listener/admission", "resolver/listener/overquic", "resolver/listener/secure", "resolver/listener/session", "resolver/wire",
+			"blocklists/group", "resolver", "resolver/limit", "resolver/listener/admission", "resolver/listener/overquic", "resolver/listener/secure", "resolver/listener/session", "resolver/wire",
 		},
 		"resolver/listener/doq": {
 			"resolver", "resolver/limit", "resolver/listener/admission", "resolver/listener/overquic", "resolver/listener/secure", "resolver/listener/session", "resolver/wire",
 		},
-		"resolver/listener/dot":               {"resolver/listener/admission", "resolver/listener/secure", "resolver/listener/stream"},
+		"resolver/listener/dot":               {"blocklists/group", "resolver/listener/admission", "resolver/listener/secure", "resolver/listener/stream"},
 		"resolver/listener/overquic":          {"resolver/listener/admission"},
-		"resolver/listener/secure":            nil,
+		"resolver/listener/secure":            {"blocklists/group"},
 		"resolver/listener/secure/securetest": nil,
 	}
 }

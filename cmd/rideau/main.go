@@ -223,6 +223,10 @@ func defineFlags(c *call, name string) {
 		c.String("pack", "", "print the ban pack of this `name`: "+strings.Join(pack.Names(), ", "))
 	case "explain":
 		c.String("client", "127.0.0.1", "the client's `address`")
+		c.String("certificate", "", "a `name` (SAN) of the certificate that the client shows")
+		c.String("issuer", "", "the common `name` of what issued that certificate")
+		c.String("path", "", "the `path` at which the client asks by HTTPS")
+		c.String("sni", "", "the `name` that the client asks for in TLS")
 		c.StringP("type", "t", "A", "the query's `type`")
 		c.Bool("do", false, "set the DO bit")
 	case "egress":

@@ -62,6 +62,8 @@ type Listener struct {
 	// configuration file.
 	ClientCA           string             `key:"client_ca"`
 	ClientCertificates ClientCertificates `key:"client_certificates"`
+	// CertificatesSuffice serves clients that show good certificates wherever they are, also where clients.allow does not have their addresses.
+	CertificatesSuffice bool `key:"certificates_suffice"`
 	// Path is where DoH is.
 	Path string `key:"path"`
 	// Designate says that clients that ask in plain text are told of the listener (RFC 9462).
@@ -99,7 +101,8 @@ func read(v node.Value, taken *Ports) (Listener, bool) {
 	node.Set(m, "min_version", &l.MinVersion, node.Word("a version", "1.3", "1.2"))
 	node.Set(m, "client_ca", &l.ClientCA, value.FileOrNone)
 	node.Set(m, "client_certificates", &l.ClientCertificates, node.Word("a choice", None, Optional, Required))
-	node.Set(m, "path", &l.Path, path)
+	node.Set(m, "certificates_suffice", &l.CertificatesSuffice, node.Boolean)
+	node.Set(m, "path", &l.Path, Path)
 	node.Set(m, "designate", &l.Designate, node.Boolean)
 	m.Done()
 	m.Require("addresses", "write addresses, such as [\":853\"] for dot and doq, or [\":443\"] for doh and doh3")
@@ -129,6 +132,9 @@ func (l *Listener) checkCertificates(m *node.Mapping, v node.Value) {
 		m.At("client_certificates").Problem("write client_ca: and the file of the CA that issues them", "nothing says which client certificates are good")
 	case l.ClientCA != "" && l.ClientCertificates == None:
 		m.At("client_ca").Warn("write client_certificates: optional or required", "clients are not asked for certificates, and client_ca has no effect")
+	}
+	if l.CertificatesSuffice && l.ClientCertificates != Required {
+		m.At("certificates_suffice").Problem("write client_certificates: required, or take it out", "clients without certificates are let in, too")
 	}
 	if m.Has("min_version") && l.MinVersion == "1.2" && !slices.ContainsFunc(l.Protocols, Protocol.OverTCP) {
 		m.At("min_version").Warn("take it out", "QUIC has TLS 1.3 only")
@@ -163,8 +169,8 @@ func readCertificate(v node.Value) (Certificate, bool) {
 	return c, m.Sound()
 }
 
-// path parses the path of a URL.
-func path(v node.Value) (string, bool) {
+// Path parses the path of a URL.
+func Path(v node.Value) (string, bool) {
 	const remedy = "write a path such as /dns-query"
 	s, ok := v.Scalar()
 	switch odd := strings.IndexFunc(s, func(r rune) bool {

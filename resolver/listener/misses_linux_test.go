@@ -20,6 +20,7 @@ import (
 	"rideau/resolver/cache"
 	"rideau/resolver/limit"
 	"rideau/resolver/listener"
+	"rideau/resolver/qtype"
 	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/do53"
 	"rideau/resolver/upstream/member"
@@ -167,7 +168,7 @@ func TestMissesWait(t *testing.T) {
 				}
 			}
 			eventually(t, "none waits", func() bool { return s.Stats().Pending == 0 })
-			if k := s.stats.Totals().Queries[resolver.UDP][resolver.QtypeA][resolver.Forwarded]; k != n*each {
+			if k := s.stats.Totals().Queries[resolver.UDP][qtype.A][resolver.Forwarded]; k != n*each {
 				t.Errorf("%d counted", k)
 			}
 		})

@@ -43,7 +43,7 @@ type h2 struct {
 	l        *Listener
 	nc       net.Conn
 	place    *admission.Conn
-	client   session.Client
+	client   session.Client // of the last request
 	br       *bufio.Reader
 	frames   *http2.Framer
 	queries  session.Session
@@ -95,7 +95,8 @@ func (l *Listener) serveH2(nc *tls.Conn, place *admission.Conn) {
 	from, _ := netip.ParseAddrPort(nc.RemoteAddr().String())
 	c := &h2{l: l, nc: nc, place: place, br: bufio.NewReaderSize(nc, maxFrame), queries: *l.core.NewSession(l.counters, 8), asked: time.Now(),
 		window: connWindow, response: make([]byte, 0, bufferSize), streams: map[uint32]*stream{}, send: defaultWindow, initial: defaultWindow, largest: maxFrame}
-	c.client = session.Client{Addr: from.Addr().Unmap().WithZone(""), Transport: resolver.DoH}
+	state := nc.ConnectionState()
+	c.client = session.Client{Addr: from.Addr().Unmap().WithZone(""), Transport: resolver.DoH, Claims: l.o.Secure.Claims(&state)}
 	if !l.addH2(c) {
 		return
 	}

@@ -173,11 +173,11 @@ func (c *h2) received(s *stream) error {
 }
 
 // message is the query that a request has.
-func (c *h2) message(r *request, path string, body []byte) (msg []byte, err error) {
+func (c *h2) message(r *request, settings *Settings, body []byte) (msg []byte, err error) {
 	switch {
 	case r.fault == errHeader:
 		return nil, r.fault
-	case r.path != path:
+	case !settings.has(r.path):
 		return nil, errPath
 	case r.method == http.MethodGet || r.method == http.MethodHead:
 		if msg, err = fromQuery(c.scratch[:0], r.query); err == nil {
@@ -197,11 +197,12 @@ func (c *h2) message(r *request, path string, body []byte) (msg []byte, err erro
 // answer answers a request, or has its query wait. s is nil if there is no stream for it yet.
 func (c *h2) answer(id uint32, s *stream, r *request, body []byte) {
 	settings := c.l.handler.settings.Load()
-	msg, err := c.message(r, settings.Path, body)
+	msg, err := c.message(r, settings, body)
 	if err != nil {
 		c.respond(id, s, r, nil, err, settings)
 		return
 	}
+	c.client.Claims = c.client.Claims.At(r.path)
 	ans, waits := c.queries.Answer(c.response[:0], msg, c.client, c.asked)
 	if waits {
 		if j := c.queries.AdmitJob(); j != nil {

@@ -20,6 +20,7 @@
 package doh
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -28,12 +29,15 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 
+	"rideau/blocklists/group"
 	"rideau/resolver"
+	"rideau/resolver/listener/secure"
 	"rideau/resolver/listener/session"
 	"rideau/resolver/wire"
 )
@@ -51,9 +55,13 @@ const (
 
 // Settings can change at any time; they hold for the requests that begin after that.
 type Settings struct {
-	Path   string // where clients ask
-	AltSvc string // the header that tells of HTTP/3 (RFC 7838); empty for none
+	Path   string   // where clients ask
+	Paths  []string // where clients of groups ask besides
+	AltSvc string   // the header that tells of HTTP/3 (RFC 7838); empty for none
 }
+
+// has reports whether clients ask at a path.
+func (s *Settings) has(path string) bool { return path == s.Path || slices.Contains(s.Paths, path) }
 
 // Handler answers requests. It is safe for concurrent use.
 type Handler struct {
@@ -112,7 +120,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.AltSvc != "" {
 		w.Header()["Alt-Svc"] = []string{s.AltSvc}
 	}
-	if r.URL.Path != s.Path {
+	if !s.has(r.URL.Path) {
 		http.Error(w, errPath.Error(), statusOf(errPath))
 		return
 	}
@@ -164,7 +172,27 @@ func (h *Handler) put(b *[]byte) {
 // client is where a request came from.
 func (h *Handler) client(r *http.Request) session.Client {
 	a, _ := netip.ParseAddrPort(r.RemoteAddr) // net/http wrote it
-	return session.Client{Addr: a.Addr().Unmap().WithZone(""), Transport: h.transport}
+	c := session.Client{Addr: a.Addr().Unmap().WithZone(""), Transport: h.transport}
+	if who, ok := r.Context().Value(whoKey{}).(*who); ok {
+		c.Claims = who.claims(r.TLS).At(r.URL.Path)
+	}
+	return c
+}
+
+// whoKey is the key of a connection's who in the contexts of its requests.
+type whoKey struct{}
+
+// who is what a connection says of its client. It is safe for concurrent use.
+type who struct {
+	secure *secure.Config
+	once   sync.Once
+	said   *group.Claims
+}
+
+// claims returns what the handshake said, which is complete.
+func (w *who) claims(s *tls.ConnectionState) *group.Claims {
+	w.once.Do(func() { w.said = w.secure.Claims(s) })
+	return w.said
 }
 
 // isQuery reports whether a message is one that gets a response by UDP.

@@ -112,6 +112,9 @@ func New(tcp *net.TCPListener, o Options) *Listener {
 		Handler: l.handler, TLSConfig: o.Secure.For("h2", "http/1.1"),
 		ReadHeaderTimeout: o.MessageTimeout, ReadTimeout: o.MessageTimeout, WriteTimeout: o.WriteTimeout, IdleTimeout: o.IdleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: log.New(io.Discard, "", 0), ConnState: connState, DisableGeneralOptionsHandler: true,
+		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
+			return context.WithValue(ctx, whoKey{}, &who{secure: o.Secure})
+		},
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){"h2": func(_ *http.Server, t *tls.Conn, _ http.Handler) {
 			if c, ok := t.NetConn().(*conn); ok {
 				c.place.Idle()

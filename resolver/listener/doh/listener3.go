@@ -41,7 +41,7 @@ func New3(udp *net.UDPConn, o Options) (*Listener3, error) {
 	l := &Listener3{o: o, core: session.New(nil, o.WaitLimit, session.NewLog(o.Logger)), handler: newHandler(resolver.DoH3, o.Settings)}
 	l.server = &http3.Server{Handler: http.HandlerFunc(l.serve), MaxHeaderBytes: maxHeader, IdleTimeout: o.IdleTimeout,
 		ConnContext: func(ctx context.Context, c *quic.Conn) context.Context {
-			return context.WithValue(ctx, placeKey{}, overquic.Place(c))
+			return context.WithValue(context.WithValue(ctx, placeKey{}, overquic.Place(c)), whoKey{}, &who{secure: o.Secure})
 		}}
 	var err error
 	l.quic, err = overquic.Listen(overquic.Options{Conn: udp, TLS: o.Secure.For(http3.NextProtoH3), Gate: o.Gate, ManyHandshakes: o.ManyHandshakes,

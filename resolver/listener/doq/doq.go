@@ -160,7 +160,8 @@ func (l *Listener) connection(c *quic.Conn, place *admission.Conn) {
 		case <-ctx.Done():
 		}
 	}()
-	x := &conn{l: l, quic: c, client: session.Client{Addr: overquic.Client(c.RemoteAddr()), Transport: resolver.DoQ}}
+	state := c.ConnectionState().TLS
+	x := &conn{l: l, quic: c, client: session.Client{Addr: overquic.Client(c.RemoteAddr()), Transport: resolver.DoQ, Claims: l.o.Secure.Claims(&state)}}
 	for {
 		s, err := c.AcceptStream(ctx)
 		if err != nil {

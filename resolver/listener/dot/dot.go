@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rideau/blocklists/group"
 	"rideau/resolver/listener/admission"
 	"rideau/resolver/listener/secure"
 	"rideau/resolver/listener/stream"
@@ -60,7 +61,11 @@ type conn struct {
 	o     *Options
 	in    input
 	ready atomic.Bool // the handshake is complete
+	who   *group.Claims
 }
+
+// Claims are what the client said of itself in the handshake; nil before that. The goroutine that reads may call it.
+func (c *conn) Claims() *group.Claims { return c.who }
 
 // Read implements stream.Stream. The first call makes the handshake.
 func (c *conn) Read(b []byte) (int, error) {
@@ -99,6 +104,8 @@ func (c *conn) handshake() error {
 	if err := c.tls.Handshake(); err != nil {
 		return errHandshake
 	}
+	state := c.tls.ConnectionState()
+	c.who = c.o.Secure.Claims(&state)
 	c.ready.Store(true)
 	return nil
 }

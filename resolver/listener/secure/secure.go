@@ -6,7 +6,10 @@ package secure
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"strings"
 	"sync/atomic"
+
+	"rideau/blocklists/group"
 )
 
 // Settings are immutable once they are in use.
@@ -21,6 +24,8 @@ type Settings struct {
 	// tls.RequireAndVerifyClientCert.
 	Clients    *x509.CertPool
 	ClientAuth tls.ClientAuthType
+	// Suffice says that clients with good certificates are served whatever their addresses.
+	Suffice bool
 }
 
 // Config has the Settings in use. It is safe for concurrent use.
@@ -76,4 +81,33 @@ func (s *Settings) config(protocols []string) *tls.Config {
 		c.MinVersion = tls.VersionTLS13
 	}
 	return c
+}
+
+// Claims are what a connection whose handshake is complete says of its client: the name that it asked for, and its certificate if that was
+// verified. They are nil if it says nothing.
+func (c *Config) Claims(s *tls.ConnectionState) *group.Claims {
+	if s == nil || s.ServerName == "" && len(s.VerifiedChains) == 0 {
+		return nil
+	}
+	who := &group.Claims{Name: strings.ToLower(strings.TrimSuffix(s.ServerName, "."))}
+	if len(s.VerifiedChains) == 0 {
+		return who
+	}
+	who.Served = c.settings.Load().Suffice
+	leaf := s.VerifiedChains[0][0]
+	for _, n := range leaf.DNSNames {
+		who.SANs = append(who.SANs, strings.ToLower(strings.TrimSuffix(n, ".")))
+	}
+	who.SANs = append(who.SANs, leaf.EmailAddresses...)
+	for _, u := range leaf.URIs {
+		who.SANs = append(who.SANs, u.String())
+	}
+	for _, a := range leaf.IPAddresses {
+		who.SANs = append(who.SANs, a.String())
+	}
+	who.Issuers = []string{leaf.Issuer.String()}
+	if n := leaf.Issuer.CommonName; n != "" {
+		who.Issuers = append(who.Issuers, n)
+	}
+	return who
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"rideau/blocklists/group"
 	"rideau/resolver"
 	"rideau/resolver/limit"
 )
@@ -13,6 +14,8 @@ type Client struct {
 	// Addr is the client's address, without zone, and IPv4 as IPv4.
 	Addr      netip.Addr
 	Transport resolver.Transport
+	// Claims are what the connection says of the client beside the address; nil: nothing.
+	Claims *group.Claims
 	// Keepalive is the idle timeout of the connection in units of 100
 	// milliseconds (RFC 7828); 0 is none.
 	Keepalive uint16
@@ -47,7 +50,7 @@ func (c *Core) NewSession(counters *resolver.Counters, batch int) *Session {
 // hand until the next call.
 func (s *Session) Answer(dst, msg []byte, client Client, received time.Time) (ans []byte, waits bool) {
 	q := &s.q
-	q.Msg, q.Client, q.Transport, q.Keepalive, q.Received = msg, client.Addr, client.Transport, client.Keepalive, received
+	q.Msg, q.Client, q.Transport, q.Claims, q.Keepalive, q.Received = msg, client.Addr, client.Transport, client.Claims, client.Keepalive, received
 	ans, o, ok := s.core.answer(dst, q)
 	if ok && o.Kind == resolver.Pending {
 		return nil, true

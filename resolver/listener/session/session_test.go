@@ -18,6 +18,7 @@ import (
 	"rideau/resolver"
 	"rideau/resolver/limit"
 	"rideau/resolver/listener/session"
+	"rideau/resolver/qtype"
 )
 
 // fake is a handler that does what the 13th octet of a message says. The
@@ -126,7 +127,7 @@ func (b *bench) end(t *testing.T) {
 }
 
 func (b *bench) counted(k resolver.Kind) uint64 {
-	return b.stats.Totals().Queries[resolver.TCP][resolver.QtypeOther][k]
+	return b.stats.Totals().Queries[resolver.TCP][qtype.Other][k]
 }
 
 // many calls f for n ids at once and waits for all of them.

@@ -86,6 +86,7 @@ func (c *conn) serve() {
 		c.queries.Forget()
 		received, err := c.fill()
 		if err == nil {
+			c.identify()
 			err = c.answerAll(received)
 		}
 		c.flush()
@@ -149,6 +150,16 @@ func (c *conn) fill() (time.Time, error) {
 		if wasLooked && looked && c.yields() {
 			return now, err
 		}
+	}
+}
+
+// identify notes what the connection says of its client, once a first message has begun.
+func (c *conn) identify() {
+	if c.asked.Load() || c.client.Claims != nil {
+		return
+	}
+	if s, ok := c.sock.(claimant); ok {
+		c.client.Claims = s.Claims()
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"rideau/blocklists/group"
 )
 
 // Stream is a connection's two directions. One goroutine at a time reads, and
@@ -30,6 +32,9 @@ type Stream interface {
 	// RemoteAddr is the client's address, a *net.TCPAddr.
 	RemoteAddr() net.Addr
 }
+
+// claimant is a Stream that says more of its client than the address, once it has been read from.
+type claimant interface{ Claims() *group.Claims }
 
 // FromConn makes a Stream of any connection, on which a write ends after
 // writeTimeout.

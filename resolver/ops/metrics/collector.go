@@ -10,6 +10,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/resolver"
+	"rideau/resolver/qtype"
 )
 
 // Collector converts what the Sources return into metrics. It holds no number
@@ -164,11 +165,11 @@ func (s scrape) histogram(i id, h Histogram, labels ...string) {
 // queries sends the counters that are not zero.
 func (s scrape) queries(t *resolver.Totals) {
 	for transport := range t.Queries {
-		for qtype := range t.Queries[transport] {
-			for kind, n := range t.Queries[transport][qtype] {
+		for class := range t.Queries[transport] {
+			for kind, n := range t.Queries[transport][class] {
 				if n > 0 {
 					s.put(queriesTotal, float64(n), resolver.Transport(transport).String(),
-						resolver.QtypeClass(qtype).String(), resolver.Kind(kind).String())
+						qtype.Class(class).String(), resolver.Kind(kind).String())
 				}
 			}
 		}

@@ -25,6 +25,7 @@ import (
 	"rideau/resolver"
 	"rideau/resolver/device"
 	"rideau/resolver/ops/metrics"
+	"rideau/resolver/qtype"
 )
 
 // busy returns Sources with a value for every metric.
@@ -39,9 +40,9 @@ func busy(t testing.TB) metrics.Sources {
 			workers[i%len(workers)].Observe(&resolver.Query{Transport: transport}, o, took)
 		}
 	}
-	observe(3, resolver.UDP, 20*time.Microsecond, func(o *resolver.Outcome) { o.Kind, o.Qtype = resolver.Cached, resolver.QtypeA })
-	observe(1, resolver.TCP, 10*time.Second, func(o *resolver.Outcome) { o.Kind, o.Qtype = resolver.Failed, resolver.QtypeHTTPS })
-	observe(5, resolver.UDP, 10*time.Microsecond, func(o *resolver.Outcome) { o.Kind, o.Qtype, o.Ban = resolver.Blocked, resolver.QtypeAAAA, 0 })
+	observe(3, resolver.UDP, 20*time.Microsecond, func(o *resolver.Outcome) { o.Kind, o.Qtype = resolver.Cached, qtype.A })
+	observe(1, resolver.TCP, 10*time.Second, func(o *resolver.Outcome) { o.Kind, o.Qtype = resolver.Failed, qtype.HTTPS })
+	observe(5, resolver.UDP, 10*time.Microsecond, func(o *resolver.Outcome) { o.Kind, o.Qtype, o.Ban = resolver.Blocked, qtype.AAAA, 0 })
 	observe(2, resolver.UDP, time.Millisecond, func(o *resolver.Outcome) {
 		o.Kind, o.Ban, o.Action = resolver.Dropped, 0, blocklists.Drop
 	})

@@ -81,7 +81,7 @@ func Files(cfg *config.Config) []string {
 // Equal reports whether two Sets are the same for clients.
 func (s *Set) Equal(o *Set) bool {
 	return o != nil && slices.EqualFunc(s.der, o.der, slices.Equal) && s.Settings.MinVersion == o.Settings.MinVersion &&
-		s.Settings.ClientAuth == o.Settings.ClientAuth && (s.Settings.Clients == o.Settings.Clients || s.Settings.Clients != nil && s.Settings.Clients.Equal(o.Settings.Clients))
+		s.Settings.ClientAuth == o.Settings.ClientAuth && s.Settings.Suffice == o.Settings.Suffice && (s.Settings.Clients == o.Settings.Clients || s.Settings.Clients != nil && s.Settings.Clients.Equal(o.Settings.Clients))
 }
 
 // reader collects what is in the files of a listener, and what is wrong with them.
@@ -173,6 +173,7 @@ func (r *reader) clients() {
 		r.set.Settings.ClientAuth = tls.VerifyClientCertIfGiven
 	case encrypted.Required:
 		r.set.Settings.ClientAuth = tls.RequireAndVerifyClientCert
+		r.set.Settings.Suffice = l.CertificatesSuffice
 	default:
 		return
 	}

@@ -192,6 +192,11 @@ func (s *Set) drain(p place, e *endpoint) {
 func (c *Change) settings(i int) doh.Settings {
 	l := &c.cfg.Listen.Encrypted[c.of[i]]
 	out := doh.Settings{Path: l.Path}
+	for _, g := range c.cfg.Groups {
+		if g.Path != "" {
+			out.Paths = append(out.Paths, g.Path)
+		}
+	}
 	at := c.places[i]
 	for j, p := range c.places { // HTTP/3 of the same address is told of
 		if e := c.set.live[p]; e != nil && c.of[j] == c.of[i] && p.protocol == encrypted.DoH3 && p.AddrPort == at.AddrPort && p.n == at.n {

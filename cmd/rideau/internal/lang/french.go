@@ -43,6 +43,10 @@ var french = [...]message{
 	{"near", "presque"},
 
 	// Its sentences.
+	{"the client is in the group %s by its certificate", "le client est dans le groupe %s par son certificat"},
+	{"the client is in the group %s by its path", "le client est dans le groupe %s par son chemin"},
+	{"the client is in the group %s by its name", "le client est dans le groupe %s par le nom demandé"},
+	{"what it asks for is the group %s's, which blocks less and does not count", "ce qu’il demande est au groupe %s, qui bloque moins et ne compte pas"},
 	{"%s %s for %s (group %s): %s", "%s %s pour %s (groupe %s) : %s"},
 	{"the client is in no range of clients.allow", "le client n’est dans aucune plage de clients.allow"},
 	{"ANY is answered here with a record that says so (RFC 8482)", "Rideau répond lui-même à ANY, par un enregistrement qui le dit (RFC 8482)"},

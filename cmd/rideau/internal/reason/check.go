@@ -272,10 +272,30 @@ func (r *CheckReport) checkLists(ctx context.Context, cfg *config.Config, o Chec
 		}
 		r.Lists = append(r.Lists, lr)
 	}
+	r.checkGroups(cfg, snap)
 	r.Bans, r.Exceptions = Bans(snap, now.Now()), Exceptions(snap, now.Now())
 	countRepeated(snap, r.Bans)
 	if !enforced.Any(snap) && !slices.ContainsFunc(cfg.Warnings, func(w config.Problem) bool { return w.Message == enforced.None }) {
 		r.add(severityWarning, cfg.File, 0, enforced.None, "see the dates, modes and groups of the bans")
+	}
+}
+
+// checkGroups reports the groups whose path or name does not count for all clients, since they block less than others.
+func (r *CheckReport) checkGroups(cfg *config.Config, snap *blocklists.Snapshot) {
+	for i, g := range cfg.Groups {
+		if g.Path == "" && g.SNI == "" || g.MayWeaken {
+			continue
+		}
+		var others []string
+		for o := range blocklists.GroupID(len(cfg.Groups) + 1) {
+			if !snap.Stricter(blocklists.GroupID(i+1), o) {
+				others = append(others, snap.GroupName(o))
+			}
+		}
+		if len(others) > 0 {
+			r.add(severityWarning, setup.Name(cfg), g.Line, fmt.Sprintf("the path and the name of group %q do not count for clients of %s, since it blocks less", g.ID, strings.Join(others, ", ")),
+				"write may_weaken: true if all who know them may choose the group")
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"rideau/blocklists"
+	"rideau/blocklists/group"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/text"
 	"rideau/config"
@@ -27,7 +28,8 @@ type Question struct {
 	Name   *wire.Name
 	Type   wire.Type
 	Client netip.Addr
-	DO     bool // the DNSSEC OK bit
+	Claims *blocklists.Claims // what the client shows or asks for beside its address; nil: nothing
+	DO     bool               // the DNSSEC OK bit
 	// Address is set where Name is its reverse name, and answers with the address are to be explained, too.
 	Address netip.Addr
 	// Now is the time that tells which bans are not yet, or no longer, in force; by default the system's.
@@ -41,7 +43,9 @@ type Explanation struct {
 	Type     string     `json:"type"`
 	Client   string     `json:"client"`
 	Group    string     `json:"group"`
-	Verdict  string     `json:"verdict"` // banned, monitored, excepted, special, not served, refused, forwarded
+	By       string     `json:"group_by,omitempty"`  // certificate, path or name, if the client is in Group by one of them
+	Passed   []string   `json:"not_group,omitempty"` // groups whose path or name the client asks for, and that block less than Group
+	Verdict  string     `json:"verdict"`             // banned, monitored, excepted, special, not served, refused, forwarded
 	Rcode    string     `json:"rcode,omitempty"`
 	Answer   []string   `json:"answer,omitempty"`
 	EDE      string     `json:"ede,omitempty"`
@@ -108,10 +112,7 @@ func Explain(cfg *config.Config, snap *blocklists.Snapshot, q Question) (*Explan
 	}
 	e := &Explanation{Name: q.Name.String(), Type: dns.Type(q.Type).String(), Client: q.Client.String(), Group: blocklists.GroupAll}
 	q.Client = q.Client.Unmap().WithZone("")
-	group := snap.Group(q.Client)
-	if group > 0 {
-		e.Group = snap.Policy().Groups[group-1].ID
-	}
+	id := e.find(snap, &q)
 	if !st.Serves(q.Client) {
 		e.Verdict = "not served"
 	}
@@ -122,7 +123,7 @@ func Explain(cfg *config.Config, snap *blocklists.Snapshot, q Question) (*Explan
 	if q.Now.IsZero() {
 		q.Now = time.Now()
 	}
-	ask := blocklists.Ask{Name: q.Name, Type: q.Type, Client: q.Client, Group: group}
+	ask := blocklists.Ask{Name: q.Name, Type: q.Type, Client: q.Client, Group: id}
 	if q.Address.IsValid() {
 		e.InAnswers = address(snap, &ask, q.Address)
 	}
@@ -147,6 +148,21 @@ func Explain(cfg *config.Config, snap *blocklists.Snapshot, q Question) (*Explan
 	return e, nil
 }
 
+// find notes the client's group, and returns it.
+func (e *Explanation) find(snap *blocklists.Snapshot, q *Question) blocklists.GroupID {
+	id, by := snap.FindGroup(q.Client, q.Claims)
+	e.Group = snap.GroupName(id)
+	if by > group.ByAddress {
+		e.By = by.String()
+	}
+	for i, g := range snap.Policy().Groups {
+		if q.Claims != nil && g.ID != e.Group && (g.Path != "" && g.Path == q.Claims.Path || g.Name != "" && g.Name == q.Claims.Name) && !snap.Stricter(blocklists.GroupID(i+1), id) {
+			e.Passed = append(e.Passed, g.ID)
+		}
+	}
+	return id
+}
+
 // answer puts the query to a resolver, and notes its response.
 func (e *Explanation) answer(st *resolver.State, q Question) (resolver.Kind, error) {
 	r := resolver.New(resolver.Options{State: st, Cache: cache.New(cache.Options{}), RefusedPerSecond: 1})
@@ -156,7 +172,7 @@ func (e *Explanation) answer(st *resolver.State, q Question) (resolver.Kind, err
 	if err != nil {
 		return 0, err
 	}
-	out, o := r.Answer(nil, &resolver.Query{Msg: query, Client: q.Client, Transport: resolver.UDP, Received: time.Now()})
+	out, o := r.Answer(nil, &resolver.Query{Msg: query, Client: q.Client, Claims: q.Claims, Transport: resolver.UDP, Received: time.Now()})
 	if len(out) > 0 {
 		var response dns.Msg
 		if err := response.Unpack(out); err != nil {
@@ -233,3 +249,22 @@ func describe(b *blocklists.Ban, group string, action blocklists.Action) *Banned
 }
 
 var errFound = errors.New("found")
+
+// Claims are those of a client that shows a certificate with a name and an issuer, and asks at a path and for a name in TLS, each of which
+// may be empty. They are nil if all are.
+func Claims(san, issuer, path, name string) *blocklists.Claims {
+	if san+issuer+path+name == "" {
+		return nil
+	}
+	c := &blocklists.Claims{Path: path, Name: strings.ToLower(strings.TrimSuffix(name, "."))}
+	if san != "" {
+		if !strings.ContainsAny(san, "@:") {
+			san = strings.ToLower(san)
+		}
+		c.SANs = []string{san}
+	}
+	if issuer != "" {
+		c.Issuers = []string{issuer}
+	}
+	return c
+}

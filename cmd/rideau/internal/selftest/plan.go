@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"rideau/blocklists"
 	"rideau/blocklists/enforced"
@@ -18,6 +19,7 @@ type Question struct {
 	Name  wire.Name
 	// Client is an address of the group.
 	Client netip.Addr
+	Claims *blocklists.Claims // that lead to the group, if the address does not
 	// want is what the policy decides.
 	want blocklists.Verdict
 }
@@ -36,9 +38,9 @@ const maxCandidates = 200
 // question that it decides. serves reports whether a client is answered at all.
 func plan(s *blocklists.Snapshot, serves func(netip.Addr) bool) (questions []Question, untested []Untested) {
 	groups := s.Policy().Groups
-	clients := make([]netip.Addr, len(groups)+1)
+	clients, claims := make([]netip.Addr, len(groups)+1), make([]*blocklists.Claims, len(groups)+1)
 	for g := range clients {
-		clients[g] = clientOf(s, blocklists.GroupID(g), serves)
+		clients[g], claims[g] = clientOf(s, blocklists.GroupID(g), serves)
 	}
 	for i, b := range s.Bans() {
 		if !b.Active {
@@ -54,7 +56,7 @@ func plan(s *blocklists.Snapshot, serves func(netip.Addr) bool) (questions []Que
 			for g := range left {
 				ask := blocklists.Ask{Name: name, Type: wire.TypeA, Client: clients[g], Group: g}
 				if v := s.Question(&ask); v.Kind == blocklists.Block && !v.Wait && int(v.Ban) == i {
-					questions = append(questions, Question{Ban: b.Ban.ID, Group: s.GroupName(g), Name: *name, Client: clients[g], want: v})
+					questions = append(questions, Question{Ban: b.Ban.ID, Group: s.GroupName(g), Name: *name, Client: clients[g], Claims: claims[g], want: v})
 					delete(left, g)
 				}
 			}
@@ -115,10 +117,30 @@ func candidates(s *blocklists.Snapshot, lists []string, f func(*wire.Name) bool)
 // clients of no group.
 var strangers = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback(), netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
 
-// clientOf returns an address of a group that is answered; it is invalid if none
+// clientOf returns an address of a group that is answered, with claims if the group has none of its own; it is invalid if none
 // is found.
-func clientOf(s *blocklists.Snapshot, g blocklists.GroupID, serves func(netip.Addr) bool) netip.Addr {
-	fits := func(a netip.Addr) bool { return a.IsValid() && s.Group(a) == g && serves(a) }
+func clientOf(s *blocklists.Snapshot, g blocklists.GroupID, serves func(netip.Addr) bool) (netip.Addr, *blocklists.Claims) {
+	if a := addressOf(s, g, serves); a.IsValid() || g == 0 {
+		return a, nil
+	}
+	x := &s.Policy().Groups[g-1]
+	all := []*blocklists.Claims{{Path: x.Path, Name: x.Name}}
+	for _, c := range x.Certificates {
+		all = append(all, &blocklists.Claims{SANs: []string{strings.Replace(c.SAN, "*", "selftest", 1)}, Issuers: []string{c.Issuer}})
+	}
+	for _, c := range all {
+		for from := range blocklists.GroupID(len(s.Policy().Groups) + 1) {
+			if a := addressOf(s, from, serves); a.IsValid() && s.Group(a, c) == g {
+				return a, c
+			}
+		}
+	}
+	return netip.Addr{}, nil
+}
+
+// addressOf returns an address of a group that is answered; it is invalid if none is found.
+func addressOf(s *blocklists.Snapshot, g blocklists.GroupID, serves func(netip.Addr) bool) netip.Addr {
+	fits := func(a netip.Addr) bool { return a.IsValid() && s.Group(a, nil) == g && serves(a) }
 	if g == 0 {
 		for _, a := range strangers {
 			if fits(a) {

@@ -32,7 +32,7 @@ type Options struct {
 	Endpoints func() []Endpoint
 	// Answer returns the response to a query of a client, as a listener for
 	// streams gets it; nil if there is none.
-	Answer func(ctx context.Context, client netip.Addr, query []byte) []byte
+	Answer func(ctx context.Context, client netip.Addr, claims *blocklists.Claims, query []byte) []byte
 	// Key ends the messages of queries; see resolver.Options.TestKey.
 	Key []byte
 	// Logger hears of failures and of their end. It may not be nil.
@@ -188,7 +188,7 @@ func (t *Tester) test(ctx context.Context, s *blocklists.Snapshot) *Report {
 		q := &questions[i]
 		query := t.query(q)
 		within, cancel := context.WithTimeout(ctx, patience)
-		add(q, "inside", judge(s, q, query, t.o.Answer(within, q.Client, query), true))
+		add(q, "inside", judge(s, q, query, t.o.Answer(within, q.Client, q.Claims, query), true))
 		cancel()
 	}
 	for _, e := range t.o.Endpoints() {
@@ -203,7 +203,7 @@ func (t *Tester) through(ctx context.Context, s *blocklists.Snapshot, e Endpoint
 	if !own.IsValid() || !t.o.Serves(own) {
 		return // this machine is no client
 	}
-	group := s.GroupName(s.Group(own))
+	group := s.GroupName(s.Group(own, nil))
 	for i := range questions {
 		q := &questions[i]
 		if q.Group != group || ctx.Err() != nil {

@@ -62,7 +62,7 @@ func TestPlan(t *testing.T) {
 	got := map[string]string{}
 	for _, q := range questions {
 		got[q.Ban+"/"+q.Group] = q.Name.String()
-		if !serves(q.Client) || s.GroupName(s.Group(q.Client)) != q.Group {
+		if !serves(q.Client) || s.GroupName(s.Group(q.Client, nil)) != q.Group {
 			t.Errorf("%s: the client %v", q.Ban, q.Client)
 		}
 	}
@@ -158,7 +158,7 @@ func TestAnswers(t *testing.T) {
 			var log strings.Builder
 			tester := New(Options{Policy: func() *blocklists.Snapshot { return s }, Serves: serves, Key: []byte("0123456789abcdef"),
 				Endpoints: func() []Endpoint { return []Endpoint{{Transport: UDP, Addr: at}, {Transport: TCP, Addr: at}} },
-				Answer:    func(_ context.Context, _ netip.Addr, q []byte) []byte { return answer(q) },
+				Answer:    func(_ context.Context, _ netip.Addr, _ *blocklists.Claims, q []byte) []byte { return answer(q) },
 				Logger:    slog.New(slog.NewTextHandler(&log, nil))})
 			r := tester.Run(t.Context())
 			if r.OK != (c.want == "") || tester.Last() != r {
@@ -190,7 +190,7 @@ func TestSocketLies(t *testing.T) {
 	inside := truth(s, same)
 	tester := New(Options{Policy: func() *blocklists.Snapshot { return s }, Serves: serves, Key: []byte("k"), Logger: slog.New(slog.DiscardHandler),
 		Endpoints: func() []Endpoint { return []Endpoint{{Transport: UDP, Addr: at}, {Transport: TCP, Addr: at}} },
-		Answer:    func(_ context.Context, _ netip.Addr, q []byte) []byte { return inside(q) }})
+		Answer:    func(_ context.Context, _ netip.Addr, _ *blocklists.Claims, q []byte) []byte { return inside(q) }})
 	problems := strings.Join(tester.Run(t.Context()).Problems(), "\n")
 	for _, way := range []string{"udp " + at.String(), "tcp " + at.String()} {
 		if !strings.Contains(problems, "banned.example, "+way+": the answer is NOERROR") {

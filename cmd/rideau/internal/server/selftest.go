@@ -39,8 +39,8 @@ func (s *Server) tested() []selftest.Endpoint {
 
 // answerInside answers a query as if a client had sent it over a stream. It is
 // neither counted nor recorded.
-func (s *Server) answerInside(ctx context.Context, client netip.Addr, query []byte) []byte {
-	q := resolver.Query{Msg: query, Client: client, Transport: resolver.TCP, Received: time.Now()}
+func (s *Server) answerInside(ctx context.Context, client netip.Addr, claims *blocklists.Claims, query []byte) []byte {
+	q := resolver.Query{Msg: query, Client: client, Claims: claims, Transport: resolver.TCP, Received: time.Now()}
 	out, o := s.resolver.Answer(nil, &q)
 	if o.Kind == resolver.Pending {
 		out, _ = s.resolver.Resolve(ctx, out, &q)

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -67,10 +68,25 @@ type asking func(msg []byte) (response []byte, instead string)
 
 // transports are the ways to ask a server, by their names.
 func (i *instance) transports(ca *securetest.Authority, from string) map[string]asking {
+	return i.transportsAs(ca, from, face{})
+}
+
+// face is what a client shows or asks for beside its address, each of which may be empty.
+type face struct {
+	path, sni   string
+	certificate *tls.Certificate
+}
+
+// transportsAs are the ways to ask a server as a client that shows a face.
+func (i *instance) transportsAs(ca *securetest.Authority, from string, f face) map[string]asking {
 	ip := net.ParseIP(from)
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}
 	config := func(protocols ...string) *tls.Config {
-		return &tls.Config{RootCAs: ca.Pool(), ServerName: "dns.example", NextProtos: protocols}
+		c := &tls.Config{RootCAs: ca.Pool(), ServerName: cmp.Or(f.sni, "dns.example"), NextProtos: protocols}
+		if f.certificate != nil {
+			c.Certificates = []tls.Certificate{*f.certificate}
+		}
+		return c
 	}
 	dialQUIC := func(ctx context.Context, addr string, t *tls.Config, q *quic.Config) (*quic.Conn, error) {
 		c, err := net.ListenUDP("udp", &net.UDPAddr{IP: ip})
@@ -88,7 +104,7 @@ func (i *instance) transports(ca *securetest.Authority, from string) map[string]
 	web1 := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: config(), TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}
 	web3 := &http3.Transport{TLSClientConfig: config(), Dial: dialQUIC}
 	i.t.Cleanup(func() { web.CloseIdleConnections(); web1.CloseIdleConnections(); web3.Close() })
-	plain, doh, doh3 := i.facts.Addrs[0].String(), "https://"+at[encrypted.DoH].String(), "https://"+at[encrypted.DoH3].String()
+	plain, doh, doh3 := i.facts.Addrs[0].String(), "https://"+at[encrypted.DoH].String()+cmp.Or(f.path, "/dns-query"), "https://"+at[encrypted.DoH3].String()+cmp.Or(f.path, "/dns-query")
 	return map[string]asking{
 		"udp": func(msg []byte) ([]byte, string) {
 			c, err := net.DialUDP("udp", &net.UDPAddr{IP: ip}, net.UDPAddrFromAddrPort(i.facts.Addrs[0]))
@@ -178,9 +194,9 @@ func overStream(c net.Conn, msg []byte, err error) ([]byte, string) {
 
 func overHTTP(t http.RoundTripper, url string, post bool) asking {
 	return func(msg []byte) ([]byte, string) {
-		method, path, body := "GET", "/dns-query?dns="+base64.RawURLEncoding.EncodeToString(msg), io.Reader(nil)
+		method, path, body := "GET", "?dns="+base64.RawURLEncoding.EncodeToString(msg), io.Reader(nil)
 		if post {
-			method, path, body = "POST", "/dns-query", bytes.NewReader(msg)
+			method, path, body = "POST", "", bytes.NewReader(msg)
 		}
 		r, err := http.NewRequest(method, url+path, body)
 		if err != nil {

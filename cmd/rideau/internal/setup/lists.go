@@ -14,6 +14,7 @@ import (
 	"rideau/blocklists/extratext"
 	"rideau/blocklists/fetch"
 	"rideau/blocklists/format"
+	"rideau/blocklists/group"
 	"rideau/blocklists/input"
 	"rideau/blocklists/pack"
 	"rideau/blocklists/source"
@@ -80,7 +81,11 @@ func LoadPolicy(ctx context.Context, c *config.Config, prev *blocklists.Snapshot
 func policyOf(c *config.Config) blocklists.Policy {
 	p := blocklists.Policy{NAT64: c.NAT64.Prefixes, Errors: structured(&c.Errors)}
 	for _, g := range c.Groups {
-		p.Groups = append(p.Groups, blocklists.Group{ID: g.ID, Clients: g.Clients})
+		x := blocklists.Group{ID: g.ID, Clients: g.Clients, Path: g.Path, Name: g.SNI, MayWeaken: g.MayWeaken}
+		for _, c := range g.Certificates {
+			x.Certificates = append(x.Certificates, group.Certificate{SAN: c.SAN, Issuer: c.Issuer})
+		}
+		p.Groups = append(p.Groups, x)
 	}
 	for i := range c.Bans {
 		p.Bans = append(p.Bans, ban(&c.Bans[i]))

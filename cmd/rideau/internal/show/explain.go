@@ -19,6 +19,17 @@ func Explanation(w io.Writer, p *lang.Printer, e *reason.Explanation) {
 			fmt.Fprintf(w, "  %s %s\n", p.Label(k), printable.Text(v))
 		}
 	}
+	switch e.By {
+	case "certificate":
+		line("why", p.Say("the client is in the group %s by its certificate", e.Group))
+	case "path":
+		line("why", p.Say("the client is in the group %s by its path", e.Group))
+	case "name":
+		line("why", p.Say("the client is in the group %s by its name", e.Group))
+	}
+	for _, g := range e.Passed {
+		line("note", p.Say("what it asks for is the group %s's, which blocks less and does not count", g))
+	}
 	switch e.Verdict {
 	case "not served":
 		line("why", p.Say("the client is in no range of clients.allow"))

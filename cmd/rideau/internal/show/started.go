@@ -95,7 +95,7 @@ func try(f server.Facts) string {
 	if !f.Serves(client) {
 		return ""
 	}
-	name := reason.Example(f.Policy, blocklists.Ask{Type: 1, Client: client, Group: f.Policy.Group(client)}, "web.wechat.com")
+	name := reason.Example(f.Policy, blocklists.Ask{Type: 1, Client: client, Group: f.Policy.Group(client, nil)}, "web.wechat.com")
 	if name == "" {
 		name = "canada.ca"
 	}
