@@ -13,10 +13,12 @@ import (
 	"rideau/blocklists"
 )
 
-// Any reports whether a ban is enforced for any group.
+// Any reports whether a ban is enforced for any group, and has something to block: an entry of a list, or the record types that are not known.
 func Any(s *blocklists.Snapshot) bool {
 	v := look(s)
-	return slices.ContainsFunc(v.bans, func(b blocklists.BanStatus) bool { return len(v.groups(b)) > 0 })
+	return slices.ContainsFunc(v.bans, func(b blocklists.BanStatus) bool {
+		return len(v.groups(b)) > 0 && (b.Names > 0 || b.Ban.UnknownTypes)
+	})
 }
 
 // Groups returns the groups for which the ban with that id is enforced; the empty name is for the clients of no group.

@@ -92,11 +92,26 @@ func TestCutConfiguration(t *testing.T) {
 	is(passed)
 }
 
-// TestNoBanEnforced: a server that enforces no ban says so, and so does check.
+// TestNoBanEnforced: a server that enforces no ban says so, and so does check. A ban without entries blocks nothing.
 func TestNoBanEnforced(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.config(func(s *settings) { s.extra = ", effective: 2999-01-01" })
+	t.Run("a later date", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.config(func(s *settings) { s.extra = ", effective: 2999-01-01" })
+		noBanEnforced(t, w)
+	})
+	t.Run("an empty list", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.write("rideau.yaml", strings.Replace(w.configText(), "{id: list, ", "{id: list, empty_ok: true, ", 1))
+		w.write("list.txt", "# nothing\n")
+		noBanEnforced(t, w)
+	})
+}
+
+func noBanEnforced(t *testing.T, w *world) {
+	t.Helper()
 	const none = "no ban is enforced: every name is resolved"
 	if code, out := runRideau(t, w.dir, "check", "--config", "rideau.yaml"); code != exitOK || !strings.Contains(out, "warning: "+none) {
 		t.Errorf("check: %d %s", code, out)
@@ -114,6 +129,7 @@ func TestNoBanEnforced(t *testing.T) {
 	})
 	p.stop()
 	os.Remove(w.path("rideau.yaml"))
+	w.write("list.txt", "banned.example\n")
 	w.config()
 	p = start(t, w.dir)
 	if banner := strings.Join(p.banner, "\n"); strings.Contains(banner, none) {

@@ -126,7 +126,7 @@ func Warnings(cfg *config.Config, plan setup.UpstreamPlan, policy *blocklists.Sn
 		}
 	}
 	if none {
-		out = append(out, ops.Problem{File: setup.Name(cfg), Message: enforced.None, Remedy: "see the dates, modes and groups of the bans"})
+		out = append(out, ops.Problem{File: setup.Name(cfg), Message: enforced.None, Remedy: "see the dates, modes, groups and lists of the bans"})
 	}
 	return out
 }

@@ -276,7 +276,7 @@ func (r *CheckReport) checkLists(ctx context.Context, cfg *config.Config, o Chec
 	r.Bans, r.Exceptions = Bans(snap, now.Now()), Exceptions(snap, now.Now())
 	countRepeated(snap, r.Bans)
 	if !enforced.Any(snap) && !slices.ContainsFunc(cfg.Warnings, func(w config.Problem) bool { return w.Message == enforced.None }) {
-		r.add(severityWarning, cfg.File, 0, enforced.None, "see the dates, modes and groups of the bans")
+		r.add(severityWarning, cfg.File, 0, enforced.None, "see the dates, modes, groups and lists of the bans")
 	}
 }
 
