@@ -104,7 +104,7 @@ func ownImports() map[string][]string {
 		"cmd/rideau": {
 			"blocklists", "blocklists/compare", "blocklists/egress", "blocklists/lint", "blocklists/pack", "blocklists/querylog",
 			"blocklists/source", "cmd/rideau/internal/changes", "cmd/rideau/internal/completion", "cmd/rideau/internal/compliance", "cmd/rideau/internal/evidence", "cmd/rideau/internal/files", "cmd/rideau/internal/fleet",
-			"cmd/rideau/internal/lang", "cmd/rideau/internal/reach", "cmd/rideau/internal/reason", "cmd/rideau/internal/report/page", "cmd/rideau/internal/server", "cmd/rideau/internal/setup", "cmd/rideau/internal/show", "cmd/rideau/internal/sockets", "cmd/rideau/internal/systemd",
+			"cmd/rideau/internal/held", "cmd/rideau/internal/lang", "cmd/rideau/internal/reach", "cmd/rideau/internal/reason", "cmd/rideau/internal/report/page", "cmd/rideau/internal/server", "cmd/rideau/internal/setup", "cmd/rideau/internal/show", "cmd/rideau/internal/systemd",
 			"cmd/rideau/internal/text", "config", "config/policy", "resolver/audit/privacy", "resolver/audit/seal", "resolver/ops/metrics", "resolver/ops/printable", "resolver/wire",
 		},
 		"cmd/rideau/internal/completion":  nil,
@@ -123,7 +123,7 @@ func ownImports() map[string][]string {
 		"cmd/rideau/internal/certificates": {"cmd/rideau/internal/files", "cmd/rideau/internal/setup", "config", "config/encrypted", "resolver/listener/secure"},
 		"cmd/rideau/internal/clock":        nil,
 		"cmd/rideau/internal/endpoints": {
-			"cmd/rideau/internal/certificates", "cmd/rideau/internal/setup", "config", "config/encrypted", "resolver", "resolver/limit", "resolver/listener", "resolver/listener/admission",
+			"cmd/rideau/internal/certificates", "cmd/rideau/internal/held", "cmd/rideau/internal/setup", "config", "config/encrypted", "resolver", "resolver/limit", "resolver/listener", "resolver/listener/admission",
 			"resolver/designation", "resolver/listener/doh", "resolver/listener/doq", "resolver/listener/dot", "resolver/listener/secure", "resolver/listener/session", "resolver/ops/metrics",
 		},
 		"cmd/rideau/internal/evidence": {
@@ -144,7 +144,7 @@ func ownImports() map[string][]string {
 		"cmd/rideau/internal/server": {
 			"blocklists", "blocklists/compare", "blocklists/compile", "blocklists/enforced", "blocklists/fingerprint", "blocklists/input", "blocklists/source",
 			"cmd/rideau/internal/auditlog", "cmd/rideau/internal/changes",
-			"cmd/rideau/internal/certificates", "cmd/rideau/internal/clock", "cmd/rideau/internal/endpoints", "cmd/rideau/internal/evidence", "cmd/rideau/internal/flood", "cmd/rideau/internal/lang", "cmd/rideau/internal/nat64", "cmd/rideau/internal/selftest", "cmd/rideau/internal/setup", "cmd/rideau/internal/snapshot", "cmd/rideau/internal/sockets", "cmd/rideau/internal/pages", "cmd/rideau/internal/text", "cmd/rideau/internal/view", "cmd/rideau/internal/watch", "config", "config/encrypted", "resolver",
+			"cmd/rideau/internal/certificates", "cmd/rideau/internal/clock", "cmd/rideau/internal/endpoints", "cmd/rideau/internal/evidence", "cmd/rideau/internal/flood", "cmd/rideau/internal/held", "cmd/rideau/internal/lang", "cmd/rideau/internal/nat64", "cmd/rideau/internal/selftest", "cmd/rideau/internal/setup", "cmd/rideau/internal/snapshot", "cmd/rideau/internal/sockets", "cmd/rideau/internal/pages", "cmd/rideau/internal/text", "cmd/rideau/internal/view", "cmd/rideau/internal/watch", "config", "config/encrypted", "resolver",
 			"resolver/audit", "resolver/audit/act", "resolver/cache", "resolver/cookie", "resolver/designation", "resolver/device", "resolver/limit", "resolver/ops", "resolver/ops/access",
 			"resolver/ops/metrics", "resolver/ops/printable", "resolver/steady", "resolver/upstream/health", "resolver/wire",
 		},
@@ -158,7 +158,8 @@ func ownImports() map[string][]string {
 			"resolver/upstream/encrypted", "resolver/wire", "resolver/upstream/choice", "resolver/upstream/member",
 		},
 		"cmd/rideau/internal/snapshot": {"cmd/rideau/internal/files", "resolver/cache", "resolver/steady"},
-		"cmd/rideau/internal/sockets":  {"cmd/rideau/internal/descriptors", "cmd/rideau/internal/setup", "config", "config/encrypted", "resolver", "resolver/limit", "resolver/listener", "resolver/listener/inherited"},
+		"cmd/rideau/internal/held":     {"resolver/listener/inherited"},
+		"cmd/rideau/internal/sockets":  {"cmd/rideau/internal/descriptors", "cmd/rideau/internal/held", "cmd/rideau/internal/setup", "config", "config/encrypted", "resolver", "resolver/limit", "resolver/listener"},
 		"cmd/rideau/internal/systemd":  nil,
 		"cmd/rideau/internal/text":     {"blocklists/compare", "blocklists/entry", "blocklists/format", "resolver/wire"},
 		"cmd/rideau/internal/view": {
@@ -256,7 +257,7 @@ func ownImports() map[string][]string {
 			"resolver", "resolver/limit", "resolver/listener/admission", "resolver/listener/overquic", "resolver/listener/secure", "resolver/listener/session", "resolver/wire",
 		},
 		"resolver/listener/dot":               {"blocklists/group", "resolver/listener/admission", "resolver/listener/secure", "resolver/listener/stream"},
-		"resolver/listener/overquic":          {"resolver/listener/admission"},
+		"resolver/listener/overquic":          {"resolver/listener/admission", "resolver/listener/session"},
 		"resolver/listener/secure":            {"blocklists/group"},
 		"resolver/listener/secure/securetest": nil,
 	}

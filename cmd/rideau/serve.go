@@ -7,9 +7,9 @@ import (
 	"syscall"
 	"time"
 
+	"rideau/cmd/rideau/internal/held"
 	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/show"
-	"rideau/cmd/rideau/internal/sockets"
 	"rideau/cmd/rideau/internal/systemd"
 	"rideau/resolver/ops/metrics"
 )
@@ -32,7 +32,7 @@ func serve(c *call) int {
 	defer signal.Stop(hup)
 	b := buildInfo()
 	manager, inherited := systemd.FromEnvironment()
-	var keeper sockets.Keeper
+	var keeper held.Keeper
 	if manager != nil {
 		keeper = manager
 	}

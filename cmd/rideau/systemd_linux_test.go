@@ -263,7 +263,7 @@ func TestSocketUnit(t *testing.T) {
 			}
 		}
 	}
-	p.logs(time.Now(), `level=WARN msg="a socket unit has bound an address that listen.addresses does not name.*network=tcp address=`+unnamed+` unit=other`)
+	p.logs(time.Now(), `level=WARN msg="a socket unit has bound an address that the configuration does not name.*network=tcp address=`+unnamed+` unit=other`)
 	p.logs(time.Now(), `level=INFO msg="the socket unit has no socket for an address.*network=tcp address=`+half)
 	p.logs(time.Now(), `level=WARN msg="what the service manager has handed over cannot be used" error=.*neither a UDP socket nor a TCP socket`)
 	p.logs(time.Now(), `level=WARN msg="what the service manager has handed over cannot be used" error="dual: .*BindIPv6Only=ipv6-only`)

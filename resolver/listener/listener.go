@@ -247,13 +247,8 @@ func (l *Listener) Descriptors(f func(network string, a netip.AddrPort, fd int) 
 		}
 	}
 	for _, t := range l.tcp {
-		a := t.Addr().(*net.TCPAddr).AddrPort()
-		rc, err := t.SyscallConn()
-		if err != nil {
+		if err := session.Descriptor("tcp", t, t.Addr().(*net.TCPAddr).AddrPort(), f); err != nil {
 			return err
-		}
-		if cerr := rc.Control(func(fd uintptr) { err = f("tcp", netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), int(fd)) }); cerr != nil || err != nil {
-			return cmp.Or(err, cerr)
 		}
 	}
 	return nil

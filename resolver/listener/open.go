@@ -5,12 +5,25 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+
+	"rideau/resolver/listener/inherited"
 )
 
 // BindTCP binds an address over TCP, for a server beside the Listeners. With share,
 // others of this process or user may have it already; in any case they may bind it
-// later.
-func BindTCP(a netip.AddrPort, share bool) (*net.TCPListener, error) {
+// later. A socket of taken that has the address is used in place of a new one.
+func BindTCP(a netip.AddrPort, share bool, taken *inherited.Sockets) (*net.TCPListener, error) {
+	all, err := taken.TCP(a)
+	for _, more := range all[min(len(all), 1):] {
+		more.Close()
+	}
+	if err != nil {
+		return nil, bindError(err, "tcp", a)
+	}
+	if len(all) > 0 {
+		openToSharing(all[0]) // best effort: another user may have made it
+		return all[0], nil
+	}
 	lc := net.ListenConfig{
 		Control:   func(_, _ string, c syscall.RawConn) error { return prepareTCP(c, share) },
 		KeepAlive: -1, // idle connections are closed long before
@@ -29,7 +42,17 @@ func BindTCP(a netip.AddrPort, share bool) (*net.TCPListener, error) {
 }
 
 // BindUDP is BindTCP over UDP, for one socket.
-func BindUDP(a netip.AddrPort, share bool) (*net.UDPConn, error) {
+func BindUDP(a netip.AddrPort, share bool, taken *inherited.Sockets) (*net.UDPConn, error) {
+	all, err := taken.UDP(a)
+	for _, more := range all[min(len(all), 1):] {
+		more.Close()
+	}
+	if err != nil {
+		return nil, bindError(err, "udp", a)
+	}
+	if len(all) > 0 {
+		return all[0], reopen(all[0])
+	}
 	c, err := listenUDP(target{addr: a}, func(_, _ string, rc syscall.RawConn) error { return shareUDP(rc, share) })
 	if err != nil {
 		return nil, bindError(err, "udp", a)

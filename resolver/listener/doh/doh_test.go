@@ -137,11 +137,11 @@ func serve(t *testing.T, edit func(*doh.Options, *admission.Limits)) *server {
 	}
 	s.gate = admission.NewGate(limits)
 	o.Gate = s.gate
-	l, err := listener.BindTCP(netip.MustParseAddrPort("127.0.0.1:0"), false)
+	l, err := listener.BindTCP(netip.MustParseAddrPort("127.0.0.1:0"), false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := listener.BindUDP(netip.MustParseAddrPort("127.0.0.1:0"), false)
+	c, err := listener.BindUDP(netip.MustParseAddrPort("127.0.0.1:0"), false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

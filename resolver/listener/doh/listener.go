@@ -138,6 +138,11 @@ func (l *Listener) Set(s Settings) { l.handler.settings.Store(&s) }
 // Addr is the address that is bound.
 func (l *Listener) Addr() netip.AddrPort { return l.tcp.Addr().(*net.TCPAddr).AddrPort() }
 
+// Descriptors calls f with the socket, see listener.Listener.
+func (l *Listener) Descriptors(f func(network string, a netip.AddrPort, fd int) error) error {
+	return session.Descriptor("tcp", l.tcp, l.Addr(), f)
+}
+
 // Last has no effect: clients connect anew whether another server takes over or not.
 func (l *Listener) Last() {}
 

@@ -65,6 +65,11 @@ func (l *Listener3) Set(s Settings) { l.handler.settings.Store(&s) }
 // Addr is the address that is bound.
 func (l *Listener3) Addr() netip.AddrPort { return l.quic.Addr() }
 
+// Descriptors calls f with the socket, see listener.Listener.
+func (l *Listener3) Descriptors(f func(network string, a netip.AddrPort, fd int) error) error {
+	return l.quic.Descriptors(f)
+}
+
 // Last has no effect: clients connect anew whether another server takes over or not.
 func (l *Listener3) Last() {}
 

@@ -98,6 +98,11 @@ func (l *Listener) Use(h session.Handler, stats *resolver.Stats) {
 // Addr is the address that is bound.
 func (l *Listener) Addr() netip.AddrPort { return l.quic.Addr() }
 
+// Descriptors calls f with the socket, see listener.Listener.
+func (l *Listener) Descriptors(f func(network string, a netip.AddrPort, fd int) error) error {
+	return l.quic.Descriptors(f)
+}
+
 // Last has no effect: whether another server takes over or not, a connection cannot.
 func (l *Listener) Last() {}
 

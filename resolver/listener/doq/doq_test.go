@@ -111,7 +111,7 @@ type server struct {
 func serve(t *testing.T, limits admission.Limits, edit ...func(*doq.Options)) *server {
 	t.Helper()
 	s := &server{echo: &echo{release: make(chan struct{})}, ca: securetest.NewAuthority(t), gate: admission.NewGate(limits)}
-	c, err := listener.BindUDP(netip.MustParseAddrPort("127.0.0.1:0"), false)
+	c, err := listener.BindUDP(netip.MustParseAddrPort("127.0.0.1:0"), false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

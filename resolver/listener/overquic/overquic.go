@@ -18,6 +18,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"rideau/resolver/listener/admission"
+	"rideau/resolver/listener/session"
 )
 
 // Options of a Listener. All are to be set.
@@ -111,6 +112,11 @@ func Client(a net.Addr) netip.Addr {
 
 // Addr is the address that is bound.
 func (l *Listener) Addr() netip.AddrPort { return l.o.Conn.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+// Descriptors calls f with the socket, see session.Descriptor.
+func (l *Listener) Descriptors(f func(network string, a netip.AddrPort, fd int) error) error {
+	return session.Descriptor("udp", l.o.Conn, l.Addr(), f)
+}
 
 // Serve calls handle for each connection, on a goroutine of its own, until
 // StopAccepting. handle returns when the connection has ended. The place counts the

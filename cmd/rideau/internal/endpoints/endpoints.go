@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rideau/cmd/rideau/internal/certificates"
+	"rideau/cmd/rideau/internal/held"
 	"rideau/config"
 	"rideau/config/encrypted"
 	"rideau/resolver"
@@ -50,7 +51,7 @@ type server interface {
 	Serve(context.Context) error
 	Last()
 	Close()
-	Addr() netip.AddrPort
+	held.Bound
 }
 
 // Figures are those of the endpoints of a protocol at one moment.
@@ -65,6 +66,7 @@ type endpoint struct {
 	secure  *secure.Config
 	set     func(doh.Settings) // nil without HTTP
 	figures func() Figures
+	hold    held.Hold // who holds its socket beside this process
 	stop    context.CancelFunc
 	done    chan struct{} // closed when it is no longer served
 }
@@ -76,7 +78,9 @@ type Options struct {
 	// Connections are those by TCP, among which are those by TLS. HTTPS and QUIC have Most.
 	Connections *listener.Connections
 	Most        int
-	Clock       func() time.Time
+	// Held has sockets with which the process was started, and holds others; nil for none.
+	Held  *held.Sockets
+	Clock func() time.Time
 	// Machine returns the addresses of this machine; by default those of its interfaces.
 	Machine func() []netip.Addr
 }
@@ -151,8 +155,14 @@ func (c *Change) Commit(r *resolver.Resolver) {
 		}
 	}
 	s.shown, s.hidden = c.shown, hidden
-	for _, e := range c.fresh {
-		s.serve(e, r)
+	for _, p := range c.places {
+		if e := c.fresh[p]; e != nil {
+			e.hold = s.o.Held.Hold(string(p.protocol), e)
+			if l, ok := e.server.(*listener.Listener); ok {
+				l.Held(e.hold.Somebody())
+			}
+			s.serve(e, r)
+		}
 	}
 	for p, e := range s.live {
 		if !keep[p] {
@@ -178,6 +188,10 @@ func (s *Set) serve(e *endpoint, r *resolver.Resolver) {
 func (s *Set) drain(p place, e *endpoint) {
 	delete(s.live, p)
 	s.draining[e] = p
+	s.o.Held.Release(e.hold)
+	if l, ok := e.server.(*listener.Listener); ok {
+		l.Held(false)
+	}
 	e.stop()
 	go func() {
 		<-e.done

@@ -122,7 +122,7 @@ func (s *Set) bind(cfg *config.Config, p place, shown *certificates.Set) (*endpo
 	share := s.overlaps(p)
 	if p.protocol == encrypted.DoT {
 		l, err := listener.Listen(nil, listener.Options{
-			Addrs: []string{p.String()}, Workers: 1, WaitLimit: s.o.Waits, ReusePort: share, Connections: s.o.Connections,
+			Addrs: []string{p.String()}, Workers: 1, WaitLimit: s.o.Waits, ReusePort: share, Inherited: s.o.Held.Taken(), Connections: s.o.Connections,
 			MaxPendingPerConnection: t.MaxPendingPerConnection, IdleTimeout: t.IdleTimeout, Logger: s.o.Log,
 			TLS: dot.Wrap(dot.Options{Secure: e.secure, Fresh: s.handshakes, HandshakeTimeout: listener.DefaultMessageTimeout}),
 		})
@@ -137,7 +137,7 @@ func (s *Set) bind(cfg *config.Config, p place, shown *certificates.Set) (*endpo
 		MessageTimeout: listener.DefaultMessageTimeout, WriteTimeout: doh.DefaultWriteTimeout, IdleTimeout: t.IdleTimeout, Drain: listener.DefaultDrain, Logger: s.o.Log,
 	}
 	if p.protocol == encrypted.DoH {
-		tcp, err := listener.BindTCP(p.AddrPort, share)
+		tcp, err := listener.BindTCP(p.AddrPort, share, s.o.Held.Taken())
 		if err != nil {
 			return nil, err
 		}
@@ -145,7 +145,7 @@ func (s *Set) bind(cfg *config.Config, p place, shown *certificates.Set) (*endpo
 		e.server, e.set, e.figures = l, l.Set, func() Figures { n := l.Stats(); return Figures{n.Connections, n.Panics} }
 		return e, nil
 	}
-	udp, err := listener.BindUDP(p.AddrPort, share)
+	udp, err := listener.BindUDP(p.AddrPort, share, s.o.Held.Taken())
 	if err != nil {
 		return nil, err
 	}

@@ -270,6 +270,7 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	s.sockets.Open(c.sockets, s.resolver)
 	s.sockets.Retain(c.cfg)
 	c.secured.Commit(s.resolver)
+	s.held.Settle()
 	s.nat64.Wake()
 	s.arm(c.policy)
 	if before != nil {

@@ -25,6 +25,7 @@ import (
 	"rideau/cmd/rideau/internal/clock"
 	"rideau/cmd/rideau/internal/endpoints"
 	"rideau/cmd/rideau/internal/evidence"
+	"rideau/cmd/rideau/internal/held"
 	"rideau/cmd/rideau/internal/nat64"
 	"rideau/cmd/rideau/internal/selftest"
 	"rideau/cmd/rideau/internal/setup"
@@ -65,7 +66,7 @@ type Options struct {
 	// Inherited are sockets with which the process was started, which the Server owns,
 	// and Keeper keeps those that it binds for the next process. Both may be nil.
 	Inherited []*os.File
-	Keeper    sockets.Keeper
+	Keeper    held.Keeper
 	// Started is called once, when every address is bound and answers. It may
 	// be nil.
 	Started func(Facts)
@@ -116,6 +117,7 @@ type Server struct {
 	queries  *auditlog.QueryLog
 	events   *auditlog.EventLog
 	evidence *evidence.Evidence
+	held     *held.Sockets // beside this process
 	sockets  *sockets.Set
 	secured  *endpoints.Set // encrypted listeners
 	nat64    *nat64.Discovery

@@ -10,6 +10,7 @@ import (
 	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/endpoints"
 	"rideau/cmd/rideau/internal/evidence"
+	"rideau/cmd/rideau/internal/held"
 	"rideau/cmd/rideau/internal/nat64"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/cmd/rideau/internal/snapshot"
@@ -34,8 +35,8 @@ func (s *Server) start(ctx context.Context) error {
 	s.nat64 = nat64.New(s.log)
 	s.sources = source.New(source.Options{Logger: s.log})
 	s.waits = limit.NewWaitLimit(cfg.Listen.MaxPending)
-	s.sockets = sockets.New(s.log, s.o.Workers)
-	s.sockets.Inherit(s.o.Inherited, s.o.Keeper)
+	s.held = held.New(s.log, s.o.Inherited, s.o.Keeper)
+	s.sockets = sockets.New(s.log, s.o.Workers, s.held)
 	c := &change{s: s, cfg: cfg, options: source.PrepareOptions{Start: true}}
 	defer c.close()
 	if err := c.planLists(); err != nil {
@@ -50,7 +51,7 @@ func (s *Server) start(ctx context.Context) error {
 	}
 	s.sockets.LimitConnections(cfg, servers)
 	connections, most := s.sockets.Connections()
-	s.secured = endpoints.New(endpoints.Options{Log: s.log, Waits: s.waits, Connections: connections, Most: most, Clock: time.Now})
+	s.secured = endpoints.New(endpoints.Options{Log: s.log, Waits: s.waits, Connections: connections, Most: most, Held: s.held, Clock: time.Now})
 	if err := c.bindSockets(ctx); err != nil {
 		return err
 	}

@@ -7,19 +7,20 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"runtime"
 	"slices"
 	"sync"
 
 	"rideau/cmd/rideau/internal/descriptors"
+	"rideau/cmd/rideau/internal/held"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
 	"rideau/config/encrypted"
 	"rideau/resolver"
 	"rideau/resolver/limit"
 	"rideau/resolver/listener"
-	"rideau/resolver/listener/inherited"
 )
 
 // place is a configured address. n counts those with the same address: port 0 may
@@ -46,8 +47,7 @@ type socket struct {
 	stop context.CancelFunc
 	done chan struct{} // closed when it is no longer served
 
-	holder holder // beside this process
-	kept   int    // descriptors that the Keeper keeps
+	hold held.Hold // who holds the sockets beside this process
 }
 
 // Set has the sockets of a server. Its methods are safe for concurrent use; only
@@ -59,12 +59,8 @@ type Set struct {
 	// connections are those of all addresses. They are set before the first bind.
 	connections *listener.Connections
 	most        int // of them
-	// inherited and keeper are those of Inherit. toldInherited and kept, the descriptors
-	// that the keeper keeps, belong to the goroutine that calls Open and Retain.
-	inherited     *inherited.Sockets
-	keeper        Keeper
-	toldInherited bool
-	kept          int
+	// held belongs to the goroutine that calls Bind, Open and Retain.
+	held *held.Sockets
 
 	mu       sync.Mutex // guards the fields below; held for a moment only
 	live     map[place]*socket
@@ -75,8 +71,9 @@ type Set struct {
 
 // New makes a Set without sockets. workers is how many each address has where the
 // configuration does not say; 0 is one for each processor.
-func New(log *slog.Logger, workers int) *Set {
-	return &Set{log: log, workers: workers, busy: make(chan struct{}, 1), live: map[place]*socket{}, draining: map[*socket]place{}, absent: map[place]bool{}}
+// It uses sockets of h where a configuration names their addresses, and has h hold those that it binds itself. h may be nil.
+func New(log *slog.Logger, workers int, h *held.Sockets) *Set {
+	return &Set{log: log, workers: workers, held: h, busy: make(chan struct{}, 1), live: map[place]*socket{}, draining: map[*socket]place{}, absent: map[place]bool{}}
 }
 
 // Busy has a token when a worker has read as many queries as it can at once.
@@ -131,7 +128,7 @@ func (s *Set) Bind(cfg *config.Config, waits *limit.WaitLimit) (*Binding, error)
 			continue
 		}
 		l, err := listener.Listen(nil, listener.Options{
-			Addrs: []string{p.String()}, Workers: cmp.Or(cfg.Listen.Workers, s.workers), WaitLimit: waits, ReusePort: s.overlaps(p), Inherited: s.inherited,
+			Addrs: []string{p.String()}, Workers: cmp.Or(cfg.Listen.Workers, s.workers), WaitLimit: waits, ReusePort: s.overlaps(p), Inherited: s.held.Taken(),
 			Connections: s.connections, MaxPendingPerConnection: cfg.Listen.TCP.MaxPendingPerConnection, IdleTimeout: cfg.Listen.TCP.IdleTimeout,
 			Busy: s.busy, Logger: s.log,
 		})
@@ -182,7 +179,10 @@ func (s *Set) Open(b *Binding, r *resolver.Resolver) {
 		s.absent[p] = true
 		s.mu.Unlock()
 	}
-	s.hold(b)
+	for _, k := range slices.SortedFunc(maps.Values(b.fresh), func(x, y *socket) int { return x.Addr().Compare(y.Addr()) }) {
+		k.hold = s.held.Hold("", k)
+		k.Held(k.hold.Somebody())
+	}
 	for p, k := range b.fresh {
 		ctx, stop := context.WithCancel(context.Background())
 		k.stop = stop
@@ -218,7 +218,8 @@ func (s *Set) Retain(cfg *config.Config) {
 	}
 	s.mu.Unlock()
 	for _, k := range gone {
-		s.release(k)
+		s.held.Release(k.hold)
+		k.Held(false)
 		k.stop()
 		go func() {
 			<-k.done
