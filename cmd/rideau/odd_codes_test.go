@@ -25,6 +25,7 @@ func oddCodes() []oddRow {
 	rows = append(rows,
 		oddRow{name: "code 11", server: answersWith(11), want: nobody},
 		oddRow{name: "code 3841", server: answersWith(3841), want: nobody},
+		oddRow{name: "code 4000", server: answersWith(4000), want: nobody}, // whose lower bits are those of NOERROR
 		oddRow{name: "REFUSED for a third of the names", want: nobody, server: does(func(q *odd.Query, r *odd.Reply) {
 			if q.Number%3 == 0 {
 				r.Msg = new(dns.Msg).SetRcode(q.Msg, dns.RcodeRefused)

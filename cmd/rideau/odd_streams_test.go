@@ -19,6 +19,12 @@ func oddStreams() []oddRow {
 	}
 	status := func(code int) func() *odd.Server { return does(func(q *odd.Query, r *odd.Reply) { r.Status = code }) }
 	web := []odd.Transport{odd.HTTPS}
+	header := func(code byte) func() *odd.Server {
+		return does(func(q *odd.Query, r *odd.Reply) {
+			r.Raw, _ = r.Msg.Pack()
+			r.Raw = append(r.Raw[:3], 0x80|code, 0, 0, 0, 0, 0, 0, 0, 0)
+		})
+	}
 	return []oddRow{
 		{name: "nothing odd", over: all, server: does(nil)},
 		{name: "closes after each answer", over: all, server: does(func(q *odd.Query, r *odd.Reply) { r.Close = true })},
@@ -40,6 +46,9 @@ func oddStreams() []oddRow {
 		{name: "each answer twice", over: kept, server: does(func(q *odd.Query, r *odd.Reply) { r.Copies = 1 })},
 		{name: "answers to a wrong question", over: kept, server: does(func(q *odd.Query, r *odd.Reply) { r.Msg.Question[0].Name = "wrong.example." }), want: nobody},
 		{name: "garbage", over: kept, server: does(func(q *odd.Query, r *odd.Reply) { r.Raw = []byte("garbage") }), want: nobody},
+		{name: "a header alone, REFUSED", over: kept, server: header(5), want: nobody},
+		{name: "a header alone, NOERROR", over: kept, server: header(0), want: nobody},
+		{name: "FORMERR for EDNS", over: kept, server: codeForEDNS(1)},
 		{name: "status 429", over: web, server: status(http.StatusTooManyRequests), want: nobody},
 		{name: "status 500", over: web, server: status(http.StatusInternalServerError), want: nobody},
 		{name: "status 503 for every other query", over: web, server: does(func(q *odd.Query, r *odd.Reply) {

@@ -146,8 +146,10 @@ func (l *Loop) answer(c *call, msg []byte) (ok bool) {
 		}
 	}()
 	dst := l.sink.Buffer()
+	head := [wire.HeaderLen]byte(msg)
 	res, fault := l.x.accept(&c.pending, msg, dst, &l.r, l.x.steady.At(c.since.Add(c.mux.Took())), false)
 	if fault != none {
+		copy(msg, head[:]) // with the counts of what was left out: a code may stand there
 		return false
 	}
 	c.mux.Succeeded()

@@ -94,32 +94,30 @@ func Accept(path Path, e *Endpoint, query, msg []byte) (Result, []byte) {
 // load balancer, or a server under a rate limit. One that says no more than TC
 // comes from what stands guard before a server. As a datagram it shows no more
 // than an id, which is guessed in 65,536 attempts, and is not believed by
-// itself.
+// itself. On a connection it says that there will be no answer, whatever its code.
 func acceptBare(path Path, query, msg []byte) (Result, []byte) {
 	const opcode = 0xF << 11
-	if path == Encrypted || len(msg) < wire.HeaderLen || wire.ID(msg) != wire.ID(query) || wire.Count(msg, wire.Question) != 0 ||
+	if len(msg) < wire.HeaderLen || wire.ID(msg) != wire.ID(query) || wire.Count(msg, wire.Question) != 0 ||
 		wire.Flags(msg)&(wire.FlagQR|opcode) != wire.FlagQR|wire.Flags(query)&opcode {
 		return Mismatch, nil
 	}
-	if wire.Flags(msg)&wire.FlagTC != 0 {
-		if path == Stream {
-			return Mismatch, nil
-		}
-		return Doubtful, msg
-	}
-	if path != Stream {
-		if isBareError(msg) {
+	if path == Datagram || path == CutDatagram {
+		if wire.Flags(msg)&wire.FlagTC != 0 || isBareError(msg) {
 			return Doubtful, msg
 		}
 		return Mismatch, nil
 	}
+	flags := wire.Flags(msg)
+	if flags&wire.FlagTC != 0 {
+		return Mismatch, nil
+	}
 	switch wire.HeaderRcode(msg) {
 	case wire.FormErr, wire.NotImp:
-		return RefusesEDNS, withQuestion(query, wire.Flags(msg))
+		return RefusesEDNS, withQuestion(query, flags)
 	case wire.ServFail, wire.Refused:
-		return Failure, withQuestion(query, wire.Flags(msg))
+		return Failure, withQuestion(query, flags)
 	}
-	return Mismatch, nil
+	return Failure, withQuestion(query, flags&^0xF|uint16(wire.ServFail))
 }
 
 // withQuestion makes, of a response without question, of which only the flags

@@ -3,6 +3,7 @@ package encrypted
 import (
 	"context"
 	"net"
+	"slices"
 	"sync/atomic"
 
 	"rideau/resolver/upstream/acceptance"
@@ -47,17 +48,27 @@ func (u *DoT) Close() { u.pool.Close() }
 // Connections implements member.Connector.
 func (u *DoT) Connections() (answers int, single bool) { return u.pool.Connections() }
 
-// Exchange implements member.Server.
+// Exchange implements member.Server. A server that refuses the OPT record is asked
+// again without one (RFC 6891 section 6.2.2).
 func (u *DoT) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
-	m, err := prepare(query, 0, 2)
-	if err != nil {
-		return dst, u.fail(ctx, err)
+	resp, result, err := u.ask(ctx, query)
+	if err == nil && result == acceptance.RefusesEDNS {
+		if plain := acceptance.Shaped(slices.Clone(query), acceptance.Plain); len(plain) < len(query) {
+			resp, _, err = u.ask(ctx, plain)
+		}
 	}
-	resp, _, err := u.pool.Ask(ctx, m)
 	if err != nil {
 		return dst, u.fail(ctx, err)
 	}
 	return appendResponse(dst, query, resp), nil
+}
+
+func (u *DoT) ask(ctx context.Context, query []byte) ([]byte, acceptance.Result, error) {
+	m, err := prepare(query, 0, 2)
+	if err != nil {
+		return nil, 0, err
+	}
+	return u.pool.Ask(ctx, m)
 }
 
 // ExchangeStream implements member.Server: TLS is all there is.
