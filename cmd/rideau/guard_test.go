@@ -242,7 +242,7 @@ func ownImports() map[string][]string {
 		"resolver/upstream/member":     {"resolver/limit", "resolver/upstream/acceptance", "resolver/upstream/health", "resolver/upstream/latency", "resolver/upstream/verdict"},
 		"resolver/upstream/latency":    nil,
 		"resolver/upstream/mux":        {"resolver/batch", "resolver/limit", "resolver/upstream", "resolver/upstream/acceptance", "resolver/wire"},
-		"resolver/upstream/pipeline":   {"resolver/upstream/acceptance", "resolver/upstream/latency", "resolver/wire"},
+		"resolver/upstream/pipeline":   {"resolver/upstream/acceptance", "resolver/upstream/latency", "resolver/upstream/try", "resolver/wire"},
 		"resolver/wire":                {"resolver/wire/layout"},
 		"resolver/wire/layout":         nil,
 		"resolver/wire/response":       {"resolver/wire"},

@@ -6,11 +6,5 @@ package main
 // with the share that it answers now, at least. In a case with the share 1 all is
 // answered, and too late. Who mends one takes it out.
 func oddToday() map[string]float64 {
-	return map[string]float64{
-		"answers only the very first query/TCP/two of three":               1,
-		"answers only the very first query/TLS/two of three":               1,
-		"ignores all but the first query of a connection/TCP/first of two": 1,
-		"ignores all but the first query of a connection/TCP/two of three": 1,
-		"ignores all but the first query of a connection/TLS/two of three": 1,
-	}
+	return map[string]float64{}
 }

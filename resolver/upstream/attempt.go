@@ -131,7 +131,7 @@ func (a *Attempt) Trust(resp []byte) { a.m.Trust(resp) }
 // are asked. patience is how long the caller wants to wait at most; 0 sets no
 // bound.
 func (a *Attempt) Limit(patience time.Duration) time.Duration {
-	if l := a.g.limit(a.m); patience <= 0 || l < patience {
+	if l := a.g.turn(a.m); patience <= 0 || l < patience {
 		return l
 	}
 	return patience

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"sync/atomic"
 	"time"
 
 	"rideau/resolver/upstream/health"
@@ -40,7 +41,19 @@ type attempt struct {
 
 	msg       []byte
 	took      time.Duration
+	quick     atomic.Int64 // how long the connection that brought msg took, if it is known
 	err       error
 	validated bool     // msg came with AD
 	part      try.Part // what it has said by UDP, with TC
+}
+
+// inPlay is how many servers may be asked again.
+func (r *race) inPlay() int {
+	n := 0
+	for i := range r.candidates {
+		if !r.candidates[i].over {
+			n++
+		}
+	}
+	return max(n, 1)
 }

@@ -168,13 +168,13 @@ func TestMaxInFlight(t *testing.T) {
 // A server with too many requests under way is not asked; the next one is.
 func TestMaxInFlightFailover(t *testing.T) {
 	bubbleWith(t, upstream.Options{MaxInFlight: 1}, 3, func(t *testing.T, g *upstream.Group, f []*fake) {
-		f[1].say(500*time.Millisecond, "refuse")
+		f[1].say(400*time.Millisecond, "refuse")
 		f[2].say(time.Millisecond, "c")
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go g.Exchange(ctx, nil, query(t, "example.com"))
 		synctest.Wait()
-		ask(t, g, 501*time.Millisecond, "c")
+		ask(t, g, 401*time.Millisecond, "c")
 		wantTimes(t, f[0], "[0s]")
 	})
 }
@@ -230,8 +230,8 @@ func TestNoHedge(t *testing.T) {
 		for range 64 {
 			ask(t, g, time.Millisecond, "a")
 		}
-		f[0].say(900*time.Millisecond, "a")
-		ask(t, g, 900*time.Millisecond, "a")
+		f[0].say(490*time.Millisecond, "a")
+		ask(t, g, 490*time.Millisecond, "a")
 		if n := asked(f); n[1] != 0 {
 			t.Errorf("the second was asked %d times", n[1])
 		}

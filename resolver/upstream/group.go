@@ -24,8 +24,10 @@ const (
 	// twice that is busy with a name does not help it.
 	minSoleLimit = 500 * time.Millisecond
 	// minStreamLimit is the same for transports that retransmit by themselves
-	// (RFC 6298 section 2.4).
+	// (RFC 6298 section 2.4), and minSharedLimit if there are others: their answer
+	// takes nothing from the health of a server that is late once.
 	minStreamLimit = time.Second
+	minSharedLimit = 500 * time.Millisecond
 	// firstLimit is the limit of a server by UDP that has not answered yet, and
 	// firstStreamLimit that of another, with its handshakes, if there are others.
 	firstLimit       = 400 * time.Millisecond
@@ -58,8 +60,8 @@ type Options struct {
 	// first may still answer.
 	AttemptTimeout time.Duration
 	// LeastAttempt is how long a server has at least, up to AttemptTimeout, however
-	// fast it usually is; 0 for 200 milliseconds by datagram, 500 if there is no
-	// other server, and a second on a connection.
+	// fast it usually is; 0 for 200 milliseconds by datagram and 500 on a connection,
+	// and if there is no other server for 500 milliseconds and a second.
 	LeastAttempt time.Duration
 	// Timeout is the time for an exchange in all; 0 for 4.5 seconds.
 	Timeout time.Duration
@@ -284,9 +286,20 @@ func (g *Group) hasBetter(m *member.Member) bool {
 	return false
 }
 
-// limit is how long m is waited for before others are asked, or m again.
-func (g *Group) limit(m *member.Member) time.Duration {
-	least, unknown := minStreamLimit, g.attemptTimeout
+// limit is how long a request to m may take before it counts against m's health.
+func (g *Group) limit(m *member.Member) time.Duration { return g.limitOf(m, minStreamLimit) }
+
+// turn is how long m is waited for before others are asked, or m again.
+func (g *Group) turn(m *member.Member) time.Duration {
+	if len(g.members) > 1 {
+		return g.limitOf(m, minSharedLimit)
+	}
+	return g.limit(m)
+}
+
+// limitOf is the limit of m, and leastOfStream at least if m is asked over connections.
+func (g *Group) limitOf(m *member.Member, leastOfStream time.Duration) time.Duration {
+	least, unknown := leastOfStream, g.attemptTimeout
 	switch {
 	case m.Endpoint != nil && len(g.members) == 1:
 		least, unknown = minSoleLimit, minSoleLimit

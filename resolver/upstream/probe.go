@@ -1,10 +1,12 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rideau/resolver/upstream/health"
@@ -108,7 +110,9 @@ func (g *Group) sendProbe(parent context.Context, m *member.Member) {
 	defer cancel()
 	m.Probes.Add(1)
 	sent := time.Now()
-	_, err := g.exchange(try.With(ctx, try.Probing), m, g.probe, false)
+	var quick atomic.Int64
+	_, err := g.exchange(try.WithTook(try.With(ctx, try.Probing), &quick), m, g.probe, false)
+	took := cmp.Or(time.Duration(quick.Load()), time.Since(sent))
 	switch {
 	case err == nil:
 		m.Refused.Store(false)
@@ -116,7 +120,7 @@ func (g *Group) sendProbe(parent context.Context, m *member.Member) {
 		// in another way only took long since it was sent that way later.
 		l, learns := m.Server.(member.Learner)
 		usual := !learns || !l.Suspects()
-		g.heardOf(m, sent, time.Since(sent), usual && (!m.Is(health.Up) || m.RTT.Smoothed() == 0))
+		g.heardOf(m, sent, took, usual && (!m.Is(health.Up) || m.RTT.Smoothed() == 0))
 	case parent.Err() == nil:
 		m.ProbeFailures.Add(1)
 		g.missed(m, sent, err, false)

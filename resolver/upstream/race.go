@@ -298,17 +298,6 @@ func (r *race) mayWait(c *candidate) bool {
 	return r.share.Known() && time.Since(r.begun) < r.patience() && !c.m.Places.Silent(&r.share)
 }
 
-// inPlay is how many servers may be asked again.
-func (r *race) inPlay() int {
-	n := 0
-	for i := range r.candidates {
-		if !r.candidates[i].over {
-			n++
-		}
-	}
-	return max(n, 1)
-}
-
 // count adds an attempt.
 func (r *race) count(a *attempt) {
 	a.candidate.asked++
@@ -327,6 +316,9 @@ func (r *race) run(a *attempt) {
 	})
 	if a.again {
 		ctx = try.With(ctx, try.Again)
+	}
+	if a.m.Endpoint == nil {
+		ctx = try.WithTook(ctx, &a.quick)
 	}
 	a.msg, a.err = r.g.exchange(ctx, a.m, r.query, a.stream)
 	a.took = time.Since(a.sent)
@@ -367,7 +359,10 @@ func (r *race) finish(a *attempt) bool {
 		return false
 	}
 	if a.handedOver == nil {
-		a.Answered(a.took, !a.stream)
+		a.Answered(a.took, !a.stream && a.quick.Load() == 0)
+		if quick := a.quick.Load(); quick > 0 {
+			a.m.RTT.Observe(time.Duration(quick))
+		}
 	} else {
 		a.m.Latency.Observe(a.took)
 	}

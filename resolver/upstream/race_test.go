@@ -344,8 +344,10 @@ func TestProbes(t *testing.T) {
 		wantTimes(t, f[1], "[10s 20s 30s]")
 
 		f[0].say(0, "")
-		ask(t, g, time.Second, "b")
-		ask(t, g, time.Second, "b")
+		// The others are asked after half a second, and two seconds of silence tell that it is down.
+		for range 4 {
+			ask(t, g, 500*time.Millisecond, "b")
+		}
 		if g.Stats()[0].Healthy {
 			t.Fatal("still healthy")
 		}

@@ -84,7 +84,7 @@ func (x *conn) add(c *call, now time.Duration) {
 		rand.Read(b[:]) // never fails
 		id = binary.BigEndian.Uint16(b[:])
 	}
-	at := place{x, id, now}
+	at := place{x, id, now, now}
 	if c.at[0].conn == nil {
 		c.at[0] = at
 	} else {
@@ -284,6 +284,7 @@ func (x *conn) deliver(msg []byte) bool {
 	here := c.on(x)
 	p.pace.Observe(now - here.sent)
 	at := c.at
+	c.took = now - here.given
 	p.finish(c, msg, result, nil)
 	if c.alone {
 		p.habit.aloneAnswered(now)

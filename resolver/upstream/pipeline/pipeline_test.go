@@ -156,15 +156,15 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// A server that closes all connections at once is asked over two, and not for
+// A server that closes all connections at once is asked over four, and not for
 // ever.
 func TestClosesAll(t *testing.T) {
 	s := serve(t, func(s *server, c net.Conn, _ int) { s.read(c) })
 	p, _ := newPool(t, s)
-	if err := ask(p, "a", patience); err == nil || s.conns.Load() != 2 {
+	if err := ask(p, "a", patience); err == nil || s.conns.Load() != 4 {
 		t.Errorf("%v after %d connections", err, s.conns.Load())
 	}
-	if askAll(t, p, 10, patience) != 0 || s.conns.Load() > 24 {
+	if askAll(t, p, 10, patience) != 0 || s.conns.Load() > 44 {
 		t.Errorf("%d connections", s.conns.Load())
 	}
 }
@@ -402,5 +402,22 @@ func TestPanic(t *testing.T) {
 	}
 	if err := ask(p, "good", patience); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestClosesAtRandom: three connections in a row that a server closes instead of an
+// answer cost no query its answer.
+func TestClosesAtRandom(t *testing.T) {
+	s := serve(t, func(s *server, c net.Conn, n int) {
+		for q := s.read(c); q != nil && n%4 == 3; q = s.read(c) {
+			c.Write(response(q))
+		}
+	})
+	p, _ := newPool(t, s)
+	for range 3 {
+		if err := ask(p, "n", patience); err != nil {
+			t.Error(err)
+		}
+		s.kill()
 	}
 }

@@ -27,6 +27,7 @@ import (
 
 	"rideau/resolver/upstream/acceptance"
 	"rideau/resolver/upstream/latency"
+	"rideau/resolver/upstream/try"
 	"rideau/resolver/wire"
 )
 
@@ -41,6 +42,9 @@ const (
 	// maxOutstanding is how many queries a connection may have, and how many may
 	// wait for one.
 	maxOutstanding = 4096
+	// maxBarren is how many connections that were opened for one query may end and
+	// bring nothing.
+	maxBarren = 4
 	// maxTries is how many connections of one query may end.
 	maxTries = 16
 )
@@ -125,13 +129,15 @@ type call struct {
 	msg    []byte
 	result acceptance.Result
 	err    error
+	took   time.Duration // from when it was given to the connection that brought msg
 }
 
 // place is where a query is: on a connection, under an id, since a time.
 type place struct {
-	conn *conn
-	id   uint16
-	sent time.Duration
+	conn  *conn
+	id    uint16
+	given time.Duration
+	sent  time.Duration // or when the connection was opened, if that was later
 }
 
 // Ask sends the message that is in framed after two octets for its length, with
@@ -149,6 +155,9 @@ func (p *Pool) Ask(ctx context.Context, framed []byte) ([]byte, acceptance.Resul
 		if p.abandon(c) {
 			return nil, 0, ctx.Err()
 		}
+	}
+	if c.err == nil {
+		try.NoteTook(ctx, c.took)
 	}
 	return c.msg, c.result, c.err
 }
@@ -327,7 +336,7 @@ func (p *Pool) lose(x *conn, err error) {
 			c.alone = c.barren == 2 && x.sent > 1
 		}
 		c.lost = now
-		if !x.opened && !p.anyOpen() || c.barren > 2 || c.barren == 2 && x.sent == 1 || c.tries >= maxTries || x.broken {
+		if !x.opened && !p.anyOpen() || c.barren >= maxBarren || c.tries >= maxTries || x.broken {
 			p.finish(c, nil, 0, err)
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // Try is which of several tries a query is.
@@ -53,6 +54,24 @@ func NoteRefused(ctx context.Context, err error) bool {
 // Part is what a server has said by UDP, with TC; nil as long as it has not. It is
 // safe for concurrent use.
 type Part struct{ atomic.Pointer[[]byte] }
+
+// tookKey is the key of a context's time.
+type tookKey struct{}
+
+// WithTook is a context for an exchange over connections that notes in took, in
+// nanoseconds, how long the server took: since the query was given to the connection
+// that brought the response. That one before it brought nothing says how the server
+// treats connections, and not how long it takes.
+func WithTook(ctx context.Context, took *atomic.Int64) context.Context {
+	return context.WithValue(ctx, tookKey{}, took)
+}
+
+// NoteTook tells the exchange of ctx how long its server took.
+func NoteTook(ctx context.Context, d time.Duration) {
+	if took, ok := ctx.Value(tookKey{}).(*atomic.Int64); ok {
+		took.Store(int64(d))
+	}
+}
 
 // partKey is the key of a context's Part.
 type partKey struct{}
