@@ -87,7 +87,8 @@ func oddDatagrams() []oddRow {
 		{name: "each answer twice", server: datagram(func(q *odd.Query, r *odd.Reply) { r.Copies = 1 })},
 		{name: "30 % loss", server: loss(.3), want: map[place]float64{alone: .8}, within: map[place]time.Duration{alone: 2 * time.Second}},
 		{name: "the first query for each name is lost", server: func() *odd.Server { return datagram(seen())() }, within: map[place]time.Duration{alone: 2 * time.Second}},
-		{name: "drops what is longer than 512 octets", server: overSize(512), zone: longAnswer(700)},
+		{name: "drops what is longer than 512 octets", server: overSize(512), zone: longAnswer(700), between: func(*odd.Server) {}, pause: time.Second,
+			within: map[place]time.Duration{first: 150 * time.Millisecond, both: 300 * time.Millisecond}}, // learnt though others answer
 		{name: "drops what is longer than 1,000 octets", server: overSize(1000), zone: longAnswer(1100)},
 		{name: "truncates all", server: datagram(func(q *odd.Query, r *odd.Reply) { r.Msg.Truncated, r.Msg.Answer = true, nil })},
 		{name: "truncates all, TCP closed", server: noTCP(datagram(func(q *odd.Query, r *odd.Reply) { r.Msg.Truncated, r.Msg.Answer = true, nil })), want: nobody},

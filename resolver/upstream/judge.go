@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"rideau/resolver/upstream/health"
+	"rideau/resolver/upstream/member"
 	"rideau/resolver/upstream/verdict"
 	"rideau/resolver/wire"
 )
@@ -27,8 +28,16 @@ func (r *race) offer(msg []byte, reason verdict.Reason, rank int) {
 }
 
 // won notes that another server has answered: those that gave no answer to the
-// same question are of less use than it.
+// same question are of less use than it. One that said nothing may do so for what the
+// query has, and answer others.
 func (r *race) won() {
+	for _, a := range r.attempts {
+		l, learns := a.m.Server.(member.Learner)
+		if learns && a.late && !a.end && !a.refused && a.m.Is(health.Up) {
+			l.Suspect(r.query)
+			r.g.wake(a.m)
+		}
+	}
 	for i := range r.candidates {
 		if c := &r.candidates[i]; c.useless {
 			c.m.Use.Useless()

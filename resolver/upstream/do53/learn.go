@@ -21,6 +21,8 @@ const (
 	// calmFor is how long after a study of a server that answers whole queries
 	// there is no other: queries get lost, and names take long.
 	calmFor = 30 * time.Second
+	// nothingFor is the same after a study that nothing has answered.
+	nothingFor = 5 * time.Second
 )
 
 // suspect notes a query that was answered, but not in the usual way.
@@ -31,6 +33,13 @@ func (s *Server) suspect(query []byte) {
 	q := slices.Clone(query)
 	s.subject.Store(&q)
 	s.suspected.Store(true)
+}
+
+// Suspect implements [member.Learner].
+func (s *Server) Suspect(query []byte) {
+	if !s.stream {
+		s.suspect(query)
+	}
 }
 
 // LearnDue implements [member.Learner].
@@ -81,17 +90,23 @@ func (s *Server) review(ctx context.Context, query []byte) {
 		case found == foundWhole:
 			if whole++; whole == 2 || s.endpoint.ByDatagram() {
 				s.endpoint.AnswersWhole()
-				calm := time.Now().Add(calmFor)
-				s.calmUntil.Store(&calm)
+				s.rest(calmFor)
 				return
 			}
 		case found == foundHabit && s.endpoint.Observe(habit):
 			return
 		case found == foundNothing:
 			s.endpoint.Reviewed()
+			s.rest(nothingFor)
 			return
 		}
 	}
+}
+
+// rest has no study made for a while.
+func (s *Server) rest(d time.Duration) {
+	until := time.Now().Add(d)
+	s.calmUntil.Store(&until)
 }
 
 // finding is what a study has found.

@@ -47,6 +47,9 @@ type Learner interface {
 	// Suspects reports whether a query was answered in another way than the usual
 	// one, so that the time it took says nothing, and Learn has not looked into it.
 	Suspects() bool
+	// Suspect notes a query that the server has not answered in its time, and another
+	// has: it may be what the query has, or what the response would have. It is copied.
+	Suspect(query []byte)
 	// Learn sends queries of its own, beside those of clients, until it is found
 	// out, or ctx ends. probe is a query that every server can answer.
 	Learn(ctx context.Context, probe []byte)
