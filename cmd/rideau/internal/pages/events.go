@@ -112,6 +112,12 @@ func (p *Pages) events(g *page, r *http.Request) (content, error) {
 	data.Bans, data.Groups = p.o.View.Choices()
 	c := content{once: f.Any()}
 	filter, err := f.filter(g.zone)
+	if filter.From.IsZero() {
+		data.Form.From = "" // a browser warns of what is no time
+	}
+	if filter.To.IsZero() {
+		data.Form.To = ""
+	}
 	if err == nil {
 		filter.Limit = pageEvents
 		data.Found, err = p.o.View.Events(r.Context(), filter)

@@ -82,8 +82,14 @@ func (p *Pages) newPage(r *http.Request, x place) *page {
 	for _, t := range []string{"light", "dark", "auto"} {
 		out.Themes = append(out.Themes, choice{with("theme", t), out.T("theme." + t), t != out.Theme})
 	}
+	needs := map[string]access.Role{}
+	for _, x := range p.places() {
+		needs[x.name] = x.needs
+	}
 	for _, name := range menu() {
-		out.Menu = append(out.Menu, entry{"/" + name, out.T("page." + name), name == x.menu})
+		if who.Role >= needs[name] || p.o.SignIn && !who.SignedIn() {
+			out.Menu = append(out.Menu, entry{"/" + name, out.T("page." + name), name == x.menu})
+		}
 	}
 	if x.live {
 		out.Stream = "/stream" + here.String()
@@ -204,6 +210,7 @@ func (p *page) Error(err error) string {
 func functions() template.FuncMap {
 	return template.FuncMap{
 		"clean": clean,
+		"undot": func(name string) string { return strings.TrimSuffix(name, ".") },
 		"key":   func(kind string, value any) string { return kind + "." + fmt.Sprint(value) },
 		"pair": func(p *page, c any) any {
 			return struct {

@@ -132,16 +132,21 @@ func banOf(s blocklists.BanStatus, now time.Time) Ban {
 		b.Modes = append(b.Modes, GroupMode{g, k.Modes[g].String()})
 	}
 	b.Next, b.NextEnds = next(k.Effective, k.Expires, now)
+	b.Why = why(s, now)
+	return b
+}
+
+// why says why a ban is not active; empty if it is.
+func why(s blocklists.BanStatus, now time.Time) reason.Near {
 	switch {
 	case s.Active:
-	case !k.InUse():
-		b.Why = reason.NearOff
-	case now.Before(k.Effective):
-		b.Why = reason.NearNotYet
-	default:
-		b.Why = reason.NearExpired
+		return ""
+	case !s.Ban.InUse():
+		return reason.NearOff
+	case now.Before(s.Ban.Effective):
+		return reason.NearNotYet
 	}
-	return b
+	return reason.NearExpired
 }
 
 // next returns the date that comes next, and whether it is an end.

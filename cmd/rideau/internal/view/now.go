@@ -3,7 +3,9 @@ package view
 import (
 	"time"
 
+	"rideau/blocklists/enforced"
 	"rideau/blocklists/fingerprint"
+	"rideau/cmd/rideau/internal/reason"
 	"rideau/resolver"
 )
 
@@ -16,7 +18,9 @@ type Now struct {
 
 	Ready   bool     `json:"ready"`
 	Reasons []string `json:"reasons"` // why it is not
-	Notes   []string `json:"notes"`   // what an operator should know nevertheless
+	// Enforced says that at least one ban is enforced.
+	Enforced bool     `json:"enforced"`
+	Notes    []string `json:"notes"` // what an operator should know nevertheless
 
 	// Lately is the last half minute, Hour the last hour, minute by minute.
 	Lately Point   `json:"lately"`
@@ -75,11 +79,12 @@ type Upstream struct {
 // BanNow is what a ban did since the start.
 type BanNow struct {
 	Named
-	Mode      string `json:"mode"`
-	Active    bool   `json:"active"`
-	Blocked   uint64 `json:"blocked"`
-	Monitored uint64 `json:"monitored"`
-	Excepted  uint64 `json:"excepted"`
+	Mode      string      `json:"mode"`
+	Active    bool        `json:"active"`
+	Why       reason.Near `json:"why,omitempty"` // why it is not
+	Blocked   uint64      `json:"blocked"`
+	Monitored uint64      `json:"monitored"`
+	Excepted  uint64      `json:"excepted"`
 }
 
 // Sink is the state of a place that evidence goes to.
@@ -137,7 +142,7 @@ func (v *View) Now() *Now {
 		}
 	}
 	if p := v.policy(); p != nil {
-		n.Policy = fingerprint.Of(p)
+		n.Policy, n.Enforced = fingerprint.Of(p), enforced.Any(p)
 	}
 	return n
 }
@@ -190,7 +195,7 @@ func (v *View) bansNow(t *resolver.Totals) []BanNow {
 		slots[id] = slot
 	}
 	for _, b := range p.Bans() {
-		x := BanNow{Named: Named{b.Ban.ID, b.Ban.TitleEN, b.Ban.TitleFR}, Mode: b.Ban.Mode.String(), Active: b.Active}
+		x := BanNow{Named: Named{b.Ban.ID, b.Ban.TitleEN, b.Ban.TitleFR}, Mode: b.Ban.Mode.String(), Active: b.Active, Why: why(b, v.o.Now())}
 		if slot, ok := slots[b.Ban.ID]; ok {
 			for _, n := range t.Blocks[slot] {
 				x.Blocked += n

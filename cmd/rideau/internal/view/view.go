@@ -100,6 +100,7 @@ type View struct {
 	waiting chan struct{}
 	export  chan struct{} // holds a token while events are exported
 	reload  reloads
+	maxTime time.Duration // MaxTime, but in tests
 }
 
 // New makes a View. It starts nothing: Run does.
@@ -110,7 +111,7 @@ func New(o Options) *View {
 	if o.Background == nil {
 		o.Background = func(f func()) { f() }
 	}
-	v := &View{o: o, started: time.Now(), running: make(chan struct{}, maxRunning), waiting: make(chan struct{}, maxWaiting), export: make(chan struct{}, 1)}
+	v := &View{o: o, maxTime: MaxTime, started: time.Now(), running: make(chan struct{}, maxRunning), waiting: make(chan struct{}, maxWaiting), export: make(chan struct{}, 1)}
 	v.past = past.New(v.storePath, o.Now, o.Background)
 	v.samples.sample(&v.o.Sources, time.Now())
 	return v
@@ -161,7 +162,7 @@ func (v *View) task(ctx context.Context, f func(context.Context) error) error {
 		return ctx.Err()
 	}
 	defer func() { <-v.running }()
-	limited, cancel := context.WithTimeout(ctx, MaxTime)
+	limited, cancel := context.WithTimeout(ctx, v.maxTime)
 	defer cancel()
 	var err error
 	v.o.Background(func() { err = f(limited) })

@@ -102,6 +102,7 @@ var table = map[string]Word{
 	"per.second":            {"per second", "par seconde"},
 	"now.ready":             {"Ready", "Prêt"},
 	"now.ready.text":        {"Queries are answered, and the bans are in force.", "Le serveur répond aux requêtes et les interdictions sont en vigueur."},
+	"now.open.text":         {"Queries are answered. No ban is enforced.", "Le serveur répond aux requêtes. Aucune interdiction n’est appliquée."},
 	"now.not":               {"Not ready", "Pas prêt"},
 	"now.notes":             {"What to know", "À savoir"},
 	"now.figures":           {"Figures of the last half minute", "Chiffres de la dernière demi-minute"},
