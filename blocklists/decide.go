@@ -50,6 +50,9 @@ func (s *Snapshot) Question(q *Ask) Verdict {
 	return v
 }
 
+// IsCanary is [facts.IsCanary].
+func IsCanary(name *wire.Name) bool { return facts.IsCanary(name) }
+
 // typed is the verdict on a question, v, changed by bans that block unknown types. What is decided before an answer stays.
 func (s *Snapshot) typed(v Verdict, sc *scope) Verdict {
 	for m, kind := range [...]Kind{Enforce: Block, Monitor: WouldBlock} {
@@ -183,9 +186,17 @@ func (s *Snapshot) verdict(sc *scope, f finding) Verdict {
 		v.Exception = sc.exception[f.list]
 	case Block, WouldBlock:
 		b := &s.bans[f.ban]
-		v.Action, v.data = b.listed, b.data
+		v.Action, v.data = sc.answer(b, b.listed), b.data
 	}
 	return v
+}
+
+// answer is a ban's action for a group.
+func (sc *scope) answer(b *compiledBan, a Action) Action {
+	if b.Page && !sc.page {
+		return NXDomain
+	}
+	return a
 }
 
 // first returns, of the lists in both sets, the one whose ban comes first. Without

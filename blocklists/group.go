@@ -70,7 +70,7 @@ func (s *Snapshot) Signature(g GroupID) string {
 			fmt.Fprintf(&b, "%s monitored by %d %s\n", s.lists[i].ID, ban, s.bans[ban].ID)
 		}
 	}
-	fmt.Fprint(&b, sc.zones, sc.stripECH)
+	fmt.Fprint(&b, sc.zones, sc.stripECH, sc.page)
 	return b.String()
 }
 

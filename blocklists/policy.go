@@ -68,6 +68,7 @@ type Ban struct {
 	Sinkhole6 netip.Addr
 	EDE       uint16             // RFC 8914: 15 Blocked, 16 Censored, 17 Filtered, 18 Prohibited
 	SubError  extratext.SubError // beside EDE
+	Page      bool               // its Sinkhole is the block page, for Policy.PageGroups only; others get NXDomain
 	TTL       time.Duration      // of the answers: how long clients cache them
 	Groups    []string           // ids of client groups in scope, GroupAll, or GroupEnforced
 	Lists     []string
@@ -124,7 +125,8 @@ type Policy struct {
 	Exceptions []Exception
 	// NAT64 are the prefixes by which the network's translators reach IPv4, besides the well-known one: of IPv6, and of
 	// 32, 40, 48, 56, 64 or 96 bits (RFC 6052 section 2.2).
-	NAT64 []netip.Prefix
+	NAT64      []netip.Prefix
+	PageGroups []string // the groups that Page is for, or GroupAll
 	// Errors are the structured errors that clients can ask for.
 	Errors extratext.Structured
 }

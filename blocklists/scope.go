@@ -28,6 +28,7 @@ type scope struct {
 	// which can decide only when there is an answer; len(zones) if none has.
 	waits    int
 	stripECH bool
+	page     bool // of PageGroups
 	// unknown are the first ban in each of Enforce and Monitor that blocks unknown types; noBan if there is none.
 	unknown [2]uint8
 }
@@ -38,6 +39,7 @@ func (s *Snapshot) setScopes(at []time.Time) {
 	s.scopes = make([]scope, len(s.policy.Groups)+2)
 	for i := range s.scopes {
 		s.scopes[i].unknown = [2]uint8{noBan, noBan}
+		s.scopes[i].page = i == len(s.scopes)-1 || s.inScope(s.policy.PageGroups, i)
 		for l := range MaxLists {
 			s.scopes[i].enforceBan[l], s.scopes[i].monitorBan[l] = noBan, noBan
 		}

@@ -94,7 +94,7 @@ func (s *Snapshot) choose(ch *choice, c *candidates, q *Ask) {
 // zoneVerdict is the verdict of a zone's rule under its ban.
 func (s *Snapshot) zoneVerdict(z *zone, r *rule.Rule, q *Ask) Verdict {
 	ban := &s.bans[z.ban]
-	v := Verdict{Kind: Block, Ban: z.ban, List: z.list, Trigger: r.Trigger, Action: ban.Action, data: ban.data}
+	v := Verdict{Kind: Block, Ban: z.ban, List: z.list, Trigger: r.Trigger, Action: s.scopes[q.Group].answer(ban, ban.Action), data: ban.data}
 	if ban.Action == Given {
 		v.Action, v.data = given(r.Action), r.Data
 	}

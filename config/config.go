@@ -50,6 +50,8 @@ type Config struct {
 	Removed []string `key:"removed" applies:"live"`
 	// Errors says how responses to banned names say why.
 	Errors policy.Errors `key:"errors"`
+	// BlockPage is the page that says which ban stops a name.
+	BlockPage BlockPage `key:"block_page"`
 	// NAT64 says how the network's translators write IPv4 addresses.
 	NAT64 NAT64 `key:"nat64"`
 	// State says where data is kept from one start to the next.
@@ -148,6 +150,7 @@ func Load(path string) (*Config, error) {
 		l.ClientCA = from(dir, l.ClientCA)
 	}
 	c.Listen.Cookies.SecretsFile = from(dir, c.Listen.Cookies.SecretsFile)
+	c.BlockPage.Certificate, c.BlockPage.Key = from(dir, c.BlockPage.Certificate), from(dir, c.BlockPage.Key)
 	c.Cache.Snapshot = from(dir, c.Cache.Snapshot)
 	c.Ops.TokenFile, c.Log.Queries = from(dir, c.Ops.TokenFile), from(dir, c.Log.Queries)
 	if c.Ops.Socket != AutoSocket {
@@ -204,6 +207,7 @@ func Parse(name string, text []byte) (*Config, error) {
 		Upstream:  defaultUpstream(),
 		Cache:     defaultCache(),
 		Errors:    policy.DefaultErrors(),
+		BlockPage: defaultBlockPage(),
 		Fetch:     defaultFetch(),
 		Protected: defaultProtected(),
 		Reload:    defaultReload(),
@@ -233,6 +237,8 @@ func (c *Config) read(m *node.Mapping) {
 		MaxShrink: c.Reload.MaxShrink, MaxSkipped: c.Reload.MaxSkipped}
 	p.Read(m)
 	m.Section("errors", c.Errors.Read)
+	m.Section("block_page", c.readBlockPage)
+	c.checkBlockPage(m)
 	m.Section("nat64", c.NAT64.read)
 	m.Section("state", c.State.read)
 	m.Section("fetch", c.readFetch)

@@ -15,7 +15,7 @@ func (c *comparison) records() {
 	c.r.Bans = changes(before.Bans, after.Bans, func(b *blocklists.Ban) (string, [][2]string) {
 		return b.ID, [][2]string{{"mode", b.Stages()}, {"action", b.Action.String()}, {"title", b.TitleEN}, {"authority", b.Authority}, {"instrument", b.Instrument},
 			{"effective", instant(b.Effective)}, {"expires", instant(b.Expires)}, {"groups", strings.Join(b.Groups, ", ")}, {"lists", strings.Join(b.Lists, ", ")},
-			{"ede", fmt.Sprint(b.EDE)}, {"sub_error", fmt.Sprint(b.SubError)}, {"ttl", b.TTL.String()}, {"sinkhole", fmt.Sprint(b.Sinkhole4, " ", b.Sinkhole6)}, {"bypass", fmt.Sprint(b.Bypass)},
+			{"ede", fmt.Sprint(b.EDE)}, {"sub_error", fmt.Sprint(b.SubError)}, {"ttl", b.TTL.String()}, {"sinkhole", fmt.Sprint(b.Sinkhole4, " ", b.Sinkhole6)}, {"bypass", fmt.Sprint(b.Bypass)}, {"page", fmt.Sprint(b.Page)},
 			{"strip_ech", fmt.Sprint(b.StripECH)}, {"canary", b.Canary}, {"unknown_types", map[bool]string{false: "allow", true: "block"}[b.UnknownTypes]}}
 	})
 	c.r.Exceptions = changes(before.Exceptions, after.Exceptions, func(e *blocklists.Exception) (string, [][2]string) {

@@ -22,7 +22,7 @@ import (
 //   - the bans in their order: id, titles and contact (which are in answers), mode, modes, dates, groups, lists, action, cname,
 //     sinkhole, ede, sub-error, ttl, bypass, strip_ech and unknown_types,
 //   - the exceptions in their order: id, dates, groups and lists,
-//   - the structured errors that clients can ask for,
+//   - the structured errors that clients can ask for, and the groups that are led to the block page,
 //   - the groups and how clients belong to them, the prefixes of NAT64, and the protected names.
 //
 // Two servers of the same version that have the same policy have the same fingerprint, wherever their files are, however those are written,
@@ -38,6 +38,9 @@ func Of(s *blocklists.Snapshot) string {
 	for i := range p.Bans {
 		all.Bans = append(all.Bans, banOf(&p.Bans[i]))
 		mark(used, p.Bans[i].Lists)
+		if p.Bans[i].Page {
+			all.PageGroups = sorted(p.PageGroups)
+		}
 	}
 	for i := range p.Exceptions {
 		e := &p.Exceptions[i]
@@ -74,6 +77,7 @@ type policy struct {
 	Exceptions []exception
 	Lists      []list
 	Errors     *extratext.Structured `json:",omitempty"`
+	PageGroups []string              `json:",omitempty"` // if a ban leads to the block page
 }
 
 type clients struct {
@@ -96,6 +100,7 @@ type ban struct {
 	EDE                            uint16
 	TTL                            time.Duration
 	SubError                       extratext.SubError `json:",omitempty"`
+	Page                           bool               `json:",omitempty"`
 	Groups, Lists                  []string
 	Bypass, StripECH, UnknownTypes bool
 }
@@ -117,7 +122,7 @@ func banOf(b *blocklists.Ban) ban {
 	out := ban{ID: b.ID, TitleEN: b.TitleEN, TitleFR: b.TitleFR, Contact: b.Contact, Effective: b.Effective.UTC(), Expires: b.Expires.UTC(),
 		Mode: b.Mode.String(), Modes: map[string]string{}, Action: b.Action.String(), CNAME: b.CNAME, Sinkhole4: b.Sinkhole4,
 		Sinkhole6: b.Sinkhole6, EDE: b.EDE, TTL: b.TTL, Groups: sorted(b.Groups), Lists: b.Lists, Bypass: b.Bypass, StripECH: b.StripECH,
-		UnknownTypes: b.UnknownTypes, SubError: b.SubError}
+		UnknownTypes: b.UnknownTypes, SubError: b.SubError, Page: b.Page}
 	for g, m := range b.Modes {
 		if m != b.Mode {
 			out.Modes[g] = m.String()

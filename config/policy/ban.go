@@ -42,6 +42,7 @@ const (
 	ActionRefused  Action = "refused"  // REFUSED
 	ActionDrop     Action = "drop"     // no response
 	ActionCNAME    Action = "cname"    // an alias of the ban's target
+	ActionPage     Action = "page"     // the addresses of the block page
 	// The others are for bans whose lists are response policy zones.
 	ActionGiven    Action = "given"    // what the zone says
 	ActionTCPOnly  Action = "tcp-only" // over UDP a truncated response, over TCP the usual one
@@ -207,7 +208,7 @@ func (s *Sections) readBan(v node.Value) (Ban, bool) {
 	node.Set(m, "contact", &b.Contact, node.Text(maxText))
 	node.Set(m, "mode", &b.Mode, node.Word("a mode", ModeEnforce, ModeMonitor, ModeOff))
 	node.Set(m, "action", &b.Action, node.Word("an action", ActionNXDomain, ActionNoData, ActionSinkhole, ActionRefused, ActionDrop,
-		ActionCNAME, ActionGiven, ActionTCPOnly, ActionPassthru))
+		ActionCNAME, ActionPage, ActionGiven, ActionTCPOnly, ActionPassthru))
 	node.Set(m, "cname", &b.CNAME, value.AliasTarget)
 	node.Set(m, "modes", &b.Modes, node.List(0, MaxGroups, readGroupMode))
 	m.Section("sinkhole", b.Sinkhole.read)

@@ -43,12 +43,13 @@ const (
 	Seal               Kind = "seal"                // a sealed file has a seal; Reason is its head
 	AlertRaised        Kind = "alert"               // something that an operator asked to be told of
 	AlertResolved      Kind = "alert_resolved"      // it is over
+	PageShown          Kind = "page_shown"          // the block page told a client which ban stops a name
 )
 
 // Kinds are all kinds, in the order of the documentation.
 func Kinds() []Kind {
 	return []Kind{Start, Stop, Reload, ReloadRefused, ListRefused, ListStale, BanBegan, BanEnded, ExceptionMade, ExceptionRemoved, ExceptionBegan,
-		ExceptionEnded, ExceptionUsed, Flush, Force, ClockDistrusted, ClockTrusted, CertificateChanged, AccessDenied, NotReady, Ready, Seal, AlertRaised, AlertResolved}
+		ExceptionEnded, ExceptionUsed, Flush, Force, ClockDistrusted, ClockTrusted, CertificateChanged, AccessDenied, NotReady, Ready, Seal, AlertRaised, AlertResolved, PageShown}
 }
 
 // Way is how an act was asked for.
@@ -167,6 +168,12 @@ type Alert struct {
 	Test       bool // somebody tries out whether alerts arrive
 }
 
+// Visit is a client to which the block page was shown.
+type Visit struct {
+	Reference string     // what the page says, so that support finds the act
+	Client    netip.Addr // sinks tell of it what they tell of clients
+}
+
 // Act is one act. It is never written after it was added to a Log.
 type Act struct {
 	// Number counts the acts of one run of the program from 1. Add sets it.
@@ -189,6 +196,8 @@ type Act struct {
 	Certificate *Certificate
 	// Alert is what the act tells of; nil for acts of other kinds.
 	Alert *Alert
+	// Visit is who was shown a page; nil for acts of other kinds.
+	Visit *Visit
 	// Bans are the states of all bans after the act; nil if the act cannot
 	// change them.
 	Bans []Ban

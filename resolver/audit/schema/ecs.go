@@ -219,7 +219,7 @@ func ecsCategory(k act.Kind) (category, types []string) {
 		return []string{"configuration"}, []string{"deletion"}
 	case act.ExceptionMade:
 		return []string{"configuration"}, []string{"creation"}
-	case act.ExceptionUsed:
+	case act.ExceptionUsed, act.PageShown:
 		return []string{"configuration"}, []string{"access"}
 	case act.ClockDistrusted, act.ClockTrusted, act.NotReady, act.Ready, act.ListStale, act.Seal, act.AlertRaised, act.AlertResolved:
 		return []string{"configuration"}, []string{"info"}

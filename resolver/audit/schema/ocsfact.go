@@ -59,7 +59,7 @@ func ocsfClassOf(k act.Kind) ocsfClass {
 		return entityManagement(1, "Create")
 	case act.ExceptionRemoved:
 		return entityManagement(4, "Delete")
-	case act.ExceptionUsed:
+	case act.ExceptionUsed, act.PageShown:
 		return entityManagement(2, "Read")
 	case act.Flush:
 		return apiActivity(4, "Delete")
@@ -236,7 +236,7 @@ func sentence(a *act.Act) string {
 		act.ClockDistrusted: "the clock is distrusted", act.ClockTrusted: "the clock is trusted again",
 		act.CertificateChanged: "a certificate changed", act.AccessDenied: "an operator's request was denied",
 		act.NotReady: "Rideau is not ready", act.Ready: "Rideau is ready again", act.Seal: "a file of evidence was sealed",
-		act.AlertRaised: "an alert", act.AlertResolved: "an alert is resolved"}
+		act.AlertRaised: "an alert", act.AlertResolved: "an alert is resolved", act.PageShown: "the block page was shown"}
 	text, ok := texts[a.Kind]
 	if !ok {
 		text = string(a.Kind)

@@ -130,7 +130,7 @@ func acts() []*act.Act {
 		out = append(out, &act.Act{Time: time.Unix(1700000000, 0), Kind: k, Actor: act.Actor{Way: act.ByItself}, Failed: true})
 	}
 	for i, text := range hostile() {
-		for _, k := range act.Kinds()[i%3*8:][:8] {
+		for _, k := range act.Kinds()[i%5*5:][:5] {
 			out = append(out, &act.Act{Time: time.Unix(1700000000, 0), Kind: k, Object: text, Reason: text, Actor: act.Actor{Way: act.ByHTTP, User: text, Address: text},
 				Exception:   &act.Exception{ID: text, Ticket: text, Approver: text, Contact: text, Reason: text, Groups: []string{text}, Lists: []string{text}},
 				Alert:       &act.Alert{ID: text, Condition: text, Severity: text, English: text, French: text},
@@ -264,7 +264,7 @@ func TestActsOfOthers(t *testing.T) {
 		act.BanBegan: 300410, act.BanEnded: 300411, act.ExceptionBegan: 300410, act.ExceptionEnded: 300411,
 		act.ExceptionMade: 300401, act.ExceptionRemoved: 300404, act.ExceptionUsed: 300402, act.Flush: 600304, act.Force: 300403,
 		act.ClockDistrusted: 501901, act.ClockTrusted: 501901, act.CertificateChanged: 300403, act.AccessDenied: 600300, act.NotReady: 501901, act.Ready: 501901,
-		act.Seal: 501901, act.AlertRaised: 200401, act.AlertResolved: 200403}
+		act.Seal: 501901, act.AlertRaised: 200401, act.AlertResolved: 200403, act.PageShown: 300402}
 	for _, k := range act.Kinds() {
 		a := &act.Act{Time: time.Unix(1700000000, 0), Kind: k, Object: "x", Changes: []act.Change{{Key: "bans", After: "b"}}}
 		line := schema.NewOCSF(node()).Act(nil, a)

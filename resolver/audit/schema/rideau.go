@@ -112,6 +112,7 @@ type actJSON struct {
 	Exception   *exceptionJSON   `json:"exception,omitempty"`
 	Certificate *certificateJSON `json:"certificate,omitempty"`
 	Alert       *alertJSON       `json:"alert,omitempty"`
+	Visit       *visitJSON       `json:"visit,omitempty"`
 	Bans        []banJSON        `json:"bans,omitempty"`
 	Policy      policyJSON       `json:"policy"`
 	Config      string           `json:"config,omitempty"`
@@ -150,6 +151,11 @@ type alertJSON struct {
 	Suppressed uint64   `json:"suppressed,omitempty"`
 	Again      bool     `json:"again,omitempty"`
 	Test       bool     `json:"test,omitempty"`
+}
+
+type visitJSON struct {
+	Reference string `json:"reference"`
+	Client    string `json:"client,omitempty"`
 }
 
 type textJSON struct {
@@ -232,6 +238,9 @@ func newActJSON(n *Node, t *timestamp, a *act.Act) actJSON {
 		if x.Client.IsValid() {
 			out.Alert.Client = string(n.appendClient(nil, x.Client))
 		}
+	}
+	if x := a.Visit; x != nil {
+		out.Visit = &visitJSON{x.Reference, string(n.appendClient(nil, x.Client))}
 	}
 	for _, n := range a.Bans {
 		ban := banJSON{ID: n.ID, Enforced: n.Enforced, Mode: n.Mode, Groups: n.Groups, TitleEN: n.TitleEN, TitleFR: n.TitleFR,

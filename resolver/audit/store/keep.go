@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"time"
+
+	"rideau/resolver/audit/act"
 )
 
 const (
@@ -78,6 +80,8 @@ func (w *Writer) step(ctx context.Context, reduce, remove int64, early bool) (mo
 			{"DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id < ? LIMIT ?)", []any{eventID(time.UnixMilli(remove), 0), keepRows}, &removed},
 			{"DELETE FROM hours WHERE (hour, ban, grp, client, name, verdict, list, rule, exception, ticket, approver, bypass) IN (SELECT hour, ban, grp, client, name, verdict, list, rule, exception, ticket, approver, bypass FROM hours WHERE hour < ? LIMIT ?)", []any{hourOf(remove), keepRows}, nil},
 			{"DELETE FROM acts WHERE id IN (SELECT id FROM acts WHERE id < ? LIMIT ?)", []any{eventID(time.UnixMilli(remove), 0), keepRows}, nil},
+			// A visit of the block page is of use by its client alone.
+			{"DELETE FROM acts WHERE id IN (SELECT id FROM acts WHERE id < ? AND kind = ? LIMIT ?)", []any{eventID(time.UnixMilli(reduce), 0), string(act.PageShown), keepRows}, nil},
 			{"DELETE FROM minutes WHERE ended IS NOT NULL AND began + ended - uptime < ?", []any{remove}, nil},
 			{"DELETE FROM sinks WHERE day < ?", []any{remove - int64(24*time.Hour/time.Millisecond)}, nil},
 			{`DELETE FROM runs WHERE id < ? AND beat < ? AND NOT EXISTS(SELECT 1 FROM minutes WHERE run = runs.id) AND NOT EXISTS(SELECT 1 FROM sinks WHERE run = runs.id)`, []any{w.db.own, remove}, nil},

@@ -244,7 +244,7 @@ func TestRetention(t *testing.T) {
 		t.Skip("one goroutine with many events: it runs without the race detector")
 	}
 	n := newNode(t, t.TempDir(), "r1", began)
-	n.write(n.act(act.Start, "no-chat enforce"))
+	n.write(n.act(act.Start, "no-chat enforce"), n.act(act.PageShown))
 	for range 20 {
 		var lines [][]byte
 		for i := range 100 {
@@ -268,9 +268,11 @@ func TestRetention(t *testing.T) {
 	}
 	at(180 * 24 * time.Hour)
 	count("searchable on the last day", 2_000, "SELECT count(*) FROM events WHERE client IS NOT NULL AND name IS NOT NULL")
+	count("visits on the last day", 1, "SELECT count(*) FROM acts WHERE kind = 'page_shown'")
 	at(180*24*time.Hour + 10*time.Hour)
 	count("reduced in part", 1_000, "SELECT count(*) FROM events WHERE client IS NULL AND name IS NULL")
 	at(182 * 24 * time.Hour)
+	count("visits of the block page", 0, "SELECT count(*) FROM acts WHERE kind = 'page_shown'")
 	count("reduced", 0, "SELECT count(*) FROM events WHERE client IS NOT NULL OR name IS NOT NULL")
 	count("counts of reduced", 0, "SELECT count(*) FROM hours WHERE client <> '' OR name <> ''")
 	count("rows of reduced counts", 20, "SELECT count(*) FROM hours")

@@ -19,6 +19,7 @@ import (
 	"rideau/blocklists/enforced"
 	"rideau/blocklists/fetch"
 	"rideau/blocklists/source"
+	"rideau/cmd/rideau/internal/blockpage"
 	"rideau/cmd/rideau/internal/endpoints"
 	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/files"
@@ -158,6 +159,13 @@ func (r *CheckReport) checkFiles(cfg *config.Config) {
 	}
 	if err := setup.QueryLogFolder(cfg); err != nil {
 		r.failed(err, "")
+	}
+	if a, err := blockpage.LoadAuthority(cfg, time.Now()); err != nil {
+		r.failed(err, "")
+	} else if a != nil {
+		for _, w := range a.Warnings {
+			r.add(severityWarning, w.File, w.Line, withKey(w), w.Remedy)
+		}
 	}
 	for _, w := range setup.AccessWarnings(cfg) {
 		r.add(severityWarning, "", 0, w, "")

@@ -41,6 +41,9 @@ func (s *Server) files(cfg *config.Config) []string {
 		out = append(out, f)
 	}
 	out = append(out, certificates.Files(cfg)...)
+	if b := cfg.BlockPage; b.Certificate != "" && b.Key != "" {
+		out = append(out, b.Certificate, b.Key)
+	}
 	for _, u := range cfg.Upstream.Servers {
 		if u.Transport == config.System {
 			out = append(out, setup.ResolvConf)

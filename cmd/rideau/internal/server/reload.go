@@ -7,12 +7,14 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"rideau/blocklists"
 	"rideau/blocklists/compile"
 	"rideau/blocklists/enforced"
 	"rideau/blocklists/fingerprint"
 	"rideau/blocklists/source"
+	"rideau/cmd/rideau/internal/blockpage"
 	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/endpoints"
 	"rideau/cmd/rideau/internal/evidence"
@@ -54,6 +56,7 @@ type change struct {
 	sockets   *sockets.Binding
 	secured   *endpoints.Change
 	sinks     *evidence.Change
+	authority *blockpage.Authority
 	queries   *os.File
 	committed bool
 }
@@ -148,7 +151,7 @@ func (s *Server) listPlan(cfg *config.Config, p setup.UpstreamPlan) *source.Plan
 
 // prepare makes everything that the change puts in force. s.mu is held, or nothing serves yet.
 func (c *change) prepare(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{c.makePolicy, c.keepBans, c.makeUpstreams, c.bindEncrypted, c.makeState, c.bindSockets, c.openSinks, c.openQueryLog} {
+	for _, step := range []func(context.Context) error{c.makePolicy, c.keepBans, c.makeUpstreams, c.bindEncrypted, c.makeState, c.bindSockets, c.openSinks, c.loadAuthority, c.openQueryLog} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -229,6 +232,11 @@ func (c *change) bindEncrypted(context.Context) (err error) {
 	return err
 }
 
+func (c *change) loadAuthority(context.Context) (err error) {
+	c.authority, err = blockpage.LoadAuthority(c.cfg, time.Now())
+	return err
+}
+
 func (c *change) openSinks(context.Context) (err error) {
 	c.sinks, err = c.s.evidence.Prepare(c.cfg.Evidence)
 	return err
@@ -253,6 +261,7 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	s.queries.Use(c.queries, queryLogBounds(c.cfg))
 	s.events.Use(eventOptions(c.cfg))
 	c.sinks.Commit()
+	authority := s.page.Use(c.authority)
 	s.view.Lock()
 	s.cfg, s.ups = c.cfg, c.ups
 	s.view.Unlock()
@@ -279,7 +288,7 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	background(c.lists.Commit)
 	policy := before == nil || c.policy.Generation() != old.Generation()
 	if policy || result.Changed {
-		result.Warnings = append(changes.Warnings(c.cfg, c.plan, c.policy), changes.Problems(config.Problems(c.secured.Warnings), compile.Report{})...)
+		result.Warnings = append(changes.Warnings(c.cfg, c.plan, c.policy), changes.Problems(config.Problems(append(authority, c.secured.Warnings...)), compile.Report{})...)
 		s.warn(result.Warnings)
 	}
 	if policy {

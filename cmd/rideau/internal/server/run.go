@@ -83,6 +83,7 @@ func (s *Server) tasks() []task {
 		{"watching for acts", s.watchActs},
 		{"counting for pages", s.countForPages},
 		{"watching certificates", s.watchCertificates},
+		{"serving the block page", func(ctx context.Context) { s.page.Serve(ctx) }},
 		{"watching files", func(ctx context.Context) {
 			w := watch.Watcher{Interval: s.interval, Paths: s.watched, Seen: s.seen, Changed: func() { s.reloadAndLog(ctx, act.ByFile, "a file changed") }}
 			w.Run(ctx)

@@ -21,6 +21,7 @@ import (
 	"rideau/blocklists"
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/auditlog"
+	"rideau/cmd/rideau/internal/blockpage"
 	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/clock"
 	"rideau/cmd/rideau/internal/endpoints"
@@ -121,8 +122,9 @@ type Server struct {
 	sockets  *sockets.Set
 	secured  *endpoints.Set // encrypted listeners
 	nat64    *nat64.Discovery
-	web      *ops.Server // the operators' HTTP; nil without one
-	shown    *view.View  // what pages show; nil without web
+	web      *ops.Server       // the operators' HTTP; nil without one
+	shown    *view.View        // what pages show; nil without web
+	page     *blockpage.Server // nil without one
 	reloads  metrics.ReloadLog
 	faults   atomic.Uint64 // panics in tasks beside answering
 	told     changes.Log

@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"time"
 
+	"rideau/blocklists"
 	"rideau/blocklists/source"
 	"rideau/cmd/rideau/internal/auditlog"
+	"rideau/cmd/rideau/internal/blockpage"
 	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/endpoints"
 	"rideau/cmd/rideau/internal/evidence"
@@ -67,9 +69,20 @@ func (s *Server) start(ctx context.Context) error {
 	if s.web, err = s.listenOps(cfg); err != nil {
 		return err
 	}
+	if s.page, err = blockpage.Open(cfg, s.pageOptions()); err != nil {
+		if s.web != nil {
+			s.web.Close()
+		}
+		return err
+	}
 	s.commit(c)
 	s.sources.Warn()
 	return nil
+}
+
+func (s *Server) pageOptions() blockpage.Options {
+	return blockpage.Options{Config: func() *config.Config { cfg, _ := s.current(); return cfg }, Policy: func() *blocklists.Snapshot { return s.resolver.State().Policy() },
+		Record: s.record, Log: s.log, Now: time.Now}
 }
 
 // readConfig reads the configuration, and makes the log as it says. The watched

@@ -79,7 +79,7 @@ func LoadPolicy(ctx context.Context, c *config.Config, prev *blocklists.Snapshot
 
 // policyOf returns the policy of a configuration, without its lists.
 func policyOf(c *config.Config) blocklists.Policy {
-	p := blocklists.Policy{NAT64: c.NAT64.Prefixes, Errors: structured(&c.Errors)}
+	p := blocklists.Policy{NAT64: c.NAT64.Prefixes, Errors: structured(&c.Errors), PageGroups: c.BlockPage.Groups}
 	for _, g := range c.Groups {
 		x := blocklists.Group{ID: g.ID, Clients: g.Clients, Path: g.Path, Name: g.SNI, MayWeaken: g.MayWeaken}
 		for _, c := range g.Certificates {
@@ -88,7 +88,11 @@ func policyOf(c *config.Config) blocklists.Policy {
 		p.Groups = append(p.Groups, x)
 	}
 	for i := range c.Bans {
-		p.Bans = append(p.Bans, ban(&c.Bans[i]))
+		b := ban(&c.Bans[i])
+		if b.Page = c.Bans[i].Action == policy.ActionPage; b.Page {
+			b.Sinkhole4, b.Sinkhole6 = c.BlockPage.IPv4, c.BlockPage.IPv6
+		}
+		p.Bans = append(p.Bans, b)
 	}
 	for i := range c.Exceptions {
 		e := &c.Exceptions[i]
@@ -154,7 +158,7 @@ func action(a policy.Action) blocklists.Action {
 	switch a {
 	case policy.ActionNoData:
 		return blocklists.NoData
-	case policy.ActionSinkhole:
+	case policy.ActionSinkhole, policy.ActionPage:
 		return blocklists.Sinkhole
 	case policy.ActionRefused:
 		return blocklists.Refuse

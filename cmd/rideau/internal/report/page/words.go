@@ -187,6 +187,7 @@ var words = map[string]word{
 	"act.ready":               {"ready again", "de nouveau prêt"},
 	"act.alert":               {"alert", "alerte"},
 	"act.alert_resolved":      {"alert resolved", "alerte terminée"},
+	"act.page_shown":          {"block page shown", "page de blocage affichée"},
 	"way.file":                {"file", "fichier"},
 	"way.signal":              {"signal", "signal"},
 	"way.http":                {"HTTP", "HTTP"},

@@ -1,4 +1,4 @@
-package blocklists
+package facts
 
 import "rideau/resolver/wire"
 
