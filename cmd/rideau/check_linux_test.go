@@ -50,7 +50,7 @@ ops: {listen: "127.0.0.1:83", token_file: token}
 	out := string(text)
 	for _, want := range []string{
 		"error: listen.addresses: listen on tcp 127.0.0.1:53: bind: permission denied; ports below 1024 need CAP_NET_BIND_SERVICE",
-		"error: ops.listen: ops: listen tcp4 127.0.0.1:83: bind: permission denied; set ops.listen to a port above 1023",
+		"error: ops.listen: listen on tcp 127.0.0.1:83: bind: permission denied; set ops.listen to a port above 1023",
 		"ops.token_file: open token: permission denied",
 		"log.queries: open queries.log: permission denied",
 		"error: state.dir: write to .: permission denied",

@@ -61,7 +61,10 @@ func opsURL(c *call) (base string, client *http.Client, code int) {
 	base = strings.TrimSuffix(c.string("url"), "/")
 	if base == "" {
 		listen, socket, wrong := reach.Address(c.string("config"))
-		if wrong != nil {
+		switch {
+		case wrong != nil && listen == "":
+			return "", nil, c.fail(wrong)
+		case wrong != nil:
 			fmt.Fprintf(c.stderr, "rideau %s: the configuration has an error, and is used for ops.listen alone: %v\n", c.Name(), wrong)
 		}
 		if socket != "" {

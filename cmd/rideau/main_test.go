@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
@@ -14,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"rideau/config"
 	"rideau/resolver/resolvertest"
 )
 
@@ -32,6 +36,7 @@ func TestMain(m *testing.M) {
 // variables: $UPSTREAM is the address of a resolver, $SILENT that of one which never
 // answers.
 func TestScript(t *testing.T) {
+	serveDefaults(t)
 	up, silent := new(resolvertest.Upstream), new(resolvertest.Upstream)
 	up.Start(t)
 	silent.Start(t)
@@ -120,6 +125,26 @@ func scriptJSON(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got := fmt.Sprint(v); (got == args[1]) == neg {
 		ts.Fatalf("%s is %q", args[0], got)
+	}
+}
+
+// serveDefaults has the addresses that a rideau without a configuration serves, unless one of another is there: no
+// test may depend on whether one runs.
+func serveDefaults(t *testing.T) {
+	t.Helper()
+	cfg := config.Default()
+	for _, a := range cfg.Listen.Addresses {
+		if l, err := net.Listen("tcp", a.String()); err == nil {
+			t.Cleanup(func() { l.Close() })
+		}
+		if c, err := net.ListenPacket("udp", a.String()); err == nil {
+			t.Cleanup(func() { c.Close() })
+		}
+	}
+	if l, err := net.Listen("tcp", cfg.Ops.Listen); err == nil {
+		ready := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ready\n") })}
+		go ready.Serve(l)
+		t.Cleanup(func() { ready.Close() })
 	}
 }
 

@@ -192,10 +192,15 @@ func listen(addr string) (net.Listener, error) {
 	if err == nil {
 		return l, nil
 	}
-	if remedy := bindRemedy(err); remedy != "" {
-		return nil, fmt.Errorf("ops: %w; %s", err, remedy)
+	remedy := bindRemedy(err)
+	if remedy != "" {
+		remedy = "; " + remedy
 	}
-	return nil, fmt.Errorf("ops: %w", err)
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err // the rest repeats what is said here
+	}
+	return nil, fmt.Errorf("listen on tcp %s: %w%s", addr, err, remedy)
 }
 
 func bindRemedy(err error) string {

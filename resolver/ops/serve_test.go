@@ -177,9 +177,9 @@ func TestListenErrors(t *testing.T) {
 	}
 	taken := first.Addrs()[0].String()
 	for addr, want := range map[string][]string{
-		taken:             {"ops: ", taken, "in use", "ops.listen"},
+		taken:             {"listen on tcp " + taken + ": ", "in use", "ops.listen"},
 		"192.0.2.1:5380":  {"192.0.2.1:5380", "ops.listen to an address of this machine"},
-		"127.0.0.1:99999": {"ops: ", "99999"},
+		"127.0.0.1:99999": {"listen on tcp 127.0.0.1:99999: ", "invalid port"},
 	} {
 		err := ops.New(ops.Options{}).Listen(addr)
 		if err == nil {

@@ -3,6 +3,8 @@ package reach
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -32,7 +34,7 @@ func Through(socket string) *http.Client {
 // that is there and this user may use it. A rideau that
 // refused a configuration serves on, and is healthy: if the configuration has an
 // error, which is wrong, the address alone is read from it, and the default is used
-// if that fails.
+// if that fails. If there is no such file, there is no address: another rideau may have the default one.
 func Address(path string) (listen, socket string, wrong error) {
 	cfg, err := setup.Load(path)
 	if err == nil {
@@ -53,6 +55,9 @@ func Address(path string) (listen, socket string, wrong error) {
 				return string(m[1]), "", err
 			}
 		}
+	}
+	if _, e := os.Stat(path); path != "" && errors.Is(e, fs.ErrNotExist) {
+		return "", "", err
 	}
 	return config.Default().Ops.Listen, "", err
 }

@@ -54,7 +54,7 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 	})
 	if cfg.Ops.Listen != "" {
 		if err := web.Listen(cfg.Ops.Listen); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: ops.listen: %w", setup.Name(cfg), err)
 		}
 	}
 	if socket != "" {
