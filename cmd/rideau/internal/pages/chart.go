@@ -107,6 +107,14 @@ func (p *page) points(all []view.Point, values ...func(*view.Point) float64) (la
 	return labels, series, most
 }
 
+// axis writes a round number without digits that say nothing.
+func (p *page) axis(x float64) string {
+	digits := 0
+	for ; digits < 4 && math.Abs(x*math.Pow10(digits)-math.Round(x*math.Pow10(digits))) > 1e-9; digits++ {
+	}
+	return p.decimal(x, digits)
+}
+
 // rateChart draws the queries of the last hour; nil if there are no points yet.
 func (p *page) rateChart(n *view.Now) *chart {
 	if len(n.Hour) < 2 {
@@ -114,7 +122,7 @@ func (p *page) rateChart(n *view.Now) *chart {
 	}
 	labels, series, most := p.points(n.Hour, func(x *view.Point) float64 { return x.Rate }, func(x *view.Point) float64 { return x.Blocked }, func(x *view.Point) float64 { return x.Failed })
 	high := top(most)
-	c := &chart{ID: "rate", Text: p.T("chart.rate", p.Rate(most), p.Rate(series[0][len(labels)-1])), X: ticks(labels), Y: []string{p.Rate(high), p.Rate(high / 2), "0"},
+	c := &chart{ID: "rate", Text: p.T("chart.rate", p.Rate(most), p.Rate(series[0][len(labels)-1])), X: ticks(labels), Y: []string{p.axis(high), p.axis(high / 2), "0"},
 		Areas: []string{line(series[0], high, true)}, Lines: []shape{{line(series[0], high, false), 0}, {line(series[1], high, false), 1}},
 		Legend: []key{{0, p.T("chart.all")}, {1, p.T("chart.blocked")}}, Caption: p.T("caption.rate"),
 		Head: []string{p.T("time"), p.T("chart.all"), p.T("chart.blocked"), p.T("chart.failed")}}

@@ -87,7 +87,7 @@ func (p *Pages) newPage(r *http.Request, x place) *page {
 		needs[x.name] = x.needs
 	}
 	for _, name := range menu() {
-		if who.Role >= needs[name] || p.o.SignIn && !who.SignedIn() {
+		if who.Role >= needs[name] || out.MaySignIn && !who.SignedIn() {
 			out.Menu = append(out.Menu, entry{"/" + name, out.T("page." + name), name == x.menu})
 		}
 	}
