@@ -190,7 +190,13 @@ func (l *EventLog) facts(r *audit.Record, kind resolver.Marks) []any {
 		out = append(out, "action", r.Action.String())
 	case resolver.Excepted:
 		x := r.Exception
-		out = append(out, "exception", x.ID, "ticket", x.Ticket, "approver", x.Approver)
+		out = append(out, "exception", x.ID)
+		if x.Ticket != "" {
+			out = append(out, "ticket", x.Ticket)
+		}
+		if x.Approver != "" {
+			out = append(out, "approver", x.Approver)
+		}
 	case resolver.Bypass:
 		out = append(out, "stopped", r.Marks&resolver.Banned != 0)
 	}

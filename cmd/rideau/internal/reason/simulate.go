@@ -24,7 +24,7 @@ type Policy struct {
 type SimulateOptions struct {
 	Candidate Policy
 	Against   *Policy   // to compare with; nil is no policy
-	At        time.Time // decides which bans are in force
+	At        time.Time // decides which bans are in force; zero is now, as the policies were compiled
 	Logs      []Log
 	LogFormat string // of the logs; empty if it is to be detected
 	// LeaveOut are clients whose queries do not count.
@@ -53,7 +53,11 @@ const simulateNote = "questions alone are judged: what only an answer shows, suc
 // Simulate reads the logs, and judges each query by the candidate and by what
 // it is compared with.
 func Simulate(o SimulateOptions) (*Simulation, error) {
-	out := &Simulation{At: o.At.UTC().Format(time.RFC3339), Note: simulateNote, Candidate: setup.Name(o.Candidate.Config)}
+	at := o.At
+	if at.IsZero() {
+		at = time.Now()
+	}
+	out := &Simulation{At: at.UTC().Format(time.RFC3339), Note: simulateNote, Candidate: setup.Name(o.Candidate.Config)}
 	candidate, err := o.Candidate.side(o.At)
 	if err != nil {
 		return nil, err
