@@ -153,6 +153,10 @@ func Load(path string) (*Config, error) {
 	c.BlockPage.Certificate, c.BlockPage.Key = from(dir, c.BlockPage.Certificate), from(dir, c.BlockPage.Key)
 	c.Cache.Snapshot = from(dir, c.Cache.Snapshot)
 	c.Ops.TokenFile, c.Log.Queries = from(dir, c.Ops.TokenFile), from(dir, c.Log.Queries)
+	c.Ops.UsersFile = from(dir, c.Ops.UsersFile)
+	for i := range c.Ops.Tokens {
+		c.Ops.Tokens[i].File = from(dir, c.Ops.Tokens[i].File)
+	}
 	if c.Ops.Socket != AutoSocket {
 		c.Ops.Socket = from(dir, c.Ops.Socket)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"rideau/config/access"
 	"rideau/config/node"
 	"rideau/config/value"
 )
@@ -34,12 +35,16 @@ type Ops struct {
 	Pprof bool `key:"pprof" applies:"restart"`
 	// TokenFile is the path of a file with the token that requests which change something must have, relative as List.File is; empty for
 	// none.
-	TokenFile string `key:"token_file" applies:"restart"`
+	TokenFile string `key:"token_file" applies:"live"`
+	// Tokens are further tokens, each with a role.
+	Tokens []access.Token `key:"tokens" applies:"live"`
+	// UsersFile is the path of the file of those who sign in with a password, relative as List.File is; empty for none.
+	UsersFile string `key:"users_file" applies:"live"`
 	// Socket is the path of a Unix socket, relative as List.File is, by which its owner and root may do all without a token, and which the
 	// command line uses; empty for none, AutoSocket for ops.sock in State.Dir. See SocketPath.
 	Socket string `key:"socket" applies:"restart"`
 	// Hosts are names, in lower case and without final dot, that requests may use for the server beside its addresses and localhost.
-	Hosts []string `key:"hosts" applies:"restart"`
+	Hosts []string `key:"hosts" applies:"live"`
 }
 
 // Log says what is logged, and how.
@@ -136,6 +141,8 @@ func (c *Config) readOps(m *node.Mapping) {
 	}
 	node.Set(m, "pprof", &o.Pprof, node.Boolean)
 	node.Set(m, "token_file", &o.TokenFile, value.FileOrNone)
+	node.Set(m, "tokens", &o.Tokens, access.ReadTokens)
+	node.Set(m, "users_file", &o.UsersFile, value.FileOrNone)
 	node.Set(m, "socket", &o.Socket, func(v node.Value) (string, bool) {
 		if s, ok := v.Scalar(); ok && s == AutoSocket {
 			return s, true

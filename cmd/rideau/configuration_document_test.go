@@ -68,6 +68,7 @@ func TestConfigurationDefaults(t *testing.T) {
 		"upstream.servers": {"upstream: {servers: [{server: 'tls://192.0.2.1'KEY}]}"},
 		"evidence.sinks": {"evidence: {sinks: [{id: s, kind: stdoutKEY}]}", "evidence: {sinks: [{id: s, kind: file, path: pKEY}]}", "evidence: {sinks: [{id: s, kind: stdout, events: allKEY}]}",
 			"evidence: {sinks: [{id: s, kind: syslog, address: 'tls://192.0.2.1'KEY}]}", "evidence: {sinks: [{id: s, kind: dnstap, address: 'tls://192.0.2.1:6000'KEY}]}"},
+		"ops.tokens":        {"ops: {tokens: [{name: t, role: viewer, file: fKEY}]}"},
 		"forward":           {"forward: [{zones: [a.example], servers: [192.0.2.1]KEY}]"},
 		"forward[].servers": {"forward: [{zones: [a.example], servers: [{server: 'tls://192.0.2.1'KEY}]}]"},
 	}

@@ -90,6 +90,7 @@ func commands() []command {
 		{"report", "[FILE...]", "say what bans did: minutes in force, attempts, exceptions, and proof of coverage", reportHelp, makeReport},
 		{"seal-key", "FILE", "make the key with which files of evidence are sealed, and print its public key", sealKeyHelp, sealKey},
 		{"verify", "[FILE...]", "say whether sealed files of evidence are as they were written", verifyHelp, verify},
+		{"user", "NAME", "make the line of a user who signs in with a password, for ops.users_file", userHelp, user},
 		{"healthcheck", "", "ask a running rideau whether it is ready; for containers", healthcheckHelp, healthcheck},
 		{"selftest", "", "ask the running rideau for a name of each ban, and compare the answers with the policy", selftestHelp, selftest},
 		{"fleet-check", "HOST...", "ask servers which policy they enforce, and say whether they agree", fleetHelp, fleetCheck},
@@ -183,7 +184,7 @@ and Kaspersky, listens on 127.0.0.1:5300, and forwards to the system's resolvers
 // defineFlags defines a command's options.
 func defineFlags(c *call, name string) {
 	switch name {
-	case "version", "completion", "config", "diff", "fleet-check", "reidentify", "seal-key", "verify":
+	case "version", "completion", "config", "diff", "fleet-check", "reidentify", "seal-key", "user", "verify":
 	default:
 		c.StringP("config", "c", "", "configuration `file`; without it the one inside the program is used")
 	}
@@ -192,6 +193,8 @@ func defineFlags(c *call, name string) {
 		c.Bool("json", false, "print JSON")
 	}
 	switch name {
+	case "flush", "selftest", "healthcheck":
+		c.String("url", "", "`address` of the operators' HTTP, such as http://127.0.0.1:5380; by default from the configuration")
 	case "audit", "check", "explain":
 		c.String("lang", "", "the `language`, by default log.language of the configuration: "+strings.Join(lang.Names(), ", "))
 	}
@@ -238,7 +241,6 @@ func defineFlags(c *call, name string) {
 	case "flush":
 		c.Bool("tree", false, "remove all names below NAME, too")
 		c.Bool("all", false, "remove everything")
-		c.String("url", "", "`address` of the operators' HTTP, such as http://127.0.0.1:5380; by default from the configuration")
 		c.Duration("timeout", defaultFlushTimeout, "how long to wait")
 	case "reidentify":
 		c.String("keys", "", "the `folder` of the keys, evidence.pseudonyms.key_dir")
@@ -254,18 +256,18 @@ func defineFlags(c *call, name string) {
 		c.String("out", "", "the `file` to write; by default the standard output")
 	case "seal-key":
 		c.Bool("public", false, "print the public key of the key in FILE, and make none")
+	case "user":
+		c.String("role", "viewer", "what the user may: `viewer`, analyst or operator")
 	case "verify":
 		c.StringSlice("key", nil, "the public `key`, or a file with it; may be given again for a key of before")
 		c.StringSlice("heads", nil, "a `file` of another place with acts of the kind seal, such as a syslog server's; may be given again")
 		c.String("since", "", "the `instant` (RFC 3339) from which on nothing may be missing")
 	case "selftest":
-		c.String("url", "", "`address` of the operators' HTTP, such as http://127.0.0.1:5380; by default from the configuration")
 		c.Duration("timeout", defaultSelftestTimeout, "how long to wait")
 	case "fleet-check":
 		c.String("token-file", "", "a `file` with the token to send by HTTP")
 		c.Duration("timeout", defaultFleetTimeout, "how long to wait for each server")
 	case "healthcheck":
-		c.String("url", "", "`address` of the operators' HTTP, such as http://127.0.0.1:5380; by default from the configuration")
 		c.Bool("live", false, "ask only whether the process runs, not whether it is ready")
 		c.Duration("timeout", defaultHealthTimeout, "how long to wait")
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rideau/cmd/rideau/internal/held"
+	"rideau/cmd/rideau/internal/procs"
 	"rideau/cmd/rideau/internal/server"
 	"rideau/cmd/rideau/internal/show"
 	"rideau/cmd/rideau/internal/systemd"
@@ -39,7 +40,7 @@ func serve(c *call) int {
 	var s *server.Server
 	s = server.New(server.Options{
 		Config: c.string("config"), Build: metrics.Build{Version: b.Version, Revision: b.Revision}, Log: c.stderr, Stdout: c.stdout,
-		Workers: setProcs(), MemoryLimit: memoryLimiter(),
+		Workers: procs.SetProcs(), MemoryLimit: procs.MemoryLimiter(),
 		Inherited: inherited, Keeper: keeper,
 		Started: func(f server.Facts) {
 			show.Started(c.stdout, b.Version, f)

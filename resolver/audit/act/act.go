@@ -38,6 +38,8 @@ const (
 	ClockTrusted       Kind = "clock_trusted"       // it no longer does
 	CertificateChanged Kind = "certificate_changed" // a certificate that Rideau shows or trusts is another one
 	AccessDenied       Kind = "access_denied"       // an operator's request was refused: a wrong token, a place it may not come from
+	SignIn             Kind = "sign_in"             // somebody signed in to the operators' HTTP, or could not; Object is how
+	SignOut            Kind = "sign_out"            // a session ended because its user, or a change of the configuration, ended it
 	NotReady           Kind = "not_ready"           // the server stopped being ready
 	Ready              Kind = "ready"               // it is ready again
 	Seal               Kind = "seal"                // a sealed file has a seal; Reason is its head
@@ -49,7 +51,7 @@ const (
 // Kinds are all kinds, in the order of the documentation.
 func Kinds() []Kind {
 	return []Kind{Start, Stop, Reload, ReloadRefused, ListRefused, ListStale, BanBegan, BanEnded, ExceptionMade, ExceptionRemoved, ExceptionBegan,
-		ExceptionEnded, ExceptionUsed, Flush, Force, ClockDistrusted, ClockTrusted, CertificateChanged, AccessDenied, NotReady, Ready, Seal, AlertRaised, AlertResolved, PageShown}
+		ExceptionEnded, ExceptionUsed, Flush, Force, ClockDistrusted, ClockTrusted, CertificateChanged, AccessDenied, SignIn, SignOut, NotReady, Ready, Seal, AlertRaised, AlertResolved, PageShown}
 }
 
 // Way is how an act was asked for.
@@ -70,8 +72,8 @@ type Actor struct {
 	Way Way
 	// Address is where an HTTP request came from; empty for other ways.
 	Address string
-	// User is who it is, as far as is known: the user id of a Unix socket's peer,
-	// or the key of the configuration that has the token. Empty if nothing is known.
+	// User is who it is, as far as is known: the user id of a Unix socket's peer, or the
+	// name of a user, a token or a certificate. Empty if nothing is known.
 	User string
 	// Process is the process id of a Unix socket's peer; 0 if it is not known.
 	Process int

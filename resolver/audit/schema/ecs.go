@@ -215,6 +215,10 @@ func ecsCategory(k act.Kind) (category, types []string) {
 		return []string{"process"}, []string{"end"}
 	case act.AccessDenied:
 		return []string{"api"}, []string{"access", "denied"}
+	case act.SignIn:
+		return []string{"authentication"}, []string{"start"}
+	case act.SignOut:
+		return []string{"authentication"}, []string{"end"}
 	case act.Flush, act.ExceptionRemoved:
 		return []string{"configuration"}, []string{"deletion"}
 	case act.ExceptionMade:

@@ -69,6 +69,10 @@ func ocsfClassOf(k act.Kind) ocsfClass {
 		return detectionFinding(3, "Close")
 	case act.AccessDenied:
 		return apiActivity(0, "Unknown")
+	case act.SignIn: // of a session; the class Authentication requires a user, and who fails to sign in may be none
+		return apiActivity(1, "Create")
+	case act.SignOut:
+		return apiActivity(4, "Delete")
 	case act.ClockDistrusted, act.ClockTrusted, act.NotReady, act.Ready, act.Seal:
 		return stateChange()
 	}
@@ -235,6 +239,7 @@ func sentence(a *act.Act) string {
 		act.ExceptionUsed: "an exception let queries through", act.Flush: "the cache was flushed", act.Force: "the loss of a list or of a ban was accepted by force",
 		act.ClockDistrusted: "the clock is distrusted", act.ClockTrusted: "the clock is trusted again",
 		act.CertificateChanged: "a certificate changed", act.AccessDenied: "an operator's request was denied",
+		act.SignIn: "a sign-in", act.SignOut: "a session ended",
 		act.NotReady: "Rideau is not ready", act.Ready: "Rideau is ready again", act.Seal: "a file of evidence was sealed",
 		act.AlertRaised: "an alert", act.AlertResolved: "an alert is resolved", act.PageShown: "the block page was shown"}
 	text, ok := texts[a.Kind]

@@ -263,7 +263,7 @@ func TestActsOfOthers(t *testing.T) {
 	class := map[act.Kind]float64{act.Start: 600203, act.Stop: 600204, act.Reload: 300403, act.ReloadRefused: 300403, act.ListRefused: 300403, act.ListStale: 300403,
 		act.BanBegan: 300410, act.BanEnded: 300411, act.ExceptionBegan: 300410, act.ExceptionEnded: 300411,
 		act.ExceptionMade: 300401, act.ExceptionRemoved: 300404, act.ExceptionUsed: 300402, act.Flush: 600304, act.Force: 300403,
-		act.ClockDistrusted: 501901, act.ClockTrusted: 501901, act.CertificateChanged: 300403, act.AccessDenied: 600300, act.NotReady: 501901, act.Ready: 501901,
+		act.ClockDistrusted: 501901, act.ClockTrusted: 501901, act.CertificateChanged: 300403, act.AccessDenied: 600300, act.SignIn: 600301, act.SignOut: 600304, act.NotReady: 501901, act.Ready: 501901,
 		act.Seal: 501901, act.AlertRaised: 200401, act.AlertResolved: 200403, act.PageShown: 300402}
 	for _, k := range act.Kinds() {
 		a := &act.Act{Time: time.Unix(1700000000, 0), Kind: k, Object: "x", Changes: []act.Change{{Key: "bans", After: "b"}}}

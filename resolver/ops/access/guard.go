@@ -1,14 +1,20 @@
 package access
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 
+	"rideau/resolver/ops/access/password"
+	"rideau/resolver/ops/access/session"
 	"rideau/resolver/ops/printable"
 )
 
@@ -24,9 +30,43 @@ func NewToken(name string, role Role, secret string) Token {
 	return Token{Name: name, Role: role, Sum: sha256.Sum256([]byte(secret))}
 }
 
+// User is somebody who signs in with a password.
+type User struct {
+	Name string
+	Role Role
+	Hash password.Hash
+}
+
+// Certificate says what the clients may whose certificate has a name.
+type Certificate struct {
+	Name string // a name of the subjectAltName, or the common name
+	Role Role
+}
+
+// Groups say what groups may.
+type Groups struct {
+	Mark  string // changes when all have to sign in again
+	Roles map[string]Role
+}
+
+// Of returns the highest role of groups.
+func (g *Groups) Of(groups []string) Role {
+	out := None
+	for _, name := range groups {
+		out = max(out, g.Roles[name])
+	}
+	return out
+}
+
 // Settings say who may do what. They are immutable once they are in use.
 type Settings struct {
 	Tokens []Token
+	Users  []User
+	// Certificates say who the verified certificate of a client stands for.
+	Certificates []Certificate
+	// OIDC says what the groups of people may who sign in with OpenID Connect; nil if
+	// nobody does.
+	OIDC *Groups
 	// Hosts are the names that requests may use for this server, in lower case and
 	// without final dot, beside its addresses and localhost.
 	Hosts []string
@@ -34,23 +74,59 @@ type Settings struct {
 
 // Guard finds out who sends a request. It is safe for concurrent use.
 type Guard struct {
+	// Sessions are those of people who have signed in.
+	Sessions *session.Store
 	settings atomic.Pointer[Settings]
 	origins  *http.CrossOriginProtection
 }
 
 // NewGuard returns a Guard with these Settings. It starts no goroutine.
 func NewGuard(s *Settings) *Guard {
-	g := &Guard{origins: http.NewCrossOriginProtection()}
-	g.Use(s)
+	g := &Guard{Sessions: session.NewStore(nil), origins: http.NewCrossOriginProtection()}
+	g.settings.Store(s)
 	return g
 }
 
-// Use sets what holds for all further requests.
-func (g *Guard) Use(s *Settings) { g.settings.Store(s) }
+// Settings returns what holds now.
+func (g *Guard) Settings() *Settings { return g.settings.Load() }
+
+// Use sets what holds for all further requests. It ends the sessions of those who may
+// not sign in any more, or have to do so again, and returns them. A role that
+// changed holds for sessions, too.
+func (g *Guard) Use(s *Settings) []*session.Session {
+	g.settings.Store(s)
+	return g.Sessions.EndIf(func(x *session.Session) bool { return s.role(x) == None })
+}
 
 // Demands reports whether there is any credential that viewers can have, so that those
 // without one may not act, not even from this machine.
-func (g *Guard) Demands() bool { return len(g.settings.Load().Tokens) > 0 }
+func (g *Guard) Demands() bool {
+	s := g.settings.Load()
+	return len(s.Tokens) > 0 || len(s.Users) > 0 || len(s.Certificates) > 0 || s.OIDC != nil
+}
+
+// role returns the role of a session; None if it is over.
+func (s *Settings) role(x *session.Session) Role {
+	switch Way(x.Way) {
+	case ByPassword:
+		for i := range s.Users {
+			if u := &s.Users[i]; u.Name == x.Name && u.Mark() == x.Mark {
+				return u.Role
+			}
+		}
+	case ByOIDC:
+		if s.OIDC != nil && s.OIDC.Mark == x.Mark {
+			return s.OIDC.Of(x.Groups)
+		}
+	}
+	return None
+}
+
+// Mark is a digest of the password's hash: a session ends with the password.
+func (u *User) Mark() string {
+	sum := sha256.Sum256([]byte(u.Hash.String()))
+	return string(sum[:])
+}
 
 // Admit finds out who sends a request. It returns the request with its viewer in the
 // context, and why it is refused whatever it asks for, with a remedy, or an empty
@@ -59,19 +135,84 @@ func (g *Guard) Admit(r *http.Request, socket bool) (*http.Request, string) {
 	s := g.settings.Load()
 	who := Who{Lang: language(r)}
 	who.Loopback = !socket && Direct(r) && HostIsLocal(r.Host)
-	switch t := s.token(r); {
-	case socket:
+	var of *session.Session
+	if socket {
 		who.Way, who.Role = BySocket, Operator
-	case t != nil:
+	} else if t := s.token(r); t != nil {
 		who.Way, who.Role, who.Name = ByToken, t.Role, printable.Text(t.Name)
-	case who.Loopback:
+	} else if of = g.Sessions.Find(r); of != nil && s.role(of) > None {
+		who.Way, who.Role, who.Name, who.csrf = Way(of.Way), s.role(of), printable.Text(of.Name), of.CSRF()
+	} else if c := s.certificate(r.TLS); c != nil {
+		who.Way, who.Role, who.Name = ByCertificate, c.Role, printable.Text(c.Name)
+	} else if who.Loopback {
 		who.Role = Viewer
 	}
 	r = r.WithContext(With(r.Context(), who))
-	if who.Way == BySocket || who.Way == ByToken || s.named(r.Host) {
-		return r, ""
+	switch {
+	case who.Way == BySocket || who.Way == ByToken:
+	case !s.named(r.Host):
+		return r, BadHost + ", or the server's address, or add the name to ops.hosts"
+	case who.SignedIn():
+		if !safe(r.Method) && !(g.SameOrigin(r) && hasCSRF(r, who.csrf)) {
+			return r, "this form is not one of your session; load the page again"
+		}
+		r = endsWith(r, of)
+	case !safe(r.Method) && who.Way == ByCertificate && !g.SameOrigin(r):
+		return r, "a web page of another site sent this request; use curl, or rideau's own command line"
 	}
-	return r, BadHost + ", or the server's address, or add the name to ops.hosts"
+	return r, ""
+}
+
+// safe reports whether a method only reads (RFC 9110 section 9.2.1).
+func safe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// MaxForm bounds a form, in octets.
+const MaxForm = 64 << 10
+
+// hasCSRF reports whether a request has the text that shows that a page of the session
+// sent it. It reads a form, and no other body.
+func hasCSRF(r *http.Request, want string) bool {
+	got := r.Header.Get("X-CSRF-Token")
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); got == "" && err == nil && kind == "application/x-www-form-urlencoded" {
+		r.Body = http.MaxBytesReader(nil, r.Body, MaxForm)
+		if r.ParseForm() != nil {
+			return false
+		}
+		got = r.PostForm.Get("csrf")
+	}
+	return want != "" && subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1
+}
+
+// endsWith returns r with a context that ends with a session, too.
+func endsWith(r *http.Request, of *session.Session) *http.Request {
+	ctx, cancel := context.WithCancel(r.Context())
+	stop := context.AfterFunc(of.Context, cancel)
+	context.AfterFunc(r.Context(), func() { stop() })
+	return r.WithContext(ctx)
+}
+
+// certificate returns what the verified certificate of a connection stands for, or nil.
+func (s *Settings) certificate(c *tls.ConnectionState) *Certificate {
+	if c == nil || len(c.VerifiedChains) == 0 {
+		return nil
+	}
+	leaf := c.VerifiedChains[0][0]
+	names := append(append([]string{}, leaf.DNSNames...), leaf.EmailAddresses...)
+	for _, u := range leaf.URIs {
+		names = append(names, u.String())
+	}
+	if len(names) == 0 { // RFC 6125: the common name only where there is nothing else
+		names = []string{leaf.Subject.CommonName}
+	}
+	var found *Certificate
+	for i := range s.Certificates {
+		if c := &s.Certificates[i]; slices.Contains(names, c.Name) && (found == nil || c.Role > found.Role) {
+			found = c
+		}
+	}
+	return found
 }
 
 // BadHost is why a request is refused that names this server as anybody can name it in

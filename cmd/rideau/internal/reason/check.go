@@ -19,6 +19,7 @@ import (
 	"rideau/blocklists/enforced"
 	"rideau/blocklists/fetch"
 	"rideau/blocklists/source"
+	"rideau/cmd/rideau/internal/access"
 	"rideau/cmd/rideau/internal/blockpage"
 	"rideau/cmd/rideau/internal/endpoints"
 	"rideau/cmd/rideau/internal/evidence"
@@ -151,7 +152,7 @@ func withKey(p config.Problem) string {
 
 // checkFiles checks what a start needs besides the configuration and the lists.
 func (r *CheckReport) checkFiles(cfg *config.Config) {
-	if _, err := setup.Token(cfg); err != nil {
+	if _, err := access.Read(cfg); err != nil {
 		r.failed(err, "")
 	}
 	if _, err := setup.Jar(cfg, setup.NewSecret()); err != nil {

@@ -11,7 +11,6 @@ import (
 	"rideau/config"
 	"rideau/resolver/limit"
 	"rideau/resolver/ops"
-	"rideau/resolver/ops/access"
 	"rideau/resolver/ops/metrics"
 	"rideau/resolver/upstream/health"
 )
@@ -29,16 +28,12 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 	if cfg.Ops.Listen == "" && socket == "" {
 		return nil, nil
 	}
-	settings, err := setup.Access(cfg)
-	if err != nil {
-		return nil, err
-	}
 	routes, err := s.pages()
 	if err != nil {
 		return nil, err
 	}
 	web := ops.New(ops.Options{
-		Routes:      routes,
+		Routes:      append(routes, s.access.Routes()...),
 		Home:        "/now",
 		Sources:     s.metrics(),
 		Ready:       s.notServing,
@@ -48,7 +43,7 @@ func (s *Server) listenOps(cfg *config.Config) (*ops.Server, error) {
 		Flush:       s.flush,
 		Denied:      s.evidence.Denied,
 		Test:        s.selfTest,
-		Guard:       access.NewGuard(settings),
+		Guard:       s.access.Guard,
 		Pprof:       cfg.Ops.Pprof,
 		Logger:      s.log,
 	})

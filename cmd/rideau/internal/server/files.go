@@ -3,6 +3,7 @@ package server
 import (
 	"time"
 
+	"rideau/cmd/rideau/internal/access"
 	"rideau/cmd/rideau/internal/certificates"
 	"rideau/cmd/rideau/internal/setup"
 	"rideau/config"
@@ -40,7 +41,7 @@ func (s *Server) files(cfg *config.Config) []string {
 	if f := cfg.Listen.Cookies.SecretsFile; f != "" {
 		out = append(out, f)
 	}
-	out = append(out, certificates.Files(cfg)...)
+	out = append(append(out, certificates.Files(cfg)...), access.Files(cfg)...)
 	if b := cfg.BlockPage; b.Certificate != "" && b.Key != "" {
 		out = append(out, b.Certificate, b.Key)
 	}

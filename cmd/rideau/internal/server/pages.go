@@ -35,7 +35,7 @@ func (s *Server) pages() ([]access.Route, error) {
 		Background: background,
 		Node:       s.evidence.Node(),
 	})
-	p, err := pages.New(pages.Options{View: s.shown, Done: s.ctx.Done(), Logger: s.log,
+	p, err := pages.New(pages.Options{View: s.shown, SignIn: true, Done: s.ctx.Done(), Logger: s.log,
 		Reload: func(ctx context.Context) (ops.ReloadResult, error) { return s.reloadAsked(ctx, ops.ReloadOptions{}) }})
 	if err != nil {
 		return nil, err

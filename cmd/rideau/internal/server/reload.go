@@ -14,6 +14,7 @@ import (
 	"rideau/blocklists/enforced"
 	"rideau/blocklists/fingerprint"
 	"rideau/blocklists/source"
+	"rideau/cmd/rideau/internal/access"
 	"rideau/cmd/rideau/internal/blockpage"
 	"rideau/cmd/rideau/internal/changes"
 	"rideau/cmd/rideau/internal/endpoints"
@@ -57,6 +58,7 @@ type change struct {
 	secured   *endpoints.Change
 	sinks     *evidence.Change
 	authority *blockpage.Authority
+	access    *access.Plan
 	queries   *os.File
 	committed bool
 }
@@ -151,7 +153,7 @@ func (s *Server) listPlan(cfg *config.Config, p setup.UpstreamPlan) *source.Plan
 
 // prepare makes everything that the change puts in force. s.mu is held, or nothing serves yet.
 func (c *change) prepare(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{c.makePolicy, c.keepBans, c.makeUpstreams, c.bindEncrypted, c.makeState, c.bindSockets, c.openSinks, c.loadAuthority, c.openQueryLog} {
+	for _, step := range []func(context.Context) error{c.makePolicy, c.keepBans, c.makeUpstreams, c.bindEncrypted, c.makeState, c.bindSockets, c.readAccess, c.openSinks, c.loadAuthority, c.openQueryLog} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -237,6 +239,15 @@ func (c *change) loadAuthority(context.Context) (err error) {
 	return err
 }
 
+// readAccess reads who may use the operators' HTTP.
+func (c *change) readAccess(context.Context) (err error) {
+	c.access, err = access.Read(c.cfg)
+	if err == nil && c.s.access == nil {
+		c.s.access = access.New(c.access, c.s.record)
+	}
+	return err
+}
+
 func (c *change) openSinks(context.Context) (err error) {
 	c.sinks, err = c.s.evidence.Prepare(c.cfg.Evidence)
 	return err
@@ -262,6 +273,7 @@ func (s *Server) commit(c *change) ops.ReloadResult {
 	s.events.Use(eventOptions(c.cfg))
 	c.sinks.Commit()
 	authority := s.page.Use(c.authority)
+	s.access.Use(c.access)
 	s.view.Lock()
 	s.cfg, s.ups = c.cfg, c.ups
 	s.view.Unlock()
@@ -307,7 +319,7 @@ func (c *change) result(before *config.Config, ups *setup.Upstreams, old *blockl
 	keys := config.Changed(before, c.cfg)
 	out.Changes = append(changes.Keys(before, c.cfg), changes.System(ups.System, c.plan.System)...)
 	out.Changes = append(out.Changes, changes.Lists(old, c.policy)...)
-	out.Changed = len(keys) > 0 || c.secured.Changed || c.ups != ups || fingerprint.Of(c.policy) != fingerprint.Of(old)
+	out.Changed = len(keys) > 0 || c.secured.Changed || c.s.access.Changes(c.access) || c.ups != ups || fingerprint.Of(c.policy) != fingerprint.Of(old)
 	for _, k := range keys {
 		if config.Applies(k) == config.Restart {
 			out.Restart = append(out.Restart, k)

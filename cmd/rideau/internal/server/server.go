@@ -20,6 +20,7 @@ import (
 
 	"rideau/blocklists"
 	"rideau/blocklists/source"
+	"rideau/cmd/rideau/internal/access"
 	"rideau/cmd/rideau/internal/auditlog"
 	"rideau/cmd/rideau/internal/blockpage"
 	"rideau/cmd/rideau/internal/changes"
@@ -125,6 +126,7 @@ type Server struct {
 	web      *ops.Server       // the operators' HTTP; nil without one
 	shown    *view.View        // what pages show; nil without web
 	page     *blockpage.Server // nil without one
+	access   *access.Access
 	reloads  metrics.ReloadLog
 	faults   atomic.Uint64 // panics in tasks beside answering
 	told     changes.Log

@@ -11,6 +11,14 @@ import (
 // checkSecret returns an error if others decide what is in the file of a secret, or if it is no regular file: a pipe could be read without
 // end. A file that does not exist is none of its errors.
 func checkSecret(cfg *config.Config, key, path string) error {
+	if err := CheckSecret(path); err != nil {
+		return fmt.Errorf("%s: %s: %w", Name(cfg), key, err)
+	}
+	return nil
+}
+
+// CheckSecret is checkSecret without the name of the configuration and of the key.
+func CheckSecret(path string) error {
 	a, err := files.Of(path)
 	if err != nil {
 		return nil
@@ -18,10 +26,7 @@ func checkSecret(cfg *config.Config, key, path string) error {
 	if err = Regular(path); err == nil {
 		_, err = a.Secret()
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %s: %w", Name(cfg), key, err)
-	}
-	return nil
+	return err
 }
 
 // AccessWarnings returns what others can do with the files of a configuration that they should not, with the remedies. What a start
@@ -47,6 +52,10 @@ func AccessWarnings(cfg *config.Config) []string {
 		}
 	}
 	secret("ops.token_file", cfg.Ops.TokenFile)
+	secret("ops.users_file", cfg.Ops.UsersFile)
+	for i, t := range cfg.Ops.Tokens {
+		secret(fmt.Sprintf("ops.tokens[%d].file", i), t.File)
+	}
 	if cfg.Listen.Cookies.Enabled {
 		secret("listen.cookies.secrets_file", cfg.Listen.Cookies.SecretsFile)
 	}

@@ -49,7 +49,7 @@ func Records(cfg *config.Config) []clock.Evidence {
 
 // FileTimes returns when the files that a configuration names, and its own, were written.
 func FileTimes(cfg *config.Config) []clock.Evidence {
-	paths := append(WatchedFiles(cfg), cfg.File, cfg.Listen.Cookies.SecretsFile, cfg.Ops.TokenFile, cfg.Fetch.CAFile)
+	paths := append(WatchedFiles(cfg), cfg.File, cfg.Listen.Cookies.SecretsFile, cfg.Ops.TokenFile, cfg.Ops.UsersFile, cfg.Fetch.CAFile)
 	for _, u := range cfg.Upstream.Servers {
 		paths = append(paths, u.CAFile)
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"rideau/config"
-	"rideau/resolver/ops/access"
 )
 
 // Load reads the configuration at path; if path is empty, it returns the one
@@ -42,35 +41,31 @@ func Regular(path string) error {
 	return err
 }
 
-// Access says who may use the operators' HTTP, as far as the configuration and the files that it names do.
-func Access(cfg *config.Config) (*access.Settings, error) {
-	out := &access.Settings{Hosts: cfg.Ops.Hosts}
-	secret, err := Token(cfg)
-	if err != nil {
-		return nil, err
-	}
-	if secret != "" {
-		out.Tokens = append(out.Tokens, access.NewToken("ops.token_file", access.Operator, secret))
-	}
-	return out, nil
-}
-
 // Token reads the secret that the operators' HTTP demands from other machines;
 // it returns "" if none is configured.
 func Token(cfg *config.Config) (string, error) {
 	if cfg.Ops.TokenFile == "" {
 		return "", nil
 	}
-	if err := checkSecret(cfg, "ops.token_file", cfg.Ops.TokenFile); err != nil {
+	t, err := Secret(cfg.Ops.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("%s: ops.token_file: %w", Name(cfg), err)
+	}
+	return t, nil
+}
+
+// Secret reads the file of a secret. The error names the file and a remedy.
+func Secret(path string) (string, error) {
+	if err := CheckSecret(path); err != nil {
 		return "", err
 	}
-	b, err := os.ReadFile(cfg.Ops.TokenFile)
+	b, err := os.ReadFile(path)
 	if err != nil {
-		return "", fmt.Errorf("%s: ops.token_file: %w; put the secret there, or take the key out", Name(cfg), err)
+		return "", fmt.Errorf("%w; put the secret there, or take the key out", err)
 	}
 	t := strings.TrimSpace(string(b))
 	if len(t) < 16 {
-		return "", fmt.Errorf("%s: ops.token_file: %s holds fewer than 16 characters; write a longer secret", Name(cfg), cfg.Ops.TokenFile)
+		return "", fmt.Errorf("%s holds fewer than 16 characters; write a longer secret", path)
 	}
 	return t, nil
 }

@@ -183,6 +183,8 @@ var words = map[string]word{
 	"act.clock_trusted":       {"clock trusted again", "horloge de nouveau fiable"},
 	"act.certificate_changed": {"certificate changed", "certificat remplacé"},
 	"act.access_denied":       {"access denied", "accès refusé"},
+	"act.sign_in":             {"sign-in", "ouverture de session"},
+	"act.sign_out":            {"sign-out", "fermeture de session"},
 	"act.not_ready":           {"not ready", "pas prêt"},
 	"act.ready":               {"ready again", "de nouveau prêt"},
 	"act.alert":               {"alert", "alerte"},

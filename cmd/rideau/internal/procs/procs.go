@@ -1,4 +1,5 @@
-package main
+// Package procs sets what belongs to the process and not to a server: threads and memory.
+package procs
 
 import (
 	"os"
@@ -16,10 +17,10 @@ import (
 // shares the processors, by the microsecond.
 const spareProcs = 2
 
-// setProcs lets spareProcs more threads run Go code than there are processors,
+// SetProcs lets spareProcs more threads run Go code than there are processors,
 // and returns the number of processors, one for each worker. GOMAXPROCS in the
 // environment is left as it is.
-func setProcs() (workers int) {
+func SetProcs() (workers int) {
 	workers = runtime.GOMAXPROCS(0)
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(workers + spareProcs)
@@ -27,9 +28,9 @@ func setProcs() (workers int) {
 	return workers
 }
 
-// memoryLimiter returns a function that sets the limit to which the garbage
+// MemoryLimiter returns a function that sets the limit to which the garbage
 // collector keeps the process; 0 is the limit that the process has now.
-func memoryLimiter() func(bytes int64) {
+func MemoryLimiter() func(bytes int64) {
 	own := debug.SetMemoryLimit(-1)
 	return func(bytes int64) {
 		if bytes == 0 {
