@@ -292,7 +292,7 @@ func otherModules() map[string][2][]string {
 		"github.com/leodido/go-syslog":              {nil, {"resolver/audit/syslog"}},
 		"github.com/miekg/dns":                      {{"blocklists/format", "blocklists/format/policyzone", "cmd/rideau/internal/fleet", "cmd/rideau/internal/reason", "cmd/rideau/internal/selftest", "cmd/rideau/internal/text", "resolver/resolvertest", "resolver/resolvertest/odd"}, {"*"}},
 		"github.com/prometheus":                     {{"resolver/ops/metrics"}},
-		"github.com/quic-go/quic-go":                {{"cmd/rideau/internal/selftest", "resolver/listener/doh", "resolver/listener/doq", "resolver/listener/overquic", "resolver/upstream/encrypted"}, {"cmd/rideau/internal/server"}},
+		"github.com/quic-go/quic-go":                {{"cmd/rideau/internal/selftest", "resolver/listener/doh", "resolver/listener/doq", "resolver/listener/overquic", "resolver/resolvertest/odd", "resolver/upstream/encrypted"}, {"cmd/rideau/internal/server"}},
 		"github.com/rogpeppe/go-internal":           {nil, {"*"}},
 		"github.com/santhosh-tekuri/jsonschema":     {nil, {"resolver/audit/schema"}},
 		"github.com/spf13/pflag":                    {{"cmd/rideau", "cmd/rideau/internal/completion"}},

@@ -146,6 +146,10 @@ func (u *oddUpstreams) startRideau(t *testing.T, more string) *process {
 			servers = append(servers, fmt.Sprintf("\"tcp://%v\"", s.Addr()))
 		case odd.TLS:
 			servers = append(servers, fmt.Sprintf(`{server: "tls://%v", pins: [%q]}`, s.Addr(), s.Pin()))
+		case odd.QUIC:
+			servers = append(servers, fmt.Sprintf(`{server: "quic://%v", pins: [%q]}`, s.Addr(), s.Pin()))
+		case odd.HTTP3:
+			servers = append(servers, fmt.Sprintf(`{server: "h3://%v/dns-query", pins: [%q]}`, s.Addr(), s.Pin()))
 		case odd.HTTPS:
 			servers = append(servers, fmt.Sprintf(`{server: "https://%v/dns-query", pins: [%q]}`, s.Addr(), s.Pin()))
 		}

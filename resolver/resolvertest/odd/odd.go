@@ -9,7 +9,7 @@
 //	s.Start(t)
 //
 // It listens on 127.0.0.1 for one kind of client: UDP with TCP at the same port, or
-// TLS, or HTTPS.
+// TLS, HTTPS, QUIC or HTTP/3.
 package odd
 
 import (
@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/quic-go/quic-go"
 )
 
 // Transport is how a query arrived.
@@ -34,6 +35,8 @@ const (
 	TCP   Transport = "TCP"
 	TLS   Transport = "TLS"   // RFC 7858
 	HTTPS Transport = "HTTPS" // RFC 8484, by HTTP/2
+	QUIC  Transport = "QUIC"  // RFC 9250
+	HTTP3 Transport = "HTTP3" // RFC 8484, by HTTP/3
 )
 
 // Query is one query as a server received it.
@@ -74,14 +77,14 @@ type Reply struct {
 	Copies    int           // how often it is sent in addition
 	Whole     bool          // over UDP, it is not truncated to the size that the client has room for
 	Elsewhere bool          // over UDP, it comes from 127.0.0.2 and another port
-	Close     bool          // the connection is closed after it, or instead of it
+	Close     bool          // the connection is closed after it, or instead of it; over QUIC always instead
 	Pieces    bool          // over TCP and TLS, each octet is written by itself
 	Status    int           // over HTTPS, the status; 0: 200
 }
 
 // Server is a name server. Set its fields before Start. It ends with the test.
 type Server struct {
-	// Over is how clients reach it: UDP, TLS or HTTPS. The empty string is UDP, with
+	// Over is how clients reach it. The empty string is UDP, with
 	// TCP at the same port. TCP is TCP alone.
 	Over Transport
 	// Does changes the right answer; nil changes nothing. Calls do not overlap.
@@ -98,6 +101,8 @@ type Server struct {
 	other   *net.UDPConn // for what comes from elsewhere
 	cert    *tls.Certificate
 	web     *http.Server
+	router  *forgetful // over QUIC and HTTP/3
+	endQUIC func()
 	running sync.WaitGroup
 
 	doing sync.Mutex // held while Does runs
@@ -107,6 +112,7 @@ type Server struct {
 	connections int
 	ended       bool
 	open        map[*conn]bool
+	quics       []*quic.Conn
 }
 
 // Addr is where a started server listens.
@@ -143,6 +149,11 @@ func (s *Server) Start(t testing.TB) {
 		s.Zone = Plain
 	}
 	s.open = map[*conn]bool{}
+	if s.Over == QUIC || s.Over == HTTP3 {
+		s.startQUIC(t)
+		t.Cleanup(func() { s.stop(nil) })
+		return
+	}
 	l := s.bind(t)
 	switch s.Over {
 	case UDP:
@@ -175,6 +186,9 @@ func (s *Server) stop(l net.Listener) {
 	}
 	if s.web != nil {
 		s.web.Close()
+	}
+	if s.endQUIC != nil {
+		s.endQUIC()
 	}
 	if s.udp != nil {
 		s.udp.Close()

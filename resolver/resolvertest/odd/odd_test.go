@@ -2,8 +2,11 @@ package odd_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +14,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 
 	"rideau/resolver/resolvertest/odd"
 )
@@ -23,11 +28,14 @@ func ask(t *testing.T, s *odd.Server, over odd.Transport, name string) (*dns.Msg
 	q := new(dns.Msg).SetQuestion(name, dns.TypeA)
 	q.SetEdns0(1232, false)
 	roots := x509.NewCertPool()
-	if over == odd.TLS || over == odd.HTTPS {
+	if over != odd.UDP && over != odd.TCP {
 		roots.AppendCertsFromPEM([]byte(s.CA()))
 	}
 	c := dns.Client{Timeout: patience, Net: map[odd.Transport]string{odd.TCP: "tcp", odd.TLS: "tcp-tls"}[over], TLSConfig: &tls.Config{RootCAs: roots}}
-	if over != odd.HTTPS {
+	if over == odd.QUIC {
+		return askQUIC(s, roots, q)
+	}
+	if over != odd.HTTPS && over != odd.HTTP3 {
 		m, _, err := c.Exchange(q, s.Addr().String())
 		return m, err
 	}
@@ -36,6 +44,11 @@ func ask(t *testing.T, s *odd.Server, over odd.Transport, name string) (*dns.Msg
 		t.Fatal(err)
 	}
 	web := http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}}
+	if over == odd.HTTP3 {
+		h3 := &http3.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+		defer h3.Close()
+		web.Transport = h3
+	}
 	defer web.CloseIdleConnections()
 	resp, err := web.Post("https://"+s.Addr().String()+"/dns-query", "application/dns-message", bytes.NewReader(raw))
 	if err != nil {
@@ -50,9 +63,37 @@ func ask(t *testing.T, s *odd.Server, over odd.Transport, name string) (*dns.Msg
 	return m, m.Unpack(b)
 }
 
+// askQUIC sends a query over a connection of its own.
+func askQUIC(s *odd.Server, roots *x509.CertPool, q *dns.Msg) (*dns.Msg, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := quic.DialAddr(ctx, s.Addr().String(), &tls.Config{RootCAs: roots, NextProtos: []string{"doq"}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer c.CloseWithError(0, "")
+	stream, err := c.OpenStreamSync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := q.Pack()
+	if err != nil {
+		return nil, err
+	}
+	stream.SetDeadline(time.Now().Add(patience))
+	stream.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(raw))), raw...))
+	stream.Close()
+	b, err := io.ReadAll(stream)
+	if err != nil || len(b) < 2 {
+		return nil, fmt.Errorf("%x: %w", b, err)
+	}
+	m := new(dns.Msg)
+	return m, m.Unpack(b[2:])
+}
+
 // TestRight: a server whose Does is nil is right over all transports.
 func TestRight(t *testing.T) {
-	for _, over := range []odd.Transport{odd.UDP, odd.TCP, odd.TLS, odd.HTTPS} {
+	for _, over := range []odd.Transport{odd.UDP, odd.TCP, odd.TLS, odd.HTTPS, odd.QUIC, odd.HTTP3} {
 		s := &odd.Server{Over: over}
 		s.Start(t)
 		ways := []odd.Transport{over}

@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -105,6 +106,9 @@ func (c *conn) hangUp() error {
 // that forgot them: nothing that is sent on them is answered any more, and they are not
 // closed. New connections work.
 func (s *Server) Freeze() {
+	if s.router != nil {
+		s.router.forget()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.open {
@@ -119,9 +123,35 @@ func (s *Server) HangUp() {
 	for c := range s.open {
 		all = append(all, c)
 	}
+	quics := s.quics
+	s.quics = nil
 	s.mu.Unlock()
+	for _, c := range quics {
+		c.CloseWithError(0, "")
+	}
 	for _, c := range all {
 		c.hangUp()
+	}
+}
+
+// hangUpOn closes the connection of a client.
+func (s *Server) hangUpOn(client string) {
+	s.mu.Lock()
+	quics := slices.Clone(s.quics)
+	var its *conn
+	for c := range s.open {
+		if c.RemoteAddr().String() == client {
+			its = c
+		}
+	}
+	s.mu.Unlock()
+	if its != nil {
+		its.hangUp()
+	}
+	for _, c := range quics {
+		if c.RemoteAddr().String() == client {
+			c.CloseWithError(0, "")
+		}
 	}
 }
 
@@ -223,7 +253,7 @@ func (s *Server) serveRequest(w http.ResponseWriter, req *http.Request) {
 		raw, err = base64.RawURLEncoding.DecodeString(req.URL.Query().Get("dns"))
 	}
 	from, _ := netip.ParseAddrPort(req.RemoteAddr)
-	q := &Query{Transport: HTTPS, From: from}
+	q := &Query{Transport: s.Over, From: from}
 	s.mu.Lock()
 	for c := range s.open {
 		if c.RemoteAddr().String() == req.RemoteAddr {
@@ -245,9 +275,10 @@ func (s *Server) serveRequest(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	if r.Drop {
-		if !r.Close {
-			<-req.Context().Done()
+		if r.Close {
+			s.hangUpOn(req.RemoteAddr)
 		}
+		<-req.Context().Done()
 		panic(http.ErrAbortHandler)
 	}
 	out := r.pack(q)
