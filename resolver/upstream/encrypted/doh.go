@@ -38,6 +38,7 @@ const (
 type DoH struct {
 	server
 	capacity int
+	barren   int // how many new connections of one query may be closed
 	url      *url.URL
 	header   http.Header // of all requests; nobody writes it
 	links    *links
@@ -60,13 +61,14 @@ func NewDoH(u *url.URL, h3 bool, o Options) *DoH {
 	if at := strings.IndexByte(u.Host, '%'); at > 0 { // a zone means nothing to the server (RFC 6874 section 1)
 		request.Host = u.Host[:at] + u.Host[strings.IndexByte(u.Host, ']'):]
 	}
-	d := &DoH{url: &request, capacity: usualStreams, header: http.Header{
+	d := &DoH{url: &request, capacity: usualStreams, barren: maxBarren, header: http.Header{
 		"Content-Type": {mediaType}, "Accept": {mediaType},
 		"User-Agent": {""}, // sent empty, so that it tells nothing
 	}}
 	d.server = newServer(scheme+"://"+u.Host+u.Path, o)
 	if !h3 {
 		d.capacity *= maxConns
+		d.barren = maxConns + 1 // others may fail beside its own
 		d.tls.NextProtos = []string{"h2", "http/1.1"}
 	}
 	d.links = newLinks(func() *link {
@@ -160,9 +162,9 @@ func (u *DoH) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	return appendResponse(dst, query, resp), nil
 }
 
-// ask sends m by t. If the connection turns out to be closed, it is sent again:
-// once if the connection was new, and as often as there can be connections that
-// were kept, since a server that restarts closes all of them.
+// ask sends m by t. If the connection turns out to be closed, it is sent again: few
+// times if connections were new, and more often if they were kept, since a server that
+// restarts closes all of them, and some allow few queries on each.
 func (u *DoH) ask(ctx context.Context, t http.RoundTripper, m []byte) ([]byte, error) {
 	for kept, fresh := 0, 0; ; {
 		body, err := u.post(ctx, t, m)
@@ -178,7 +180,7 @@ func (u *DoH) ask(ctx context.Context, t http.RoundTripper, m []byte) ([]byte, e
 		} else {
 			fresh++
 		}
-		if fresh > 1 || kept > maxConns {
+		if fresh == u.barren || kept == maxTries {
 			return nil, err
 		}
 	}
@@ -224,7 +226,7 @@ func (u *DoH) post(ctx context.Context, t http.RoundTripper, m []byte) ([]byte, 
 	}
 	msg, err := io.ReadAll(io.LimitReader(resp.Body, wire.MaxMessage+1))
 	if err != nil {
-		return nil, err
+		return nil, &connError{err, kept.Load()}
 	}
 	if len(msg) > wire.MaxMessage {
 		return nil, errLong

@@ -140,11 +140,13 @@ func (u *DoQ) Exchange(ctx context.Context, dst, query []byte) ([]byte, error) {
 	return appendResponse(dst, query, resp), nil
 }
 
-// ask sends a framed query. If it is on a connection that turns out to be closed,
-// it is sent once more, over a new one.
+// ask sends a framed query. If its connection is closed, it is sent once more, over a
+// new one, and so on as long as connections bring answers: a server may allow few
+// queries on each.
 func (k *doqLink) ask(ctx context.Context, framed []byte) ([]byte, error) {
-	for try := 0; ; try++ {
-		c, made, err := k.connect(ctx)
+	barren := 0
+	for try := 1; ; try++ {
+		c, err := k.connect(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -162,7 +164,10 @@ func (k *doqLink) ask(ctx context.Context, framed []byte) ([]byte, error) {
 		if c.conn.Context().Err() != nil || gone(err) {
 			k.drop(c)
 		}
-		if !gone(err) || made || try > 0 || ctx.Err() != nil {
+		if c.heard.Load() == 0 {
+			barren++
+		}
+		if !gone(err) || barren == maxBarren || try == maxTries || ctx.Err() != nil {
 			return nil, err
 		}
 	}
@@ -183,11 +188,11 @@ func gone(err error) bool {
 	return errors.As(err, &app) || errors.As(err, &transport) || errors.As(err, &idle) || errors.As(err, &reset) || errors.Is(err, net.ErrClosed)
 }
 
-// connect returns the connection, and whether it was opened for that.
-func (k *doqLink) connect(ctx context.Context) (c *doqConn, made bool, err error) {
+// connect returns the connection.
+func (k *doqLink) connect(ctx context.Context) (*doqConn, error) {
 	k.mu.Lock()
-	if c = k.conn; c == nil {
-		made = true
+	c := k.conn
+	if c == nil {
 		c = &doqConn{ready: make(chan struct{}), begun: time.Now()}
 		k.conn = c
 		go k.dial(c)
@@ -195,9 +200,9 @@ func (k *doqLink) connect(ctx context.Context) (c *doqConn, made bool, err error
 	k.mu.Unlock()
 	select {
 	case <-c.ready:
-		return c, made, c.err
+		return c, c.err
 	case <-ctx.Done():
-		return nil, made, ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 

@@ -84,6 +84,10 @@ const (
 	// maxConns is how many connections to an HTTPS server there are at most. Most
 	// need one: it carries many queries at a time.
 	maxConns = 4
+	// maxTries is how many connections of one query may end, and maxBarren those of
+	// them that have brought nothing, where each carries many.
+	maxTries  = 16
+	maxBarren = 3
 	// maxSilence is how many queries in a row may be given up on a connection
 	// that brings nothing before it counts as dead.
 	maxSilence = 3
