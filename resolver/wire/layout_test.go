@@ -90,6 +90,10 @@ func TestServiceParameters(t *testing.T) {
 		"0003 0002 01bb 0004 0004 c0000201": true,
 		"0000 0002 0001 0001 0003 026832":   true,
 		"029b 0001 00":                      true,
+		"0001 0003 026832 0002 0000":        true,
+		"0005 0002 0000":                    true,
+		"0002 0000":                         false, // no-default-alpn without alpn
+		"0005 0000":                         false, // no configuration
 		"00":                                false,
 		"0001 0003 0268":                    false,
 		"0001 0000":                         false, // no protocol

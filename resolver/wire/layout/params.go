@@ -9,6 +9,7 @@ const (
 	paramNoDefault = 2
 	paramPort      = 3
 	paramIPv4      = 4
+	paramECH       = 5
 	paramIPv6      = 6
 	paramOHTTP     = 8
 	paramInvalid   = 65535
@@ -16,10 +17,11 @@ const (
 
 // serviceParams reports whether data is a list of service parameters that a
 // client may use: keys in ascending order, values as the known keys demand
-// (RFC 9460 sections 2.2 and 7), and each key there that the parameter
-// mandatory lists (section 8).
+// (RFC 9460 sections 2.2 and 7), each key there that the parameter
+// mandatory lists (section 8), and no-default-alpn only with alpn (section 7.1.1).
 func serviceParams(data []byte) bool {
 	var mandatory []byte
+	alpn := false
 	for last := -1; len(data) > 0; {
 		if len(data) < 4 {
 			return false
@@ -28,8 +30,15 @@ func serviceParams(data []byte) bool {
 		if key <= last || key == paramInvalid || end > len(data) || !paramValue(key, data[4:end]) {
 			return false
 		}
-		if key == paramMandatory {
+		switch key {
+		case paramMandatory:
 			mandatory = data[4:end]
+		case paramALPN:
+			alpn = true
+		case paramNoDefault:
+			if !alpn {
+				return false
+			}
 		}
 		if len(mandatory) > 0 {
 			switch next := int(binary.BigEndian.Uint16(mandatory)); {
@@ -71,6 +80,8 @@ func paramValue(key int, value []byte) bool {
 		return len(value) == 0
 	case paramPort:
 		return len(value) == 2
+	case paramECH: // of what it holds, clients judge
+		return len(value) > 0
 	case paramIPv4:
 		return len(value) > 0 && len(value)%4 == 0
 	case paramIPv6:
