@@ -3,6 +3,8 @@ package metrics
 import (
 	"log/slog"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -14,7 +16,7 @@ const maxScrapes = 8
 
 // Handler serves the Sources' metrics, and those of the Go runtime and of the
 // process, from a registry of its own. A metric that cannot be collected is
-// logged and left out. A client that ends its request early has one line.
+// logged and left out. Clients that end their requests early have one line a second.
 func Handler(src Sources, log *slog.Logger) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -28,12 +30,19 @@ func Handler(src Sources, log *slog.Logger) http.Handler {
 		ErrorHandling:       promhttp.ContinueOnError,
 		MaxRequestsInFlight: maxScrapes,
 	})
+	var told, untold atomic.Int64 // when that was logged last, and how often it was not
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		reply := &reply{ResponseWriter: w}
 		inner.ServeHTTP(reply, r)
-		if reply.failed != nil {
-			log.Info("a request for /metrics ended before its reply did", "client", r.RemoteAddr, "error", reply.failed)
+		if reply.failed == nil {
+			return
 		}
+		// Anybody who may read can break off: one line a second says it.
+		if now, last := time.Now().UnixNano(), told.Load(); now-last < int64(time.Second) || !told.CompareAndSwap(last, now) {
+			untold.Add(1)
+			return
+		}
+		log.Info("a request for /metrics ended before its reply did", "client", r.RemoteAddr, "error", reply.failed, "not_logged", untold.Swap(0))
 	})
 }
 

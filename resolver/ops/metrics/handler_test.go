@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"rideau/resolver/ops/metrics"
 )
@@ -39,4 +41,25 @@ func TestAbortedScrape(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestManyAbortedScrapes: who breaks off again and again does not fill the log.
+func TestManyAbortedScrapes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		h := metrics.Handler(metrics.Sources{}, slog.New(slog.NewTextHandler(&out, nil)))
+		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		for range 50 {
+			h.ServeHTTP(&gone{httptest.NewRecorder(), 500}, r)
+		}
+		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "not_logged=0") {
+			t.Errorf("in one second:\n%s", got)
+		}
+		time.Sleep(time.Second)
+		out.Reset()
+		h.ServeHTTP(&gone{httptest.NewRecorder(), 500}, r)
+		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "not_logged=49") {
+			t.Errorf("a second later:\n%s", got)
+		}
+	})
 }
