@@ -236,6 +236,9 @@ func (r *CheckReport) checkAddresses(cfg *config.Config) {
 	if cfg.Ops.Listen != "" && !strings.Contains(cfg.Ops.Listen, "/") {
 		try("ops.listen", ops.Try(cfg.Ops.Listen))
 	}
+	if socket, named := cfg.SocketPath(); socket != "" && named {
+		try("ops.socket", ops.TrySocket(socket))
+	}
 }
 
 // checkLists reads the lists, and reports what became of them.
