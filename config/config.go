@@ -52,6 +52,8 @@ type Config struct {
 	Errors policy.Errors `key:"errors"`
 	// BlockPage is the page that says which ban stops a name.
 	BlockPage BlockPage `key:"block_page"`
+	// OnNetwork is a name by which clients recognize this Rideau.
+	OnNetwork OnNetwork `key:"on_network"`
 	// NAT64 says how the network's translators write IPv4 addresses.
 	NAT64 NAT64 `key:"nat64"`
 	// State says where data is kept from one start to the next.
@@ -243,6 +245,7 @@ func (c *Config) read(m *node.Mapping) {
 	m.Section("errors", c.Errors.Read)
 	m.Section("block_page", c.readBlockPage)
 	c.checkBlockPage(m)
+	m.Section("on_network", c.OnNetwork.read)
 	m.Section("nat64", c.NAT64.read)
 	m.Section("state", c.State.read)
 	m.Section("fetch", c.readFetch)

@@ -162,6 +162,10 @@ func (r *Resolver) Answer(dst []byte, q *Query) ([]byte, Outcome) {
 		return appendRefused(dst, q, o)
 	}
 
+	if out, ok := st.presence.Append(dst, v, q.Msg); ok {
+		return q.special(out, len(dst), o)
+	}
+
 	// Special-use names are answered here (RFC 6761), unless a route takes them.
 	zone, labels, route := st.routing.Zone(&v.Name, v.Type)
 	q.route, q.zoneLabels, q.share = route, labels, limit.Share{}

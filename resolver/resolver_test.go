@@ -21,6 +21,7 @@ import (
 	"rideau/blocklists/input"
 	"rideau/resolver"
 	"rideau/resolver/cache"
+	"rideau/resolver/special"
 	"rideau/resolver/upstream"
 )
 
@@ -83,7 +84,11 @@ func snapshot(t testing.TB, prev *blocklists.Snapshot, names ...string) *blockli
 
 func newState(t testing.TB, p *blocklists.Snapshot, up upstream.Upstream) *resolver.State {
 	t.Helper()
-	s, err := resolver.NewState(resolver.StateOptions{Policy: p, Upstream: up, UDPSize: 1232,
+	here, err := special.NewPresence("here.wechat.com", "on", netip.Addr{}, netip.Addr{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := resolver.NewState(resolver.StateOptions{Policy: p, Upstream: up, UDPSize: 1232, Presence: here,
 		Clients: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
 	if err != nil {
 		t.Fatal(err)
@@ -145,6 +150,7 @@ func TestAnswerAllocatesNothing(t *testing.T) {
 		{"cache hit in a group", "www.canada.ca.", "10.9.0.1", resolver.Cached},
 		{"monitored cache hit", "www.watched.net.", "10.0.0.1", resolver.Cached},
 		{"refused client", "www.canada.ca.", "192.0.2.1", resolver.Denied},
+		{"name of this resolver", "here.wechat.com.", "10.0.0.1", resolver.Special},
 		{"special name", "localhost.", "10.0.0.1", resolver.Special},
 		{"miss", "miss.example.", "10.0.0.1", resolver.Pending},
 	} {

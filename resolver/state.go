@@ -43,6 +43,8 @@ type StateOptions struct {
 	Amplification int
 	// Designated are the encrypted services that clients are told of; nil for none.
 	Designated *designation.Set
+	// Presence is the name by which clients recognize this resolver; nil for none.
+	Presence *special.Presence
 }
 
 // MaxNSID is how long an NSID may be.
@@ -62,6 +64,7 @@ type State struct {
 	nsid    []byte // the option
 	// designated is as in StateOptions.
 	designated *designation.Set
+	presence   *special.Presence
 	// amplification is as in StateOptions.
 	amplification int
 }
@@ -71,7 +74,7 @@ func NewState(o StateOptions) (*State, error) {
 	if o.Policy == nil {
 		return nil, errors.New("state: no policy")
 	}
-	s := &State{policy: o.Policy, udpSize: max(o.UDPSize, wire.MinUDP), cookies: o.Cookies, amplification: o.Amplification, designated: o.Designated}
+	s := &State{policy: o.Policy, udpSize: max(o.UDPSize, wire.MinUDP), cookies: o.Cookies, amplification: o.Amplification, designated: o.Designated, presence: o.Presence}
 	if len(o.NSID) > MaxNSID {
 		return nil, fmt.Errorf("state: an NSID of %d octets; %d at most", len(o.NSID), MaxNSID)
 	}

@@ -26,6 +26,7 @@ import (
 	"rideau/resolver/designation"
 	"rideau/resolver/ops"
 	"rideau/resolver/ops/metrics"
+	"rideau/resolver/special"
 )
 
 // change is a configuration that is not in force yet. A reload and the start take these steps, in this order:
@@ -210,9 +211,14 @@ func (c *change) makeState(context.Context) error {
 	if err != nil {
 		return err
 	}
+	here := &c.cfg.OnNetwork
+	presence, err := special.NewPresence(here.Name, here.Text, here.IPv4, here.IPv6)
+	if err != nil {
+		return err
+	}
 	c.state, err = resolver.NewState(resolver.StateOptions{Policy: c.policy, Clients: c.cfg.Clients.Allow,
 		Upstream: c.ups.Fallback(c.plan), Routes: c.ups.Routes, UDPSize: uint16(c.cfg.Listen.UDPSize),
-		Designated: designated, Cookies: cookies, NSID: c.cfg.Listen.NSID, Amplification: c.cfg.Limits.Amplification})
+		Designated: designated, Presence: presence, Cookies: cookies, NSID: c.cfg.Listen.NSID, Amplification: c.cfg.Limits.Amplification})
 	if err == nil && c.s.resolver == nil {
 		c.s.assemble(c)
 	}
