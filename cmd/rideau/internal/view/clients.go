@@ -3,6 +3,7 @@ package view
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -206,6 +207,14 @@ func (v *View) Export(ctx context.Context, filter store.Filter, f func([]Event) 
 	filter.Limit = MaxEvents
 	for n := 0; n < MaxExport; {
 		part, err := v.Events(ctx, filter)
+		if errors.Is(err, ErrBusy) && n > 0 { // what was begun goes on when there is space
+			select {
+			case <-time.After(maxWait):
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
 		if err != nil {
 			return err
 		}
