@@ -73,7 +73,7 @@ type Actor struct {
 	// Address is where an HTTP request came from; empty for other ways.
 	Address string
 	// User is who it is, as far as is known: the user id of a Unix socket's peer, or the
-	// name of a user, a token or a certificate. Empty if nothing is known.
+	// name of a user or of a token. Empty if nothing is known.
 	User string
 	// Process is the process id of a Unix socket's peer; 0 if it is not known.
 	Process int

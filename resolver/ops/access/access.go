@@ -69,18 +69,16 @@ type Way string
 
 // Ways.
 const (
-	ByNothing     Way = ""            // it does not: the request has no credential that is good
-	BySocket      Way = "socket"      // the Unix socket, whose mode says who may use it
-	ByToken       Way = "token"       // a bearer token (RFC 6750)
-	ByCertificate Way = "certificate" // a client certificate
-	ByPassword    Way = "password"    // a session that began with a password
-	ByOIDC        Way = "oidc"        // a session that began with OpenID Connect
+	ByNothing  Way = ""         // it does not: the request has no credential that is good
+	BySocket   Way = "socket"   // the Unix socket, whose mode says who may use it
+	ByToken    Way = "token"    // a bearer token (RFC 6750)
+	ByPassword Way = "password" // a session that began with a password
 )
 
 // Who is the viewer of a request. It is a value; nobody else changes it.
 type Who struct {
-	// Name is who it is, without control characters: the name of a user, a token
-	// or a certificate. It is empty for ByNothing, and for BySocket.
+	// Name is who it is, without control characters: the name of a user or of a
+	// token. It is empty for ByNothing, and for BySocket.
 	Name string
 	Role Role
 	Way  Way
@@ -95,7 +93,7 @@ type Who struct {
 }
 
 // SignedIn reports whether the viewer has a session, which can be signed out.
-func (v Who) SignedIn() bool { return v.Way == ByPassword || v.Way == ByOIDC }
+func (v Who) SignedIn() bool { return v.Way == ByPassword }
 
 // LangCookie is the name of the cookie with the language that a viewer has chosen,
 // en or fr. The page with the choice sets it.

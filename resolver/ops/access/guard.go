@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"crypto/tls"
 	"mime"
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -37,36 +35,10 @@ type User struct {
 	Hash password.Hash
 }
 
-// Certificate says what the clients may whose certificate has a name.
-type Certificate struct {
-	Name string // a name of the subjectAltName, or the common name
-	Role Role
-}
-
-// Groups say what groups may.
-type Groups struct {
-	Mark  string // changes when all have to sign in again
-	Roles map[string]Role
-}
-
-// Of returns the highest role of groups.
-func (g *Groups) Of(groups []string) Role {
-	out := None
-	for _, name := range groups {
-		out = max(out, g.Roles[name])
-	}
-	return out
-}
-
 // Settings say who may do what. They are immutable once they are in use.
 type Settings struct {
 	Tokens []Token
 	Users  []User
-	// Certificates say who the verified certificate of a client stands for.
-	Certificates []Certificate
-	// OIDC says what the groups of people may who sign in with OpenID Connect; nil if
-	// nobody does.
-	OIDC *Groups
 	// Hosts are the names that requests may use for this server, in lower case and
 	// without final dot, beside its addresses and localhost.
 	Hosts []string
@@ -102,21 +74,14 @@ func (g *Guard) Use(s *Settings) []*session.Session {
 // without one may not act, not even from this machine.
 func (g *Guard) Demands() bool {
 	s := g.settings.Load()
-	return len(s.Tokens) > 0 || len(s.Users) > 0 || len(s.Certificates) > 0 || s.OIDC != nil
+	return len(s.Tokens) > 0 || len(s.Users) > 0
 }
 
 // role returns the role of a session; None if it is over.
 func (s *Settings) role(x *session.Session) Role {
-	switch Way(x.Way) {
-	case ByPassword:
-		for i := range s.Users {
-			if u := &s.Users[i]; u.Name == x.Name && u.Mark() == x.Mark {
-				return u.Role
-			}
-		}
-	case ByOIDC:
-		if s.OIDC != nil && s.OIDC.Mark == x.Mark {
-			return s.OIDC.Of(x.Groups)
+	for i := range s.Users {
+		if u := &s.Users[i]; Way(x.Way) == ByPassword && u.Name == x.Name && u.Mark() == x.Mark {
+			return u.Role
 		}
 	}
 	return None
@@ -142,8 +107,6 @@ func (g *Guard) Admit(r *http.Request, socket bool) (*http.Request, string) {
 		who.Way, who.Role, who.Name = ByToken, t.Role, printable.Text(t.Name)
 	} else if of = g.Sessions.Find(r); of != nil && s.role(of) > None {
 		who.Way, who.Role, who.Name, who.csrf = Way(of.Way), s.role(of), printable.Text(of.Name), of.CSRF()
-	} else if c := s.certificate(r.TLS); c != nil {
-		who.Way, who.Role, who.Name = ByCertificate, c.Role, printable.Text(c.Name)
 	} else if who.Loopback {
 		who.Role = Viewer
 	}
@@ -157,8 +120,6 @@ func (g *Guard) Admit(r *http.Request, socket bool) (*http.Request, string) {
 			return r, "this form is not one of your session; load the page again"
 		}
 		r = endsWith(r, of)
-	case !safe(r.Method) && who.Way == ByCertificate && !g.SameOrigin(r):
-		return r, "a web page of another site sent this request; use curl, or rideau's own command line"
 	}
 	return r, ""
 }
@@ -191,28 +152,6 @@ func endsWith(r *http.Request, of *session.Session) *http.Request {
 	stop := context.AfterFunc(of.Context, cancel)
 	context.AfterFunc(r.Context(), func() { stop() })
 	return r.WithContext(ctx)
-}
-
-// certificate returns what the verified certificate of a connection stands for, or nil.
-func (s *Settings) certificate(c *tls.ConnectionState) *Certificate {
-	if c == nil || len(c.VerifiedChains) == 0 {
-		return nil
-	}
-	leaf := c.VerifiedChains[0][0]
-	names := append(append([]string{}, leaf.DNSNames...), leaf.EmailAddresses...)
-	for _, u := range leaf.URIs {
-		names = append(names, u.String())
-	}
-	if len(names) == 0 { // RFC 6125: the common name only where there is nothing else
-		names = []string{leaf.Subject.CommonName}
-	}
-	var found *Certificate
-	for i := range s.Certificates {
-		if c := &s.Certificates[i]; slices.Contains(names, c.Name) && (found == nil || c.Role > found.Role) {
-			found = c
-		}
-	}
-	return found
 }
 
 // BadHost is why a request is refused that names this server as anybody can name it in

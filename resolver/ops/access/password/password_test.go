@@ -106,7 +106,7 @@ func TestCheckerBounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n = 100
+	const n = 40
 	var wait sync.WaitGroup
 	var mu sync.Mutex
 	busy, wrong := 0, 0

@@ -27,8 +27,6 @@ type Subject struct {
 	Way  string // how; two users of different ways are not the same
 	// Mark changes when the subject has to sign in again: with the password.
 	Mark string
-	// Groups are those that the issuer of OpenID Connect names.
-	Groups []string
 }
 
 // Session is a sign-in that lasts. Its exported fields are immutable.

@@ -27,11 +27,7 @@ var (
 	otherSite  = message{"Another site sent this form. Open the page of this server, and sign in there.", "Un autre site a envoyé ce formulaire. Ouvrez la page de ce serveur, et ouvrez-y une session."}
 	noTLS      = message{"Your password would cross the network in plain text. Open this page with https, or on the server itself.",
 		"Votre mot de passe traverserait le réseau en clair. Ouvrez cette page avec https, ou sur le serveur lui-même."}
-	away      = message{"The sign-in service of your department does not answer. Try again later.", "Le service d’authentification de votre ministère ne répond pas. Réessayez plus tard."}
-	stale     = message{"This sign-in was not begun here, or took too long. Begin again.", "Cette ouverture de session n’a pas commencé ici, ou a duré trop longtemps. Recommencez."}
-	declined  = message{"The sign-in service of your department refused the sign-in.", "Le service d’authentification de votre ministère a refusé l’ouverture de session."}
-	roleless  = message{"You have no role here. Ask whoever gives out roles.", "Vous n’avez aucun rôle ici. Adressez-vous à la personne qui les attribue."}
-	noAccount = message{"Nobody can sign in: neither users nor a sign-in service are configured.", "Personne ne peut ouvrir de session : ni utilisateurs ni service d’authentification ne sont configurés."}
+	noAccount = message{"Nobody can sign in: no users are configured.", "Personne ne peut ouvrir de session : aucun utilisateur n’est configuré."}
 )
 
 // texts are the fixed texts of the page.
@@ -42,12 +38,9 @@ func texts(lang string) map[string]string {
 		"name":     {"User name", "Nom d’utilisateur"},
 		"password": {"Password", "Mot de passe"},
 		"submit":   {"Sign in", "Ouvrir une session"},
-		"oidc":     {"Sign in with your department’s account", "Ouvrir une session avec le compte de votre ministère"},
-		"or":       {"or", "ou"},
 		"out":      {"Sign out", "Fermer la session"},
 		"as":       {"You are signed in as", "Session ouverte en tant que"},
 		"on":       {"Continue", "Continuer"},
-		"done":     {"You are signed in", "La session est ouverte"},
 		"wrong":    {"Error", "Erreur"},
 	} {
 		out[k] = m.in(lang)
@@ -59,7 +52,6 @@ func texts(lang string) map[string]string {
 type view struct {
 	Next    string
 	Problem message
-	Done    bool // the sign-in succeeded, and the browser goes on to Next
 }
 
 //go:embed signin.html
@@ -73,13 +65,13 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, status int, v view)
 		view
 		Lang, Message, Style, Name, CSRF string
 		T                                map[string]string
-		Local, OIDC                      bool
-	}{v, who.Lang, v.Problem.in(who.Lang), p.o.Style, "", access.CSRF(r.Context()), texts(who.Lang), len(s.Users) > 0 && !plain(r), p.o.OIDC() != nil && s.OIDC != nil}
+		Local                            bool
+	}{v, who.Lang, v.Problem.in(who.Lang), p.o.Style, "", access.CSRF(r.Context()), texts(who.Lang), len(s.Users) > 0 && !plain(r)}
 	if who.SignedIn() {
 		data.Name = who.Name
 	}
 	switch {
-	case data.Message != "" || data.Local || data.OIDC:
+	case data.Message != "" || data.Local:
 	case len(s.Users) > 0:
 		data.Message = noTLS.in(who.Lang)
 	default:

@@ -1,11 +1,10 @@
 // Package signin has the pages by which people sign in to the operators' HTTP, with a
-// password or with OpenID Connect, and sign out.
+// password, and sign out.
 //
 // The pages have no script and nothing inline. They work without a style sheet.
 package signin
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -36,8 +35,6 @@ type Event struct {
 // Options are the parameters of New.
 type Options struct {
 	Guard *access.Guard
-	// OIDC returns the provider of OpenID Connect in use, or nil. It may be nil.
-	OIDC func() Provider
 	// Record is told of each Event, but for failures that are too many. It must not wait.
 	// It may be nil.
 	Record func(Event)
@@ -52,7 +49,6 @@ type Pages struct {
 	o       Options
 	checker *password.Checker
 	limiter *attempt.Limiter
-	pending pending
 
 	mu       sync.Mutex
 	of       *access.Settings // whose nobody is; guarded by mu
@@ -99,21 +95,14 @@ func New(o Options) *Pages {
 	if o.Record == nil {
 		o.Record = func(Event) {}
 	}
-	if o.OIDC == nil {
-		o.OIDC = func() Provider { return nil }
-	}
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	return &Pages{o: o, checker: password.NewChecker(), limiter: attempt.New(o.Clock), pending: pending{clock: o.Clock}, failures: maxTold}
+	return &Pages{o: o, checker: password.NewChecker(), limiter: attempt.New(o.Clock), failures: maxTold}
 }
 
-// Paths.
-const (
-	OutPath      = "/signout"
-	OIDCPath     = "/signin/oidc"
-	CallbackPath = "/signin/oidc/callback"
-)
+// OutPath is where the form to sign out is sent.
+const OutPath = "/signout"
 
 // Routes returns the routes of the pages.
 func (p *Pages) Routes() []access.Route {
@@ -122,7 +111,6 @@ func (p *Pages) Routes() []access.Route {
 	}
 	return []access.Route{
 		page("GET", access.SignInPath, p.form), page("POST", access.SignInPath, p.signIn), page("POST", OutPath, p.signOut),
-		page("GET", OIDCPath, p.begin), page("GET", CallbackPath, p.callback),
 	}
 }
 
@@ -256,14 +244,4 @@ func (p *Pages) Ended(all []*session.Session) {
 	for _, x := range all {
 		p.record(Event{Out: true, Name: printable.Text(x.Name), Way: access.Way(x.Way), Reason: "the configuration or the file of users changed"})
 	}
-}
-
-// Why a sign-in with OpenID Connect fails.
-var (
-	errStale    = errors.New("it was not begun by this browser, or took too long")
-	errDeclined = errors.New("the issuer sent an error in place of a code")
-)
-
-func roleError(groups int) error {
-	return fmt.Errorf("none of the user's %d groups has a role; see ops.oidc.roles", groups)
 }

@@ -44,9 +44,9 @@ type site struct {
 	events []signin.Event // guarded by mu
 }
 
-func newSite(t testing.TB, s *access.Settings, provider signin.Provider) *site {
+func newSite(t testing.TB, s *access.Settings) *site {
 	x := &site{guard: access.NewGuard(s), now: time.Unix(1_700_000_000, 0)}
-	x.pages = signin.New(signin.Options{Guard: x.guard, Clock: func() time.Time { return x.now }, OIDC: func() signin.Provider { return provider },
+	x.pages = signin.New(signin.Options{Guard: x.guard, Clock: func() time.Time { return x.now },
 		Record: func(e signin.Event) { x.mu.Lock(); defer x.mu.Unlock(); x.events = append(x.events, e) }})
 	routes := x.pages.Routes()
 	for role := access.Viewer; role <= access.Operator; role++ {
@@ -118,7 +118,7 @@ func (b *browser) csrf() string {
 
 // TestSignIn: who signs in sees what the role may, and no more; who signs out sees it no longer.
 func TestSignIn(t *testing.T) {
-	x := newSite(t, users(t), nil)
+	x := newSite(t, users(t))
 	b := x.browser()
 	if w := b.do("GET", "/for/analyst?a=b", nil); w.Code != 303 || w.Header().Get("Location") != "/signin?next=%2Ffor%2Fanalyst%3Fa%3Db" {
 		t.Fatalf("%d %s", w.Code, w.Header())
@@ -156,7 +156,7 @@ func TestSignIn(t *testing.T) {
 
 // TestCSRF: what changes something needs the session's own text and a page of this server, in a form or in a header.
 func TestCSRF(t *testing.T) {
-	x := newSite(t, users(t), nil)
+	x := newSite(t, users(t))
 	b, other := x.browser(), x.browser()
 	b.signIn("olive", secret)
 	other.signIn("olive", secret)
@@ -199,7 +199,7 @@ func TestCSRF(t *testing.T) {
 
 // TestBruteForce: guesses of one network wait longer and longer, whatever name they are for; a user elsewhere is in at once.
 func TestBruteForce(t *testing.T) {
-	x := newSite(t, users(t), nil)
+	x := newSite(t, users(t))
 	a := x.browser()
 	a.headers.Set("X-Forwarded-For", "198.51.100.1, 192.0.2.66") // a proxy on this machine adds the last one
 	codes := map[int]int{}
@@ -235,7 +235,7 @@ func TestBruteForce(t *testing.T) {
 
 // TestFloodOfFailures: a flood of attempts that fail is a few records, and the next one counts the others.
 func TestFloodOfFailures(t *testing.T) {
-	x := newSite(t, users(t), nil)
+	x := newSite(t, users(t))
 	b := x.browser()
 	b.headers.Set("Origin", "https://evil.example")
 	for range 1000 {
@@ -260,7 +260,7 @@ func TestFloodOfFailures(t *testing.T) {
 func TestHostileNames(t *testing.T) {
 	for _, s := range []string{"<script>alert(1)</script>", `"><img src=x onerror=alert(1)>`, "a\x00b", "a\x1b[2Jb", "a\r\nSet-Cookie: x=y", "\u202eann", "\xff\xfe", strings.Repeat("A", 10_000),
 		"../../etc/passwd", "ann ", " ann", "ANN", "", "${jndi:ldap://evil.example/a}", "' OR 1=1 --"} {
-		x := newSite(t, &access.Settings{Users: users(t).Users}, nil)
+		x := newSite(t, &access.Settings{Users: users(t).Users})
 		for _, form := range [][2]string{{s, secret}, {"ann", s}} {
 			w := x.browser().signIn(form[0], form[1])
 			if w.Code != 401 || len(w.Result().Cookies()) > 0 {
@@ -280,7 +280,7 @@ func TestHostileNames(t *testing.T) {
 
 // TestHostileNext: wherever the address says to go, the browser stays on this server.
 func TestHostileNext(t *testing.T) {
-	x := newSite(t, users(t), nil)
+	x := newSite(t, users(t))
 	for _, next := range []string{"https://evil.example/", "//evil.example/", `/\evil.example`, "javascript:alert(1)", "/\r\nX: y", "%2f%2fevil.example"} {
 		w := x.browser().do("POST", "/signin", url.Values{"name": {"ann"}, "password": {secret}, "next": {next}})
 		if w.Code != 303 || w.Header().Get("Location") != "/" {
@@ -291,7 +291,7 @@ func TestHostileNext(t *testing.T) {
 
 // TestPlainText: no password over HTTP from another machine, and no form that asks for one. Over TLS there is.
 func TestPlainText(t *testing.T) {
-	x := newSite(t, users(t), nil)
+	x := newSite(t, users(t))
 	b := x.browser()
 	b.from = "192.0.2.7:1024"
 	if w := b.do("GET", "/signin", nil); w.Code != 200 || strings.Contains(w.Body.String(), `type="password"`) || !strings.Contains(w.Body.String(), "https") {
@@ -304,7 +304,7 @@ func TestPlainText(t *testing.T) {
 
 // TestRebinding: the pages are not shown under a name that anybody can point here, and are under one that is configured.
 func TestRebinding(t *testing.T) {
-	x := newSite(t, users(t), nil)
+	x := newSite(t, users(t))
 	for host, want := range map[string]int{"evil.example": 403, "evil.example:5380": 403, "rideau.example": 200, "127.0.0.1:5380": 200, "127.0.0.1.evil.example": 403} {
 		b := x.browser()
 		b.headers.Set("Host", host)
@@ -324,7 +324,7 @@ func TestRebinding(t *testing.T) {
 // session still reads ends.
 func TestSettingsChange(t *testing.T) {
 	s := users(t)
-	x := newSite(t, s, nil)
+	x := newSite(t, s)
 	ann, olive := x.browser(), x.browser()
 	ann.signIn("ann", secret)
 	olive.signIn("olive", secret)
@@ -368,7 +368,7 @@ func TestSettingsChange(t *testing.T) {
 
 // TestFixation: a cookie that somebody planted is no session, before and after the sign-in.
 func TestFixation(t *testing.T) {
-	x := newSite(t, users(t), nil)
+	x := newSite(t, users(t))
 	b := x.browser()
 	planted := strings.Repeat("A", 43)
 	b.jar["rideau"], b.jar["__Host-rideau"] = planted, planted
@@ -385,7 +385,7 @@ func TestFixation(t *testing.T) {
 
 // TestPage: the page is in the language of the browser, has labels and nothing inline, and says what happened.
 func TestPage(t *testing.T) {
-	x := newSite(t, users(t), nil)
+	x := newSite(t, users(t))
 	for lang, want := range map[string][]string{"en": {"Sign in", "User name", "The name or the password is wrong."}, "fr": {"Ouvrir une session", "Nom d’utilisateur", "Le nom ou le mot de passe est incorrect."}} {
 		b := x.browser()
 		b.headers.Set("Accept-Language", lang+"-CA")
@@ -413,7 +413,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	// Nobody can sign in where nobody is configured.
-	if w := newSite(t, new(access.Settings), nil).browser().do("GET", "/signin", nil); w.Code != 200 || strings.Contains(w.Body.String(), "<form") || !strings.Contains(w.Body.String(), "Nobody can sign in") {
+	if w := newSite(t, new(access.Settings)).browser().do("GET", "/signin", nil); w.Code != 200 || strings.Contains(w.Body.String(), "<form") || !strings.Contains(w.Body.String(), "Nobody can sign in") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
