@@ -34,7 +34,7 @@ func TestApplies(t *testing.T) {
 		}
 	}
 	equal(t, got[config.Restart], []string{"listen.workers", "listen.max_pending", "listen.tcp.max_connections", "listen.tcp.max_connections_per_client",
-		"listen.tcp.idle_timeout", "listen.tcp.max_pending_per_connection", "listen.tcp.max_handshakes", "clients.resolvers", "clients.refused_per_second", "cache.min_ttl", "cache.max_ttl",
+		"listen.tcp.idle_timeout", "listen.tcp.max_pending_per_connection", "listen.tcp.max_handshakes", "listen.proxies", "clients.resolvers", "clients.refused_per_second", "cache.min_ttl", "cache.max_ttl",
 		"cache.max_negative_ttl", "cache.nxdomain_cut", "cache.failure_ttl", "cache.failure_max_ttl", "cache.prefetch", "cache.prefetch_hits",
 		"cache.max_stale", "cache.stale_ttl", "cache.stale_after", "block_page.http", "block_page.https", "evidence.node", "evidence.dir", "ops.listen", "ops.pprof", "ops.socket", "log.format", "log.language"})
 	equal(t, got[config.Lists], []string{"groups", "lists", "bans", "exceptions", "errors.format", "errors.option", "errors.language", "errors.organization", "errors.databases", "block_page.ipv4", "block_page.ipv6", "block_page.groups", "nat64.prefixes", "nat64.discover", "state.dir", "protected.defaults", "protected.names",

@@ -19,7 +19,7 @@ func TestExample(t *testing.T) {
 		t.Errorf("warnings: %v", c.Warnings)
 	}
 	// Keys without a default have examples.
-	want := []string{"listen.encrypted", "groups", "upstream.servers", "forward", "lists", "bans", "exceptions", "block_page.ipv4", "block_page.ipv6", "on_network.ipv4", "on_network.ipv6", "evidence.sinks", "ops.tokens"}
+	want := []string{"listen.proxies", "listen.encrypted", "groups", "upstream.servers", "forward", "lists", "bans", "exceptions", "block_page.ipv4", "block_page.ipv6", "on_network.ipv4", "on_network.ipv6", "evidence.sinks", "ops.tokens"}
 	if got := config.Changed(parse(t, minimal), c); !slices.Equal(got, want) {
 		t.Errorf("differs from the defaults in %v, want %v", got, want)
 	}

@@ -25,8 +25,54 @@ type Listen struct {
 	MaxPending int `key:"max_pending" applies:"restart"`
 	// TCP limits the use of connections (RFC 7766 section 6).
 	TCP ListenTCP `key:"tcp"`
+	// Proxies are those that make connections or send queries for clients, and say for which. No address is in two.
+	Proxies []Proxy `key:"proxies" applies:"restart"`
 	// Encrypted says where clients can ask by TLS, HTTPS and QUIC.
 	Encrypted []encrypted.Listener `key:"encrypted" applies:"live"`
+}
+
+// Proxy is a proxy or a load balancer in front of Rideau.
+type Proxy struct {
+	// Addresses are those that it connects from.
+	Addresses []netip.Prefix `key:"addresses"`
+	// Header is how it says for which client it speaks.
+	Header ProxyHeader `key:"header"`
+}
+
+// ProxyHeader is how a proxy says for which client it speaks.
+type ProxyHeader string
+
+// Ways to say it.
+const (
+	ProxyV2       ProxyHeader = "proxy-v2"        // the PROXY protocol
+	Forwarded     ProxyHeader = "forwarded"       // the header Forwarded of HTTP (RFC 7239)
+	XForwardedFor ProxyHeader = "x-forwarded-for" // the header X-Forwarded-For
+)
+
+// proxyReader returns a parser of the proxies of one file.
+func proxyReader() node.Parse[Proxy] {
+	owner := map[netip.Prefix]string{}
+	return func(v node.Value) (Proxy, bool) {
+		m := v.Mapping()
+		p := Proxy{Header: ProxyV2}
+		node.Set(m, "addresses", &p.Addresses, node.List(1, 256, func(v node.Value) (netip.Prefix, bool) {
+			b, ok := value.Block(v)
+			if ok && b.Bits() == 0 {
+				v.Problem("list the proxies' own addresses", "everybody could say to be any client")
+				return b, false
+			}
+			if _, taken := owner[b]; ok && taken {
+				v.Problem("keep it in one of them", "%s is listed twice", b)
+				return b, false
+			}
+			owner[b] = ""
+			return b, ok
+		}))
+		node.Set(m, "header", &p.Header, node.Word("a header", ProxyV2, Forwarded, XForwardedFor))
+		m.Done()
+		m.Require("addresses", "list the addresses that the proxy connects from")
+		return p, m.Sound()
+	}
 }
 
 // Cookies are DNS cookies (RFC 7873, RFC 9018).
@@ -86,6 +132,7 @@ func (l *Listen) read(m *node.Mapping) {
 		return node.Text(64)(v)
 	})
 	m.Section("cookies", l.Cookies.read)
+	node.Set(m, "proxies", &l.Proxies, node.List(0, 64, proxyReader()))
 	m.Section("tcp", l.TCP.read)
 	line := 0
 	if m.Has("addresses") {

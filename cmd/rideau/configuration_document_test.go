@@ -65,6 +65,7 @@ func TestConfigurationDefaults(t *testing.T) {
 		"listen.encrypted": {"listen: {encrypted: [{addresses: [':853'], protocols: [dot], certificates: [{certificate: c, key: k}]KEY}]}",
 			"listen: {encrypted: [{addresses: [':443'], protocols: [doh], self_signed: trueKEY}]}", "listen: {encrypted: [{addresses: [':443'], protocols: [doh], certificates: [{certificate: c, key: k}]KEY}]}"},
 		"groups":           {"groups: [{id: g, path: /pKEY}]"},
+		"listen.proxies":   {"listen: {proxies: [{addresses: [192.0.2.1]KEY}]}"},
 		"upstream.servers": {"upstream: {servers: [{server: 'tls://192.0.2.1'KEY}]}"},
 		"evidence.sinks": {"evidence: {sinks: [{id: s, kind: stdoutKEY}]}", "evidence: {sinks: [{id: s, kind: file, path: pKEY}]}", "evidence: {sinks: [{id: s, kind: stdout, events: allKEY}]}",
 			"evidence: {sinks: [{id: s, kind: syslog, address: 'tls://192.0.2.1'KEY}]}", "evidence: {sinks: [{id: s, kind: dnstap, address: 'tls://192.0.2.1:6000'KEY}]}"},

@@ -16,6 +16,7 @@ import (
 	"rideau/resolver/limit"
 	"rideau/resolver/listener/datagram"
 	"rideau/resolver/listener/inherited"
+	"rideau/resolver/listener/proxied"
 	"rideau/resolver/listener/session"
 	"rideau/resolver/listener/stream"
 )
@@ -54,6 +55,8 @@ type Options struct {
 	// or user that has them already, so that one can take over from another
 	// without a gap. Without it, Listen fails if anyone has them. Linux only.
 	ReusePort bool
+	// Proxies are those that say for which clients they speak; nil for none.
+	Proxies *proxied.Sources
 	// Inherited has sockets that are bound already. Those for Addrs are used, what is
 	// missing is bound. It may be nil.
 	Inherited *inherited.Sockets
@@ -172,7 +175,7 @@ var ErrServed = errors.New("listener: served or closed before")
 func Listen(h session.Handler, o Options) (*Listener, error) {
 	o = o.withDefaults()
 	l := &Listener{core: session.New(h, o.WaitLimit, session.NewLog(o.Logger)), o: o}
-	l.core.Full = o.Busy
+	l.core.Full, l.core.Proxies = o.Busy, o.Proxies
 	transport := resolver.TCP
 	if o.TLS != nil {
 		transport = resolver.DoT

@@ -21,6 +21,7 @@ import (
 
 	"rideau/resolver"
 	"rideau/resolver/limit"
+	"rideau/resolver/listener/proxied"
 	"rideau/resolver/listener/session"
 )
 
@@ -127,6 +128,14 @@ func (w *Worker) Stats() Stats {
 // A datagram that must not be answered, because of where it comes from, reaches the
 // handler as an empty message, which it drops and counts.
 func (w *Worker) answer(dst, msg []byte, oversized, unanswered bool, client netip.Addr, received time.Time) (ans []byte, waits bool) {
+	if p := w.core.Proxies; p != nil && p.How(client) == proxied.Header {
+		var err error
+		if client, msg, err = proxied.Datagram(msg, client); err != nil {
+			w.core.ProxyFailed(err)
+			unanswered = true
+		}
+		oversized = oversized && len(msg) >= session.HeaderLen
+	}
 	if unanswered {
 		msg, oversized = msg[:0], false
 	}

@@ -85,9 +85,10 @@ type stream struct {
 
 // request is what a header says.
 type request struct {
-	method, path, query string
-	length              int64 // of the body; -1 if it does not say
-	fault               error // why it is not answered
+	method, path, query      string
+	forwarded, xForwardedFor []string
+	length                   int64 // of the body; -1 if it does not say
+	fault                    error // why it is not answered
 }
 
 // serveH2 serves a connection that speaks HTTP/2, until it ends.

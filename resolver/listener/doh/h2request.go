@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"rideau/resolver/listener/proxied"
 	"rideau/resolver/listener/session"
 	"rideau/resolver/wire"
 )
@@ -92,6 +93,10 @@ func parse(f *http2.MetaHeadersFrame) (r request, ok bool) {
 			if h.Value != "trailers" {
 				return r, false
 			}
+		case "forwarded":
+			r.forwarded = append(r.forwarded, h.Value)
+		case "x-forwarded-for":
+			r.xForwardedFor = append(r.xForwardedFor, h.Value)
 		case "content-type":
 			kind = h.Value
 		case "content-encoding":
@@ -203,7 +208,18 @@ func (c *h2) answer(id uint32, s *stream, r *request, body []byte) {
 		return
 	}
 	c.client.Claims = c.client.Claims.At(r.path)
-	ans, waits := c.queries.Answer(c.response[:0], msg, c.client, c.asked)
+	client := c.client
+	if how := c.l.o.Proxies.How(client.Addr); how != proxied.Not {
+		values := r.xForwardedFor
+		if how == proxied.Forwarded {
+			values = r.forwarded
+		}
+		if client, err = relayed(c.l.o.Proxies, how, client, values); err != nil {
+			c.respond(id, s, r, nil, err, settings)
+			return
+		}
+	}
+	ans, waits := c.queries.Answer(c.response[:0], msg, client, c.asked)
 	if waits {
 		if j := c.queries.AdmitJob(); j != nil {
 			c.mu.Lock()

@@ -37,6 +37,7 @@ import (
 
 	"rideau/blocklists/group"
 	"rideau/resolver"
+	"rideau/resolver/listener/proxied"
 	"rideau/resolver/listener/secure"
 	"rideau/resolver/listener/session"
 	"rideau/resolver/wire"
@@ -66,14 +67,15 @@ func (s *Settings) has(path string) bool { return path == s.Path || slices.Conta
 // Handler answers requests. It is safe for concurrent use.
 type Handler struct {
 	transport resolver.Transport
+	proxies   *proxied.Sources
 	settings  atomic.Pointer[Settings]
 	exchange  *session.Exchange
 	buffers   sync.Pool // of *[]byte
 }
 
-func newHandler(t resolver.Transport, s Settings) *Handler {
-	h := &Handler{transport: t}
-	h.settings.Store(&s)
+func newHandler(t resolver.Transport, o Options) *Handler {
+	h := &Handler{transport: t, proxies: o.Proxies}
+	h.settings.Store(&o.Settings)
 	h.buffers.New = func() any { return new(make([]byte, 0, bufferSize)) }
 	return h
 }
@@ -145,9 +147,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), statusOf(err))
 		return
 	}
+	client, err := h.client(r)
+	if err != nil {
+		http.Error(w, err.Error(), statusOf(err))
+		return
+	}
 	out := h.buffers.Get().(*[]byte)
 	defer h.put(out)
-	ans := h.exchange.Serve(r.Context(), (*out)[:0], msg, h.client(r))
+	ans := h.exchange.Serve(r.Context(), (*out)[:0], msg, client)
 	if !session.Sendable(ans) {
 		http.Error(w, errMany.Error(), statusOf(errMany))
 		return
@@ -170,13 +177,40 @@ func (h *Handler) put(b *[]byte) {
 }
 
 // client is where a request came from.
-func (h *Handler) client(r *http.Request) session.Client {
+func (h *Handler) client(r *http.Request) (session.Client, error) {
 	a, _ := netip.ParseAddrPort(r.RemoteAddr) // net/http wrote it
 	c := session.Client{Addr: a.Addr().Unmap().WithZone(""), Transport: h.transport}
 	if who, ok := r.Context().Value(whoKey{}).(*who); ok {
 		c.Claims = who.claims(r.TLS).At(r.URL.Path)
 	}
-	return c
+	how := h.proxies.How(c.Addr)
+	return relayed(h.proxies, how, c, r.Header.Values(headerOf(how)))
+}
+
+// headerOf is the header by which a proxy says for which client a request comes.
+func headerOf(how proxied.How) string {
+	if how == proxied.Forwarded {
+		return "Forwarded"
+	}
+	return "X-Forwarded-For"
+}
+
+// relayed is the client for whom a proxy makes a request, or c itself if that is no proxy. What its connection says of itself, the
+// proxy says of itself, but for the path. values are those of headerOf.
+func relayed(all *proxied.Sources, how proxied.How, c session.Client, values []string) (session.Client, error) {
+	if how != proxied.Forwarded && how != proxied.XForwardedFor {
+		return c, nil
+	}
+	a, err := all.HTTP(how, values)
+	if err != nil {
+		return c, err
+	}
+	path := ""
+	if c.Claims != nil {
+		path = c.Claims.Path
+	}
+	c.Addr, c.Claims = a, (*group.Claims)(nil).At(path)
+	return c, nil
 }
 
 // whoKey is the key of a connection's who in the contexts of its requests.

@@ -17,6 +17,7 @@ import (
 	"rideau/resolver"
 	"rideau/resolver/limit"
 	"rideau/resolver/listener/admission"
+	"rideau/resolver/listener/proxied"
 	"rideau/resolver/listener/secure"
 	"rideau/resolver/listener/session"
 )
@@ -27,6 +28,8 @@ type Options struct {
 	// Gate bounds the connections.
 	Gate           *admission.Gate
 	ManyHandshakes int // see overquic.Options; for a Listener3
+	// Proxies are those that say for which clients they speak; nil for none.
+	Proxies *proxied.Sources
 	// Settings are those at first.
 	Settings Settings
 	// MaxStreams is how many requests one connection may have outstanding.
@@ -107,7 +110,7 @@ func (l *Listener) endH2() {
 
 // New makes a Listener of a socket, which it owns. Connections wait until Serve.
 func New(tcp *net.TCPListener, o Options) *Listener {
-	l := &Listener{o: o, core: session.New(nil, o.WaitLimit, session.NewLog(o.Logger)), tcp: tcp, handler: newHandler(resolver.DoH, o.Settings), two: map[*h2]struct{}{}}
+	l := &Listener{o: o, core: session.New(nil, o.WaitLimit, session.NewLog(o.Logger)), tcp: tcp, handler: newHandler(resolver.DoH, o), two: map[*h2]struct{}{}}
 	l.server = &http.Server{
 		Handler: l.handler, TLSConfig: o.Secure.For("h2", "http/1.1"),
 		ReadHeaderTimeout: o.MessageTimeout, ReadTimeout: o.MessageTimeout, WriteTimeout: o.WriteTimeout, IdleTimeout: o.IdleTimeout,
@@ -229,21 +232,61 @@ func (a *accepting) Accept() (net.Conn, error) {
 	}
 }
 
-// conn is a connection that was admitted.
+// conn is a connection that was admitted: of a proxy, as one of the proxy's until RemoteAddr knows the client.
 type conn struct {
 	*net.TCPConn
 	l     *Listener
-	place *admission.Conn
-	ended atomic.Bool
+	place *admission.Conn // written by RemoteAddr alone, with mu held
+	asked sync.Once
+	from  net.Addr // set by asked
+
+	mu    sync.Mutex
+	ended bool // guarded by mu
 }
 
 // Close implements net.Conn.
 func (c *conn) Close() error {
-	if c.ended.CompareAndSwap(false, true) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		c.ended = true
 		c.l.open.Add(-1)
 		c.place.Leave()
 	}
 	return c.TCPConn.Close()
+}
+
+// RemoteAddr implements net.Conn. The goroutine of the connection calls it before all else: of a proxy's connection, the
+// first call reads who the client is, and admits the connection as the client's, or closes it.
+func (c *conn) RemoteAddr() net.Addr {
+	c.asked.Do(func() {
+		c.from = c.TCPConn.RemoteAddr()
+		via := c.from.(*net.TCPAddr).AddrPort()
+		if c.l.o.Proxies.How(via.Addr()) != proxied.Header {
+			return
+		}
+		c.SetReadDeadline(time.Now().Add(c.l.o.MessageTimeout))
+		client, err := proxied.Read(c.TCPConn, via.Addr())
+		if err != nil {
+			c.l.core.ProxyFailed(err)
+			c.Close()
+			return
+		}
+		c.SetReadDeadline(time.Time{})
+		c.from = &net.TCPAddr{IP: client.AsSlice(), Port: int(via.Port())}
+		place := c.l.o.Gate.Admit(client, func() { c.TCPConn.Close() })
+		if place == nil {
+			c.Close()
+			return
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.place.Leave()
+		if c.place = place; c.ended {
+			place.Leave()
+		}
+	})
+	return c.from
 }
 
 // connState says of a connection whether something is asked on it.

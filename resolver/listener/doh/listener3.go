@@ -38,13 +38,13 @@ const excessiveLoad = 0x107
 
 // New3 makes a Listener3 of a socket, which it owns. Connections wait until Serve.
 func New3(udp *net.UDPConn, o Options) (*Listener3, error) {
-	l := &Listener3{o: o, core: session.New(nil, o.WaitLimit, session.NewLog(o.Logger)), handler: newHandler(resolver.DoH3, o.Settings)}
+	l := &Listener3{o: o, core: session.New(nil, o.WaitLimit, session.NewLog(o.Logger)), handler: newHandler(resolver.DoH3, o)}
 	l.server = &http3.Server{Handler: http.HandlerFunc(l.serve), MaxHeaderBytes: maxHeader, IdleTimeout: o.IdleTimeout,
 		ConnContext: func(ctx context.Context, c *quic.Conn) context.Context {
 			return context.WithValue(context.WithValue(ctx, placeKey{}, overquic.Place(c)), whoKey{}, &who{secure: o.Secure})
 		}}
 	var err error
-	l.quic, err = overquic.Listen(overquic.Options{Conn: udp, TLS: o.Secure.For(http3.NextProtoH3), Gate: o.Gate, ManyHandshakes: o.ManyHandshakes,
+	l.quic, err = overquic.Listen(overquic.Options{Conn: udp, TLS: o.Secure.For(http3.NextProtoH3), Gate: o.Gate, Proxies: o.Proxies, ManyHandshakes: o.ManyHandshakes,
 		MaxStreams: o.MaxStreams, MaxOneWay: controlStreams, HandshakeTimeout: o.MessageTimeout, IdleTimeout: o.IdleTimeout, Busy: excessiveLoad})
 	return l, err
 }

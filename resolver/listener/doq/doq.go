@@ -24,6 +24,7 @@ import (
 	"rideau/resolver/limit"
 	"rideau/resolver/listener/admission"
 	"rideau/resolver/listener/overquic"
+	"rideau/resolver/listener/proxied"
 	"rideau/resolver/listener/secure"
 	"rideau/resolver/listener/session"
 	"rideau/resolver/wire"
@@ -47,7 +48,8 @@ type Options struct {
 	Secure *secure.Config
 	// Gate bounds the connections.
 	Gate           *admission.Gate
-	ManyHandshakes int // see overquic.Options
+	Proxies        *proxied.Sources // see overquic.Options
+	ManyHandshakes int              // see overquic.Options
 	// MaxStreams is how many queries one connection may have outstanding.
 	MaxStreams int
 	// WaitLimit bounds the queries that wait.
@@ -78,7 +80,7 @@ func Listen(o Options) (*Listener, error) {
 	l := &Listener{o: o, core: session.New(nil, o.WaitLimit, session.NewLog(o.Logger)), draining: make(chan struct{})}
 	l.buffers.New = func() any { return new(make([]byte, bufferSize)) }
 	var err error
-	l.quic, err = overquic.Listen(overquic.Options{Conn: o.Conn, TLS: o.Secure.For(Protocol), Gate: o.Gate, ManyHandshakes: o.ManyHandshakes,
+	l.quic, err = overquic.Listen(overquic.Options{Conn: o.Conn, TLS: o.Secure.For(Protocol), Gate: o.Gate, Proxies: o.Proxies, ManyHandshakes: o.ManyHandshakes,
 		MaxStreams: o.MaxStreams, MaxOneWay: -1, HandshakeTimeout: o.HandshakeTimeout, IdleTimeout: o.IdleTimeout, Busy: excessiveLoad})
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"rideau/resolver/listener/admission"
+	"rideau/resolver/listener/proxied"
 	"rideau/resolver/listener/session"
 )
 
@@ -29,6 +30,9 @@ type Options struct {
 	TLS *tls.Config
 	// Gate bounds the connections, also those of others that share it.
 	Gate *admission.Gate
+	// Proxies are those that say for which clients they speak. Those that do so by the PROXY protocol, which QUIC has not, are refused. nil: there
+	// are none.
+	Proxies *proxied.Sources
 	// ManyHandshakes is how many may be under way before clients have to show that
 	// their addresses are their own.
 	ManyHandshakes int
@@ -93,6 +97,9 @@ func Place(c *quic.Conn) *admission.Conn {
 
 // admit counts a connection, or refuses it.
 func (l *Listener) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+	if l.o.Proxies.How(Client(info.RemoteAddr)) == proxied.Header {
+		return ctx, proxied.ErrNone
+	}
 	p := l.o.Gate.Admit(Client(info.RemoteAddr), nil)
 	if p == nil {
 		return ctx, errTurnedAway

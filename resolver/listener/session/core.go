@@ -7,6 +7,7 @@ import (
 
 	"rideau/resolver"
 	"rideau/resolver/limit"
+	"rideau/resolver/listener/proxied"
 )
 
 // Handler answers queries. It is safe for concurrent use. It keeps neither the
@@ -51,6 +52,8 @@ const KernelGrace = 5 * time.Millisecond
 type Core struct {
 	// Log is for trouble that may come with each query.
 	Log *Log
+	// Proxies are those that say for which clients they speak. It is set before Begin; nil for none.
+	Proxies *proxied.Sources
 	// Full gets a token, if it has space, for a batch with as many messages as one
 	// can have. It is set before Begin; nil for no tokens.
 	Full chan<- struct{}
@@ -188,6 +191,12 @@ func (c *Core) SendFailed(err error) {
 func (c *Core) ReadFailed(err error) {
 	c.readErrors.Add(1)
 	c.Log.Warn(LogRead, "reading queries failed; going on", err)
+}
+
+// ProxyFailed counts what a proxy sent that does not say for which client it speaks.
+func (c *Core) ProxyFailed(err error) {
+	c.readErrors.Add(1)
+	c.Log.Warn(LogRefusal, "what a proxy sent was not answered", err)
 }
 
 // AcceptFailed counts an error of accepting a connection.

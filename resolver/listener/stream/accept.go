@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rideau/resolver"
+	"rideau/resolver/listener/proxied"
 	"rideau/resolver/listener/session"
 )
 
@@ -52,20 +53,28 @@ func (s *Server) Accept(t *net.TCPListener, counters []*resolver.Counters) {
 			continue
 		}
 		backoff = 0
-		st := fromTCP(tc, s.o.WriteTimeout)
-		if s.o.Wrap != nil {
-			st = s.o.Wrap(st)
-		}
-		c := s.newConn(st, counters[n%len(counters)])
-		if !s.admit(c) {
-			// Without lingering, so that a flood of connections leaves no state
-			// in the kernel.
-			tc.SetLinger(0)
-			tc.Close()
+		if s.core.Proxies.How(tc.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()) == proxied.Header {
+			s.acceptProxied(tc, counters[n%len(counters)])
 			continue
 		}
-		go c.serve()
+		s.begin(tc, fromTCP(tc, s.o.WriteTimeout), counters[n%len(counters)])
 	}
+}
+
+// begin admits a connection and serves it on a goroutine of its own, or closes it.
+func (s *Server) begin(tc *net.TCPConn, st Stream, counters *resolver.Counters) {
+	if s.o.Wrap != nil {
+		st = s.o.Wrap(st)
+	}
+	c := s.newConn(st, counters)
+	if !s.admit(c) {
+		// Without lingering, so that a flood of connections leaves no state
+		// in the kernel.
+		tc.SetLinger(0)
+		tc.Close()
+		return
+	}
+	go c.serve()
 }
 
 // Serve admits a connection and answers its queries, until the client or the

@@ -41,6 +41,7 @@ type Server struct {
 	pages   pages
 	open    atomic.Int64   // connections whose goroutines have not ended
 	running sync.WaitGroup // for their end
+	headers atomic.Int64   // connections of proxies whose headers have not come
 	stopped bool           // guarded by Table.mu: nothing is admitted any more
 	count   struct{ accepted, refused, evicted, timedOut atomic.Uint64 }
 }

@@ -123,7 +123,7 @@ func (s *Set) bind(cfg *config.Config, p place, shown *certificates.Set) (*endpo
 	if p.protocol == encrypted.DoT {
 		l, err := listener.Listen(nil, listener.Options{
 			Addrs: []string{p.String()}, Workers: 1, WaitLimit: s.o.Waits, ReusePort: share, Inherited: s.o.Held.Taken(), Connections: s.o.Connections,
-			MaxPendingPerConnection: t.MaxPendingPerConnection, IdleTimeout: t.IdleTimeout, Logger: s.o.Log,
+			MaxPendingPerConnection: t.MaxPendingPerConnection, IdleTimeout: t.IdleTimeout, Logger: s.o.Log, Proxies: setup.Proxies(cfg),
 			TLS: dot.Wrap(dot.Options{Secure: e.secure, Fresh: s.handshakes, HandshakeTimeout: listener.DefaultMessageTimeout}),
 		})
 		if err != nil {
@@ -133,7 +133,7 @@ func (s *Set) bind(cfg *config.Config, p place, shown *certificates.Set) (*endpo
 		return e, nil
 	}
 	web := doh.Options{
-		Secure: e.secure, Gate: s.gate, ManyHandshakes: t.MaxHandshakes / 2, MaxStreams: t.MaxPendingPerConnection, WaitLimit: s.o.Waits,
+		Secure: e.secure, Gate: s.gate, Proxies: setup.Proxies(cfg), ManyHandshakes: t.MaxHandshakes / 2, MaxStreams: t.MaxPendingPerConnection, WaitLimit: s.o.Waits,
 		MessageTimeout: listener.DefaultMessageTimeout, WriteTimeout: doh.DefaultWriteTimeout, IdleTimeout: t.IdleTimeout, Drain: listener.DefaultDrain, Logger: s.o.Log,
 	}
 	if p.protocol == encrypted.DoH {
@@ -158,7 +158,7 @@ func (s *Set) bind(cfg *config.Config, p place, shown *certificates.Set) (*endpo
 		return e, nil
 	}
 	l, err := doq.Listen(doq.Options{
-		Conn: udp, Secure: e.secure, Gate: s.gate, ManyHandshakes: web.ManyHandshakes, MaxStreams: web.MaxStreams, WaitLimit: s.o.Waits,
+		Conn: udp, Secure: e.secure, Gate: s.gate, Proxies: web.Proxies, ManyHandshakes: web.ManyHandshakes, MaxStreams: web.MaxStreams, WaitLimit: s.o.Waits,
 		HandshakeTimeout: web.MessageTimeout, MessageTimeout: web.MessageTimeout, WriteTimeout: listener.DefaultWriteTimeout, IdleTimeout: t.IdleTimeout, Drain: web.Drain, Logger: s.o.Log,
 	})
 	if err != nil {

@@ -98,6 +98,7 @@ var journal = [...]message{
 	{"reading queries failed; going on", "échec de la lecture de requêtes; Rideau continue"},
 	{"accepting connections failed; going on", "échec de l’acceptation de connexions; Rideau continue"},
 	{"a connection was refused", "une connexion a été refusée"},
+	{"what a proxy sent was not answered", "ce qu’un mandataire a envoyé n’a pas reçu de réponse"},
 	{"a connection was closed", "une connexion a été fermée"},
 
 	// Operators' HTTP, and evidence.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -75,12 +76,33 @@ func (i *instance) transports(ca *securetest.Authority, from string) map[string]
 type face struct {
 	path, sni   string
 	certificate *tls.Certificate
+	proxy       []byte      // comes before a connection's first octet, and before each datagram
+	header      http.Header // of requests by HTTPS
+}
+
+// relay adds a header to requests.
+type relay struct {
+	http.RoundTripper
+	header http.Header
+}
+
+func (r relay) RoundTrip(q *http.Request) (*http.Response, error) {
+	q = q.Clone(q.Context())
+	maps.Copy(q.Header, r.header)
+	return r.RoundTripper.RoundTrip(q)
 }
 
 // transportsAs are the ways to ask a server as a client that shows a face.
 func (i *instance) transportsAs(ca *securetest.Authority, from string, f face) map[string]asking {
 	ip := net.ParseIP(from)
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dialer.DialContext(ctx, network, addr)
+		if err == nil && len(f.proxy) > 0 {
+			_, err = c.Write(f.proxy)
+		}
+		return c, err
+	}
 	config := func(protocols ...string) *tls.Config {
 		c := &tls.Config{RootCAs: ca.Pool(), ServerName: cmp.Or(f.sni, "dns.example"), NextProtos: protocols}
 		if f.certificate != nil {
@@ -100,8 +122,8 @@ func (i *instance) transportsAs(ca *securetest.Authority, from string, f face) m
 	for _, b := range i.facts.Encrypted {
 		at[b.Protocol] = b.Addr
 	}
-	web := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: config(), ForceAttemptHTTP2: true}
-	web1 := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: config(), TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}
+	web := &http.Transport{DialContext: dial, TLSClientConfig: config(), ForceAttemptHTTP2: true}
+	web1 := &http.Transport{DialContext: dial, TLSClientConfig: config(), TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}
 	web3 := &http3.Transport{TLSClientConfig: config(), Dial: dialQUIC}
 	i.t.Cleanup(func() { web.CloseIdleConnections(); web1.CloseIdleConnections(); web3.Close() })
 	plain, doh, doh3 := i.facts.Addrs[0].String(), "https://"+at[encrypted.DoH].String()+cmp.Or(f.path, "/dns-query"), "https://"+at[encrypted.DoH3].String()+cmp.Or(f.path, "/dns-query")
@@ -112,7 +134,7 @@ func (i *instance) transportsAs(ca *securetest.Authority, from string, f face) m
 				return nil, err.Error()
 			}
 			defer c.Close()
-			c.Write(msg)
+			c.Write(append(slices.Clone(f.proxy), msg...))
 			c.SetReadDeadline(time.Now().Add(patience(msg)))
 			b := make([]byte, 65535)
 			n, err := c.Read(b)
@@ -122,12 +144,17 @@ func (i *instance) transportsAs(ca *securetest.Authority, from string, f face) m
 			return b[:n], ""
 		},
 		"tcp": func(msg []byte) ([]byte, string) {
-			c, err := dialer.Dial("tcp", plain)
+			c, err := dial(context.Background(), "tcp", plain)
 			return overStream(c, msg, err)
 		},
 		"dot": func(msg []byte) ([]byte, string) {
-			c, err := tls.DialWithDialer(dialer, "tcp", at[encrypted.DoT].String(), config("dot"))
-			return overStream(c, msg, err)
+			c, err := dial(context.Background(), "tcp", at[encrypted.DoT].String())
+			if err != nil {
+				return nil, err.Error()
+			}
+			defer c.Close()
+			t := tls.Client(c, config("dot"))
+			return overStream(t, msg, t.Handshake())
 		},
 		"doq": func(msg []byte) ([]byte, string) {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -157,12 +184,12 @@ func (i *instance) transportsAs(ca *securetest.Authority, from string, f face) m
 			}
 			return got[2:], ""
 		},
-		"doh GET by HTTP/2":    overHTTP(web, doh, false),
-		"doh POST by HTTP/2":   overHTTP(web, doh, true),
-		"doh GET by HTTP/1.1":  overHTTP(web1, doh, false),
-		"doh POST by HTTP/1.1": overHTTP(web1, doh, true),
-		"doh3 GET":             overHTTP(web3, doh3, false),
-		"doh3 POST":            overHTTP(web3, doh3, true),
+		"doh GET by HTTP/2":    overHTTP(relay{web, f.header}, doh, false),
+		"doh POST by HTTP/2":   overHTTP(relay{web, f.header}, doh, true),
+		"doh GET by HTTP/1.1":  overHTTP(relay{web1, f.header}, doh, false),
+		"doh POST by HTTP/1.1": overHTTP(relay{web1, f.header}, doh, true),
+		"doh3 GET":             overHTTP(relay{web3, f.header}, doh3, false),
+		"doh3 POST":            overHTTP(relay{web3, f.header}, doh3, true),
 	}
 }
 

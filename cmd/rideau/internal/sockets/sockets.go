@@ -130,7 +130,7 @@ func (s *Set) Bind(cfg *config.Config, waits *limit.WaitLimit) (*Binding, error)
 		l, err := listener.Listen(nil, listener.Options{
 			Addrs: []string{p.String()}, Workers: cmp.Or(cfg.Listen.Workers, s.workers), WaitLimit: waits, ReusePort: s.overlaps(p), Inherited: s.held.Taken(),
 			Connections: s.connections, MaxPendingPerConnection: cfg.Listen.TCP.MaxPendingPerConnection, IdleTimeout: cfg.Listen.TCP.IdleTimeout,
-			Busy: s.busy, Logger: s.log,
+			Busy: s.busy, Logger: s.log, Proxies: setup.Proxies(cfg),
 		})
 		if err != nil && setup.Optional(cfg, p.AddrPort) && setup.NoIPv6(err) {
 			b.absent = append(b.absent, p)
