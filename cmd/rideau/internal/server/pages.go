@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"rideau/cmd/rideau/internal/api"
 	"rideau/cmd/rideau/internal/evidence"
 	"rideau/cmd/rideau/internal/pages"
 	"rideau/cmd/rideau/internal/view"
@@ -40,7 +41,7 @@ func (s *Server) pages() ([]access.Route, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.Routes(), nil
+	return append(p.Routes(), api.Routes(s.shown)...), nil
 }
 
 // reloadAsked reloads because an operator asks for it.
