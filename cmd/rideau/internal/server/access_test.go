@@ -60,6 +60,11 @@ func TestSignIn(t *testing.T) {
 		}
 		return b.String()
 	}
+	if style, err := client.Get(base + "/assets/rideau.css"); err != nil || style.StatusCode != http.StatusOK || !strings.Contains(page(), `href="/assets/rideau.css"`) {
+		t.Errorf("the page has no style sheet: %v, %v", style, err)
+	} else {
+		style.Body.Close()
+	}
 	if code := signIn(secret); code != http.StatusUnauthorized {
 		t.Errorf("nobody signs in: %d", code)
 	}
