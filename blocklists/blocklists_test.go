@@ -356,8 +356,8 @@ func TestStricter(t *testing.T) {
 		return b
 	}
 	s := load(t, blocklists.Policy{
-		Groups: []blocklists.Group{{ID: "more"}, {ID: "less"}, {ID: "watch"}, {ID: "ech"}, {ID: "types"}, {ID: "off"}},
-		Lists:  []input.List{list("l", "a.ca"), list("m", "m.ca"), list("x", "x.ca")},
+		Groups: []blocklists.Group{{ID: "more"}, {ID: "less"}, {ID: "watch"}, {ID: "ech"}, {ID: "types"}, {ID: "off"}, {ID: "one"}, {ID: "two"}, {ID: "look"}},
+		Lists:  []input.List{list("l", "a.ca"), list("m", "m.ca"), list("x", "x.ca"), list("y", "y.ca"), list("z", "z.ca")},
 		Bans: []blocklists.Ban{
 			func() blocklists.Ban {
 				b := ban("b", "l")
@@ -367,6 +367,9 @@ func TestStricter(t *testing.T) {
 			only("m", "m", "more", nil),
 			only("e", "m", "ech", func(b *blocklists.Ban) { b.StripECH = true }),
 			only("t", "m", "types", func(b *blocklists.Ban) { b.UnknownTypes = true }),
+			only("one", "", "one", func(b *blocklists.Ban) { b.Lists, b.AllBut = nil, []string{"y"} }),
+			only("two", "", "two", func(b *blocklists.Ban) { b.Lists, b.AllBut = nil, []string{"y", "z"} }),
+			only("look", "", "look", func(b *blocklists.Ban) { b.Lists, b.AllBut, b.Mode = nil, []string{"y"}, blocklists.Monitor }),
 		},
 		Exceptions: []blocklists.Exception{{ID: "x", Groups: []string{"less"}, Lists: []string{"x"}}},
 	}, nil)
@@ -377,6 +380,7 @@ func TestStricter(t *testing.T) {
 		{"all", "all", true}, {"more", "all", true}, {"all", "more", false}, {"less", "all", false}, {"all", "less", true}, {"more", "less", true},
 		{"watch", "all", false}, {"watch", "off", true}, {"off", "watch", false}, {"off", "all", false}, {"ech", "more", true}, {"more", "ech", false},
 		{"types", "more", true}, {"more", "types", false},
+		{"one", "all", true}, {"all", "one", false}, {"one", "two", true}, {"two", "one", false}, {"look", "one", false}, {"one", "look", true}, {"look", "all", true},
 	} {
 		if got := s.Stricter(s.GroupNamed(c.a), s.GroupNamed(c.b)); got != c.want {
 			t.Errorf("%s is stricter than %s: %v", c.a, c.b, got)

@@ -16,7 +16,7 @@ type Ask struct {
 	Client netip.Addr // invalid: no particular client
 	TCP    bool       // the query came over a stream
 	Group  GroupID
-	// Final leaves policy zones out: the answer is already what they say.
+	// Final leaves policy zones out, and bans on all names but those on their lists: the answer is already what a ban says.
 	Final bool
 }
 
@@ -28,14 +28,14 @@ func (s *Snapshot) Question(q *Ask) Verdict {
 	sc := &s.scopes[q.Group]
 	f, rules := s.lookUp(q.Name, sc)
 	unknown := sc.unknown != [2]uint8{noBan, noBan} && facts.Unexamined(q.Type)
-	if f.kind == Pass && !rules && !sc.clientZones && !unknown && !(s.hasAddrs && facts.MayBeReverse(q.Name)) {
+	if f.kind == Pass && !rules && !sc.clientZones && !unknown && len(sc.allBut) == 0 && !(s.hasAddrs && facts.MayBeReverse(q.Name)) {
 		return Verdict{}
 	}
 	v := s.verdict(sc, f)
 	if f.kind != Block || rules {
-		v = s.complete(v, rules, q, sc)
+		v = s.unlisted(s.complete(v, rules, q, sc), q, sc)
 		if v.Kind == Allow && !v.Overruled {
-			if w := s.zoned(Verdict{}, q, sc); w.Kind == Block || w.Kind == WouldBlock {
+			if w := s.zoned(s.unlisted(Verdict{}, q, sc), q, sc); w.Kind == Block || w.Kind == WouldBlock {
 				v.Ban, v.Overruled = w.Ban, true
 			}
 		}
@@ -61,7 +61,7 @@ func (s *Snapshot) typed(v Verdict, sc *scope) Verdict {
 			continue
 		}
 		b := &s.bans[ban]
-		v = Verdict{Kind: kind, Ban: ban, List: uint8(s.listIndex(b.Lists[0])), Action: b.listed, ByType: true}
+		v = Verdict{Kind: kind, Ban: ban, List: uint8(s.listIndex(b.Uses()[0])), Action: b.listed, ByType: true}
 		if v.Action == NXDomain || v.Action == LocalData {
 			v.Action = NoData
 		}

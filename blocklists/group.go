@@ -70,6 +70,9 @@ func (s *Snapshot) Signature(g GroupID) string {
 			fmt.Fprintf(&b, "%s monitored by %d %s\n", s.lists[i].ID, ban, s.bans[ban].ID)
 		}
 	}
+	for i := range sc.allBut {
+		fmt.Fprintf(&b, "all but the lists of %d %t\n", sc.allBut[i].ban, sc.allBut[i].monitor)
+	}
 	fmt.Fprint(&b, sc.zones, sc.stripECH, sc.page)
 	return b.String()
 }

@@ -20,6 +20,7 @@ type Parts struct {
 	// Names, Addrs (listed addresses, and triggers of policy zones on addresses) and Clients
 	// (triggers on clients) give the index of a value.
 	Names          *suffix.Trie
+	Above          *suffix.Trie // the names above those on the lists of Ban.AllBut; nil: there are none
 	Addrs, Clients *prefix.Table
 	Values         []rule.Value
 	// Rules, Types and Local are what values and rules refer to by number.
@@ -38,7 +39,7 @@ type Parts struct {
 func New(p Parts, prev *Snapshot, slots *Slots, now ...time.Time) *Snapshot {
 	s := &Snapshot{
 		generation: 1, policy: p.Policy, lists: p.Lists,
-		trie: p.Names, values: p.Values, addrs: p.Addrs, hasAddrs: !p.Addrs.Empty(), clientRules: p.Clients,
+		trie: p.Names, above: p.Above, values: p.Values, addrs: p.Addrs, hasAddrs: !p.Addrs.Empty(), clientRules: p.Clients,
 		groups: group.New(p.Policy.Groups),
 		rules:  p.Rules, types: p.Types, local: p.Local,
 		triggers: p.Triggers, zones: p.Zones, addressZones: p.AddressZones,

@@ -31,6 +31,8 @@ type scope struct {
 	page     bool // of PageGroups
 	// unknown are the first ban in each of Enforce and Monitor that blocks unknown types; noBan if there is none.
 	unknown [2]uint8
+	// allBut are the bans on all names but those on their lists, in their order.
+	allBut []allBut
 }
 
 // setScopes works out what applies to each group at the instants, see [Snapshot.At].
@@ -57,7 +59,7 @@ func (s *Snapshot) setScopes(at []time.Time) {
 		b := &s.bans[i].Ban
 		some := false
 		for g := range len(s.scopes) - 1 {
-			m := b.modeFor(s.groupName(g))
+			m := b.ModeFor(s.groupName(g))
 			if m == Off || !s.inScope(b.Groups, g) && !(enforced[g] && slices.Contains(b.Groups, GroupEnforced)) {
 				continue
 			}
@@ -98,7 +100,7 @@ func (s *Snapshot) enforcedGroups(active []bool) []bool {
 	for i := range s.bans {
 		b := &s.bans[i].Ban
 		for g := range len(s.scopes) - 1 {
-			if active[i] && b.modeFor(s.groupName(g)) == Enforce && s.inScope(b.Groups, g) {
+			if active[i] && b.ModeFor(s.groupName(g)) == Enforce && s.inScope(b.Groups, g) {
 				out[g] = true
 			}
 		}
@@ -129,7 +131,7 @@ func (sc *scope) covers(o *scope) bool {
 		}
 	}
 	return (len(o.zones) == 0 || slices.Equal(o.zones, sc.zones)) && (sc.stripECH || !o.stripECH) &&
-		(sc.unknown[Enforce] != noBan || o.unknown[Enforce] == noBan)
+		(sc.unknown[Enforce] != noBan || o.unknown[Enforce] == noBan) && sc.coversAllBut(o)
 }
 
 // nextChange returns when the first of the instants, which go forward together, has come so far that one of them
@@ -166,14 +168,6 @@ func (s *Snapshot) inScope(groups []string, g int) bool {
 	return slices.Contains(groups, GroupAll) || g > 0 && slices.Contains(groups, s.groupName(g))
 }
 
-// modeFor is the ban's mode in a group.
-func (b *Ban) modeFor(group string) Mode {
-	if m, ok := b.Modes[group]; ok {
-		return m
-	}
-	return b.Mode
-}
-
 // bind adds a ban's lists to a scope. It is called for bans in their order, so that the first to use a
 // list is the one that verdicts name.
 func (s *Snapshot) bind(sc *scope, ban int, m Mode) {
@@ -186,6 +180,9 @@ func (s *Snapshot) bind(sc *scope, ban int, m Mode) {
 		sc.unknown[m] = uint8(ban)
 	}
 	sc.stripECH = sc.stripECH || b.StripECH && m == Enforce
+	if len(b.AllBut) > 0 {
+		s.bindAllBut(sc, ban, m)
+	}
 	for _, id := range b.Lists {
 		i := s.listIndex(id)
 		set.Add(i)

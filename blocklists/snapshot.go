@@ -14,7 +14,8 @@
 // exception beats a ban; then the more specific name decides; then the order
 // in which the bans are configured. A ban in monitor mode never hides one that is
 // enforced. Policy zones decide, by rules of their own (see zone.go), about what no ban
-// blocks: no zone lifts a ban.
+// blocks: no zone lifts a ban. A ban on all names but those on its lists (allbut.go) decides
+// after the others, and before zones.
 //
 // Entries that say more than a name or an address, as those of policy zones and
 // of some adblock rules do, are in sets of rules beside the sets of lists. Only
@@ -50,6 +51,7 @@ type Snapshot struct {
 	triggers     [MaxLists]uint8 // by list, the triggers of its rules, as bits
 	addressZones rule.Set        // the policy zones with triggers on addresses in answers
 	zones        rule.Set        // the policy zones
+	above        *suffix.Trie    // the names above those that bans on all names but these let through; may be nil
 	guarded      rule.Set        // the lists from which names are protected
 	clientRules  *prefix.Table
 

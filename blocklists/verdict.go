@@ -23,6 +23,8 @@ type Verdict struct {
 	List uint8
 	// ByType is set if no entry decided, but the ban's rule for unknown types. List is then the ban's first list.
 	ByType bool
+	// Unlisted is set if no entry decided, but a ban on all names but those on its lists. List is then the first of these.
+	Unlisted bool
 	// Labels is how many labels the listed name has; 0 if a policy zone decided.
 	Labels uint8
 	// Exception is the index of the exception, in [Snapshot.Policy], with

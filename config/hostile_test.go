@@ -164,7 +164,7 @@ func checkLimits(t *testing.T, c *config.Config) {
 	within("bans", len(c.Bans) <= policy.MaxBans && len(c.Exceptions) <= policy.MaxExceptions)
 	for _, b := range c.Bans {
 		within("ban", b.ID != "" && b.Title.EN != "" && b.TTL >= time.Second && b.TTL <= time.Hour && b.EDE >= 15 && b.EDE <= 18 &&
-			len(b.Lists) > 0 && len(b.Groups) > 0 && (b.Expires.IsZero() || b.Expires.After(b.Effective)) &&
+			len(b.Lists)+len(b.AllBut) > 0 && len(b.Groups) > 0 && (b.Expires.IsZero() || b.Expires.After(b.Effective)) &&
 			b.Sinkhole.IPv4.Is4() && b.Sinkhole.IPv6.Is6() && !slices.ContainsFunc(b.Lists, func(id string) bool { return !ids[id] }))
 	}
 	within("reload", c.Reload.Interval >= 50*time.Millisecond && c.Reload.Interval <= time.Minute)

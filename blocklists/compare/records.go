@@ -14,7 +14,7 @@ func (c *comparison) records() {
 	before, after := c.before.Snapshot.Policy(), c.after.Snapshot.Policy()
 	c.r.Bans = changes(before.Bans, after.Bans, func(b *blocklists.Ban) (string, [][2]string) {
 		return b.ID, [][2]string{{"mode", b.Stages()}, {"action", b.Action.String()}, {"title", b.TitleEN}, {"authority", b.Authority}, {"instrument", b.Instrument},
-			{"effective", instant(b.Effective)}, {"expires", instant(b.Expires)}, {"groups", strings.Join(b.Groups, ", ")}, {"lists", strings.Join(b.Lists, ", ")},
+			{"effective", instant(b.Effective)}, {"expires", instant(b.Expires)}, {"groups", strings.Join(b.Groups, ", ")}, {"lists", strings.Join(b.Lists, ", ")}, {"all_but", strings.Join(b.AllBut, ", ")},
 			{"ede", fmt.Sprint(b.EDE)}, {"sub_error", fmt.Sprint(b.SubError)}, {"ttl", b.TTL.String()}, {"sinkhole", fmt.Sprint(b.Sinkhole4, " ", b.Sinkhole6)}, {"bypass", fmt.Sprint(b.Bypass)}, {"page", fmt.Sprint(b.Page)},
 			{"strip_ech", fmt.Sprint(b.StripECH)}, {"canary", b.Canary}, {"unknown_types", map[bool]string{false: "allow", true: "block"}[b.UnknownTypes]}}
 	})

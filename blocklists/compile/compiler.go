@@ -34,12 +34,16 @@ type compiler struct {
 	// zones are the lists that are policy zones, addressZones those of them that have triggers on addresses
 	// in answers.
 	zones, addressZones rule.Set
-	// plain is set while a list is read that an exception uses: its entries name
-	// what the exception allows, whatever else they say.
+	// plain is set while a list is read that lets names through, for an exception or a ban on all others: its
+	// entries name what is let through, whatever else they say.
 	plain bool
 	// excepted are the entries of that list that take names out of it.
 	excepted []entry.Entry
-	listing  bool // it has others
+	// letting is set while a list is read whose names alone a ban does not block; above are the names above them.
+	letting bool
+	above   suffix.Builder
+	lets    int  // the names of above, each as often as it was added
+	listing bool // it has others
 
 	// named and marked are the octets of each zone's names, and of the marks above them.
 	named, marked [rule.MaxLists]int
@@ -125,7 +129,33 @@ func (c *compiler) insertListed(list int, e *entry.Entry) error {
 		c.addrs = append(c.addrs, prefix.Entry{Prefix: e.Prefix, Value: uint32(c.listed[entry.Exact])})
 		return nil
 	}
+	if c.letting {
+		if err := c.addAbove(e.Name, e.Match == entry.Below); err != nil {
+			return err
+		}
+	}
 	return c.names.Add(e.Name, c.listed[e.Match])
+}
+
+// addAbove adds the names above a name, and the name itself if it stands for those below it only.
+func (c *compiler) addAbove(name []byte, wildcard bool) error {
+	if !wildcard && len(name) > 1 {
+		name = name[1+name[0]:]
+	}
+	for ; ; name = name[1+name[0]:] {
+		h := maphash.Bytes(c.seed, name) ^ 1<<32 // no hash of markAncestors
+		if _, ok := c.seen[h]; ok {
+			return nil // and so were those above it
+		}
+		if len(c.seen) >= maxSeen {
+			clear(c.seen)
+		}
+		c.seen[h] = struct{}{}
+		c.lets++
+		if err := c.above.Add(name, 1); err != nil || len(name) == 1 {
+			return err
+		}
+	}
 }
 
 // insertRule inserts an entry that says more than that something is listed.
@@ -259,6 +289,11 @@ func (c *compiler) value(v rule.Value) (uint16, error) {
 func (c *compiler) parts() (p blocklists.Parts, err error) {
 	if p.Names, err = c.names.Trie(c.join); err != nil {
 		return p, err
+	}
+	if c.lets > 0 {
+		if p.Above, err = c.above.Trie(func(a, _ uint16) (uint16, error) { return a, nil }); err != nil {
+			return p, err
+		}
 	}
 	if p.Addrs, err = c.table(c.addrs); err != nil {
 		return p, err

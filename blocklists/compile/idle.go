@@ -17,16 +17,20 @@ func idle(p *blocklists.Policy, contents []input.Content, o *Options) (out []*Li
 		b := &p.Bans[i]
 		if b.InUse() && (b.Expires.IsZero() || o.Now.Before(b.Expires)) {
 			out = append(out, idleLists(p, contents, o, b.Lists, "the ban "+b.ID+" would block nothing", blocking)...)
+			out = append(out, idleLists(p, contents, o, b.AllBut, "the ban "+b.ID+" would let nothing through", letting)...)
 		}
 	}
 	for i := range p.Exceptions {
 		e := &p.Exceptions[i]
 		if e.Expires.IsZero() || o.Now.Before(e.Expires) {
-			out = append(out, idleLists(p, contents, o, e.Lists, "the exception "+e.ID+" would let nothing through", func(c *input.Content) int { return c.Stats.Entries })...)
+			out = append(out, idleLists(p, contents, o, e.Lists, "the exception "+e.ID+" would let nothing through", letting)...)
 		}
 	}
 	return slices.CompactFunc(out, func(x, y *ListError) bool { return x.List == y.List })
 }
+
+// letting returns how many entries of a list count where it lets names through.
+func letting(c *input.Content) int { return c.Stats.Entries }
 
 // blocking returns how many entries of a list count in a ban. In a policy zone all of them do: what its PASSTHRU rules let through, no later
 // zone blocks, and a zone of such rules alone before the others is usual (the RPZ draft, section 5.2).

@@ -64,7 +64,8 @@ func Load(ctx context.Context, p blocklists.Policy, prev *blocklists.Snapshot, o
 	contents := make([]input.Content, len(p.Lists))
 	for i := range p.Lists {
 		l := &p.Lists[i]
-		c.plain = usedByException(&p, l.ID)
+		c.letting = slices.ContainsFunc(p.Bans, func(b blocklists.Ban) bool { return slices.Contains(b.AllBut, l.ID) })
+		c.plain = c.letting || usedByException(&p, l.ID)
 		content, err := c.readList(ctx, i, l)
 		if err == nil {
 			before := baseline(prev, l)
@@ -149,7 +150,7 @@ func check(p *blocklists.Policy) error {
 		return fmt.Errorf("policy: %d exceptions; the most is %d", len(p.Exceptions), blocklists.MaxExceptions)
 	}
 	for i := range p.Bans {
-		if err := checkReferences(p, "ban", p.Bans[i].ID, p.Bans[i].Lists, p.Bans[i].Groups); err != nil {
+		if err := checkReferences(p, "ban", p.Bans[i].ID, append(slices.Clone(p.Bans[i].Lists), p.Bans[i].AllBut...), p.Bans[i].Groups); err != nil {
 			return err
 		}
 	}

@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"rideau/blocklists"
+	"rideau/blocklists/input"
 )
 
-// Any reports whether a ban is enforced for any group, and has something to block: an entry of a list, or the record types that are not known.
+// Any reports whether a ban is enforced for any group, and has something to block: an entry of a list, all names but those of lists, or the record types that are not known.
 func Any(s *blocklists.Snapshot) bool {
 	v := look(s)
 	return slices.ContainsFunc(v.bans, func(b blocklists.BanStatus) bool {
-		return len(v.groups(b)) > 0 && (b.Names > 0 || b.Ban.UnknownTypes)
+		return len(v.groups(b)) > 0 && (b.Names > 0 || b.Ban.UnknownTypes || len(b.Ban.AllBut) > 0)
 	})
 }
 
@@ -41,8 +42,10 @@ type Loss struct {
 	List string
 	// Gone says that the later policy does not have the ban.
 	Gone bool
-	// Had is the number of entries of a list that has none any more; 0 for other losses.
+	// Had is the number of entries of a list that has none any more, or of one that lets through many more now; 0 for other losses.
 	Had int
+	// Grew is set if List lets through many more names now.
+	Grew bool
 	// What says what is lost.
 	What string
 }
@@ -73,10 +76,11 @@ func Lost(before, after *blocklists.Snapshot, now time.Time) []Loss {
 		if off(n.Ban) {
 			continue
 		}
+		out = append(out, opened(before, after, b.Ban, n.Ban)...)
 		for _, l := range b.Ban.Lists {
 			was, is := entries(before, l), entries(after, l)
 			switch {
-			case !slices.Contains(n.Ban.Lists, l):
+			case !slices.Contains(n.Ban.Lists, l) && len(n.Ban.AllBut) == 0:
 				out = append(out, Loss{Ban: b.Ban.ID, List: l, What: fmt.Sprintf("the ban, which was enforced, loses the list %s", l)})
 			case was > 0 && is == 0:
 				out = append(out, Loss{Ban: b.Ban.ID, List: l, Had: was, What: fmt.Sprintf("the list %s of the ban, which was enforced, has no entries any more, and had %d", l, was)})
@@ -85,6 +89,26 @@ func Lost(before, after *blocklists.Snapshot, now time.Time) []Loss {
 	}
 	return out
 }
+
+// opened returns what a ban on all names but those on its lists lets through more than before. A list that it names now, and did not before,
+// is what the configuration says, as is one whose names are in the configuration.
+func opened(before, after *blocklists.Snapshot, b, n *blocklists.Ban) (out []Loss) {
+	if len(b.AllBut) > 0 && len(n.AllBut) == 0 {
+		return []Loss{{Ban: b.ID, What: "the ban, which was on all names but those on its lists, is on lists only"}}
+	}
+	for _, l := range n.AllBut {
+		i := slices.IndexFunc(after.Policy().Lists, func(x input.List) bool { return x.ID == l })
+		was, is := entries(before, l), entries(after, l)
+		if slices.Contains(b.AllBut, l) && !after.Policy().Lists[i].Unguarded && is > 2*was && is-was > maxOpened {
+			out = append(out, Loss{Ban: b.ID, List: l, Had: was, Grew: true,
+				What: fmt.Sprintf("the list %s, whose names alone it lets through, has %d entries, and had %d", l, is, was)})
+		}
+	}
+	return out
+}
+
+// maxOpened is how many entries a list that lets names through may have more than before in any case. Above that they may double.
+const maxOpened = 20
 
 // entries returns the number of entries of a list.
 func entries(s *blocklists.Snapshot, list string) int {

@@ -19,7 +19,7 @@ import (
 // Of returns a digest of all that decides in a policy, and of what answers by it contain, in hex:
 //
 //   - the entries of the lists that bans and exceptions use, in any order, by the ids of the lists,
-//   - the bans in their order: id, titles and contact (which are in answers), mode, modes, dates, groups, lists, action, cname,
+//   - the bans in their order: id, titles and contact (which are in answers), mode, modes, dates, groups, lists, all_but, action, cname,
 //     sinkhole, ede, sub-error, ttl, bypass, strip_ech and unknown_types,
 //   - the exceptions in their order: id, dates, groups and lists,
 //   - the structured errors that clients can ask for, and the groups that are led to the block page,
@@ -37,7 +37,7 @@ func Of(s *blocklists.Snapshot) string {
 	used := map[string]bool{}
 	for i := range p.Bans {
 		all.Bans = append(all.Bans, banOf(&p.Bans[i]))
-		mark(used, p.Bans[i].Lists)
+		mark(used, p.Bans[i].Uses())
 		if p.Bans[i].Page {
 			all.PageGroups = sorted(p.PageGroups)
 		}
@@ -102,6 +102,7 @@ type ban struct {
 	SubError                       extratext.SubError `json:",omitempty"`
 	Page                           bool               `json:",omitempty"`
 	Groups, Lists                  []string
+	AllBut                         []string `json:",omitempty"`
 	Bypass, StripECH, UnknownTypes bool
 }
 
@@ -121,7 +122,7 @@ type list struct {
 func banOf(b *blocklists.Ban) ban {
 	out := ban{ID: b.ID, TitleEN: b.TitleEN, TitleFR: b.TitleFR, Contact: b.Contact, Effective: b.Effective.UTC(), Expires: b.Expires.UTC(),
 		Mode: b.Mode.String(), Modes: map[string]string{}, Action: b.Action.String(), CNAME: b.CNAME, Sinkhole4: b.Sinkhole4,
-		Sinkhole6: b.Sinkhole6, EDE: b.EDE, TTL: b.TTL, Groups: sorted(b.Groups), Lists: b.Lists, Bypass: b.Bypass, StripECH: b.StripECH,
+		Sinkhole6: b.Sinkhole6, EDE: b.EDE, TTL: b.TTL, Groups: sorted(b.Groups), Lists: b.Lists, AllBut: b.AllBut, Bypass: b.Bypass, StripECH: b.StripECH,
 		UnknownTypes: b.UnknownTypes, SubError: b.SubError, Page: b.Page}
 	for g, m := range b.Modes {
 		if m != b.Mode {

@@ -102,6 +102,7 @@ func TestDifferent(t *testing.T) {
 		"title":            ban(func(b *blocklists.Ban) { b.TitleFR = "Un" }),
 		"contact":          ban(func(b *blocklists.Ban) { b.Contact = "desk" }),
 		"bypass":           ban(func(b *blocklists.Ban) { b.Bypass = true }),
+		"all_but":          ban(func(b *blocklists.Ban) { b.Lists, b.AllBut = nil, b.Lists }),
 		"strip_ech":        ban(func(b *blocklists.Ban) { b.StripECH = true }),
 		"unknown_types":    ban(func(b *blocklists.Ban) { b.UnknownTypes = true }),
 		"order of bans":    func(p *blocklists.Policy) { p.Bans[0], p.Bans[1] = p.Bans[1], p.Bans[0] },

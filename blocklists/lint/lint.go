@@ -272,7 +272,7 @@ func (h *linter) readLog() error {
 				}
 			}
 		}
-		if d, _ := h.domain(name.Bytes()); d != 0 && h.s.Name(name, everyone).Kind == blocklists.Pass {
+		if d, _ := h.domain(name.Bytes()); d != 0 && passes(h.s.Name(name, everyone)) {
 			if _, ok := h.domains[d]; ok {
 				h.asked[k] = asked{strings.TrimSuffix(name.String(), "."), d, 1}
 			}
@@ -295,6 +295,9 @@ func (h *linter) readLog() error {
 	}
 	return err
 }
+
+// passes reports whether no entry decides about a name.
+func passes(v blocklists.Verdict) bool { return v.Kind == blocklists.Pass || v.Unlisted }
 
 // classify reads the entries again, and reports each as what it is.
 func (h *linter) classify() error {

@@ -364,10 +364,15 @@ func (p *Plan) only(l *List) *Plan {
 	out := *p
 	out.Lists, out.Policy.Bans, out.Policy.Exceptions = []List{*l}, nil, nil
 	for _, b := range p.Policy.Bans {
-		if slices.Contains(b.Lists, l.ID) {
+		switch {
+		case slices.Contains(b.Lists, l.ID):
 			b.Lists = []string{l.ID}
-			out.Policy.Bans = append(out.Policy.Bans, b)
+		case slices.Contains(b.AllBut, l.ID):
+			b.AllBut = []string{l.ID}
+		default:
+			continue
 		}
+		out.Policy.Bans = append(out.Policy.Bans, b)
 	}
 	for _, e := range p.Policy.Exceptions {
 		if slices.Contains(e.Lists, l.ID) {

@@ -73,16 +73,17 @@ func sources(t *testing.T) (*gotoken.FileSet, []goFile) {
 func ownImports() map[string][]string {
 	return map[string][]string{
 		"blocklists": {
-			"blocklists/entry", "blocklists/extratext", "blocklists/format", "blocklists/group", "blocklists/input", "blocklists/internal/facts", "blocklists/internal/rule", "blocklists/prefix",
+			"blocklists/ban", "blocklists/entry", "blocklists/extratext", "blocklists/format", "blocklists/group", "blocklists/input", "blocklists/internal/facts", "blocklists/internal/rule", "blocklists/prefix",
 			"blocklists/suffix", "resolver/wire", "resolver/wire/response", "resolver/wire/svcb",
 		},
+		"blocklists/ban":     {"blocklists/extratext"},
 		"blocklists/compare": {"blocklists", "blocklists/entry", "blocklists/input", "resolver/wire"},
 		"blocklists/compile": {
 			"blocklists", "blocklists/entry", "blocklists/format", "blocklists/input", "blocklists/internal/rule", "blocklists/prefix",
 			"blocklists/suffix", "resolver/wire",
 		},
 		"blocklists/egress":            nil,
-		"blocklists/enforced":          {"blocklists"},
+		"blocklists/enforced":          {"blocklists", "blocklists/input"},
 		"blocklists/entry":             nil,
 		"blocklists/extratext":         {"resolver/wire"},
 		"blocklists/fetch":             nil,

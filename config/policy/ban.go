@@ -129,8 +129,10 @@ type Ban struct {
 	// Groups are the ids of the groups that the ban is for; GroupAll by default. GroupEnforced stands for the groups for which another ban
 	// is enforced.
 	Groups []string `key:"groups"`
-	// Lists are the ids of the lists that are banned; at least one.
+	// Lists are the ids of the lists that are banned; at least one, unless there is AllBut.
 	Lists []string `key:"lists"`
+	// AllBut are the ids of the lists whose names alone are let through: the ban is on all others. No ban has one of them in Lists.
+	AllBut []string `key:"all_but"`
 	// Bypass says that the ban is about ways to go around this resolver. Devices that try one are counted.
 	Bypass bool `key:"bypass"`
 	// StripECH removes the key for encrypted Client Hello from responses to the ban's groups.
@@ -226,6 +228,7 @@ func (s *Sections) readBan(v node.Value) (Ban, bool) {
 	node.Set(m, "ttl", &b.TTL, node.TTL(time.Second, time.Hour))
 	node.Set(m, "groups", &b.Groups, node.List(1, MaxGroups, node.Distinct(value.Reference("group", GroupAll, GroupEnforced))))
 	node.Set(m, "lists", &b.Lists, node.List(1, MaxLists, node.Distinct(value.Reference("list"))))
+	node.Set(m, "all_but", &b.AllBut, node.List(1, MaxLists, node.Distinct(s.exceptedList)))
 	node.Set(m, "bypass", &b.Bypass, node.Boolean)
 	node.Set(m, "strip_ech", &b.StripECH, node.Boolean)
 	node.Set(m, "unknown_types", &b.UnknownTypes, node.Word("a rule", UnknownAllow, UnknownBlock))
@@ -233,10 +236,22 @@ func (s *Sections) readBan(v node.Value) (Ban, bool) {
 	m.Done()
 	m.Require("id", "give the ban an id")
 	m.Require("title", "say in title.en what is banned")
-	m.Require("lists", "list the ids of the lists to ban")
+	b.checkLists(m)
 	s.checkZones(m, &b)
 	checkModes(m, &b)
 	return b, m.Sound()
+}
+
+// checkLists refuses a ban that has not exactly one of lists and all_but.
+func (b *Ban) checkLists(m *node.Mapping) {
+	switch {
+	case !m.Has("all_but"):
+		m.Require("lists", "list the ids of the lists to ban")
+	case m.Has("lists"):
+		m.At("all_but").Problem("write two bans, one with lists and one with all_but", "the ban has lists already, and bans all names but those on its lists")
+	case b.Action == ActionGiven || b.Action == ActionTCPOnly || b.Action == ActionPassthru:
+		m.At("action").Problem("use another action", "the action %s is for response policy zones, and the ban is on all names but those on its lists", b.Action)
+	}
 }
 
 // checkModes reports groups with two modes, and groups with a mode that the ban is not for.
@@ -325,7 +340,8 @@ func (s *Sections) readRemoved(v node.Value) (string, bool) {
 	return id, ok
 }
 
-// exceptedList parses a reference to a list that no ban uses: an exception wins over a ban, so the ban would have no effect.
+// exceptedList parses a reference to a list that lets names through and that no ban blocks: an exception wins over a ban, so the ban would
+// have no effect.
 func (s *Sections) exceptedList(v node.Value) (string, bool) {
 	id, ok := value.Reference("list")(v)
 	if ok {

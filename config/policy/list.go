@@ -120,7 +120,7 @@ func (s *Sections) readList(v node.Value) (List, bool) {
 // used warns of a list that no ban and no exception uses.
 func (s *Sections) used(v node.Value, id string) {
 	for _, b := range *s.Bans {
-		if slices.Contains(b.Lists, id) {
+		if slices.Contains(b.Lists, id) || slices.Contains(b.AllBut, id) {
 			return
 		}
 	}

@@ -94,6 +94,9 @@ func (r *Record) read(c *chunk, s *slot) {
 	if s.flags&hasBan != 0 {
 		r.Ban, r.List = n.Ban(s.ban), n.List(s.list)
 		r.Action, r.Trigger, r.labels = blocklists.Action(s.action), entry.Trigger(s.trigger), s.labels
+		if s.flags&unlisted != 0 {
+			r.List = "" // no list has the name
+		}
 	}
 	if s.flags&excepted != 0 {
 		r.Exception = n.Exception(s.exception)

@@ -57,6 +57,7 @@ const (
 	excepted              // exception freed the query from the ban
 	inAnswer              // the verdict is about the response, not the question
 	byZone                // a policy zone decided, by trigger
+	unlisted              // a ban on all names but those on its lists decided: no list has the name
 )
 
 // chunk is a piece of a queue. Its pointers come first: the garbage collector
@@ -174,6 +175,9 @@ func (s *slot) fill(q *resolver.Query, f *resolver.Facts, o *resolver.Outcome, e
 		}
 		if f.InAnswer {
 			s.flags |= inAnswer
+		}
+		if v.Unlisted {
+			s.flags |= unlisted
 		}
 		if v.ByZone() {
 			s.flags |= byZone

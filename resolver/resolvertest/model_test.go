@@ -75,7 +75,43 @@ type modelVerdict struct {
 }
 
 func (m *model) name(name string, client netip.Addr, now time.Time) modelVerdict {
-	return m.target(name, name, client, now)
+	v := m.target(name, name, client, now)
+	if v.allowed || v.banned {
+		return v
+	}
+	group, lists := m.group(client), m.lists(covers(name, false))
+	for _, b := range m.policy.Bans {
+		mode, ok := b.Modes[group]
+		if !ok {
+			mode = b.Mode
+		}
+		inForce := !now.Before(b.Effective) && (b.Expires.IsZero() || now.Before(b.Expires)) &&
+			(slices.Contains(b.Groups, blocklists.GroupAll) || group != "" && slices.Contains(b.Groups, group))
+		lets := func(id string) bool { return lists[id] }
+		reverse := func(e modelEntry) bool {
+			return slices.Contains(b.AllBut, e.list) && e.name == "" && strings.HasSuffix(fold(name), ".in-addr.arpa.") && e.prefix.Contains(reversed(name))
+		}
+		above := func(e modelEntry) bool {
+			return slices.Contains(b.AllBut, e.list) && dns.IsSubDomain(fold(name), e.name)
+		}
+		if len(b.AllBut) == 0 || !inForce || slices.ContainsFunc(b.AllBut, lets) || slices.ContainsFunc(m.entries, above) || slices.ContainsFunc(m.entries, reverse) {
+			continue
+		}
+		v.banned, v.monitored = v.banned || mode == blocklists.Enforce, v.monitored || mode == blocklists.Monitor
+	}
+	v.monitored = v.monitored && !v.banned
+	return v
+}
+
+// reversed is the IPv4 address of a reverse name; it is invalid for other names.
+func reversed(name string) netip.Addr {
+	labels := dns.SplitDomainName(name)
+	if len(labels) != 6 {
+		return netip.Addr{}
+	}
+	slices.Reverse(labels[:4])
+	a, _ := netip.ParseAddr(strings.Join(labels[:4], "."))
+	return a
 }
 
 // target is the verdict on a name that the answer for another name leads to.

@@ -195,6 +195,7 @@ func (p *policy) ban(words []string) error {
 	b := blocklists.Ban{ID: words[0], EDE: 15, TTL: time.Minute, Groups: []string{blocklists.GroupAll}}
 	err := options(words[1:], map[string]func(string) error{
 		"lists":     setStrings(&b.Lists),
+		"all-but":   setStrings(&b.AllBut),
 		"groups":    setStrings(&b.Groups),
 		"title":     setString(&b.TitleEN),
 		"ede":       setUint16(&b.EDE),

@@ -33,7 +33,7 @@ func Kept(before, after Side, force input.Forced, now time.Time) (config.Problem
 	}
 	for _, l := range enforced.Lost(before.Policy, after.Policy, now) {
 		switch {
-		case l.Gone && slices.Contains(cfg.Removed, l.Ban), l.List != "" && slices.Contains(cfg.Removed, l.List):
+		case l.Gone && slices.Contains(cfg.Removed, l.Ban), l.List != "" && !l.Grew && slices.Contains(cfg.Removed, l.List):
 		case l.Had > 0 && force.Has(l.List):
 			forced = append(forced, ops.Forced{ID: l.List, Kind: "list", Before: l.Had, Why: l.What})
 		case force.Has(l.Ban), l.List != "" && force.Has(l.List):
@@ -55,6 +55,9 @@ func lost(l enforced.Loss, cfg *config.Config) config.Problem {
 	switch {
 	case l.Gone:
 		p.Remedy = fmt.Sprintf("see whether the end of the file is missing; if the ban is to end, keep it with mode: off, or write removed: [%s], or reload with force=%s", l.Ban, l.Ban)
+	case l.Grew:
+		p.Key += ".all_but"
+		p.Remedy = fmt.Sprintf("see what the list has got; if that is meant, reload with force=%s", l.List)
 	case l.List != "":
 		p.Key += ".lists"
 		p.Remedy = fmt.Sprintf("put the list back; or, if that is meant, write removed: [%s], or reload with force=%s", l.List, l.Ban)

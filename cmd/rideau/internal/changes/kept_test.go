@@ -34,7 +34,7 @@ func load(t testing.TB, text string) (*config.Config, *blocklists.Snapshot, erro
 }
 
 // frame has lists and groups, and the bans of a case.
-const frame = `lists: [{id: a, names: [a.example]}, {id: b, names: [b.example]}, {id: c, names: [c.example]}]
+const frame = `lists: [{id: a, names: [a.example]}, {id: b, names: [b.example]}, {id: c, names: [c.example]}, {id: d, names: [d.example]}, {id: e, names: [e.example]}]
 groups: [{id: x, clients: [192.0.2.0/25]}, {id: y, clients: [192.0.2.128/25]}]
 %s`
 
@@ -85,6 +85,13 @@ func TestKept(t *testing.T) {
 		"not begun, later":            {before: ban("effective: 2999-01-01, lists: [a]"), after: ban("effective: 2999-02-01, lists: [a]")},
 		"not begun, without a list":   {before: ban("effective: 2999-01-01, lists: [a, b]"), after: ban("effective: 2999-01-01, lists: [a]"), want: "loses the list b"},
 		"follows another that is off": {before: two(", groups: [enforced], lists: [b]"), after: strings.Replace(two(", groups: [enforced], lists: [b]"), "lists: [a]", "mode: off, lists: [a]", 1)},
+		"all but a list":              {before: ban("all_but: [d]"), after: ban("all_but: [d, e]")},
+		"all but no more":             {before: ban("all_but: [d]"), after: ban("lists: [a]"), want: "ban one: the ban, which was on all names but those on its lists, is on lists only; see whether"},
+		"all but, by force":           {before: ban("all_but: [d]"), after: ban("lists: [a]"), force: "one"},
+		"all but, gone":               {before: ban("all_but: [d]"), after: "", want: "ban one: the ban, which was enforced, is gone"},
+		"all but instead":             {before: ban("lists: [a]"), after: ban("all_but: [d]")},
+		"all but, for none":           {before: ban("all_but: [d]"), after: ban("groups: [x], all_but: [d]"), want: "the clients of no group, the group y"},
+		"all but, watched now":        {before: ban("all_but: [d]"), after: ban("mode: monitor, all_but: [d]")},
 		"follows no more":             {before: two(", groups: [enforced], lists: [b]"), after: two(", groups: [x], lists: [b]"), want: "ban two"},
 	} {
 		oldCfg, old, err := load(t, fmt.Sprintf(frame, c.before))
@@ -105,6 +112,51 @@ func TestKept(t *testing.T) {
 		}
 		if c.force != "" && c.want == "" && len(forced) == 0 {
 			t.Errorf("%s: nothing is said to be forced", name)
+		}
+	}
+}
+
+// TestLetsThroughMore: a file whose names alone a ban lets through, and that has many more now, is a loss. One whose names are in the
+// configuration is what the operator wrote.
+func TestLetsThroughMore(t *testing.T) {
+	names := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "n%d.example\n", i)
+		}
+		return b.String()
+	}
+	file := filepath.Join(t.TempDir(), "open.txt")
+	side := func(n int, inline bool) changes.Side {
+		list := "{id: open, file: " + file + "}"
+		if inline {
+			list = "{id: open, names: [" + strings.ReplaceAll(strings.TrimSpace(names(n)), "\n", ", ") + "]}"
+		}
+		if err := os.WriteFile(file, []byte(names(n)), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		cfg, snap, err := load(t, "lists: ["+list+"]\nbans: [{id: one, title: {en: One}, all_but: [open]}]\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return changes.Side{Config: cfg, Policy: snap}
+	}
+	for _, c := range []struct {
+		before, after int
+		inline        bool
+		force         string
+		want          string
+	}{
+		{before: 10, after: 30}, {before: 10, after: 5}, {before: 100, after: 200}, {before: 10, after: 40, inline: true}, {before: 10, after: 40, force: "open"}, {before: 10, after: 40, force: "one"},
+		{before: 10, after: 40, want: "bans[0].all_but: ban one: the list open, whose names alone it lets through, has 40 entries, and had 10; see what the list has got; if that is meant, reload with force=open"},
+	} {
+		var force []string
+		if c.force != "" {
+			force = append(force, c.force)
+		}
+		problems, forced := changes.Kept(side(c.before, c.inline), side(c.after, c.inline), force, time.Now())
+		if (len(problems) > 0) != (c.want != "") || !strings.Contains(problems.Error(), c.want) || (c.force != "") != (len(forced) > 0) {
+			t.Errorf("%+v: %v, forced %v", c, problems, forced)
 		}
 	}
 }

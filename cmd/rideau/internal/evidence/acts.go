@@ -49,7 +49,7 @@ func bans(m Moment) []act.Ban {
 		groups := enforced.Groups(m.Policy, b.Ban.ID)
 		s := act.Ban{ID: b.Ban.ID, Mode: b.Ban.Mode.String(), Enforced: len(groups) > 0, Groups: groups, TitleEN: b.Ban.TitleEN, TitleFR: b.Ban.TitleFR,
 			Authority: b.Ban.Authority, Instrument: b.Ban.Instrument, URL: b.Ban.URL, Effective: b.Ban.Effective, Expires: b.Ban.Expires, Bypass: b.Ban.Bypass}
-		for _, id := range b.Ban.Lists {
+		for _, id := range b.Ban.Uses() {
 			if l, ok := lists[id]; ok {
 				s.Lists = append(s.Lists, l)
 			}

@@ -53,6 +53,7 @@ var french = [...]message{
 	{"%s is a special-use name, answered here and never forwarded", "%s est un nom à usage spécial : Rideau y répond lui-même et ne le transmet jamais"},
 	{"what upstream answers is examined for banned names and addresses, too", "les noms et adresses interdits sont aussi cherchés dans la réponse du serveur amont"},
 	{"none: the query is dropped", "aucune : la requête est abandonnée"},
+	{"the ban is on all names but those on its lists (all_but), and this name is not on them", "l’interdiction vise tous les noms sauf ceux de ses listes (all_but), et ce nom n’y est pas"},
 	{"the ban blocks types that Rideau does not know (unknown_types: block)", "l’interdiction bloque les types que Rideau ne connaît pas (unknown_types: block)"},
 	{"a policy zone of an earlier ban may decide otherwise when it sees upstream's answer", "une zone de politique d’une interdiction précédente peut décider autrement quand elle voit la réponse du serveur amont"},
 	{"answers with the address %s: %s", "réponses contenant l’adresse %s : %s"},

@@ -80,7 +80,7 @@ func countRepeated(s *blocklists.Snapshot, bans []BanReport) {
 		seen := map[uint64]bool{}
 		for j := range s.Policy().Lists {
 			l := &s.Policy().Lists[j]
-			if !slices.Contains(b.Ban.Lists, l.ID) {
+			if !slices.Contains(b.Ban.Uses(), l.ID) {
 				continue
 			}
 			// The error only ends the reading: whoever loaded the list has told it.

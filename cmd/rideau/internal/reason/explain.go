@@ -74,6 +74,7 @@ type Note string
 // Notes.
 const (
 	NoteUnknownType Note = "unknown-type" // the ban blocks types that Rideau does not know
+	NoteUnlisted    Note = "unlisted"     // the ban is on all names but those on its lists, and this one is not on them
 	NoteMayWait     Note = "may-wait"     // a policy zone of an earlier ban may decide otherwise when it sees upstream's answer
 )
 
@@ -191,9 +192,12 @@ func (e *Explanation) policy(snap *blocklists.Snapshot, q blocklists.Ask, pendin
 	if v.Kind == blocklists.Pass {
 		return
 	}
-	if v.ByType {
+	switch {
+	case v.ByType:
 		e.Note = NoteUnknownType
-	} else {
+	case v.Unlisted:
+		e.Note = NoteUnlisted
+	default:
 		e.Rule = decided(snap, &q, v)
 	}
 	switch v.Kind {

@@ -69,6 +69,13 @@ func plan(s *blocklists.Snapshot, serves func(netip.Addr) bool) (questions []Que
 			}
 			why = "its canary, " + b.Ban.Canary + ", is not what this ban decides"
 		} else if len(left) > 0 {
+			if len(b.Ban.AllBut) > 0 {
+				var n wire.Name
+				if n.SetText(unlisted) == nil {
+					try(&n)
+				}
+				why = "its lists let " + unlisted + " through; write the name to ask for in the ban's canary"
+			}
 			candidates(s, b.Ban.Lists, func(n *wire.Name) bool { try(n); return len(left) > 0 })
 		}
 		for g := range left {
@@ -77,6 +84,9 @@ func plan(s *blocklists.Snapshot, serves func(netip.Addr) bool) (questions []Que
 	}
 	return questions, untested
 }
+
+// unlisted is a name that is on no list. It is asked for only where a ban is on all names but those on its lists, and then goes nowhere.
+const unlisted = "rideau-selftest.example.net"
 
 // errEnough ends the reading of lists.
 var errEnough = errors.New("enough")

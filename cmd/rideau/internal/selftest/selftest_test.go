@@ -84,6 +84,20 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// A ban on all names but those on its lists is asked for a name that is on none, unless its lists let that through.
+func TestPlanAllBut(t *testing.T) {
+	for let, want := range map[string]string{"a.example": "rideau-selftest.example.net.", "example.net": ""} {
+		s := policy(t, map[string]string{"a": let + "\n"}, []blocklists.Ban{{ID: "rest", AllBut: []string{"a"}, Groups: []string{"mobile"}}})
+		questions, untested := plan(s, serves)
+		switch {
+		case want != "" && (len(questions) != 1 || questions[0].Name.String() != want || len(untested) != 0):
+			t.Errorf("%s: %v, untested %v", let, questions, untested)
+		case want == "" && (len(questions) != 0 || len(untested) != 1 || !strings.Contains(untested[0].Why, "canary")):
+			t.Errorf("%s: %v, untested %v", let, questions, untested)
+		}
+	}
+}
+
 // truth answers as a ban does; change spoils the answers.
 func truth(s *blocklists.Snapshot, change func(*dns.Msg) *dns.Msg) func([]byte) []byte {
 	return func(query []byte) []byte {

@@ -127,7 +127,7 @@ func ban(b *policy.Ban) blocklists.Ban {
 		ID: b.ID, TitleEN: b.Title.EN, TitleFR: b.Title.FR, Authority: b.Authority, Instrument: b.Instrument,
 		URL: b.URL, Contact: b.Contact, Effective: b.Effective, Expires: b.Expires, Mode: mode(b.Mode),
 		Action: action(b.Action), Sinkhole4: b.Sinkhole.IPv4, Sinkhole6: b.Sinkhole.IPv6, EDE: uint16(b.EDE), SubError: subError(b.SubError),
-		TTL: b.TTL, Groups: b.Groups, Lists: b.Lists, Bypass: b.Bypass, StripECH: b.StripECH,
+		TTL: b.TTL, Groups: b.Groups, Lists: b.Lists, AllBut: b.AllBut, Bypass: b.Bypass, StripECH: b.StripECH,
 		UnknownTypes: b.UnknownTypes == policy.UnknownBlock, Canary: b.Canary,
 	}
 	if b.CNAME != "" {

@@ -54,6 +54,8 @@ func Explanation(w io.Writer, p *lang.Printer, e *reason.Explanation) {
 	switch e.Note {
 	case reason.NoteUnknownType:
 		line("note", p.Say("the ban blocks types that Rideau does not know (unknown_types: block)"))
+	case reason.NoteUnlisted:
+		line("note", p.Say("the ban is on all names but those on its lists (all_but), and this name is not on them"))
 	case reason.NoteMayWait:
 		line("note", p.Say("a policy zone of an earlier ban may decide otherwise when it sees upstream's answer"))
 	}

@@ -105,7 +105,7 @@ func (v *View) Bans(ctx context.Context, id string, zone *time.Location) *Bans {
 		}
 		b := banOf(s, out.At)
 		b.Enforced = append([]string{}, enforced.Groups(p, b.ID)...)
-		for _, l := range s.Ban.Lists {
+		for _, l := range s.Ban.Uses() {
 			info := lists[l]
 			b.Lists = append(b.Lists, ListUse{l, info.Entries, hex.EncodeToString(info.SHA256[:]), info.LoadedAt, good[l]})
 		}

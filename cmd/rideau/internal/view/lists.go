@@ -109,7 +109,7 @@ func listOf(p *blocklists.Snapshot, l blocklists.ListInfo) List {
 		x.Reasons = append(x.Reasons, reason.SkippedFor{Reason: r.Reason, Lines: r.Lines})
 	}
 	for _, b := range p.Policy().Bans {
-		if slices.Contains(b.Lists, l.ID) {
+		if slices.Contains(b.Uses(), l.ID) {
 			x.Bans = append(x.Bans, b.ID)
 		}
 	}
