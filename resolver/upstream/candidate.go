@@ -43,7 +43,7 @@ type attempt struct {
 	took      time.Duration
 	quick     atomic.Int64 // how long the connection that brought msg took, if it is known
 	err       error
-	validated bool     // msg came with AD
+	validated bool     // msg came with AD, which whoever is not trusted to validate loses
 	part      try.Part // what it has said by UDP, with TC
 }
 

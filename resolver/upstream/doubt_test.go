@@ -83,3 +83,41 @@ func TestValidatedNXDomain(t *testing.T) {
 		}
 	}
 }
+
+// TestBogus: what a trusted server has found to be bogus is not answered on the word
+// of one that is not trusted to validate.
+func TestBogus(t *testing.T) {
+	bogus := serve(t, saying("", rcode(dns.RcodeServerFailure), func(m *dns.Msg) {
+		if m.IsEdns0() == nil {
+			m.SetEdns0(1232, false)
+		}
+		m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeDNSBogus})
+	}), nil)
+	for _, test := range []struct {
+		first, second, ad bool // who is trusted, and whether the second sets AD
+		answered          bool
+	}{
+		{first: true, second: true, ad: true, answered: true},
+		{first: true, second: true},
+		{first: true, ad: true},
+		{first: true},
+		{second: true, ad: true, answered: true},
+		{second: true},
+		{ad: true, answered: true},
+		{},
+	} {
+		t.Run(fmt.Sprintf("%+v", test), func(t *testing.T) {
+			other := serve(t, saying("b", func(m *dns.Msg) { m.AuthenticatedData = test.ad }), nil)
+			g := upstream.NewGroup("signed", upstream.Options{},
+				do53.New(bogus.addr, do53.Options{TrustAD: test.first}), do53.New(other.addr, do53.Options{TrustAD: test.second}))
+			q := query(t, "example.com")
+			msg, err := g.Exchange(within(t, patience), nil, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := texts(t, q, msg); (got == "b") != test.answered {
+				t.Errorf("answered %q", got)
+			}
+		})
+	}
+}

@@ -20,6 +20,17 @@ func (r *race) judge(a *attempt) (verdict.Reason, int) {
 	return reason, rank
 }
 
+// overrules reports whether the answer of an attempt is better than the fallback,
+// which says that validation failed: the answer was validated as well, and by a server
+// that is trusted to validate if the fallback is from such a one.
+func (r *race) overrules(a *attempt) bool {
+	if wire.Flags(a.msg)&wire.FlagAD != 0 { // which only those that are trusted keep
+		return true
+	}
+	by := r.whose(r.fallback)
+	return a.validated && (by == nil || !by.Server.TrustsAD())
+}
+
 // offer makes msg the fallback if it is better than what there is.
 func (r *race) offer(msg []byte, reason verdict.Reason, rank int) {
 	if rank > r.rank {

@@ -367,7 +367,7 @@ func (r *race) finish(a *attempt) bool {
 		a.m.Latency.Observe(a.took)
 	}
 	reason, rank := r.judge(a)
-	if rank == verdict.Good && r.rank == verdict.RankBogus && !a.validated {
+	if rank == verdict.Good && r.rank == verdict.RankBogus && !r.overrules(a) {
 		r.dismiss(a.candidate)
 		return false
 	}
