@@ -32,8 +32,9 @@ type Options struct {
 	View *view.View
 	// Reload is the server's; nil: there is no button.
 	Reload func(ctx context.Context) (ops.ReloadResult, error)
-	// SignIn says that there is a page to sign in, at [access.SignInPath].
-	SignIn bool
+	// SignIn reports whether there is somebody who can sign in, at
+	// [access.SignInPath]. It is safe for concurrent use; nil for nobody.
+	SignIn func() bool
 	// Done is closed when the server ends, and all streams with it.
 	Done <-chan struct{}
 	// MaxStreams is how many streams of events are open at a time; 0: 32.

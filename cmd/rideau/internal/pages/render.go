@@ -63,7 +63,7 @@ func (p *page) T(key string, args ...any) string { return p.format.T(key, args..
 func (p *Pages) newPage(r *http.Request, x place) *page {
 	who := access.From(r.Context())
 	out := &page{format: format{Lang: cmp.Or(who.Lang, "en"), zone: p.zone(r), now: time.Now()}, Who: who, Theme: "auto", Assets: p.version, At: time.Now(),
-		CSRF: access.CSRF(r.Context()), MaySignIn: p.o.SignIn, Node: p.o.View.Node()}
+		CSRF: access.CSRF(r.Context()), MaySignIn: p.o.SignIn != nil && p.o.SignIn(), Node: p.o.View.Node()}
 	if c, err := r.Cookie(themeCookie); err == nil && slices.Contains([]string{"light", "dark"}, c.Value) {
 		out.Theme = c.Value
 	}

@@ -47,9 +47,9 @@ func TestSignIn(t *testing.T) {
 		resp.Body.Close()
 		return resp.StatusCode
 	}
-	page := func() string {
+	get := func(path string) string {
 		t.Helper()
-		resp, err := client.Get(base + "/signin")
+		resp, err := client.Get(base + path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,6 +59,11 @@ func TestSignIn(t *testing.T) {
 			t.Fatal(err)
 		}
 		return b.String()
+	}
+	page := func() string { t.Helper(); return get("/signin") }
+	offered := func() bool { t.Helper(); return strings.Contains(get("/now"), `href="/signin?`) }
+	if offered() {
+		t.Error("people are asked to sign in, and nobody can")
 	}
 	if style, err := client.Get(base + "/assets/rideau.css"); err != nil || style.StatusCode != http.StatusOK || !strings.Contains(page(), `href="/assets/rideau.css"`) {
 		t.Errorf("the page has no style sheet: %v, %v", style, err)
@@ -77,6 +82,9 @@ func TestSignIn(t *testing.T) {
 	}
 	users(line)
 	reload()
+	if !offered() {
+		t.Error("nobody is asked to sign in")
+	}
 	if code := signIn("a wrong password"); code != http.StatusUnauthorized {
 		t.Errorf("a wrong password: %d", code)
 	}

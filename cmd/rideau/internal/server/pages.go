@@ -36,13 +36,16 @@ func (s *Server) pages() ([]access.Route, error) {
 		Background: background,
 		Node:       s.evidence.Node(),
 	})
-	p, err := pages.New(pages.Options{View: s.shown, SignIn: true, Done: s.ctx.Done(), Logger: s.log,
+	p, err := pages.New(pages.Options{View: s.shown, SignIn: s.hasUsers, Done: s.ctx.Done(), Logger: s.log,
 		Reload: func(ctx context.Context) (ops.ReloadResult, error) { return s.reloadAsked(ctx, ops.ReloadOptions{}) }})
 	if err != nil {
 		return nil, err
 	}
 	return append(p.Routes(), api.Routes(s.shown)...), nil
 }
+
+// hasUsers reports whether somebody can sign in.
+func (s *Server) hasUsers() bool { return len(s.access.Guard.Settings().Users) > 0 }
 
 // reloadAsked reloads because an operator asks for it.
 func (s *Server) reloadAsked(ctx context.Context, o ops.ReloadOptions) (ops.ReloadResult, error) {
