@@ -154,7 +154,7 @@ func ownImports() map[string][]string {
 			"cmd/rideau/internal/api", "cmd/rideau/internal/auditlog", "cmd/rideau/internal/blockpage", "cmd/rideau/internal/changes",
 			"cmd/rideau/internal/certificates", "cmd/rideau/internal/clock", "cmd/rideau/internal/endpoints", "cmd/rideau/internal/evidence", "cmd/rideau/internal/flood", "cmd/rideau/internal/held", "cmd/rideau/internal/lang", "cmd/rideau/internal/nat64", "cmd/rideau/internal/selftest", "cmd/rideau/internal/setup", "cmd/rideau/internal/snapshot", "cmd/rideau/internal/sockets", "cmd/rideau/internal/pages", "cmd/rideau/internal/text", "cmd/rideau/internal/view", "cmd/rideau/internal/watch", "config", "config/encrypted", "resolver",
 			"resolver/audit", "resolver/audit/act", "resolver/cache", "resolver/cookie", "resolver/designation", "resolver/device", "resolver/limit", "resolver/ops", "resolver/ops/access",
-			"resolver/ops/metrics", "resolver/ops/printable", "resolver/special", "resolver/steady", "resolver/upstream/health", "resolver/wire",
+			"resolver/ops/metrics", "resolver/ops/printable", "resolver/steady", "resolver/upstream/health", "resolver/wire",
 		},
 		"cmd/rideau/internal/selftest":          {"blocklists", "blocklists/enforced", "blocklists/entry", "resolver/wire"},
 		"cmd/rideau/internal/report":            {"resolver/audit/act", "resolver/audit/inforce", "resolver/audit/read", "resolver/audit/seal", "resolver/audit/store"},
@@ -162,7 +162,7 @@ func ownImports() map[string][]string {
 		"cmd/rideau/internal/report/page":       {"cmd/rideau/internal/report"},
 		"cmd/rideau/internal/setup": {
 			"resolver/listener/proxied", "blocklists", "blocklists/compile", "blocklists/extratext", "blocklists/fetch", "blocklists/format", "blocklists/group", "blocklists/input", "blocklists/pack", "blocklists/source",
-			"cmd/rideau/internal/clock", "cmd/rideau/internal/files", "cmd/rideau/internal/loop", "config", "config/policy", "resolver", "resolver/cache", "resolver/cookie", "resolver/upstream", "resolver/upstream/do53",
+			"cmd/rideau/internal/clock", "cmd/rideau/internal/files", "cmd/rideau/internal/loop", "config", "config/policy", "resolver", "resolver/cache", "resolver/cookie", "resolver/special", "resolver/upstream", "resolver/upstream/do53",
 			"resolver/upstream/encrypted", "resolver/wire", "resolver/upstream/choice", "resolver/upstream/member",
 		},
 		"cmd/rideau/internal/snapshot": {"cmd/rideau/internal/files", "resolver/cache", "resolver/steady"},

@@ -50,6 +50,7 @@ var french = [...]message{
 	{"%s %s for %s (group %s): %s", "%s %s pour %s (groupe %s) : %s"},
 	{"the client is in no range of clients.allow", "le client n’est dans aucune plage de clients.allow"},
 	{"ANY is answered here with a record that says so (RFC 8482)", "Rideau répond lui-même à ANY, par un enregistrement qui le dit (RFC 8482)"},
+	{"this is the name by which clients recognize this Rideau (on_network)", "c’est le nom auquel les clients reconnaissent ce Rideau (on_network)"},
 	{"%s is a special-use name, answered here and never forwarded", "%s est un nom à usage spécial : Rideau y répond lui-même et ne le transmet jamais"},
 	{"what upstream answers is examined for banned names and addresses, too", "les noms et adresses interdits sont aussi cherchés dans la réponse du serveur amont"},
 	{"none: the query is dropped", "aucune : la requête est abandonnée"},

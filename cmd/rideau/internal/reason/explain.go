@@ -75,6 +75,7 @@ type Note string
 const (
 	NoteUnknownType Note = "unknown-type" // the ban blocks types that Rideau does not know
 	NoteUnlisted    Note = "unlisted"     // the ban is on all names but those on its lists, and this one is not on them
+	NoteOnNetwork   Note = "on-network"   // the name is that of on_network
 	NoteMayWait     Note = "may-wait"     // a policy zone of an earlier ban may decide otherwise when it sees upstream's answer
 )
 
@@ -106,8 +107,8 @@ type DecidedBy struct {
 // nothing: a resolver without an upstream answers the query, so that the explanation
 // is what clients get.
 func Explain(cfg *config.Config, snap *blocklists.Snapshot, q Question) (*Explanation, error) {
-	upstreams, routes := setup.UpstreamNames(cfg)
-	st, err := resolver.NewState(resolver.StateOptions{Policy: snap, Clients: cfg.Clients.Allow, Routes: routes, UDPSize: 4096})
+	upstreams, _ := setup.UpstreamNames(cfg)
+	st, err := setup.PolicyState(cfg, snap)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +133,11 @@ func Explain(cfg *config.Config, snap *blocklists.Snapshot, q Question) (*Explan
 	switch kind {
 	case resolver.Special:
 		e.Verdict, e.Zone = "special", zone
-		if zone == "" {
+		switch {
+		case zone != "":
+		case uint16(q.Type) != dns.TypeANY:
+			e.Note = NoteOnNetwork
+		default:
 			e.Zone = "." // ANY, which is answered here for every name
 		}
 		return e, nil

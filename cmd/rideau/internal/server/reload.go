@@ -26,7 +26,6 @@ import (
 	"rideau/resolver/designation"
 	"rideau/resolver/ops"
 	"rideau/resolver/ops/metrics"
-	"rideau/resolver/special"
 )
 
 // change is a configuration that is not in force yet. A reload and the start take these steps, in this order:
@@ -211,8 +210,7 @@ func (c *change) makeState(context.Context) error {
 	if err != nil {
 		return err
 	}
-	here := &c.cfg.OnNetwork
-	presence, err := special.NewPresence(here.Name, here.Text, here.IPv4, here.IPv6)
+	presence, err := setup.Presence(c.cfg)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"rideau/config"
 	"rideau/resolver"
 	"rideau/resolver/cache"
+	"rideau/resolver/special"
 	"rideau/resolver/upstream"
 	"rideau/resolver/upstream/do53"
 	"rideau/resolver/upstream/member"
@@ -301,5 +302,16 @@ func (u *Upstreams) Fingerprint() cache.Fingerprint { return sha256.Sum256([]byt
 // PolicyState returns the State of a configuration without upstreams.
 func PolicyState(cfg *config.Config, snap *blocklists.Snapshot) (*resolver.State, error) {
 	_, routes := UpstreamNames(cfg)
-	return resolver.NewState(resolver.StateOptions{Policy: snap, Clients: cfg.Clients.Allow, Routes: routes, UDPSize: 4096})
+	here, err := Presence(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return resolver.NewState(resolver.StateOptions{Policy: snap, Clients: cfg.Clients.Allow, Routes: routes, UDPSize: 4096, Presence: here})
+}
+
+// Presence returns the name of a configuration by which clients recognize this Rideau;
+// nil if it has none.
+func Presence(cfg *config.Config) (*special.Presence, error) {
+	here := &cfg.OnNetwork
+	return special.NewPresence(here.Name, here.Text, here.IPv4, here.IPv6)
 }

@@ -11,6 +11,17 @@ import (
 	"rideau/resolver/ops/printable"
 )
 
+// special says why Rideau itself answers.
+func special(p *lang.Printer, e *reason.Explanation) string {
+	switch {
+	case e.Note == reason.NoteOnNetwork:
+		return p.Say("this is the name by which clients recognize this Rideau (on_network)")
+	case e.Zone == ".":
+		return p.Say("ANY is answered here with a record that says so (RFC 8482)")
+	}
+	return p.Say("%s is a special-use name, answered here and never forwarded", e.Zone)
+}
+
 // Explanation prints an explanation.
 func Explanation(w io.Writer, p *lang.Printer, e *reason.Explanation) {
 	fmt.Fprintln(w, p.Say("%s %s for %s (group %s): %s", e.Name, e.Type, e.Client, e.Group, p.Say(e.Verdict)))
@@ -34,11 +45,7 @@ func Explanation(w io.Writer, p *lang.Printer, e *reason.Explanation) {
 	case "not served":
 		line("why", p.Say("the client is in no range of clients.allow"))
 	case "special":
-		if e.Zone == "." {
-			line("why", p.Say("ANY is answered here with a record that says so (RFC 8482)"))
-			break
-		}
-		line("why", p.Say("%s is a special-use name, answered here and never forwarded", e.Zone))
+		line("why", special(p, e))
 	case "forwarded", "monitored", "excepted":
 		line("upstream", e.Upstream)
 		line("note", p.Say("what upstream answers is examined for banned names and addresses, too"))

@@ -320,6 +320,7 @@ var table = map[string]Word{
 	"upstream":               {"Asked at", "Demandé à"},
 	"note.unlisted":          {"The ban is on all names but those on its lists, and this name is not on them.", "L’interdiction vise tous les noms sauf ceux de ses listes, et ce nom n’y est pas."},
 	"note.unknown-type":      {"The ban blocks types that Rideau does not know.", "L’interdiction bloque les types que Rideau ne connaît pas."},
+	"note.on-network":        {"Clients recognize this Rideau by this name (on_network).", "Les clients reconnaissent ce Rideau à ce nom (on_network)."},
 	"note.may-wait":          {"A policy zone of an earlier ban may decide otherwise when it sees the answer.", "Une zone de politique d’une interdiction antérieure peut en décider autrement à la vue de la réponse."},
 	"near.ban":               {"The ban %s names it (%s): %s.", "L’interdiction %s le vise (%s) : %s."},
 	"near.exception":         {"The exception %s names it (%s): %s.", "L’exception %s le vise (%s) : %s."},
