@@ -257,7 +257,8 @@ func (s *Sink) deliver(ctx context.Context) {
 		begin = end
 	}
 	if s.spooled() == 0 && (s.spool.Load() == nil || !time.Now().Before(s.next)) {
-		n, back := s.write(ctx, events)
+		n, taken, back := s.write(ctx, events)
+		s.kept.Add(uint64(taken))
 		s.keep(back)
 		events = events[n:]
 	}
@@ -265,32 +266,32 @@ func (s *Sink) deliver(ctx context.Context) {
 	s.text, s.ends = s.text[:0], s.ends[:0]
 }
 
-// write offers events to the Writer. The first n are done with: taken or dropped.
-// back are events that the Writer took, and that are to be offered again.
-func (s *Sink) write(ctx context.Context, events [][]byte) (n int, back [][]byte) {
+// write offers events to the Writer. The first n are done with: taken of them were
+// taken, the others dropped. back are events that the Writer took, and that are to
+// be offered again.
+func (s *Sink) write(ctx context.Context, events [][]byte) (n, taken int, back [][]byte) {
 	for n < len(events) {
-		taken, err := s.o.Writer.Write(ctx, events[n:])
-		s.kept.Add(uint64(taken))
-		n += taken
+		some, err := s.o.Writer.Write(ctx, events[n:])
+		n, taken = n+some, taken+some
 		back = append(back, s.returned(err)...)
 		var refused *Refused
 		switch {
 		case len(back) > 0:
 			s.fails(err)
-			return n, back
+			return n, taken, back
 		case err == nil || n == len(events):
 			s.works()
-			return n, nil
+			return n, taken, nil
 		case errors.As(err, &refused):
 			s.drop(NotTaken, 1)
 			s.tell("an event was refused and is dropped", err)
 			n++
 		default:
 			s.fails(err)
-			return n, nil
+			return n, taken, nil
 		}
 	}
-	return n, nil
+	return n, taken, nil
 }
 
 // returned returns the events that an error gives back.
@@ -343,8 +344,9 @@ func (s *Sink) replay(ctx context.Context) {
 		sp := s.spool.Load()
 		events, err := sp.Next(batchEvents, batchOctets)
 		if err == nil {
-			n, back := s.write(ctx, events)
+			n, taken, back := s.write(ctx, events)
 			err = sp.Delivered(events[:n])
+			s.kept.Add(uint64(taken)) // when they wait no longer, so that none is counted twice
 			s.keep(back)
 		}
 		if err != nil {
