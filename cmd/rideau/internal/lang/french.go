@@ -74,6 +74,7 @@ var french = [...]message{
 	{"%s: not ok", "%s : non conforme"},
 	{"1 name", "1 nom"},
 	{"%d names", "%d noms"},
+	{"all names but those of %s", "tous les noms sauf ceux de %s"},
 	{"%s, %d of them repeated", "%s, dont %d répétés"},
 	{"%s: %s", "%s : %s"},
 	{"%s: %s, off", "%s : %s, désactivée"},

@@ -30,6 +30,8 @@ type BanReport struct {
 	// Repeated is how many of Names are there more than once, beyond the first time,
 	// in the same list or in another one of the ban; as far as it was counted.
 	Repeated int `json:"repeated,omitempty"`
+	// AllBut are the lists of names that the ban is not on, while it is on all others.
+	AllBut []string `json:"all_but,omitempty"`
 	// Stages are the modes in words.
 	Stages string `json:"-"`
 }
@@ -50,7 +52,7 @@ func Bans(s *blocklists.Snapshot, now time.Time) []BanReport {
 	var out []BanReport
 	for _, b := range s.Bans() {
 		r := BanReport{ID: b.Ban.ID, Title: b.Ban.TitleEN, Mode: b.Ban.Mode.String(), Action: b.Ban.Action.String(), Active: b.Active, Names: b.Names,
-			Groups: b.Ban.Groups, Effective: text.Date(b.Ban.Effective), Expires: text.Date(b.Ban.Expires), Stages: b.Ban.Stages()}
+			Groups: b.Ban.Groups, Effective: text.Date(b.Ban.Effective), Expires: text.Date(b.Ban.Expires), Stages: b.Ban.Stages(), AllBut: b.Ban.AllBut}
 		switch {
 		case b.Active:
 		case !b.Ban.InUse():

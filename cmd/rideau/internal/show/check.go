@@ -59,8 +59,11 @@ func Ban(p *lang.Printer, b *reason.BanReport) string {
 	return p.Say("%s: %s, %s, %s", b.ID, named(p, b), b.Stages, b.Action) + scope(p, b.Groups, b.Why, b.Effective, b.Expires)
 }
 
-// named says how many names a ban has.
+// named says how many names a ban has, or which it does not have.
 func named(p *lang.Printer, b *reason.BanReport) string {
+	if len(b.AllBut) > 0 {
+		return p.Say("all names but those of %s", strings.Join(b.AllBut, ", "))
+	}
 	if b.Repeated > 0 {
 		return p.Say("%s, %d of them repeated", names(p, b.Names), b.Repeated)
 	}
