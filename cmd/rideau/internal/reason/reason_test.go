@@ -104,7 +104,7 @@ func TestCheck(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("rideau.yaml", "upstream: {servers: [192.0.2.1]}\nlists: [{id: l, file: list.txt}]\nbans: [{id: b, title: {en: B}, lists: [l]}]\n")
+	write("rideau.yaml", "listen: {addresses: [\"127.0.0.1:0\"]}\nops: {listen: \"127.0.0.1:0\"}\nupstream: {servers: [192.0.2.1]}\nlists: [{id: l, file: list.txt}]\nbans: [{id: b, title: {en: B}, lists: [l]}]\n")
 	write("list.txt", strings.Repeat("good.example\n", 200)+"http://bad.example/\n")
 	r := reason.Check(t.Context(), path, reason.CheckOptions{})
 	if !r.OK || len(r.Findings) != 1 || r.Findings[0].Line != 201 || r.Findings[0].Severity != "warning" || r.Lists[0].Skipped != 1 || !r.Bans[0].Active {
