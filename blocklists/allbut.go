@@ -7,7 +7,7 @@ type allBut struct {
 	ban     uint8
 	list    uint8 // the first of its lists, for verdicts
 	monitor bool
-	// lets blocks what is on the lists: what it blocks, the ban lets through.
+	// lets has the lists as if they were enforced: a name that is blocked in it is on them, and the ban lets it through.
 	lets *scope
 }
 
@@ -22,7 +22,8 @@ func (s *Snapshot) bindAllBut(sc *scope, ban int, m Mode) {
 	sc.allBut = append(sc.allBut, x)
 }
 
-// unlisted is the verdict of bans and exceptions on a question, v, changed by bans on all names but those on their lists.
+// unlisted takes v, the verdict of the other bans and of exceptions on a question, and returns the verdict with bans on all names but those on
+// their lists.
 //
 // They look at the name that is asked for. What the answer leads to is the choice of who owns a name that is let through, and other bans
 // look at it. A name above one that is let through exists: it has no data, so that a client that takes NXDOMAIN for all names below
@@ -69,7 +70,7 @@ func (s *Snapshot) isAbove(name *wire.Name) bool {
 	}
 }
 
-// coversAllBut is covers for bans on all names but those on their lists: each of o's has one in sc that lets through no more.
+// coversAllBut reports whether, for each ban of o on all names but those on its lists, sc has such a ban that lets through no more.
 func (sc *scope) coversAllBut(o *scope) bool {
 	for i := range o.allBut {
 		found := false
